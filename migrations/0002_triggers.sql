@@ -1,0 +1,254 @@
+-- What keeps the ledger true, whoever writes to it.
+--
+-- A pending job always has a ticket at its run_at. A ticket is a row of graphile-worker whose task is the queue and whose
+-- payload is {"ids": [...]}: "look at these jobs". It is a hint only. A worker that claims it starts those of its jobs that are
+-- still pending and due, so a ticket too many does nothing, and one too few is made again by the reconciler.
+--
+-- Tickets are made by statement triggers with transition tables on `jobs` and on each `<queue>_jobs` (a row trigger would be
+-- quadratic on bulk inserts). The worker's own start and finish name the live leaf, where no statement trigger stands.
+--
+-- Trigger functions are SECURITY DEFINER with a pinned search_path: who may insert a job needs no right on graphile_worker.
+-- Locks: takes none that anybody can be waiting for. Undo: drop everything named here.
+
+-- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, priority and run_at on each.
+-- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
+-- called us may have turned nested loops off for its own join; graphile-worker's statements need them.
+create function add_tickets(queues text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
+  language plpgsql
+  set search_path from current
+  set enable_seqscan = off
+  set enable_nestloop = on
+as $$
+declare
+  specs graphile_worker.job_spec[];
+begin
+  select array_agg(
+           row(t.queue, json_build_object('ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
+           order by t.first_id)
+    into specs
+    from (select c.queue, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+            from (select j.queue, j.id, j.priority, j.run_at,
+                         (row_number() over (partition by j.queue, j.priority, j.run_at order by j.id) - 1)
+                           / coalesce(q.batch_size, 1) as chunk
+                    from unnest(add_tickets.queues, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
+                           as j (queue, id, priority, run_at)
+                    left join queues q on q.name = j.queue) c
+           group by c.queue, c.priority, c.run_at, c.chunk) t;
+  if specs is not null then
+    perform count(*) from graphile_worker.add_jobs(specs);
+  end if;
+end $$;
+comment on function add_tickets is 'Makes tickets for pending jobs.';
+
+-- The wait before the next retry: backoff_ms doubled for each retry used, six hours at most, and up to a tenth more, so that
+-- jobs that failed together do not come back together.
+create function retry_delay(backoff_ms integer, retry_count integer) returns interval
+  language sql volatile
+as $$
+  select make_interval(secs => least(backoff_ms / 1000.0 * 2 ^ least(retry_count, 30), 21600) * (1 + random() / 10))
+$$;
+comment on function retry_delay is 'The wait before a job''s next retry.';
+
+
+-- Insert ------------------------------------------------------------------------------------------------------------------
+
+create function jobs_inserted() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  perform add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+     from fresh
+    where status = 'pending'
+   having count(*) > 0;
+  return null;
+end $$;
+comment on function jobs_inserted is 'Every job inserted pending gets a ticket.';
+
+create function job_defaults() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  select coalesce(new.max_retries, q.max_retries) into new.max_retries from queues q where q.name = new.queue;
+  return new;
+end $$;
+comment on function job_defaults is 'max_retries left out at insert is the queue''s. (A column default of a partition does not apply to inserts through jobs.)';
+
+create trigger job_defaults before insert on jobs
+  for each row when (new.max_retries is null)
+  execute function job_defaults();
+
+create function job_dedupe() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  insert into job_keys (queue, dedupe_key, job_id)
+  values (new.queue, new.dedupe_key, new.id)
+      on conflict do nothing;
+  if found or exists (select from job_keys k where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = new.id) then
+    return new;
+  end if;
+  return null;
+end $$;
+comment on function job_dedupe is 'Skips the insert of a job whose key is taken by another job.';
+
+-- A row on its way to the archive is inserted into the done leaf: it has its key already.
+create trigger job_dedupe before insert on jobs
+  for each row when (new.dedupe_key is not null and not new.archived)
+  execute function job_dedupe();
+
+
+-- Update ------------------------------------------------------------------------------------------------------------------
+
+-- The join must never be a nested loop: its plan is cached when the first UPDATE moves one row, and the next may move 100,000.
+create function jobs_updated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_nestloop = off
+as $$
+begin
+  perform add_tickets(array_agg(n.queue), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+     from fresh n
+     join stale o on o.id = n.id
+    where n.status = 'pending'
+      and (o.status <> 'pending' or o.run_at <> n.run_at or o.priority <> n.priority)
+   having count(*) > 0;
+
+  if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
+    perform pg_notify('rowmill', 'stop');
+  end if;
+  return null;
+end $$;
+comment on function jobs_updated is 'Jobs that became pending, or whose run_at or priority moved, get a new ticket. Workers are told when a running job was taken from them.';
+
+create function job_normalise() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  if tg_op = 'UPDATE' then
+    if old.status = 'failed' and new.status = 'failed' and new.max_retries > old.max_retries and new.max_retries > new.retry_count then
+      new.status := 'pending';
+      new.run_at := now();
+    end if;
+    if new.status = 'pending' and old.status <> 'pending' then
+      new.progress := null;
+      new.result := null;
+    end if;
+  end if;
+
+  if new.archived and new.status not in ('completed', 'cancelled') then
+    raise exception 'job % of queue % is archived and cannot become %', new.id, new.queue, new.status
+      using hint = 'Take it out of the archive in the same statement: set status = ''pending'', archived = false';
+  end if;
+
+  if new.status <> 'processing' then
+    new.locked_by := null;
+  end if;
+  if new.status in ('completed', 'failed', 'cancelled') then
+    new.completed_at := coalesce(new.completed_at, clock_timestamp());
+  else
+    new.completed_at := null;
+  end if;
+  return new;
+end $$;
+comment on function job_normalise is 'Makes a change written by hand a whole one.';
+
+create trigger job_normalise_insert before insert on jobs
+  for each row when ((new.status in ('completed', 'failed', 'cancelled')) <> (new.completed_at is not null)
+                     or new.locked_by is not null)
+  execute function job_normalise();
+
+-- The worker's own statements leave nothing to mend, so for them this is one comparison.
+create trigger job_normalise_update before update on jobs
+  for each row when ((new.status in ('completed', 'failed', 'cancelled')) <> (new.completed_at is not null)
+                     or (new.locked_by is not null and new.status <> 'processing')
+                     or (new.status = 'failed' and old.status = 'failed' and new.max_retries > old.max_retries)
+                     or (new.archived and new.status not in ('completed', 'cancelled')))
+  execute function job_normalise();
+
+
+-- Delete ------------------------------------------------------------------------------------------------------------------
+
+-- Statement triggers, because a row trigger would also fire when a job moves to the archive.
+create function jobs_deleted() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if tg_op = 'TRUNCATE' then
+    delete from job_keys k where tg_nargs = 0 or k.queue = tg_argv[0];
+    delete from job_errors e where tg_nargs = 0 or e.queue = tg_argv[0];
+  else
+    delete from job_keys k using stale o where k.queue = o.queue and k.dedupe_key = o.dedupe_key and k.job_id = o.id;
+    delete from job_errors e using stale o where e.job_id = o.id;
+  end if;
+  return null;
+end $$;
+comment on function jobs_deleted is 'A deleted job takes its dedupe key and its errors with it.';
+
+
+-- Queues ------------------------------------------------------------------------------------------------------------------
+
+create function watch_jobs(parent regclass, variadic arguments text[] default '{}') returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  argument text := (select string_agg(quote_literal(a), ', ') from unnest(arguments) a);
+begin
+  execute format('create trigger jobs_inserted after insert on %s referencing new table as fresh
+                    for each statement execute function jobs_inserted()', parent);
+  execute format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
+                    for each statement execute function jobs_updated()', parent);
+  execute format('create trigger jobs_deleted after delete on %s referencing old table as stale
+                    for each statement execute function jobs_deleted()', parent);
+  execute format('create trigger jobs_truncated after truncate on %s
+                    for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
+end $$;
+comment on function watch_jobs is 'Puts the statement triggers on a table of jobs.';
+
+select watch_jobs('jobs');
+
+-- A new queue is one migration: select create_queue('thumbs', batch_size => 10, max_retries => 3, backoff_ms => 5000);
+create function create_queue(queue text, batch_size integer, max_retries integer, backoff_ms integer, kind text default null)
+  returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  parent text := queue || '_jobs';
+begin
+  insert into queues (name, batch_size, max_retries, backoff_ms)
+  values (create_queue.queue, create_queue.batch_size, create_queue.max_retries, create_queue.backoff_ms);
+
+  execute format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
+                 parent, queue, kind);
+  -- Half-empty pages and no index on what start and finish write: nearly all of their updates stay on the page (HOT).
+  execute format('create table %I partition of %I for values in (false)
+                    with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)',
+                 parent || '_live', parent);
+  execute format('create index on %I (run_at)', parent || '_live');
+  -- The check lets the planner leave the archive out of every query for pending, processing or failed jobs.
+  execute format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
+                 parent || '_done', parent);
+  execute format('create index on %I using brin (completed_at) with (autosummarize = on)', parent || '_done');
+
+  execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
+  execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
+  execute format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
+  execute format('alter table %I enable row level security', parent);
+  execute format('alter table %I enable row level security', parent || '_live');
+  execute format('alter table %I enable row level security', parent || '_done');
+  perform watch_jobs(parent::regclass, queue);
+end $$;
+comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
+
+select create_queue('publish',      batch_size => 1,  max_retries => 5, backoff_ms => 5000, kind => 'file');
+select create_queue('media',        batch_size => 1,  max_retries => 3, backoff_ms => 5000);
+select create_queue('notification', batch_size => 25, max_retries => 3, backoff_ms => 5000);
+select create_queue('social',       batch_size => 1,  max_retries => 5, backoff_ms => 30000);
+select create_queue('analytics',    batch_size => 10, max_retries => 3, backoff_ms => 30000);
+select create_queue('cleanup',      batch_size => 1,  max_retries => 3, backoff_ms => 5000);

@@ -1,0 +1,104 @@
+-- The files that jobs are about: auction_files for the publish queue, media for the media queue. Both usually exist already in
+-- the user's database; then only the columns that the worker writes are added. Their status follows the job's row by trigger,
+-- so that no code path can forget it.
+-- Locks: where the tables exist, a short exclusive lock for the new columns; the foreign keys check jobs, which are few at this point.
+-- Undo: drop the two triggers, the functions, and what columns or tables were made.
+
+do $$
+begin
+  if to_regclass('auction_files') is null then
+    create table auction_files (
+      id         uuid primary key default gen_random_uuid(),
+      created_at timestamptz not null default now()
+    );
+    alter table auction_files enable row level security;
+    comment on table auction_files is 'Files of auction lots. The publish queue makes their public pictures.';
+  end if;
+  if to_regclass('media') is null then
+    create table media (
+      id         uuid primary key default gen_random_uuid(),
+      created_at timestamptz not null default now()
+    );
+    alter table media enable row level security;
+    comment on table media is 'Uploaded media. The media queue processes them.';
+  end if;
+end $$;
+
+alter table auction_files
+  add column if not exists source_key     text,
+  add column if not exists publish_status text not null default 'pending'
+      check (publish_status in ('pending', 'processing', 'published', 'failed')),
+  add column if not exists width          integer,
+  add column if not exists height         integer,
+  add column if not exists bytes          bigint,
+  add column if not exists thumb_url      text,
+  add column if not exists thumb_width    integer,
+  add column if not exists thumb_height   integer,
+  add column if not exists thumb_bytes    bigint,
+  add column if not exists display_url    text,
+  add column if not exists display_width  integer,
+  add column if not exists display_height integer,
+  add column if not exists display_bytes  bigint,
+  add column if not exists published_at   timestamptz,
+  add column if not exists deleted_at     timestamptz;
+comment on column auction_files.source_key is 'The key of the original on RAID.';
+comment on column auction_files.publish_status is 'Follows the file''s publish job.';
+comment on column auction_files.width is 'Of the original, upright, in pixels.';
+comment on column auction_files.bytes is 'Of the original.';
+comment on column auction_files.display_url is 'WebP, 1600 pixels wide at most.';
+comment on column auction_files.thumb_url is 'WebP, 400 pixels wide at most.';
+comment on column auction_files.deleted_at is 'Soft deletion: jobs of a deleted file publish nothing.';
+
+alter table media
+  add column if not exists status     text not null default 'PENDING'
+      check (status in ('PENDING', 'PROCESSING', 'READY', 'FAILED')),
+  add column if not exists deleted_at timestamptz;
+comment on column media.status is 'Follows the file''s media job.';
+
+-- History outlives the file it was about.
+alter table publish_jobs add foreign key (file_id) references auction_files (id) on delete set null;
+alter table media_jobs   add foreign key (file_id) references media (id) on delete set null;
+create index on publish_jobs (file_id) where file_id is not null;
+create index on media_jobs (file_id) where file_id is not null;
+
+create function publish_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  update auction_files f
+     set publish_status = case new.status
+           when 'completed' then 'published'
+           when 'cancelled' then case when f.published_at is null then 'pending' else 'published' end
+           else new.status
+         end
+   where f.id = new.file_id;
+  return null;
+end $$;
+comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job to move. A cancelled job leaves a file as it was.';
+
+create function media_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  update media m
+     set status = case new.status
+           when 'completed' then 'READY'
+           when 'cancelled' then 'PENDING'
+           else upper(new.status)
+         end
+   where m.id = new.file_id;
+  return null;
+end $$;
+comment on function media_status_follows is 'media.status is the status of the file''s latest media job to move.';
+
+-- A job that moves between the leaves is deleted here and inserted there: on the way to the archive nothing changed.
+create trigger publish_status_insert after insert on publish_jobs
+  for each row when (new.file_id is not null and not new.archived) execute function publish_status_follows();
+create trigger publish_status_update after update on publish_jobs
+  for each row when (new.file_id is not null and new.status <> old.status) execute function publish_status_follows();
+create trigger media_status_insert after insert on media_jobs
+  for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
+create trigger media_status_update after update on media_jobs
+  for each row when (new.file_id is not null and new.status <> old.status) execute function media_status_follows();

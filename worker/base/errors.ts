@@ -1,0 +1,54 @@
+/**
+ * What a handler can say when it did not succeed. Anything else that it throws is judged in queue/outcome.ts,
+ * and counts as retryable: a wrong retry costs one attempt, a wrong give-up loses work.
+ *
+ * Codes are stable lower_snake_case words; they land in `error_code` and people query for them.
+ * Messages are for people, land in `error`, and carry no secrets.
+ */
+
+/** The job can never succeed as asked: no retry, it becomes a dead letter at once. */
+export class PermanentError extends Error {
+  override name = 'PermanentError';
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The default outcome of a failure, with a code of its own: tried again after the queue's backoff. */
+export class RetryableError extends Error {
+  override name = 'RetryableError';
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Nothing is wrong, come back later: the job waits `delayMs` and uses no retry. */
+export class Snooze extends Error {
+  override name = 'Snooze';
+  readonly delayMs: number;
+  readonly reason: string;
+  constructor(delayMs: number, reason: string) {
+    super(reason);
+    this.delayMs = delayMs;
+    this.reason = reason;
+  }
+}
+
+/** One cause why the process cannot start or a command cannot run, for a person to read. Exit code 2. */
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+/** The `code` that Node, pg and the SDKs put on their errors, if there is one. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type pg from 'pg';
+import { UsageError } from './errors.ts';
+
+/**
+ * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, each in a transaction.
+ * Safe to start in several processes at once: they wait for each other. Applied files must not change; that is verified.
+ * Objects land in the first schema of the connection's search_path, and functions are pinned to it.
+ *
+ * Our own and no library's, because those that run plain files as they are keep no checksums, or fail instead of waiting.
+ *
+ * @returns the names applied now
+ * @throws UsageError when an applied file has changed, or the connection has no schema to create in
+ */
+export async function migrate(client: pg.Client, dir: string): Promise<string[]> {
+  await client.query(`create table if not exists rowmill_migrations (
+    name text primary key, checksum text not null, applied_at timestamptz not null default now())`);
+  await client.query(`alter table rowmill_migrations enable row level security`);
+  await client.query(`comment on table rowmill_migrations is 'The migration files that this database has seen.'`);
+  const seen = await client.query<{ name: string; checksum: string }>('select name, checksum from rowmill_migrations');
+  const applied = new Map(seen.rows.map((row) => [row.name, row.checksum]));
+
+  const fresh = [];
+  for (const file of migrationFiles(dir)) {
+    const checksum = applied.get(file.name);
+    if (checksum === undefined) fresh.push(file);
+    else if (checksum !== file.checksum)
+      throw new UsageError(
+        `${file.name} was changed after it was applied to this database. Undo the change and add a new migration.`,
+      );
+  }
+  for (const file of fresh) await apply(client, file);
+  return fresh.map((file) => file.name);
+}
+
+/** Runs `work` while no other process that calls this on the same database does. */
+export async function whileMigrating<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
+  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate', 0))`);
+  try {
+    const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
+    if (!rows[0]?.schema)
+      throw new UsageError(
+        'The database has no schema to create tables in: the first schema of search_path does not exist.',
+      );
+    return await work();
+  } finally {
+    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate', 0))`);
+  }
+}
+
+type MigrationFile = { name: string; sql: string; checksum: string };
+
+function migrationFiles(dir: string): MigrationFile[] {
+  return readdirSync(dir)
+    .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
+    .toSorted()
+    .map((name) => {
+      const sql = readFileSync(join(dir, name), 'utf8');
+      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    });
+}
+
+async function apply(client: pg.Client, file: MigrationFile): Promise<void> {
+  await client.query('begin');
+  try {
+    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
+    await client.query(`select set_config('search_path', format('%I, pg_temp', current_schema()), true)`);
+    await client.query(file.sql);
+    await client.query('insert into rowmill_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw new Error(`${file.name} could not be applied: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+
+/**
+ * SQL lives in `.sql` files beside its one user, as named statements:
+ *
+ *     -- name: start_jobs
+ *     update :"live" set status = 'processing' where id = any(:ids)
+ *
+ * `:ids` is a parameter, given by name when the statement runs. `:"live"` is an identifier, filled in once by `bind`.
+ */
+export type Statement = { name: string; text: string; params: string[] };
+
+/** Anything that runs SQL: a pool, a client, a transaction. */
+export type Queryable = Pick<pg.ClientBase, 'query'>;
+
+/** The statements of one file, by name. @throws when a name is asked for that the file does not have */
+export function loadStatements(dir: string, file: string): Record<string, Statement> {
+  const statements: Record<string, Statement> = {};
+  for (const part of readFileSync(join(dir, file), 'utf8')
+    .split(/^-- name: /m)
+    .slice(1)) {
+    const name = /^\w+/.exec(part)?.[0];
+    if (!name) throw new Error(`${file}: a statement without a name`);
+    statements[name] = parse(name, part.slice(name.length));
+  }
+  return new Proxy(statements, {
+    get(target, name) {
+      if (typeof name === 'string' && !(name in target)) throw new Error(`${file} has no statement named ${name}`);
+      return Reflect.get(target, name) as Statement;
+    },
+  });
+}
+
+/** Fills in the `:"name"` identifiers. Bound statements are prepared once a connection, under their own name. */
+export function bind(statement: Statement, identifiers: Record<string, string>): Statement {
+  const text = statement.text.replace(/:"(\w+)"/g, (_, key: string) => {
+    const value = identifiers[key];
+    if (value === undefined) throw new Error(`${statement.name}: no identifier given for :"${key}"`);
+    return pg.escapeIdentifier(value);
+  });
+  // Postgres cuts names at 63 characters.
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 8);
+  return { ...statement, name: `${statement.name}_${digest}`, text };
+}
+
+export async function query<Row extends pg.QueryResultRow>(
+  db: Queryable,
+  statement: Statement,
+  values: Record<string, unknown> = {},
+): Promise<Row[]> {
+  const unknown = Object.keys(values).filter((key) => !statement.params.includes(key));
+  if (unknown.length > 0) throw new Error(`${statement.name} has no parameter ${unknown.join(', ')}`);
+  const missing = statement.params.filter((param) => values[param] === undefined);
+  if (missing.length > 0) throw new Error(`${statement.name}: no value for ${missing.join(', ')}`);
+  const result = await db.query<Row>({
+    name: statement.name,
+    text: statement.text,
+    values: statement.params.map((param) => values[param]),
+  });
+  return result.rows;
+}
+
+// What may hold a colon that is not ours comes first: comments, strings, quoted names, casts.
+const tokens = /--[^\n]*|'(?:[^']|'')*'|:"\w+"|"[^"]*"|::|:([a-z_]\w*)/g;
+
+function parse(name: string, source: string): Statement {
+  const params: string[] = [];
+  const text = source.replace(tokens, (token, param?: string) => {
+    if (token.startsWith('--')) return '';
+    if (param === undefined) return token;
+    if (!params.includes(param)) params.push(param);
+    return `$${params.indexOf(param) + 1}`;
+  });
+  return { name, params, text: text.trim().replace(/;$/, '') };
+}
