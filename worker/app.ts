@@ -1,0 +1,36 @@
+import { availableParallelism } from 'node:os';
+import type { Config } from './base/config.ts';
+import { createPool, type Db } from './base/db.ts';
+import type { Log } from './base/log.ts';
+import { createStorage } from './base/storage/create.ts';
+import type { Storage } from './base/storage/storage.ts';
+import { createMemoryGate, type MemoryGate } from './media/memory.ts';
+import { createRaid, type Raid } from './providers/raid.ts';
+
+/** What a handler may reach, built by hand, once a process. */
+export type App = {
+  config: Config;
+  log: Log;
+  /** For handlers and upkeep; the engine has connections of its own. */
+  db: Db;
+  /** Where files go. */
+  storage: Storage;
+  /** Where original files come from. */
+  raid: Raid;
+  /** What decoding pictures may take of this machine, over all running jobs. */
+  memory: MemoryGate;
+  close(): Promise<void>;
+};
+
+export function createApp(config: Config, databaseUrl: string, log: Log): App {
+  const db = createPool(databaseUrl, { max: 8, log });
+  return {
+    config,
+    log,
+    db,
+    storage: createStorage(config.storage),
+    raid: createRaid(config.raid),
+    memory: createMemoryGate({ bytes: config.mediaMemoryBytes, slots: availableParallelism() }),
+    close: () => db.end(),
+  };
+}

@@ -1,0 +1,66 @@
+import { serve, type ServerType } from '@hono/node-server';
+import { Hono } from 'hono';
+import { UsageError, codeOf } from '../base/errors.ts';
+import { query, type Statement } from '../base/sql.ts';
+import type { App } from '../app.ts';
+import { version } from '../queue/version.ts';
+import type { Worker } from '../queue/worker.ts';
+
+const ping: Statement = { name: 'ping', text: 'select 1', params: [] };
+const pingTimeoutMs = 2_000;
+
+/** The routes: `GET /health` answers 200 while this worker works, and 503 with the reason when it does not. */
+export function routes(app: App, worker: Worker): Hono {
+  const http = new Hono();
+  http.get('/health', async (context) => {
+    const reason = (await unreachable(app)) ?? worker.trouble();
+    const body = {
+      status: reason ? 'unhealthy' : 'healthy',
+      ...(reason ? { reason } : {}),
+      timestamp: new Date().toISOString(),
+      uptime: process.uptime(),
+      version,
+      worker: worker.id(),
+      queues: worker.activity(),
+    };
+    return context.json(body, reason ? 503 : 200, { 'cache-control': 'no-store' });
+  });
+  return http;
+}
+
+async function unreachable({ db }: App): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`Postgres does not answer within ${pingTimeoutMs / 1_000} s`), pingTimeoutMs);
+  });
+  const answered = query(db, ping).then(
+    () => undefined,
+    () => 'Postgres cannot be reached',
+  );
+  return Promise.race([answered, late]).finally(() => clearTimeout(timer));
+}
+
+export type HttpServer = { port: number; close(): Promise<void> };
+
+/** @throws UsageError when the port is taken */
+export async function listen(http: Hono, { host, port }: { host: string; port: number }): Promise<HttpServer> {
+  const server = await new Promise<ServerType>((resolve, reject) => {
+    const starting = serve({ fetch: http.fetch, hostname: host, port }, () => resolve(starting));
+    starting.once('error', (error) =>
+      reject(
+        codeOf(error) === 'EADDRINUSE'
+          ? new UsageError(`Port ${port} on ${host} is taken: set PORT to another, or to 0 for any`)
+          : error,
+      ),
+    );
+  });
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address ? address.port : port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        if ('closeAllConnections' in server) server.closeAllConnections();
+      }),
+  };
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import type { App } from '../../app.ts';
+import { PermanentError, RetryableError } from '../../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../../base/sql.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { makeVariants, type Variant } from '../../media/image.ts';
+import { job, minutes } from '../../queue/job.ts';
+
+const sql = loadStatements(import.meta.dirname, 'file.sql');
+const sizes = [
+  { name: 'display', width: 1600 },
+  { name: 'thumb', width: 400 },
+] as const;
+
+/**
+ * Publishes an auction file: its original from RAID becomes two WebP pictures in public storage.
+ * Keys derive from the file's id and its original's bytes, so that a repeat overwrites itself.
+ */
+export default job({
+  name: 'publish.file',
+  payload: z.object({}),
+  timeout: minutes(5),
+
+  async run({ job: { file_id }, app, signal, progress, commit }) {
+    const file = await loadFile(app.db, file_id);
+
+    return withTempDir(app.config.tempDir, async (dir) => {
+      const original = join(dir, 'original');
+      await app.raid.download(file.source_key, original, { signal });
+      progress(20);
+
+      const { source, variants } = await makeVariants(original, sizes, { signal, memory: app.memory });
+      progress(80);
+
+      const hash = await contentHash(original);
+      const published = await Promise.all(
+        variants.map((variant) => upload(app, `${file.id}/${hash}-${variant.name}.webp`, variant, signal)),
+      );
+      const [display, thumb] = published as [Published, Published];
+
+      return commit(async (tx) => {
+        await save(tx, file, source, display, thumb);
+        return { source, display, thumb };
+      });
+    });
+  },
+});
+
+type File = { id: string; source_key: string };
+type Published = { key: string; url: string; width: number; height: number; bytes: number };
+
+async function loadFile(db: Queryable, id: string | null): Promise<File> {
+  const [file] = id
+    ? await query<{ id: string; source_key: string | null; deleted_at: Date | null }>(db, sql['load_file']!, { id })
+    : [];
+  if (!file) throw new PermanentError('file_not_found', 'The job names no row of auction_files: set file_id');
+  if (file.deleted_at) throw new PermanentError('file_deleted', 'The file was deleted, so there is nothing to publish');
+  if (!file.source_key)
+    throw new PermanentError('source_key_missing', 'The row of auction_files has no source_key to download from RAID');
+  return { id: file.id, source_key: file.source_key };
+}
+
+async function contentHash(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex').slice(0, 20);
+}
+
+async function upload(app: App, key: string, variant: Variant, signal: AbortSignal): Promise<Published> {
+  const { width, height, bytes } = variant;
+  await app.storage.put(key, variant.data, {
+    contentType: variant.content_type,
+    cacheControl: 'public, max-age=31536000, immutable',
+    signal,
+  });
+  return { key, url: app.storage.url(key), width, height, bytes };
+}
+
+async function save(
+  tx: Queryable,
+  file: File,
+  source: { width: number; height: number; bytes: number },
+  display: Published,
+  thumb: Published,
+) {
+  const saved = await query(tx, sql['save_variants']!, {
+    id: file.id,
+    source_key: file.source_key,
+    width: source.width,
+    height: source.height,
+    bytes: source.bytes,
+    display_url: display.url,
+    display_width: display.width,
+    display_height: display.height,
+    display_bytes: display.bytes,
+    thumb_url: thumb.url,
+    thumb_width: thumb.width,
+    thumb_height: thumb.height,
+    thumb_bytes: thumb.bytes,
+  });
+  if (saved.length === 0)
+    throw new RetryableError(
+      'file_changed',
+      'The file was deleted or got another original while it was being published',
+    );
+}

@@ -1,0 +1,76 @@
+import { createApp } from './app.ts';
+import { loadConfig, type Config } from './base/config.ts';
+import { UsageError } from './base/errors.ts';
+import { createLog, type Log } from './base/log.ts';
+import { removeStaleTempDirs } from './base/temp.ts';
+import { openEmbeddedPostgres } from './embedded/postgres.ts';
+import { listen, routes, type HttpServer } from './http/server.ts';
+import { install } from './queue/install.ts';
+import { loadRegistry } from './queue/registry.ts';
+import { startWorker } from './queue/worker.ts';
+
+export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
+
+/** The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP. */
+export async function startService(config: Config, log: Log): Promise<Service> {
+  const postgres = await openPostgres(config);
+  const applied = await install(postgres.url);
+  if (applied.length > 0) log.info({ applied }, 'migrated');
+  await removeStaleTempDirs(config.tempDir);
+
+  const app = createApp(config, postgres.url, log);
+  const worker = await startWorker(app, postgres.url, await loadRegistry());
+  const http = await listenSomewhere(routes(app, worker), config, log);
+
+  return {
+    port: http.port,
+    databaseUrl: postgres.url,
+    async stop() {
+      await worker.stop();
+      await http.close();
+      await app.close();
+      await postgres.stop();
+    },
+  };
+}
+
+/** Runs until SIGTERM or SIGINT, then shuts down in order. A second signal ends it at once. @returns the exit code */
+export async function main(): Promise<number> {
+  const config = loadConfig();
+  const log = createLog(config);
+  // graphile-worker leaks rejections when Postgres goes away; its runner is replaced then, and the process goes on.
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
+
+  const stopping = Promise.withResolvers<string>();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => {
+      stopping.resolve(name);
+      process.once(name, () => process.exit(1));
+    });
+  }
+  const service = await startService(config, log);
+  log.info({ signal: await stopping.promise }, 'stopping: running jobs may finish');
+  await service.stop();
+  log.info('stopped');
+  return 0;
+}
+
+async function openPostgres(config: Config): Promise<{ url: string; stop(): Promise<void> }> {
+  if (config.databaseUrl) return { url: config.databaseUrl, stop: async () => {} };
+  if (config.production)
+    throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
+  const embedded = await openEmbeddedPostgres(config.dataDir);
+  process.stderr.write(`Embedded Postgres for development: psql "${embedded.url}"\n`);
+  return embedded;
+}
+
+/** On the port that was asked for; where none was and the usual one is taken, on any. */
+async function listenSomewhere(http: ReturnType<typeof routes>, config: Config, log: Log): Promise<HttpServer> {
+  const { host, port, chosen } = config.http;
+  const server = await listen(http, { host, port }).catch((error: unknown) => {
+    if (chosen || !(error instanceof UsageError)) throw error;
+    return listen(http, { host, port: 0 });
+  });
+  log.info({ host, port: server.port }, 'listening');
+  return server;
+}

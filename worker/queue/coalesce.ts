@@ -1,0 +1,48 @@
+/**
+ * Turns many small writes into few large ones without a timer: while one flush is in flight the next items collect, then go
+ * together. A lone item goes at once. Each `add` settles with its own result, or with the error of the flush that carried it.
+ */
+export function coalesce<Item, Result>(
+  flush: (items: Item[]) => Promise<Result[]>,
+  { max }: { max: number },
+): (item: Item) => Promise<Result> {
+  type Entry = { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void };
+  let collecting: Entry[] = [];
+  let flushing = false;
+
+  async function drain() {
+    flushing = true;
+    while (collecting.length > 0) {
+      const batch = collecting.splice(0, max);
+      try {
+        const results = await flush(batch.map((entry) => entry.item));
+        batch.forEach((entry, index) => entry.resolve(results[index]!));
+      } catch (error) {
+        if (batch.length === 1) batch[0]!.reject(error);
+        else await oneByOne(batch);
+      }
+    }
+    flushing = false;
+  }
+
+  // One item that Postgres cannot take must not fail its neighbours.
+  async function oneByOne(batch: Entry[]) {
+    for (const entry of batch) {
+      try {
+        entry.resolve((await flush([entry.item]))[0]!);
+      } catch (error) {
+        entry.reject(error);
+      }
+    }
+  }
+
+  return (item) =>
+    new Promise((resolve, reject) => {
+      collecting.push({ item, resolve, reject });
+      // Everything that is added in this turn of the event loop travels with the first flush.
+      if (!flushing) {
+        flushing = true;
+        setImmediate(() => void drain());
+      }
+    });
+}

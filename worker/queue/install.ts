@@ -1,0 +1,20 @@
+import { join } from 'node:path';
+import { Logger, runMigrations } from 'graphile-worker';
+import { createClient } from '../base/db.ts';
+import { migrate, whileMigrating } from '../base/migrate.ts';
+
+const migrationsDir = join(import.meta.dirname, '../../migrations');
+
+/** Brings a database up to date: graphile-worker's tables, then ours. @returns the names of our files applied now */
+export async function install(databaseUrl: string): Promise<string[]> {
+  const client = createClient(databaseUrl);
+  await client.connect();
+  try {
+    return await whileMigrating(client, async () => {
+      await runMigrations({ connectionString: databaseUrl, logger: new Logger(() => () => {}) });
+      return migrate(client, migrationsDir);
+    });
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,88 @@
+-- What the engine does to rows. :"live" is the queue's live leaf, filled in once at start: naming it keeps the statement triggers
+-- off the hot path. Every statement that ends an attempt is fenced: it touches a row only while that row is still
+-- `processing`, run by this worker, in this attempt.
+
+-- name: start_jobs
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong.
+update :"live"
+   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
+ where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries, created_at;
+
+-- name: complete_jobs
+update :"live" j
+   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result,
+       progress = case when j.progress is not null then 100 end
+  from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, result jsonb)
+ where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+returning j.id;
+
+-- name: complete_job
+-- The same for one job, inside its handler's own transaction.
+update :"live"
+   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = :result,
+       progress = case when progress is not null then 100 end
+ where id = :id and attempt = :attempt and status = 'processing' and locked_by = :worker
+returning id;
+
+-- name: completed_by
+-- Whether this attempt completed the job, live or archived.
+select id from jobs where id = :id and queue = :queue and attempt = :attempt and status = 'completed';
+
+-- name: fail_jobs
+-- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once.
+with failures as (
+  select f.*, clock_timestamp() as failed_at
+    from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, permanent boolean)
+), failed as (
+  update :"live" j
+     set (status, run_at, retry_count, completed_at) = (
+           select case when again then 'pending' else 'failed' end,
+                  case when again then f.failed_at + retry_delay(q.backoff_ms, j.retry_count) else j.run_at end,
+                  j.retry_count + again::int,
+                  case when again then null else f.failed_at end
+             from (select not f.permanent and j.retry_count < j.max_retries as again) judged),
+         error_code = f.error_code, error = f.error, locked_by = null, progress = null
+    from failures f, queues q
+   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by is not distinct from :worker
+     and q.name = j.queue
+  returning j.id, j.queue, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error
+), logged as (
+  insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error)
+  select queue, id, attempt, :worker, started_at, failed_at, error_code, error from failed
+)
+select id, status, retry_count, (extract(epoch from run_at - clock_timestamp()) * 1000)::float8 as due_in_ms,
+       (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+          from failed where status = 'pending') as ticketed
+  from failed;
+
+-- name: snooze_jobs
+-- Back to pending with no retry used: the provider said wait, or the worker is shutting down.
+with snoozed as (
+  update :"live" j
+     set status = 'pending', run_at = clock_timestamp() + make_interval(secs => f.delay_ms / 1000.0), locked_by = null, progress = null
+    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8)
+   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+  returning j.id, j.queue, j.priority, j.run_at
+)
+select id, (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
+  from snoozed;
+
+-- name: report_progress
+update :"live" j
+   set progress = f.progress
+  from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, progress smallint)
+ where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker;
+
+-- name: give_back
+-- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker.
+select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+  from :"live"
+ where id = any(:ids) and status = 'pending';
+
+-- name: taken_jobs
+-- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by hand.
+select r.id, r.attempt
+  from jsonb_to_recordset(:jobs) as r (id bigint, attempt integer)
+  left join :"live" j on j.id = r.id
+ where j.id is null or j.attempt <> r.attempt or j.status <> 'processing' or j.locked_by is distinct from :worker;

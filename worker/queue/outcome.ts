@@ -1,0 +1,52 @@
+import { codeOf, messageOf, PermanentError, RetryableError, Snooze } from '../base/errors.ts';
+
+/** Why a running job was told to stop. Set as the reason of its AbortSignal. */
+export class Stopped extends Error {
+  override name = 'Stopped';
+  readonly because: 'shutdown' | 'taken' | 'fenced';
+  constructor(because: Stopped['because']) {
+    super(
+      {
+        shutdown: 'the worker is shutting down',
+        taken: 'the job was cancelled or changed',
+        fenced: 'the worker was declared dead',
+      }[because],
+    );
+    this.because = because;
+  }
+}
+
+export type Outcome =
+  /** Its row says completed already: the handler committed it. */
+  | { outcome: 'committed' }
+  | { outcome: 'completed'; result: unknown }
+  | { outcome: 'retry' | 'fail'; error_code: string; error: string }
+  | { outcome: 'snooze'; delay_ms: number; reason: string }
+  /** The row is no longer ours to write to. */
+  | { outcome: 'dropped'; reason: string };
+
+/**
+ * What becomes of a job whose handler threw. The one place that judges; pure.
+ * @param stopped why the job's signal fired, if it did: then this and not the error that it provoked is the cause
+ */
+export function judge(error: unknown, stopped: unknown, redact: (text: string) => string = (text) => text): Outcome {
+  const cause = stopped ?? error;
+  if (cause instanceof Stopped)
+    return cause.because === 'shutdown'
+      ? { outcome: 'snooze', delay_ms: 0, reason: cause.message }
+      : { outcome: 'dropped', reason: cause.message };
+  if (cause instanceof Snooze) return { outcome: 'snooze', delay_ms: Math.max(0, cause.delayMs), reason: cause.reason };
+
+  const message = redact(messageOf(cause)).slice(0, 2_000) || 'no message';
+  if (cause instanceof PermanentError) return { outcome: 'fail', error_code: cause.code, error: message };
+  if (cause instanceof RetryableError) return { outcome: 'retry', error_code: cause.code, error: message };
+  return { outcome: 'retry', error_code: codeFor(cause), error: message };
+}
+
+/** A stable word for an error of somebody else's: ECONNREFUSED is econnrefused, an SQLSTATE is postgres_23505. */
+function codeFor(error: unknown): string {
+  const code = codeOf(error);
+  if (code && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return `postgres_${code.toLowerCase()}`;
+  if (code && /^[A-Z][A-Z0-9_]+$/.test(code)) return code.toLowerCase();
+  return 'unexpected_error';
+}

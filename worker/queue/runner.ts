@@ -1,0 +1,148 @@
+import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
+import { z } from 'zod';
+import type { Db } from '../base/db.ts';
+import type { Log } from '../base/log.ts';
+
+/**
+ * Claims one queue's tickets with graphile-worker, and keeps doing so. graphile-worker shuts its pool down on one failed batch, and
+ * its promise may never settle when Postgres restarts; so it is watched by its events, and replaced when it stops by itself.
+ */
+export type Runner = ReturnType<typeof createRunner>;
+
+export type RunnerOptions = {
+  queue: string;
+  /** Tickets held at once. */
+  slots: number;
+  db: Db;
+  log: Log;
+  pollIntervalMs: number;
+  take: (ids: number[], priority: number) => Promise<void>;
+  /** Pools are known to the fleet, so that a dead worker's tickets can be unlocked. */
+  pools: { add(id: string): Promise<void>; drop(id: string): Promise<void> };
+};
+
+const ticket = z.object({ ids: z.array(z.number()) });
+const stopTimeoutMs = 2_000;
+
+type Running = {
+  graphile?: GraphileRunner;
+  pool?: WorkerPool;
+  registered: Promise<void>;
+  lost: PromiseWithResolvers<void>;
+};
+
+export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pools }: RunnerOptions) {
+  let wanted = false;
+  let supervisor: Promise<void> = Promise.resolve();
+  let current: Running | undefined;
+  let claimedAt = 0;
+  let wake = new AbortController();
+
+  /** Starts claiming; when the engine below fails, starts it again. */
+  function start(): void {
+    if (wanted) return;
+    wanted = true;
+    wake = new AbortController();
+    supervisor = supervisor.then(supervise);
+  }
+
+  async function supervise(): Promise<void> {
+    for (let wait = 100; wanted; wait = Math.min(wait * 2, 5_000)) {
+      const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
+      try {
+        running.graphile = await launch(running);
+        current = running;
+        claimedAt = Date.now();
+        const since = Date.now();
+        if (wanted) await Promise.race([running.lost.promise, aborted(wake.signal)]);
+        if (Date.now() - since > 10_000) wait = 100;
+      } catch (error) {
+        log.warn({ err: error, queue }, 'could not start claiming');
+      }
+      current = undefined;
+      await discard(running);
+      if (wanted) await sleep(wait, undefined, { signal: wake.signal }).catch(() => {});
+    }
+  }
+
+  function launch(running: Running): Promise<GraphileRunner> {
+    const events: WorkerEvents = new EventEmitter();
+    events.on('pool:create', ({ workerPool }) => {
+      running.pool = workerPool;
+      running.registered = pools.add(workerPool.id);
+      running.registered.catch(() => running.lost.resolve());
+    });
+    events.on('pool:fatalError', ({ error }) => {
+      log.warn({ err: error, queue }, 'graphile-worker gave up, starting it again');
+      running.lost.resolve();
+    });
+    events.on('pool:gracefulShutdown', () => running.lost.resolve());
+    const claimed = () => (claimedAt = Date.now());
+    events.on('worker:getJob:empty', claimed);
+    events.on('job:start', claimed);
+
+    return run({
+      pgPool: db,
+      noHandleSignals: true,
+      events,
+      logger: quiet(log, queue),
+      parsedCronItems: [],
+      taskList: {
+        [queue]: async (payload, { job }) => {
+          await running.registered;
+          await take(ticket.parse(payload).ids, job.priority);
+        },
+      },
+      preset: {
+        worker: {
+          concurrentJobs: slots,
+          pollInterval: pollIntervalMs,
+          // Batching is what makes graphile-worker await its own writes (reference: its performance.md).
+          completeJobBatchDelay: 0,
+          failJobBatchDelay: 0,
+        },
+      },
+    });
+  }
+
+  // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.
+  async function discard({ graphile, pool }: Running): Promise<void> {
+    if (graphile) {
+      graphile.promise.catch(() => {});
+      await Promise.race([graphile.stop().catch(() => {}), sleep(stopTimeoutMs)]);
+    }
+    if (pool)
+      await pools.drop(pool.id).catch((error: unknown) => log.warn({ err: error, queue }, 'could not unlock tickets'));
+  }
+
+  return {
+    start,
+    /** Claims nothing more. Resolves when tickets in hand are done, or after two seconds. */
+    async stop(): Promise<void> {
+      wanted = false;
+      wake.abort();
+      await supervisor;
+    },
+    /** Looks for due tickets `ms` from now, between the polls. */
+    nudgeIn(ms: number): void {
+      setTimeout(() => current?.pool?.nudge(1), Math.min(ms, 2 ** 31 - 1)).unref();
+    },
+    /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
+    state: () => ({ wanted, claiming: current !== undefined, claimed_at: claimedAt }),
+  };
+}
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+/** graphile-worker's own lines, where somebody who looks for them finds them. */
+function quiet(log: Log, queue: string): Logger {
+  return new Logger(() => (level, message) => {
+    if (level === 'error' || level === 'warning') log.debug({ queue, detail: message }, 'graphile-worker says');
+  });
+}

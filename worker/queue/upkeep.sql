@@ -1,0 +1,62 @@
+-- What keeps the tables small and the invariant true. One worker does it at a time.
+
+-- name: upkeep_lock
+select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep', 0)) as ours;
+
+-- name: archive_jobs
+-- Half a minute's rest, so that a job that has just finished can be run again without taking it out of the archive.
+with finished as (
+  select id from :"live"
+   where status in ('completed', 'cancelled') and completed_at < clock_timestamp() - interval '30 seconds'
+   limit 5000
+     for update skip locked
+), moved as (
+  update :"jobs" j set archived = true
+    from finished f
+   where j.id = f.id and j.archived = false
+  returning j.status
+), counted as (
+  update queues set archived_completed = archived_completed + m.completed
+    from (select count(*) filter (where status = 'completed') as completed from moved) m
+   where name = :queue and m.completed > 0
+)
+select count(*) as jobs from moved;
+
+-- name: prune_jobs
+with old as (
+  select j.id from :"done" j, queues q
+   where q.name = :queue and j.completed_at < clock_timestamp() - q.keep_completed
+   limit 5000
+), pruned as (
+  delete from :"jobs" j using old where j.id = old.id and j.archived = true returning j.id
+)
+select count(*) as jobs from pruned;
+
+-- name: reticket_jobs
+-- Pending, overdue, and on no ticket: should not be, and is mended here. graphile-worker's public view does not show payloads.
+with ticketed as (
+  select json_array_elements_text(t.payload -> 'ids')::bigint as id
+    from graphile_worker._private_jobs t
+    join graphile_worker._private_tasks k on k.id = t.task_id
+   where k.identifier = :queue
+), forgotten as (
+  select j.queue, j.id, j.priority, j.run_at from :"live" j
+   where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
+     and not exists (select from ticketed t where t.id = j.id)
+)
+select count(*) as jobs, add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at)) as ticketed
+  from forgotten;
+
+-- name: orphaned_jobs
+-- Processing for nobody: set so by hand, or left by a worker whose row was deleted by hand.
+select id, attempt, locked_by from :"live" j
+ where status = 'processing' and not exists (select from workers w where w.id = j.locked_by);
+
+-- name: unlock_strays
+-- Tickets locked by a pool that no worker has: it died before it could register.
+select graphile_worker.force_unlock_workers(array_agg(distinct locked_by)) as unlocked
+  from graphile_worker.jobs
+ where locked_at < clock_timestamp() - interval '1 minute'
+   and task_identifier in (select name from queues)
+   and locked_by not in (select unnest(pools) from workers)
+having count(*) > 0;

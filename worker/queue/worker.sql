@@ -1,0 +1,9 @@
+-- name: read_queues
+select name, paused, timeout_ms from queues order by name;
+
+-- name: apply_settings
+-- MAX_RETRIES and BACKOFF_DELAY, where set, hold for the queues this process serves.
+update queues
+   set max_retries = coalesce(:max_retries, max_retries), backoff_ms = coalesce(:backoff_ms, backoff_ms)
+ where name = any(:queues)
+   and (max_retries, backoff_ms) is distinct from (coalesce(:max_retries, max_retries), coalesce(:backoff_ms, backoff_ms));

@@ -1,0 +1,219 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { App } from '../app.ts';
+import { createPool, isTransient } from '../base/db.ts';
+import { UsageError } from '../base/errors.ts';
+import { loadStatements, query } from '../base/sql.ts';
+import { createExecutor, type Executor } from './executor.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import { joinFleet } from './liveness.ts';
+import { Stopped } from './outcome.ts';
+import type { Registry } from './registry.ts';
+import { createRunner, type Runner } from './runner.ts';
+import { keepUp } from './upkeep.ts';
+
+/**
+ * The engine of one process: a runner and an executor for each queue it serves, its membership of the fleet, and the loop that
+ * watches what people change by SQL.
+ */
+export type Worker = Awaited<ReturnType<typeof startWorker>>;
+
+type QueueRow = { name: string; paused: boolean; timeout_ms: number | null };
+type ServedQueue = {
+  name: string;
+  settings: QueueRow;
+  ledger: Ledger;
+  executor: Executor;
+  runner: Runner;
+  concurrency: number;
+};
+
+const sql = loadStatements(import.meta.dirname, 'worker.sql');
+const defaultConcurrency: Record<string, number> = {
+  publish: 3,
+  media: 2,
+  notification: 5,
+  social: 2,
+  analytics: 2,
+  cleanup: 1,
+};
+
+/** @throws UsageError when QUEUES names a queue that the database does not have */
+export async function startWorker(app: App, databaseUrl: string, registry: Registry) {
+  const { config, log } = app;
+  const stopping = new AbortController();
+  let draining = false;
+  const rows = await query<QueueRow>(app.db, sql['read_queues']!);
+  const served = servedQueues(rows, config.queues);
+  const names = served.map(({ name }) => name);
+  await query(app.db, sql['apply_settings']!, {
+    queues: names,
+    max_retries: config.maxRetries ?? null,
+    backoff_ms: config.backoffMs ?? null,
+  });
+
+  // The engine's own connections: one LISTEN a runner, and a few for its statements, which always go by index.
+  const db = createPool(databaseUrl, { max: names.length + 4, log, setUp: 'set enable_seqscan = off' });
+  const membership = await joinFleet({
+    databaseUrl,
+    db,
+    log,
+    queues: names,
+    heartbeatMs: config.heartbeatMs,
+    deadAfterMs: config.deadAfterMs,
+    onPoke: () => void watch().catch(() => {}),
+  });
+  const queues = served.map((row) => serve(row));
+
+  function serve(settings: QueueRow): ServedQueue {
+    const { name } = settings;
+    const concurrency = concurrencyOf(name, config);
+    const ledger = createLedger(db, name, membership.id, stopping.signal);
+    const executor: Executor = createExecutor({
+      queue: name,
+      concurrency,
+      app,
+      ledger,
+      registry,
+      timeoutMs: () => queue.settings.timeout_ms,
+      dueIn: (ms) => runner.nudgeIn(ms),
+    });
+    const runner: Runner = createRunner({
+      queue: name,
+      slots: concurrency,
+      db,
+      log,
+      pollIntervalMs: config.pollIntervalMs,
+      take: executor.take,
+      pools: membership.pools,
+    });
+    const queue: ServedQueue = { name, settings, ledger, executor, runner, concurrency };
+    return queue;
+  }
+
+  // What people change by plain SQL: pauses, time limits, and running jobs that were cancelled or set back.
+  let watching: Promise<void> | undefined;
+  function watch(): Promise<void> {
+    return (watching ??= look().finally(() => (watching = undefined)));
+  }
+
+  async function look(): Promise<void> {
+    const now = new Map((await query<QueueRow>(db, sql['read_queues']!)).map((row) => [row.name, row]));
+    for (const queue of queues) {
+      queue.settings = now.get(queue.name) ?? queue.settings;
+      if (draining) return;
+      if (queue.settings.paused) {
+        void queue.runner.stop();
+        void queue.executor.pause();
+      } else {
+        queue.executor.resume();
+        queue.runner.start();
+      }
+      const attempts = queue.executor.attempts();
+      if (attempts.length > 0) void queue.executor.abort(new Stopped('taken'), await queue.ledger.taken(attempts));
+    }
+  }
+
+  async function reportProgress(): Promise<void> {
+    for (const { executor, ledger } of queues) {
+      const reports = executor.takeProgress();
+      if (reports.length > 0) await ledger.progress(reports);
+    }
+  }
+
+  async function stayAlive(alive: () => Promise<boolean>): Promise<void> {
+    if (draining || (await alive())) return;
+    log.error('the fleet has declared this worker dead, starting over');
+    await Promise.all(
+      queues.map(({ runner, executor }) => Promise.all([runner.stop(), executor.abort(new Stopped('fenced'))])),
+    );
+    await membership.rejoin();
+    log.info({ worker: membership.id() }, 'joined the fleet again');
+  }
+
+  await membership.join();
+  const loops = [
+    every(config.heartbeatMs, () => stayAlive(membership.beat)),
+    every(500, () => stayAlive(membership.hold)),
+    every(config.sweepMs, membership.bury),
+    every(1_000, watch),
+    every(1_000, reportProgress),
+    keepUp(app.db, names, log, stopping.signal),
+  ];
+
+  async function every(ms: number, work: () => Promise<void>): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await work().catch((error: unknown) =>
+        log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'housekeeping failed, will try again'),
+      );
+      await sleep(ms, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+  }
+
+  await watch();
+  log.info({ worker: membership.id(), queues: names, kinds: [...registry.keys()] }, 'working');
+
+  return {
+    id: membership.id,
+    queues: names,
+
+    /** Why this worker does not work, or undefined when it does. */
+    trouble(): string | undefined {
+      if (draining) return 'shutting down';
+      if (!membership.holdsLock()) return 'the session that shows this worker alive is lost';
+      const patience = config.pollIntervalMs * 2 + 10_000;
+      for (const { name, runner, executor, concurrency } of queues) {
+        const { wanted, claiming, claimed_at } = runner.state();
+        const busy = executor.attempts().length >= concurrency;
+        if (wanted && !claiming) return `queue ${name} is not being claimed`;
+        if (wanted && !busy && Date.now() - claimed_at > patience)
+          return `queue ${name} has not been claimed for ${Math.round((Date.now() - claimed_at) / 1_000)} s`;
+      }
+      return undefined;
+    },
+
+    /** What each queue runs here, now. */
+    activity: () =>
+      queues.map(({ name, executor, settings, concurrency }) => ({
+        queue: name,
+        running: executor.attempts().length,
+        concurrency,
+        paused: settings.paused,
+      })),
+
+    /**
+     * Stops claiming, gives back what was not started, and lets running jobs finish for SHUTDOWN_TIMEOUT; what still runs then is
+     * aborted and goes back to pending with no retry used.
+     */
+    async stop(): Promise<void> {
+      draining = true;
+      await Promise.all(queues.map(({ executor }) => executor.pause()));
+      const stopped = Promise.all(queues.map(({ runner }) => runner.stop()));
+      const idle = Promise.all(queues.map(({ executor }) => executor.idle())).then(() => true);
+      if (!(await Promise.race([idle, sleep(config.shutdownTimeoutMs, false)]))) {
+        log.warn('aborting jobs that still run');
+        await Promise.all(queues.map(({ executor }) => executor.abort(new Stopped('shutdown'))));
+      }
+      await stopped;
+      stopping.abort();
+      await Promise.allSettled(loops);
+      await membership.leave();
+      await Promise.race([db.end(), sleep(2_000)]);
+    },
+  };
+}
+
+function servedQueues(rows: QueueRow[], wanted: string[] | undefined): QueueRow[] {
+  if (!wanted) return rows;
+  const unknown = wanted.filter((name) => !rows.some((row) => row.name === name));
+  if (unknown.length > 0)
+    throw new UsageError(
+      `QUEUES: there is no queue ${unknown.join(', ')}; there are ${rows.map((row) => row.name).join(', ')}`,
+    );
+  return rows.filter((row) => wanted.includes(row.name));
+}
+
+/** CONCURRENCY is the publish queue's, WORKER_CONCURRENCY all others'. */
+function concurrencyOf(queue: string, config: App['config']): number {
+  const set = queue === 'publish' ? config.publishConcurrency : config.otherConcurrency;
+  return set ?? defaultConcurrency[queue] ?? 2;
+}
