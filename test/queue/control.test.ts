@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { transaction } from '../../worker/base/db.ts';
+import { archive, reconcile } from '../../worker/queue/upkeep.ts';
+import { eventually } from '../support/eventually.ts';
+import { add, reads } from '../support/jobs.ts';
+import { silent } from '../support/log.ts';
+import { createRig, type Rig } from '../support/worker.ts';
+
+// What people do to jobs with plain SQL, while a worker runs.
+
+let rig: Rig;
+const aborted: number[] = [];
+
+before(async () => {
+  rig = await createRig();
+  await rig.worker({
+    'media.echo': async ({ payload }) => payload,
+    'media.fail': async ({ job }) => {
+      throw new Error(`attempt ${job.attempt}`);
+    },
+    'media.slow': async ({ job, signal }) => {
+      await sleep(30_000, undefined, { signal }).catch((error: unknown) => {
+        aborted.push(job.id);
+        throw error;
+      });
+    },
+  });
+  await rig.db.query(`update queues set backoff_ms = 50`);
+});
+after(() => rig.close());
+
+const sql = async (text: string, values: unknown[] = []) => (await rig.db.query(text, values)).rows;
+
+test('a completed job set back to pending runs again', async () => {
+  const id = await add(rig.db, 'media', 'echo');
+  await reads(rig.db, id, { status: 'completed', attempt: 1 });
+  await sql(`update media_jobs set status = 'pending' where id = $1`, [id]);
+  await reads(rig.db, id, { status: 'completed', attempt: 2 });
+});
+
+test('a run_at in the future delays a job, and moving it back makes it due', async () => {
+  const id = await add(rig.db, 'media', 'echo', { run_at: new Date(Date.now() + 3_600_000) });
+  await sleep(1_000);
+  await reads(rig.db, id, { status: 'pending', attempt: 0 });
+  await sql(`update jobs set run_at = now() + interval '1 second' where id = $1`, [id]);
+  await sleep(500);
+  await reads(rig.db, id, { status: 'pending' });
+  const row = await reads(rig.db, id, { status: 'completed' });
+  assert.ok(row['started_at'] >= row['run_at']);
+});
+
+test('a running job that is cancelled stops within two seconds and stays cancelled', async () => {
+  const id = await add(rig.db, 'media', 'slow');
+  await reads(rig.db, id, { status: 'processing' });
+  await sql(`update media_jobs set status = 'cancelled' where id = $1`, [id]);
+  await eventually(() => assert.ok(aborted.includes(id)), 2_000);
+  await sleep(300);
+  const row = await reads(rig.db, id, { status: 'cancelled', locked_by: null });
+  assert.ok(row['completed_at']);
+});
+
+test('a running job that is set back to pending is aborted and runs again', async () => {
+  const id = await add(rig.db, 'media', 'slow');
+  await reads(rig.db, id, { status: 'processing', attempt: 1 });
+  await sql(`update media_jobs set status = 'pending' where id = $1`, [id]);
+  await reads(rig.db, id, { status: 'processing', attempt: 2 });
+  await sql(`update media_jobs set status = 'cancelled' where id = $1`, [id]);
+  await eventually(() => assert.equal(aborted.filter((other) => other === id).length, 2), 2_000);
+});
+
+test('a pending job that is cancelled never runs', async () => {
+  const id = await add(rig.db, 'media', 'echo', { run_at: new Date(Date.now() + 700) });
+  await sql(`update jobs set status = 'cancelled' where id = $1`, [id]);
+  await sleep(1_200);
+  await reads(rig.db, id, { status: 'cancelled', attempt: 0 });
+});
+
+test('max_retries raised on failed jobs runs them again', async () => {
+  const id = await add(rig.db, 'media', 'fail', { max_retries: 1 });
+  await reads(rig.db, id, { status: 'failed', attempt: 2, retry_count: 1 });
+  await sql(`update media_jobs set max_retries = 3 where status = 'failed'`);
+  await reads(rig.db, id, { status: 'failed', attempt: 5, retry_count: 3, error: 'attempt 5' });
+});
+
+test('max_retries lowered while a job waits takes effect at its next failure', async () => {
+  const id = await add(rig.db, 'media', 'fail', { max_retries: 1000 });
+  await reads(rig.db, id, { retry_count: 2 });
+  await sql(`update media_jobs set max_retries = 0 where id = $1`, [id]);
+  await reads(rig.db, id, { status: 'failed' });
+});
+
+test('a paused queue starts nothing, finishes what runs, and goes on when resumed', async () => {
+  const running = await add(rig.db, 'media', 'slow');
+  await reads(rig.db, running, { status: 'processing' });
+  await sql(`update queues set paused = true where name = 'media'`);
+  await sleep(2_000);
+  const waiting = await add(rig.db, 'media', 'echo');
+  await sleep(1_000);
+  await reads(rig.db, waiting, { status: 'pending' });
+  await reads(rig.db, running, { status: 'processing' });
+  await sql(`update jobs set status = 'cancelled' where id = $1`, [running]);
+  await eventually(() => assert.ok(aborted.includes(running)), 2_000);
+  await sql(`update queues set paused = false where name = 'media'`);
+  await reads(rig.db, waiting, { status: 'completed' }, 2_000);
+});
+
+test('a dedupe key makes one job, over its whole life and into the archive', async () => {
+  const insert = () => sql(`insert into media_jobs (kind, dedupe_key) values ('echo', 'once') returning id`);
+  const [first] = await insert();
+  assert.deepEqual(await insert(), []);
+  await reads(rig.db, first!.id, { status: 'completed' });
+  assert.deepEqual(await insert(), []);
+  await sql(`update jobs set completed_at = now() - interval '1 minute' where id = $1`, [first!.id]);
+  await transaction(rig.db, (tx) => archive(tx, 'media'));
+  await reads(rig.db, first!.id, { archived: true });
+  assert.deepEqual(await insert(), []);
+  assert.deepEqual(
+    await sql(`insert into jobs (queue, kind, dedupe_key) values ('media', 'echo', 'once') returning id`),
+    [],
+  );
+  await sql(`delete from media_jobs where id = $1`, [first!.id]);
+  assert.equal((await insert()).length, 1);
+});
+
+test('an archived job says how to run it again, and then does', async () => {
+  const id = await add(rig.db, 'media', 'echo');
+  await reads(rig.db, id, { status: 'completed' });
+  await sql(`update jobs set completed_at = now() - interval '1 minute' where id = $1`, [id]);
+  await eventually(() => reads(rig.db, id, { archived: true }));
+  await assert.rejects(sql(`update media_jobs set status = 'pending' where id = $1`, [id]), {
+    message: `job ${id} of queue media is archived and cannot become pending`,
+    hint: /set status = 'pending', archived = false/,
+  });
+  await sql(`update media_jobs set status = 'pending', archived = false where id = $1`, [id]);
+  await reads(rig.db, id, { status: 'completed', attempt: 2, archived: false });
+});
+
+test('rows written by hand are made whole', async () => {
+  const [row] = await sql(`insert into social_jobs (kind, status) values ('x', 'completed') returning *`);
+  assert.ok(row!.completed_at);
+  const id = await add(rig.db, 'media', 'echo', { run_at: new Date(Date.now() + 3_600_000) });
+  await sql(`update jobs set status = 'failed' where id = $1`, [id]);
+  assert.ok((await reads(rig.db, id, { status: 'failed' }))['completed_at']);
+  await sql(`update jobs set status = 'pending', run_at = now() where id = $1`, [id]);
+  await reads(rig.db, id, { status: 'completed', error_code: null });
+});
+
+test('a pending job that lost its ticket, and a processing one that nobody runs, are found', async () => {
+  const lost = await add(rig.db, 'analytics', 'x', { run_at: new Date(Date.now() - 60_000) });
+  await sql(`update queues set paused = true where name = 'analytics'`);
+  await sql(`delete from graphile_worker._private_jobs`);
+  const orphan = await add(rig.db, 'social', 'x', { run_at: new Date(Date.now() + 3_600_000), max_retries: 0 });
+  await sql(`update jobs set status = 'processing' where id = $1`, [orphan]);
+  for (const queue of ['analytics', 'social']) await transaction(rig.db, (tx) => reconcile(tx, queue, silent));
+  await sql(`update queues set paused = false where name = 'analytics'`);
+  await reads(rig.db, lost, { status: 'failed', error_code: 'unknown_kind' });
+  await reads(rig.db, orphan, { status: 'failed', error_code: 'worker_lost' });
+});
+
+test('old history is pruned after keep_completed, and failed jobs stay', async () => {
+  await sql(`insert into cleanup_jobs (kind, status, completed_at, archived) values ('x', 'completed', now() - interval '91 days', true),
+                                                                        ('x', 'completed', now() - interval '89 days', true),
+                                                                        ('x', 'failed', now() - interval '91 days', false)`);
+  await transaction(rig.db, (tx) => archive(tx, 'cleanup'));
+  assert.deepEqual(await sql(`select status, count(*)::int as n from cleanup_jobs group by 1 order by 1`), [
+    { status: 'completed', n: 1 },
+    { status: 'failed', n: 1 },
+  ]);
+});
+
+test('queue_depth counts what each queue holds', async () => {
+  await add(rig.db, 'social', 'x', { run_at: new Date(Date.now() + 3_600_000) });
+  const [depth] = await sql(`select * from queue_depth where queue = 'social'`);
+  assert.deepEqual(depth, {
+    queue: 'social',
+    waiting: 0,
+    active: 0,
+    completed: 1,
+    failed: 1,
+    delayed: 1,
+    paused: false,
+  });
+});

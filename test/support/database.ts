@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { createClient, createPool, type Db } from '../../worker/base/db.ts';
+import { silent } from './log.ts';
+
+export const template = 'rowmill_template';
+
+/** The address of a database on the test server. */
+export function databaseUrl(name?: string): string {
+  const given = process.env['TEST_DATABASE_URL'];
+  if (!given) throw new Error('Run the tests by npm test: it starts Postgres for them.');
+  const url = new URL(given);
+  if (name) url.pathname = `/${name}`;
+  return url.href;
+}
+
+export type TestDatabase = Db & { url: string; drop(): Promise<void> };
+
+/** A migrated database of one's own, copied from the template. */
+export async function createDatabase({ from = template }: { from?: string } = {}): Promise<TestDatabase> {
+  const name = `t_${randomUUID().replaceAll('-', '')}`;
+  await asAdmin(`create database ${name} template ${from}`);
+  const url = databaseUrl(name);
+  const db = createPool(url, { max: 5, log: silent });
+  return Object.assign(db, {
+    url,
+    async drop() {
+      await db.end();
+      await asAdmin(`drop database ${name} with (force)`);
+    },
+  });
+}
+
+async function asAdmin(sql: string): Promise<void> {
+  const client = createClient(databaseUrl());
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

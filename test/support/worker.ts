@@ -1,0 +1,55 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { createApp, type App } from '../../worker/app.ts';
+import { loadConfig } from '../../worker/base/config.ts';
+import { job, type JobContext } from '../../worker/queue/job.ts';
+import { startWorker, type Worker } from '../../worker/queue/worker.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
+import { silent } from './log.ts';
+
+export type Handler = (context: JobContext<Record<string, unknown>>) => Promise<unknown>;
+export type Env = Record<string, string>;
+
+/** A database and as many workers on it as a test wants, each with handlers of the test's own. */
+export type Rig = {
+  db: TestDatabase;
+  /** Starts a worker in this process. Handlers by name: `{ 'media.echo': async ({ payload }) => payload }`. */
+  worker(handlers: Record<string, Handler>, env?: Env): Promise<Worker & { app: App }>;
+  close(): Promise<void>;
+};
+
+export async function createRig(): Promise<Rig> {
+  const db = await createDatabase();
+  const dir = await mkdtemp(join(tmpdir(), 'rowmill-rig-'));
+  const started: { worker: Worker; app: App }[] = [];
+  return {
+    db,
+    async worker(handlers, env = {}) {
+      const config = loadConfig({
+        DATA_DIR: dir,
+        SHUTDOWN_TIMEOUT: '2000',
+        WORKER_POLL_INTERVAL: '200',
+        NODE_ENV: 'test',
+        ...env,
+      });
+      const app = createApp(config, db.url, silent);
+      const registry = new Map(
+        Object.entries(handlers).map(([name, run]) => [
+          name,
+          job({ name, payload: z.record(z.string(), z.unknown()), run }),
+        ]),
+      );
+      const worker = await startWorker(app, db.url, registry);
+      started.push({ worker, app });
+      return Object.assign(worker, { app });
+    },
+    async close() {
+      await Promise.all(started.map(({ worker }) => worker.stop()));
+      await Promise.all(started.map(({ app }) => app.close()));
+      await db.drop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
