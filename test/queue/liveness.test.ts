@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
+import { add, reads, rows } from '../support/jobs.ts';
+import { spawnWorker, type WorkerProcess } from '../support/processes.ts';
+
+// Real processes, killed, frozen, cut off and stopped.
+
+let db: TestDatabase;
+let workers: WorkerProcess[] = [];
+const spawn = async (env?: Record<string, string>) => {
+  const worker = await spawnWorker(db.url, env);
+  workers.push(worker);
+  return worker;
+};
+
+beforeEach(async () => {
+  db = await createDatabase();
+  await db.query(`create table effects (job_id bigint, name text)`);
+  await db.query(`update queues set backoff_ms = 50`);
+});
+afterEach(async () => {
+  for (const worker of workers) worker.child.kill('SIGCONT');
+  await Promise.all(workers.map((worker) => worker.end('SIGKILL')));
+  workers = [];
+  await db.drop();
+});
+
+test('the jobs of a killed worker are retried by another within seconds, as worker_lost', async () => {
+  const doomed = await spawn();
+  const ids = await Promise.all([1, 2].map(() => add(db, 'media', 'slow', { payload: { ms: 2_000 } })));
+  for (const id of ids) await reads(db, id, { status: 'processing', locked_by: doomed.id });
+  const heir = await spawn();
+  await sleep(3_500);
+  const more = await Promise.all([1, 2].map(() => add(db, 'media', 'slow', { payload: { ms: 60_000 } })));
+  await eventually(async () => {
+    const held = (await rows(db, more)).filter((row) => row['locked_by'] === doomed.id);
+    assert.ok(held.length > 0);
+  });
+  await doomed.end('SIGKILL');
+  await eventually(async () => {
+    const all = await rows(db, more);
+    assert.ok(all.every((row) => row['locked_by'] === heir.id));
+    assert.ok(all.some((row) => row['error_code'] === 'worker_lost' && row['retry_count'] === 1));
+  }, 4_000);
+  assert.equal((await db.query(`select from workers`)).rowCount, 1);
+});
+
+test('a job that kills its worker each time ends as a dead letter', async () => {
+  const id = await add(db, 'media', 'abort', { max_retries: 1 });
+  for (let lives = 0; lives < 2; lives++) {
+    const worker = await spawn();
+    await eventually(() => assert.notEqual(worker.child.signalCode, null), 15_000);
+  }
+  await spawn();
+  await reads(db, id, { status: 'failed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 15_000);
+});
+
+test('a worker that froze is buried; when it wakes it changes nothing and starts over', async () => {
+  const times = { WORKER_DEAD_AFTER: '1000', HEARTBEAT_INTERVAL: '200', SWEEP_INTERVAL: '200' };
+  const frozen = await spawn(times);
+  const id = await add(db, 'media', 'late_commit', { payload: { ms: 1_500, name: 'effect' } });
+  await reads(db, id, { status: 'processing', locked_by: frozen.id });
+  frozen.child.kill('SIGSTOP');
+  const other = await spawn(times);
+  await reads(db, id, { status: 'processing', locked_by: other.id, attempt: 2, error_code: 'worker_lost' }, 15_000);
+  frozen.child.kill('SIGCONT');
+  await reads(db, id, { status: 'completed', attempt: 2, result: { pid: other.child.pid } });
+  await sleep(1_000);
+  assert.equal((await db.query(`select from effects`)).rowCount, 1);
+  await eventually(async () => {
+    const { id: now, trouble } = await frozen.ask();
+    assert.notEqual(now, frozen.id);
+    assert.equal(trouble, null);
+  });
+  await other.end('SIGTERM');
+  const next = await add(db, 'media', 'slow');
+  await reads(db, next, { status: 'completed', result: { pid: frozen.child.pid } });
+});
+
+test('a worker whose connections are all cut goes on by itself and loses nothing', async () => {
+  const worker = await spawn();
+  await db.query(`insert into media_jobs (kind, payload) select 'late_commit', '{"ms": 30}' from generate_series(1, 60)`);
+  for (let cut = 0; cut < 5; cut++) {
+    await sleep(300);
+    await db.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`);
+  }
+  await eventually(async () => {
+    const { rows: left } = await db.query(`select status, count(*)::int as n from media_jobs group by 1`);
+    assert.deepEqual(left, [{ status: 'completed', n: 60 }]);
+  }, 60_000);
+  const { rows: effects } = await db.query(`select count(*)::int as n, count(distinct job_id)::int as jobs from effects`);
+  assert.deepEqual(effects, [{ n: 60, jobs: 60 }]);
+  await eventually(async () => assert.equal((await worker.ask()).trouble, null));
+});
+
+test('SIGTERM lets running jobs finish and gives the others back', async () => {
+  const worker = await spawn();
+  const ids = await Promise.all([1, 2, 3, 4, 5].map(() => add(db, 'media', 'slow', { payload: { ms: 800 } })));
+  await eventually(async () => assert.equal((await rows(db, ids)).filter((row) => row.status === 'processing').length, 2));
+  assert.equal(await worker.end('SIGTERM'), 0);
+  const statuses = (await rows(db, ids)).map((row) => row.status);
+  assert.deepEqual(statuses.toSorted(), ['completed', 'completed', 'pending', 'pending', 'pending']);
+  assert.equal((await db.query(`select from workers`)).rowCount, 0);
+  await spawn();
+  for (const id of ids) await reads(db, id, { status: 'completed', attempt: 1, retry_count: 0 });
+});
+
+test('what still runs after SHUTDOWN_TIMEOUT goes back to pending, and no retry is used', async () => {
+  const worker = await spawn({ SHUTDOWN_TIMEOUT: '300' });
+  const id = await add(db, 'media', 'slow', { payload: { ms: 60_000 } });
+  await reads(db, id, { status: 'processing' });
+  const asked = Date.now();
+  assert.equal(await worker.end('SIGTERM'), 0);
+  assert.ok(Date.now() - asked < 5_000);
+  await reads(db, id, { status: 'pending', attempt: 1, retry_count: 0 });
+  await spawn();
+  await reads(db, id, { status: 'processing', attempt: 2 });
+});

@@ -1,0 +1,44 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+export type WorkerProcess = {
+  child: ChildProcess;
+  id: string;
+  /** What its health would say, and its id now. */
+  ask(): Promise<{ trouble: string | null; id: string }>;
+  /** Sends a signal and waits for the end. Gives the exit code, or the signal that ended it. */
+  end(signal: NodeJS.Signals): Promise<number | string>;
+};
+
+/** A worker in a process of its own, working when this resolves. */
+export async function spawnWorker(databaseUrl: string, env: Record<string, string> = {}): Promise<WorkerProcess> {
+  const child = fork(join(import.meta.dirname, 'worker-process.ts'), [], {
+    stdio: process.env['TEST_LOG'] === 'on' ? ['ignore', 'inherit', 'inherit', 'ipc'] : ['ignore', 'ignore', 'ignore', 'ipc'],
+    env: {
+      PATH: process.env['PATH'],
+      DATABASE_URL: databaseUrl,
+      LOG_LEVEL: process.env['TEST_LOG'] === 'on' ? 'debug' : 'silent',
+      QUEUES: 'media',
+      WORKER_POLL_INTERVAL: '200',
+      ...env,
+    },
+  });
+  const [hello] = (await once(child, 'message')) as [{ id: string }];
+  return {
+    child,
+    id: hello.id,
+    async ask() {
+      child.send('trouble');
+      const [answer] = (await once(child, 'message')) as [{ trouble: string | null; id: string }];
+      return answer;
+    },
+    async end(signal) {
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? child.signalCode!;
+      const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
+      child.kill(signal);
+      const [code, by] = await ended;
+      return code ?? by!;
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { createApp } from '../../worker/app.ts';
+import { loadConfig } from '../../worker/base/config.ts';
+import { createLog } from '../../worker/base/log.ts';
+import { job } from '../../worker/queue/job.ts';
+import { startWorker } from '../../worker/queue/worker.ts';
+
+// A worker process that tests may kill, freeze and stop. Started by spawnWorker in processes.ts; says its id when it works.
+
+const payload = z.object({ ms: z.number().default(0), name: z.string().default('') });
+const kinds = [
+  job({
+    name: 'media.slow',
+    payload,
+    run: ({ payload: { ms }, signal }) => sleep(ms, { pid: process.pid }, { signal }),
+  }),
+  job({
+    // Sleeps through its signal, as a frozen or blocked process would, and then tries to commit.
+    name: 'media.late_commit',
+    payload,
+    run: async ({ job: { id }, payload: { ms, name }, commit }) => {
+      await sleep(ms);
+      return commit(async (tx) => {
+        await tx.query('insert into effects (job_id, name) values ($1, $2)', [id, name]);
+        return { pid: process.pid };
+      });
+    },
+  }),
+  job({ name: 'media.abort', payload, run: async () => process.abort() }),
+];
+
+const config = loadConfig();
+const log = createLog(config);
+process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
+const app = createApp(config, config.databaseUrl!, log);
+const worker = await startWorker(app, config.databaseUrl!, new Map(kinds.map((kind) => [kind.name, kind])));
+process.send?.({ id: worker.id() });
+process.on('message', (message) => {
+  if (message === 'trouble') process.send?.({ trouble: worker.trouble() ?? null, id: worker.id() });
+});
+process.once('SIGTERM', () => {
+  void worker.stop().then(() => process.exit(0));
+});
