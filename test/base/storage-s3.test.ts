@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer, text } from 'node:stream/consumers';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { inspect } from 'node:util';
+import { codeOf, messageOf } from '../../worker/base/errors.ts';
+import { createStorage } from '../../worker/base/storage/create.ts';
+import { S3Storage } from '../../worker/base/storage/s3.ts';
+import type { Storage } from '../../worker/base/storage/storage.ts';
+import { type Failure, type S3Server, s3Failures, startS3Server } from '../support/s3-server.ts';
+import { listed } from '../support/storage-contract.ts';
+
+const textType = { contentType: 'text/plain' };
+const smallParts = { multipartBytes: 6_000_000, partBytes: 5 * 1024 * 1024 };
+
+let s3: S3Server;
+let storage: Storage;
+let folder: string;
+let largeFile: { path: string };
+before(async () => {
+  s3 = await startS3Server();
+  storage = new S3Storage(s3.config, { ...smallParts, connectMs: 500, idleMs: 500 });
+  folder = await mkdtemp(join(tmpdir(), 'rowmill-s3-'));
+  largeFile = { path: join(folder, 'large.bin') };
+  await writeFile(largeFile.path, randomBytes(25_000_000));
+  await storage.put('there.txt', Buffer.from('it is there'), textType);
+});
+afterEach(() => {
+  s3.heal();
+  s3.requests.length = 0;
+});
+after(async () => {
+  await rm(folder, { recursive: true });
+  await s3.close();
+});
+
+/** Every method that asks the server something. */
+const methods = (on: Storage): Record<string, () => Promise<unknown>> => ({
+  'put of bytes': () => on.put('new.txt', Buffer.from('x'), textType),
+  'put of a file': () => on.put('new.bin', { path: join(import.meta.dirname, 'storage-s3.test.ts') }, textType),
+  'put in parts': () => on.put('large.bin', largeFile, textType),
+  get: async () => text(await on.get('there.txt')),
+  head: () => on.head('there.txt'),
+  delete: () => on.delete(['new.txt']),
+  list: () => listed(on.list('')),
+  check: () => on.check(),
+});
+
+/** Neither message nor what an unwary `console.log` would print may hold what lets somebody in. */
+function assertNamed(error: unknown, name: string, code: string): true {
+  assert.deepEqual([(error as Error).name, codeOf(error)], [name, code], inspect(error));
+  assert.match(messageOf(error), /"rowmill-test"|no-such-bucket/);
+  assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), /canary|Signature=|X-Amz-/);
+  return true;
+}
+
+describe('A failure of S3 has a name', () => {
+  const table: [string, Failure, string, string][] = [
+    ['denied', s3Failures.denied, 'PermanentError', 'storage_denied'],
+    ['an expired token', { status: 400, code: 'ExpiredToken' }, 'RetryableError', 'storage_refused'],
+    ['an internal error', s3Failures.internalError, 'RetryableError', 'storage_unavailable'],
+    ['slow down', s3Failures.slowDown, 'RetryableError', 'storage_unavailable'],
+    ['too many requests', { status: 429, code: 'TooManyRequests' }, 'RetryableError', 'storage_unavailable'],
+    ['a clock that is wrong', { status: 403, code: 'RequestTimeTooSkewed' }, 'RetryableError', 'storage_unavailable'],
+    [
+      'a proxy in trouble',
+      { status: 502, code: '', body: '<html>Bad Gateway' },
+      'RetryableError',
+      'storage_unavailable',
+    ],
+    ['a request that took too long', { status: 400, code: 'RequestTimeout' }, 'RetryableError', 'storage_timeout'],
+  ];
+  for (const [what, failure, name, code] of table)
+    it(`${what}: ${code}`, async () => {
+      s3.fail(failure);
+      for (const [method, call] of Object.entries(methods(storage))) {
+        // The answer to a HEAD is a status without a code.
+        if (method === 'head' && failure.status < 500 && failure.code !== 'AccessDenied') continue;
+        await assert.rejects(call(), (error) => assertNamed(error, name, code), method);
+      }
+    });
+
+  it('no such bucket: storage_bucket_missing, also where the answer is a bare 404', async () => {
+    const elsewhere = new S3Storage({ ...s3.config, bucket: 'no-such-bucket' }, smallParts);
+    for (const [method, call] of Object.entries(methods(elsewhere)))
+      await assert.rejects(call(), (error) => assertNamed(error, 'PermanentError', 'storage_bucket_missing'), method);
+  });
+
+  it('nobody listens: storage_unavailable', async () => {
+    await s3.stop();
+    try {
+      for (const [method, call] of Object.entries(methods(storage)))
+        await assert.rejects(call(), (error) => assertNamed(error, 'RetryableError', 'storage_unavailable'), method);
+    } finally {
+      await s3.start();
+    }
+    assert.equal(await text(await storage.get('there.txt')), 'it is there');
+  });
+
+  it('no answer: storage_timeout', async () => {
+    s3.hang();
+    for (const [method, call] of Object.entries(methods(storage)))
+      await assert.rejects(call(), (error) => assertNamed(error, 'RetryableError', 'storage_timeout'), method);
+  });
+
+  it('an answer that breaks off: storage_unavailable, on the stream', async () => {
+    await storage.put('long.bin', randomBytes(3_000_000), textType);
+    s3.truncate();
+    const stream = await storage.get('long.bin');
+    await assert.rejects(buffer(stream), (error) => assertNamed(error, 'RetryableError', 'storage_unavailable'));
+  });
+
+  it('is tried once: the queue retries', async () => {
+    s3.fail(s3Failures.slowDown);
+    await assert.rejects(storage.get('there.txt'));
+    assert.equal(s3.requests.length, 1);
+  });
+
+  it('says what to mend', async () => {
+    const { credentials, ...config } = s3.config;
+    const messageWith = async (changed: typeof credentials) => {
+      const other = createStorage({ ...config, credentials: changed });
+      return other.put('a/b.txt', Buffer.from('x'), textType).then(() => '', messageOf);
+    };
+    const host = s3.config.endpoint.slice('http://'.length);
+    assert.equal(
+      await messageWith({ ...credentials, secretAccessKey: 'wrong' }),
+      `writing "a/b.txt" in bucket "rowmill-test" was denied by ${host} (403 SignatureDoesNotMatch): the secret key does not belong to the access key id`,
+    );
+    assert.match(await messageWith({ ...credentials, accessKeyId: 'UNKNOWN' }), /does not know the access key id$/);
+    await assert.rejects(
+      createStorage({ ...config, credentials: { ...credentials, secretAccessKey: 'wrong' } }).head('a'),
+      {
+        message: /check the access key, its secret and its rights$/,
+      },
+    );
+    const elsewhere = createStorage({ ...s3.config, region: 'us-east-1' });
+    await assert.rejects(elsewhere.check(), { code: 'storage_refused', message: /expecting 'eu-test-1'/ });
+  });
+});
+
+describe('A server that is not AWS', () => {
+  it('may leave out ETags', async () => {
+    s3.omitEtag();
+    await storage.put('a.txt', Buffer.from('a'), textType);
+    assert.equal((await storage.head('a.txt'))?.bytes, 1);
+    assert.equal(await text(await storage.get('a.txt')), 'a');
+    assert.ok((await listed(storage.list(''))).some(({ key }) => key === 'a.txt'));
+    await storage.check();
+  });
+
+  it('may know no checksum but MD5', async () => {
+    s3.fail(s3Failures.missingContentMd5);
+    await storage.put('a.txt', Buffer.from('a'), textType);
+    assert.deepEqual(await storage.delete(['a.txt']), []);
+    assert.equal(await storage.head('a.txt'), undefined);
+    assert.deepEqual(
+      s3.requests.map(({ method }) => method),
+      ['PUT', 'POST', 'HEAD', 'HEAD'],
+    );
+    const checksums = s3.requests
+      .flatMap(({ headers }) => Object.keys(headers))
+      .filter((name) => name.includes('checksum'));
+    assert.deepEqual(checksums, []);
+  });
+
+  it('may not know how to delete many objects at once', async () => {
+    const keys = Array.from({ length: 20 }, (_, n) => `many/${n}.txt`);
+    for (const key of keys) await storage.put(key, Buffer.from('x'), textType);
+    s3.fail({ ...s3Failures.notImplemented, when: ({ method }) => method === 'POST' });
+    s3.fail({ ...s3Failures.denied, when: ({ method, url }) => method === 'DELETE' && url.includes('/7.txt') });
+    const failures = await storage.delete(keys);
+    assert.deepEqual(
+      failures.map(({ key, error_code }) => [key, error_code]),
+      [['many/7.txt', 'storage_denied']],
+    );
+    assert.deepEqual(
+      (await listed(storage.list('many/'))).map(({ key }) => key),
+      ['many/7.txt'],
+    );
+
+    s3.fail({ ...s3Failures.slowDown, when: ({ method }) => method === 'DELETE' });
+    await assert.rejects(storage.delete(['many/8.txt']), { code: 'storage_unavailable' });
+  });
+
+  it('may answer for each key of a deletion', async () => {
+    const error = (key: string, code: string) =>
+      `<Error><Key>${key}</Key><Code>${code}</Code><Message>.</Message></Error>`;
+    const errors = error('a', 'AccessDenied') + error('b', 'InternalError') + error('c', 'NoSuchKey');
+    s3.fail({ status: 200, code: '', body: `<DeleteResult>${errors}</DeleteResult>` });
+    const failures = await storage.delete(['a', 'b', 'c', 'd']);
+    assert.deepEqual(
+      failures.map(({ key, error_code }) => [key, error_code]),
+      [
+        ['a', 'storage_denied'],
+        ['b', 'storage_unavailable'],
+      ],
+    );
+    assert.match(failures[0]!.error, /deleting "a" in bucket "rowmill-test" was denied/);
+  });
+});
+
+describe('A large file', () => {
+  const asked = () =>
+    s3.requests.map(({ method, url }) => `${method} ${/uploads|partNumber|uploadId/.exec(url)?.[0] ?? ''}`);
+  const parts = Array.from({ length: 5 }, () => 'PUT partNumber');
+
+  it('goes up in parts, of which two are on their way at most', async () => {
+    await storage.put('large.bin', largeFile, { contentType: 'video/mp4', cacheControl: 'no-store' });
+    assert.deepEqual(asked(), ['POST uploads', ...parts, 'POST uploadId']);
+    const answer = await fetch(await storage.presign('large.bin', 60));
+    assert.deepEqual(
+      [answer.headers.get('content-type'), answer.headers.get('cache-control')],
+      ['video/mp4', 'no-store'],
+    );
+  });
+
+  it('that cannot go up whole leaves nothing of itself', async () => {
+    s3.fail({ ...s3Failures.slowDown, when: ({ url }) => url.includes('partNumber=2') });
+    await assert.rejects(storage.put('broken.bin', largeFile, textType), { code: 'storage_unavailable' });
+    assert.equal(asked().at(-1), 'DELETE uploadId');
+    assert.equal(await storage.head('broken.bin'), undefined);
+  });
+
+  it('that nobody waits for any more leaves nothing of itself either', async () => {
+    const reason = new Error('cancelled by test');
+    const cancel = new AbortController();
+    s3.fail({
+      status: 500,
+      code: '',
+      when: ({ url }) => (url.includes('partNumber=2') && cancel.abort(reason), false),
+    });
+    await assert.rejects(storage.put('cancelled.bin', largeFile, { ...textType, signal: cancel.signal }), reason);
+    assert.equal(asked().at(-1), 'DELETE uploadId');
+    assert.ok(asked().length < 6);
+  });
+});
+
+describe('The address of an object', () => {
+  const key = 'a b/ü+%.webp';
+  const encoded = 'a%20b/%C3%BC%2B%25.webp';
+  const aws = { provider: 's3', bucket: 'pics', region: 'eu-west-1', pathStyle: false } as const;
+  const table: [string, Parameters<typeof createStorage>[0], string][] = [
+    ['on AWS', aws, 'https://pics.s3.eu-west-1.amazonaws.com/'],
+    ['on AWS, path style', { ...aws, pathStyle: true }, 'https://s3.eu-west-1.amazonaws.com/pics/'],
+    ['at an endpoint', { ...aws, endpoint: 'https://minio.example:9000' }, 'https://pics.minio.example:9000/'],
+    [
+      'at an endpoint, path style',
+      { ...aws, endpoint: 'https://a.example/s3/', pathStyle: true },
+      'https://a.example/s3/pics/',
+    ],
+    ['behind a CDN', { ...aws, publicBaseUrl: 'https://cdn.example' }, 'https://cdn.example/'],
+  ];
+  for (const [where, config, base] of table)
+    it(`is right ${where}`, () => assert.equal(createStorage(config).url(key), base + encoded));
+
+  it('is signed for the bucket itself also behind a CDN', async () => {
+    const behind = createStorage({ ...s3.config, publicBaseUrl: 'https://cdn.example' });
+    assert.equal(await (await fetch(await behind.presign('there.txt', 60))).text(), 'it is there');
+  });
+});

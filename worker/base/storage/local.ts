@@ -1,0 +1,205 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { pathToFileURL } from 'node:url';
+import type { LocalConfig } from '../config.ts';
+import { codeOf, messageOf, PermanentError, RetryableError } from '../errors.ts';
+import { checkByDoing } from './check.ts';
+import { contentTypeOf } from './content-type.ts';
+import { addressOf, checkKey, INCOMING } from './key.ts';
+import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type StoredObject } from './storage.ts';
+
+type Options = { signal?: AbortSignal };
+
+/**
+ * A folder: the object `a/b.webp` is the file `<dir>/a/b.webp`, and nothing else is kept about it. So the content type is
+ * told from the key's extension and `cacheControl` is not kept; `a` and `a/b` cannot both be objects; a file that a
+ * symbolic link has outside the folder is never read or written (`invalid_storage_key` for both).
+ */
+export class LocalStorage implements Storage {
+  readonly #dir: string;
+  readonly #baseUrl: string;
+
+  constructor({ dir, publicBaseUrl }: LocalConfig & { publicBaseUrl?: string }) {
+    this.#dir = dir;
+    this.#baseUrl = publicBaseUrl ?? pathToFileURL(dir).href;
+  }
+
+  async put(key: string, body: Uint8Array | { path: string }, { signal }: PutOptions): Promise<void> {
+    await this.#try(`writing "${key}"`, signal, async () => {
+      const path = await this.#pathOf(key);
+      const incoming = join(this.#dir, INCOMING, randomUUID());
+      await mkdir(dirname(incoming), { recursive: true });
+      try {
+        await write(incoming, body, signal);
+        await place(incoming, path, key);
+      } catch (error) {
+        await rm(incoming, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  async get(key: string, { signal }: Options = {}): Promise<Readable> {
+    const file = await this.#try(`reading "${key}"`, signal, async () => openFile(await this.#pathOf(key)));
+    if (!file) throw new PermanentError('object_not_found', `there is no object "${key}" in ${this.#dir}`);
+    const stream = file.createReadStream();
+    const onAbort = () => stream.destroy(signal?.reason as Error);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    stream.once('close', () => signal?.removeEventListener('abort', onAbort));
+    return stream;
+  }
+
+  async head(key: string, { signal }: Options = {}): Promise<StoredObject | undefined> {
+    return this.#try(`looking at "${key}"`, signal, async () => {
+      const found = await statFile(await this.#pathOf(key));
+      return found && { key, ...found, content_type: contentTypeOf(key) };
+    });
+  }
+
+  async delete(keys: string[], { signal }: Options = {}): Promise<DeleteFailure[]> {
+    const failures: DeleteFailure[] = [];
+    for (const key of keys) {
+      try {
+        await this.#try(`deleting "${key}"`, signal, async () => unlink(await this.#pathOf(key)));
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isAbsence(error))
+          failures.push({ key, error_code: codeOf(error) ?? 'storage_refused', error: messageOf(error) });
+      }
+    }
+    return failures;
+  }
+
+  async *list(prefix: string, { signal }: Options = {}): AsyncGenerator<StoredObject> {
+    yield* this.#walk('', prefix, signal);
+  }
+
+  /** A `file:` address where there is no public one. */
+  url(key: string): string {
+    return addressOf(this.#baseUrl, key);
+  }
+
+  /** The same as `url`: nothing guards a folder, so the address does not expire. */
+  async presign(key: string, seconds: number): Promise<string> {
+    checkSeconds(seconds);
+    return this.url(key);
+  }
+
+  async check(options: Options = {}): Promise<void> {
+    await checkByDoing(this, options);
+  }
+
+  /** @param folder empty, or ending with a slash */
+  async *#walk(folder: string, prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
+    for (const name of await this.#try(`listing "${prefix}"`, signal, () => namesIn(this.#dir, folder))) {
+      signal?.throwIfAborted();
+      if (name.endsWith('/')) {
+        if (name !== `${INCOMING}/` && (name.startsWith(prefix) || prefix.startsWith(name)))
+          yield* this.#walk(name, prefix, signal);
+      } else if (name.startsWith(prefix)) {
+        const found = await statFile(join(this.#dir, name));
+        if (found) yield { key: name, ...found };
+      }
+    }
+  }
+
+  /** The file of a key. What exists of its path must really be below the folder, wherever symbolic links lead. */
+  async #pathOf(key: string): Promise<string> {
+    checkKey(key);
+    const path = join(this.#dir, ...key.split('/'));
+    const [realPath, realDir] = await Promise.all([realPathOf(path), realPathOf(this.#dir)]);
+    if (realPath !== realDir && !realPath.startsWith(realDir + sep))
+      throw new PermanentError('invalid_storage_key', `"${key}" leads out of ${this.#dir} by a symbolic link`);
+    return path;
+  }
+
+  async #try<T>(doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    try {
+      signal?.throwIfAborted();
+      return await work();
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#named(error, doing);
+    }
+  }
+
+  #named(error: unknown, doing: string): unknown {
+    const message = `${doing} in ${this.#dir}: ${messageOf(error)}`;
+    switch (codeOf(error) ?? '') {
+      case 'EACCES':
+      case 'EPERM':
+      case 'EROFS':
+        return new PermanentError('storage_denied', message);
+      case 'EDQUOT':
+      case 'EIO':
+      case 'EMFILE':
+      case 'ENFILE':
+      case 'ENOSPC':
+        return new RetryableError('storage_unavailable', message);
+      default:
+        return error;
+    }
+  }
+}
+
+/** Flushed to the disk, so that after a power cut the name does not stand for an empty file. */
+async function write(path: string, body: Uint8Array | { path: string }, signal: AbortSignal | undefined) {
+  const abort = signal ? { signal } : {};
+  if (body instanceof Uint8Array) await writeFile(path, body, { flag: 'wx', flush: true, ...abort });
+  else await pipeline(createReadStream(body.path), createWriteStream(path, { flags: 'wx', flush: true }), abort);
+}
+
+async function place(incoming: string, path: string, key: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await rename(incoming, path);
+  } catch (error) {
+    if (!['EEXIST', 'EISDIR', 'ENOTDIR', 'ENOTEMPTY'].includes(codeOf(error) ?? '')) throw error;
+    throw new PermanentError(
+      'invalid_storage_key',
+      `"${key}" cannot be a file: another object has it as its folder, or is a file where it needs a folder`,
+    );
+  }
+}
+
+/** Where a path really is, or where the nearest folder above it is that exists. */
+async function realPathOf(path: string): Promise<string> {
+  return (await ifThere(realpath(path))) ?? realPathOf(dirname(path));
+}
+
+/** Undefined for a folder as for nothing; nor are pipes opened, which would wait for a writer. */
+async function openFile(path: string): Promise<FileHandle | undefined> {
+  return (await statFile(path)) && ifThere(open(path));
+}
+
+async function statFile(path: string): Promise<{ bytes: number; modified_at: Date } | undefined> {
+  const found = await ifThere(stat(path));
+  return found?.isFile() ? { bytes: found.size, modified_at: found.mtime } : undefined;
+}
+
+/** Files, and folders with a slash at the end: so sorted, whole keys come out in the order that S3 lists them. */
+async function namesIn(dir: string, folder: string): Promise<string[]> {
+  const entries = (await ifThere(readdir(join(dir, folder), { withFileTypes: true }))) ?? [];
+  return entries
+    .filter((entry) => entry.isFile() || entry.isDirectory())
+    .map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : ''))
+    .toSorted(compareBytes);
+}
+
+/** JavaScript would sort by UTF-16 units. */
+const compareBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
+  }
+}
+
+const isAbsence = (error: unknown) => ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(codeOf(error) ?? '');

@@ -1,0 +1,31 @@
+import { S3Client } from '@aws-sdk/client-s3';
+import type { S3Config } from '../config.ts';
+
+/** Tries once, since the queue retries, and never waits for ever on a server that has gone silent. */
+export function createClient(config: S3Config, timeouts: { connectMs: number; idleMs: number }): S3Client {
+  // Servers that are not AWS fail on the checksums that the SDK would add: https://github.com/aws/aws-sdk-js-v3/issues/6810
+  const checksums = config.endpoint ? 'WHEN_REQUIRED' : 'WHEN_SUPPORTED';
+  return new S3Client({
+    region: config.region,
+    forcePathStyle: config.pathStyle,
+    ...(config.endpoint ? { endpoint: config.endpoint } : {}),
+    // a copy: the SDK writes into it
+    ...(config.credentials ? { credentials: { ...config.credentials } } : {}),
+    requestChecksumCalculation: checksums,
+    responseChecksumValidation: checksums,
+    maxAttempts: 1,
+    logger: silent,
+    requestHandler: { connectionTimeout: timeouts.connectMs, socketTimeout: timeouts.idleMs },
+  });
+}
+
+/** Without one, the SDK writes to the console. What goes wrong comes out as an error, and is logged as that. */
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** The URL of the bucket, below which its objects are. */
+export function addressOfBucket({ endpoint, region, bucket, pathStyle }: S3Config): string {
+  const base = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, '');
+  return pathStyle ? `${base}/${bucket}` : base.replace('://', `://${bucket}.`);
+}
+
+export const sendOptions = (signal: AbortSignal | undefined) => (signal ? { abortSignal: signal } : {});

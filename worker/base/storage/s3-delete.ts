@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { DeleteObjectCommand, DeleteObjectsCommand, type S3Client } from '@aws-sdk/client-s3';
+import { PermanentError, type RetryableError } from '../errors.ts';
+import { sendOptions } from './s3-client.ts';
+import { type S3Request, storageError, storageErrorOf } from './s3-errors.ts';
+import type { DeleteFailure } from './storage.ts';
+
+type Deletion = { client: S3Client; bucket: string; host: string; signal?: AbortSignal };
+
+/** Deletes up to 1000 keys in one request, or one by one where the server does not do that. Resolves to those that could not be. */
+export async function deleteMany(deletion: Deletion, keys: string[]): Promise<DeleteFailure[]> {
+  const { client, bucket, signal } = deletion;
+  try {
+    const { Errors = [] } = await client.send(deleteObjects(bucket, keys), sendOptions(signal));
+    return Errors.flatMap(({ Key = '', Code = '' }) => failureOf(Key, storageErrorOf(Code, requestOf(deletion, Key))));
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    return deleteEach(deletion, keys);
+  }
+}
+
+/**
+ * With the checksum that all servers know, as before version 3.729 of the SDK, which now sends one that older MinIO, Swift
+ * and others refuse. https://github.com/aws/aws-sdk-js-v3/blob/main/supplemental-docs/MD5_FALLBACK.md
+ */
+function deleteObjects(bucket: string, keys: string[]): DeleteObjectsCommand {
+  const command = new DeleteObjectsCommand({
+    Bucket: bucket,
+    Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true },
+  });
+  command.middlewareStack.add(
+    (next) => (args) => {
+      const { headers, body } = args.request as { headers: Record<string, string>; body: string };
+      for (const name of Object.keys(headers)) if (/^x-amz-(sdk-)?checksum-/i.test(name)) delete headers[name];
+      headers['content-md5'] = createHash('md5').update(body).digest('base64');
+      return next(args);
+    },
+    { step: 'build', priority: 'low' }, // after the SDK's own checksum, before the signature
+  );
+  return command;
+}
+
+/** How servers say that they do not know DeleteObjects, or not with these checksums. */
+function isUnsupported(error: unknown): boolean {
+  const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode;
+  if (status === 405 || status === 501) return true;
+  return ['BadDigest', 'InvalidDigest', 'InvalidRequest', 'MethodNotAllowed', 'NotImplemented'].includes(name ?? '');
+}
+
+async function deleteEach(deletion: Deletion, keys: string[]): Promise<DeleteFailure[]> {
+  const failures: DeleteFailure[] = [];
+  for (let at = 0; at < keys.length; at += 8)
+    failures.push(...(await Promise.all(keys.slice(at, at + 8).map((key) => deleteOne(deletion, key)))).flat());
+  return failures;
+}
+
+/** A server that cannot be reached is no matter of this one key: that fails the whole. */
+async function deleteOne(deletion: Deletion, key: string): Promise<DeleteFailure[]> {
+  const { client, bucket, signal } = deletion;
+  try {
+    await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), sendOptions(signal));
+    return [];
+  } catch (error) {
+    const named = storageError(error, requestOf(deletion, key));
+    if (!(named instanceof PermanentError)) throw error;
+    return failureOf(key, named);
+  }
+}
+
+function failureOf(key: string, { code, message }: PermanentError | RetryableError): DeleteFailure[] {
+  return code === 'object_not_found' ? [] : [{ key, error_code: code, error: message }];
+}
+
+const requestOf = ({ bucket, host }: Deletion, key: string): S3Request => ({
+  bucket,
+  host,
+  doing: `deleting "${key}"`,
+});

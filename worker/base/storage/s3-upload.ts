@@ -1,0 +1,87 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import { AbortMultipartUploadCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import { sendOptions } from './s3-client.ts';
+
+export type S3Object = { Bucket: string; Key: string; ContentType: string; CacheControl?: string };
+type PartSizes = { multipartBytes: number; partBytes: number };
+
+/** Files go up as they are read: whole up to `multipartBytes`, above it in parts, two at a time. */
+export async function putFile(
+  client: S3Client,
+  object: S3Object,
+  path: string,
+  { multipartBytes, partBytes }: PartSizes,
+  signal?: AbortSignal,
+): Promise<void> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    if (size === 0) await putBytes(client, object, new Uint8Array(), signal);
+    else if (size <= multipartBytes) await putStream(client, object, file, size, signal);
+    else await putParts(client, object, file, size, partBytes, signal);
+  } finally {
+    await file.close();
+  }
+}
+
+export async function putBytes(
+  client: S3Client,
+  object: S3Object,
+  bytes: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  const command = new PutObjectCommand({ ...object, Body: bytes, ContentLength: bytes.byteLength });
+  await client.send(command, sendOptions(signal));
+}
+
+/** The SDK neither notices when the file cannot be read (the process would die of it) nor closes it: so it is done here. */
+async function putStream(client: S3Client, object: S3Object, file: FileHandle, size: number, signal?: AbortSignal) {
+  const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
+  const unreadable = new AbortController();
+  body.once('error', (error) => unreadable.abort(error));
+  const command = new PutObjectCommand({ ...object, Body: body, ContentLength: size });
+  const signals = [unreadable.signal, ...(signal ? [signal] : [])];
+  try {
+    await client.send(command, { abortSignal: AbortSignal.any(signals) });
+  } catch (error) {
+    throw body.errored ?? error;
+  } finally {
+    body.destroy();
+  }
+}
+
+async function putParts(
+  client: S3Client,
+  object: S3Object,
+  file: FileHandle,
+  size: number,
+  partBytes: number,
+  signal?: AbortSignal,
+) {
+  const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
+  const upload = new Upload({
+    client: endingWith(signal, client),
+    params: { ...object, Body: body, ContentLength: size },
+    partSize: Math.max(partBytes, Math.ceil(size / 10_000)), // S3 takes 10,000 parts
+    queueSize: 2,
+  });
+  try {
+    await upload.done();
+  } finally {
+    body.destroy();
+  }
+}
+
+/**
+ * Given the signal itself, `Upload` would leave its parts in flight and answer before it has cleaned up. Through this client
+ * each of its requests ends with the signal, and then it has the parts of the failed upload removed, which would
+ * otherwise lie unseen in the bucket and be paid for. That is waited for, but not for long, and never hides the cause.
+ */
+function endingWith(signal: AbortSignal | undefined, client: S3Client): S3Client {
+  const send = (command: Parameters<S3Client['send']>[0]) =>
+    command instanceof AbortMultipartUploadCommand
+      ? client.send(command, { abortSignal: AbortSignal.timeout(5_000) }).catch(() => undefined)
+      : client.send(command, sendOptions(signal));
+  return Object.create(client, { send: { value: send } }) as S3Client;
+}

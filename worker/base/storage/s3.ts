@@ -1,0 +1,179 @@
+import { PassThrough, type Readable } from 'node:stream';
+import {
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  paginateListObjectsV2,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import type { S3Config } from '../config.ts';
+import { codeOf } from '../errors.ts';
+import { checkByDoing } from './check.ts';
+import { addressOf, checkKey, keyFailures } from './key.ts';
+import { addressOfBucket, createClient, sendOptions } from './s3-client.ts';
+import { deleteMany } from './s3-delete.ts';
+import { storageError, storageErrorOf } from './s3-errors.ts';
+import { putBytes, putFile } from './s3-upload.ts';
+import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type StoredObject } from './storage.ts';
+
+const defaultLimits = {
+  connectMs: 5_000,
+  /** How long a connection may carry nothing in either direction, so no limit on the whole of a long transfer. */
+  idleMs: 60_000,
+  multipartBytes: 100_000_000,
+  partBytes: 16 * 1024 * 1024,
+};
+type Limits = typeof defaultLimits;
+type Options = { signal?: AbortSignal };
+
+/**
+ * A bucket of AWS S3, Backblaze B2, MinIO, R2, Ceph and the like: nothing is asked that only AWS does. Each request is
+ * tried once, since the queue retries. Errors are those of s3-errors.ts, or the signal's reason once that has fired.
+ *
+ * In a bucket that keeps versions, as Backblaze B2's always do, `delete` hides the object and the bucket's lifecycle
+ * rules remove it. https://www.backblaze.com/apidocs/s3-delete-object
+ */
+export class S3Storage implements Storage {
+  readonly #bucket: string;
+  /** Where the bucket is, without its objects' keys. */
+  readonly #address: string;
+  readonly #host: string;
+  readonly #publicBaseUrl: string | undefined;
+  readonly #limits: Limits;
+  readonly #client: S3Client;
+  #bucketIsThere = false;
+
+  constructor(config: S3Config & { publicBaseUrl?: string }, limits: Partial<Limits> = {}) {
+    this.#bucket = config.bucket;
+    this.#address = addressOfBucket(config);
+    this.#host = new URL(this.#address).host;
+    this.#publicBaseUrl = config.publicBaseUrl;
+    this.#limits = { ...defaultLimits, ...limits };
+    this.#client = createClient(config, this.#limits);
+  }
+
+  async put(key: string, body: Uint8Array | { path: string }, options: PutOptions): Promise<void> {
+    checkKey(key);
+    const { contentType, cacheControl, signal } = options;
+    const object = {
+      Bucket: this.#bucket,
+      Key: key,
+      ContentType: contentType,
+      ...(cacheControl ? { CacheControl: cacheControl } : {}),
+    };
+    await this.#try(`writing "${key}"`, signal, () =>
+      body instanceof Uint8Array
+        ? putBytes(this.#client, object, body, signal)
+        : putFile(this.#client, object, body.path, this.#limits, signal),
+    );
+  }
+
+  /** A reader that takes nothing for a minute loses the connection, and reads a `storage_timeout`. */
+  async get(key: string, { signal }: Options = {}): Promise<Readable> {
+    checkKey(key);
+    const doing = `reading "${key}"`;
+    const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key });
+    const { Body } = await this.#try(doing, signal, () => this.#client.send(command, sendOptions(signal)));
+    return this.#relay(Body as Readable, doing, signal);
+  }
+
+  async head(key: string, { signal }: Options = {}): Promise<StoredObject | undefined> {
+    checkKey(key);
+    const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
+    try {
+      const found = await this.#try(`looking at "${key}"`, signal, () =>
+        this.#client.send(command, sendOptions(signal)),
+      );
+      const object = storedObject(key, found.ContentLength, found.LastModified);
+      return found.ContentType ? { ...object, content_type: found.ContentType } : object;
+    } catch (error) {
+      if (codeOf(error) !== 'object_not_found') throw error;
+      await this.#assertBucket(signal);
+      return undefined;
+    }
+  }
+
+  async delete(keys: string[], { signal }: Options = {}): Promise<DeleteFailure[]> {
+    const failures = keyFailures(keys);
+    const invalid = new Set(failures.map(({ key }) => key));
+    const valid = keys.filter((key) => !invalid.has(key));
+    const deletion = { client: this.#client, bucket: this.#bucket, host: this.#host, ...(signal ? { signal } : {}) };
+    for (let at = 0; at < valid.length; at += 1000) {
+      const page = valid.slice(at, at + 1000);
+      const doing = `deleting objects, "${page[0]}" first`;
+      failures.push(...(await this.#try(doing, signal, () => deleteMany(deletion, page))));
+    }
+    return failures;
+  }
+
+  async *list(prefix: string, { signal }: Options = {}): AsyncGenerator<StoredObject> {
+    const pages = paginateListObjectsV2(
+      { client: this.#client, pageSize: 1000 },
+      { Bucket: this.#bucket, Prefix: prefix },
+      sendOptions(signal),
+    );
+    while (true) {
+      const page = await this.#try(`listing "${prefix}"`, signal, () => pages.next());
+      if (page.done) return;
+      for (const { Key, Size, LastModified } of page.value.Contents ?? [])
+        if (Key !== undefined) yield storedObject(Key, Size, LastModified);
+    }
+  }
+
+  url(key: string): string {
+    return addressOf(this.#publicBaseUrl ?? this.#address, key);
+  }
+
+  /** At the bucket's own address also where there is a CDN, which would not know the signature. */
+  async presign(key: string, seconds: number): Promise<string> {
+    checkKey(key);
+    checkSeconds(seconds);
+    const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key });
+    return this.#try(`signing "${key}"`, undefined, () => getSignedUrl(this.#client, command, { expiresIn: seconds }));
+  }
+
+  async check(options: Options = {}): Promise<void> {
+    await checkByDoing(this, options);
+  }
+
+  async #try<T>(doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#named(error, doing, signal);
+    }
+  }
+
+  /** An answer may break off half way, so its stream's errors get names too. */
+  #relay(body: Readable, doing: string, signal: AbortSignal | undefined): Readable {
+    const out = new PassThrough();
+    body.once('error', (error) => out.destroy(this.#named(error, doing, signal) as Error));
+    out.once('close', () => body.destroy());
+    return body.pipe(out);
+  }
+
+  #named(error: unknown, doing: string, signal: AbortSignal | undefined): unknown {
+    return signal?.aborted ? signal.reason : storageError(error, { doing, bucket: this.#bucket, host: this.#host });
+  }
+
+  /** A HEAD's 404 does not say whether object or bucket is missing, and who takes a lost bucket for an empty one may delete a lot. */
+  async #assertBucket(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#bucketIsThere) return;
+    const doing = 'looking at the bucket';
+    const command = new HeadBucketCommand({ Bucket: this.#bucket });
+    try {
+      await this.#try(doing, signal, () => this.#client.send(command, sendOptions(signal)));
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === 'object_not_found')
+        throw storageErrorOf('NoSuchBucket', { doing, bucket: this.#bucket, host: this.#host });
+      if (code !== 'storage_denied') throw error; // some keys may only touch objects
+    }
+    this.#bucketIsThere = true;
+  }
+}
+
+function storedObject(key: string, bytes = 0, modifiedAt = new Date(0)): StoredObject {
+  return { key, bytes, modified_at: modifiedAt };
+}

@@ -1,0 +1,54 @@
+import type { Readable } from 'node:stream';
+
+/**
+ * Where files go. Implementations: s3.ts (AWS, Backblaze B2, MinIO, R2) and local.ts (a folder).
+ *
+ * Every method but `list` takes keys that checkKey (key.ts) takes, and throws PermanentError `invalid_storage_key` for others.
+ * Where a `signal` is given and fires, they throw its reason. Other failures have a name: PermanentError
+ * `storage_bucket_missing`, `storage_denied`; RetryableError `storage_unavailable`, `storage_timeout`, `storage_refused`.
+ */
+export type Storage = {
+  /**
+   * Stores a whole object under `key`, replacing what was there; nothing is visible until all of it is.
+   * `body` is the bytes, or the path of a local file, which is streamed.
+   */
+  put(key: string, body: Uint8Array | { path: string }, options: PutOptions): Promise<void>;
+
+  /**
+   * The object's bytes, as a stream the caller must read or destroy; a transfer that breaks off is an error of the stream.
+   * @throws PermanentError `object_not_found`
+   */
+  get(key: string, options?: { signal?: AbortSignal }): Promise<Readable>;
+
+  /** What is stored under `key`, or undefined. A bucket that is not there is an error. */
+  head(key: string, options?: { signal?: AbortSignal }): Promise<StoredObject | undefined>;
+
+  /**
+   * Deletes many objects; a key that is not there counts as deleted. Resolves to those that could not be, keys that are
+   * invalid among them; what concerns all of them is thrown.
+   */
+  delete(keys: string[], options?: { signal?: AbortSignal }): Promise<DeleteFailure[]>;
+
+  /** Every object whose key starts with `prefix`, in pages underneath, in order of the key's UTF-8 bytes. */
+  list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<StoredObject>;
+
+  /** The public address of an object: under CDN_BASE_URL where that is set. */
+  url(key: string): string;
+
+  /** An address that lets its holder read the object for `seconds`, a week at most. It is a secret: never log it. */
+  presign(key: string, seconds: number): Promise<string>;
+
+  /** Whether objects can be written, read and deleted, by doing so. @throws what is wrong, with its code */
+  check(options?: { signal?: AbortSignal }): Promise<void>;
+};
+
+export type PutOptions = { contentType: string; cacheControl?: string; signal?: AbortSignal };
+/** `content_type` comes from `head` alone. */
+export type StoredObject = { key: string; bytes: number; modified_at: Date; content_type?: string };
+export type DeleteFailure = { key: string; error_code: string; error: string };
+
+/** S3 signs for a week at most. https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html */
+export function checkSeconds(seconds: number): void {
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 604_800)
+    throw new RangeError(`an address can be signed for whole seconds from 1 to 604800 (a week), not ${seconds}`);
+}
