@@ -82,16 +82,22 @@ test('a worker that froze is buried; when it wakes it changes nothing and starts
 
 test('a worker whose connections are all cut goes on by itself and loses nothing', async () => {
   const worker = await spawn();
-  await db.query(`insert into media_jobs (kind, payload) select 'late_commit', '{"ms": 30}' from generate_series(1, 60)`);
+  await db.query(
+    `insert into media_jobs (kind, payload) select 'late_commit', '{"ms": 30}' from generate_series(1, 60)`,
+  );
   for (let cut = 0; cut < 5; cut++) {
     await sleep(300);
-    await db.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`);
+    await db.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    );
   }
   await eventually(async () => {
     const { rows: left } = await db.query(`select status, count(*)::int as n from media_jobs group by 1`);
     assert.deepEqual(left, [{ status: 'completed', n: 60 }]);
   }, 60_000);
-  const { rows: effects } = await db.query(`select count(*)::int as n, count(distinct job_id)::int as jobs from effects`);
+  const { rows: effects } = await db.query(
+    `select count(*)::int as n, count(distinct job_id)::int as jobs from effects`,
+  );
   assert.deepEqual(effects, [{ n: 60, jobs: 60 }]);
   await eventually(async () => assert.equal((await worker.ask()).trouble, null));
 });
@@ -99,7 +105,9 @@ test('a worker whose connections are all cut goes on by itself and loses nothing
 test('SIGTERM lets running jobs finish and gives the others back', async () => {
   const worker = await spawn();
   const ids = await Promise.all([1, 2, 3, 4, 5].map(() => add(db, 'media', 'slow', { payload: { ms: 800 } })));
-  await eventually(async () => assert.equal((await rows(db, ids)).filter((row) => row.status === 'processing').length, 2));
+  await eventually(async () =>
+    assert.equal((await rows(db, ids)).filter((row) => row.status === 'processing').length, 2),
+  );
   assert.equal(await worker.end('SIGTERM'), 0);
   const statuses = (await rows(db, ids)).map((row) => row.status);
   assert.deepEqual(statuses.toSorted(), ['completed', 'completed', 'pending', 'pending', 'pending']);

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { createApp, type App } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';
+import type { Registry } from '../../worker/queue/registry.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { silent } from './log.ts';
@@ -15,8 +16,8 @@ export type Env = Record<string, string>;
 /** A database and as many workers on it as a test wants, each with handlers of the test's own. */
 export type Rig = {
   db: TestDatabase;
-  /** Starts a worker in this process. Handlers by name: `{ 'media.echo': async ({ payload }) => payload }`. */
-  worker(handlers: Record<string, Handler>, env?: Env): Promise<Worker & { app: App }>;
+  /** Starts a worker in this process, with all kinds there are, or with `{ 'media.echo': async ({ payload }) => payload }`. */
+  worker(handlers: Registry | Record<string, Handler>, env?: Env): Promise<Worker & { app: App }>;
   close(): Promise<void>;
 };
 
@@ -35,12 +36,8 @@ export async function createRig(): Promise<Rig> {
         ...env,
       });
       const app = createApp(config, db.url, silent);
-      const registry = new Map(
-        Object.entries(handlers).map(([name, run]) => [
-          name,
-          job({ name, payload: z.record(z.string(), z.unknown()), run }),
-        ]),
-      );
+      const registry =
+        handlers instanceof Map ? (handlers as Registry) : registryOf(handlers as Record<string, Handler>);
       const worker = await startWorker(app, db.url, registry);
       started.push({ worker, app });
       return Object.assign(worker, { app });
@@ -52,4 +49,9 @@ export async function createRig(): Promise<Rig> {
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+function registryOf(handlers: Record<string, Handler>): Registry {
+  const payload = z.record(z.string(), z.unknown());
+  return new Map(Object.entries(handlers).map(([name, run]) => [name, job({ name, payload, run })]));
 }

@@ -11,8 +11,7 @@ returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries, 
 
 -- name: complete_jobs
 update :"live" j
-   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result,
-       progress = case when j.progress is not null then 100 end
+   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result, progress = 100
   from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, result jsonb)
  where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
 returning j.id;
@@ -20,8 +19,7 @@ returning j.id;
 -- name: complete_job
 -- The same for one job, inside its handler's own transaction.
 update :"live"
-   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = :result,
-       progress = case when progress is not null then 100 end
+   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = :result, progress = 100
  where id = :id and attempt = :attempt and status = 'processing' and locked_by = :worker
 returning id;
 

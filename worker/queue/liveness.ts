@@ -130,8 +130,9 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       drop: async (pool: string) => void (await query(db, sql['drop_pool']!, { id, pool })),
     },
 
-    async leave(): Promise<void> {
-      await query(db, sql['leave_fleet']!, { id }).catch(() => {});
+    /** Leaves the fleet. Where jobs of ours still run, our row stays: the others bury it as soon as our lock is free. */
+    async leave(clean: boolean): Promise<void> {
+      if (clean) await query(db, sql['leave_fleet']!, { id }).catch(() => {});
       await session?.end().catch(() => {});
     },
   };

@@ -34,36 +34,33 @@ type Running = {
 };
 
 export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pools }: RunnerOptions) {
-  let wanted = false;
   let supervisor: Promise<void> = Promise.resolve();
+  let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
-  let wake = new AbortController();
 
   /** Starts claiming; when the engine below fails, starts it again. */
   function start(): void {
-    if (wanted) return;
-    wanted = true;
-    wake = new AbortController();
-    supervisor = supervisor.then(supervise);
+    if (stopped) return;
+    const { signal } = (stopped = new AbortController());
+    supervisor = supervisor.then(() => supervise(signal));
   }
 
-  async function supervise(): Promise<void> {
-    for (let wait = 100; wanted; wait = Math.min(wait * 2, 5_000)) {
+  async function supervise(signal: AbortSignal): Promise<void> {
+    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
       const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
       try {
         running.graphile = await launch(running);
         current = running;
         claimedAt = Date.now();
-        const since = Date.now();
-        if (wanted) await Promise.race([running.lost.promise, aborted(wake.signal)]);
-        if (Date.now() - since > 10_000) wait = 100;
+        await Promise.race([running.lost.promise, aborted(signal)]);
+        if (Date.now() - claimedAt < 1_000) wait = 100;
       } catch (error) {
         log.warn({ err: error, queue }, 'could not start claiming');
       }
       current = undefined;
       await discard(running);
-      if (wanted) await sleep(wait, undefined, { signal: wake.signal }).catch(() => {});
+      if (!signal.aborted) await sleep(wait, undefined, { signal }).catch(() => {});
     }
   }
 
@@ -121,8 +118,8 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     start,
     /** Claims nothing more. Resolves when tickets in hand are done, or after two seconds. */
     async stop(): Promise<void> {
-      wanted = false;
-      wake.abort();
+      stopped?.abort();
+      stopped = undefined;
       await supervisor;
     },
     /** Looks for due tickets `ms` from now, between the polls. */
@@ -130,7 +127,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       setTimeout(() => current?.pool?.nudge(1), Math.min(ms, 2 ** 31 - 1)).unref();
     },
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
-    state: () => ({ wanted, claiming: current !== undefined, claimed_at: claimedAt }),
+    state: () => ({ wanted: stopped !== undefined, claiming: current !== undefined, claimed_at: claimedAt }),
   };
 }
 

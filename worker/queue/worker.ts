@@ -28,6 +28,7 @@ type ServedQueue = {
 };
 
 const sql = loadStatements(import.meta.dirname, 'worker.sql');
+const abortPatienceMs = 6_000;
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
   media: 2,
@@ -42,6 +43,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   const { config, log } = app;
   const stopping = new AbortController();
   let draining = false;
+  let startingOver: Promise<void> | undefined;
   const rows = await query<QueueRow>(app.db, sql['read_queues']!);
   const served = servedQueues(rows, config.queues);
   const names = served.map(({ name }) => name);
@@ -100,7 +102,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     const now = new Map((await query<QueueRow>(db, sql['read_queues']!)).map((row) => [row.name, row]));
     for (const queue of queues) {
       queue.settings = now.get(queue.name) ?? queue.settings;
-      if (draining) return;
+      if (draining || startingOver) return;
       if (queue.settings.paused) {
         void queue.runner.stop();
         void queue.executor.pause();
@@ -122,6 +124,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
 
   async function stayAlive(alive: () => Promise<boolean>): Promise<void> {
     if (draining || (await alive())) return;
+    await (startingOver ??= startOver().finally(() => (startingOver = undefined)));
+  }
+
+  async function startOver(): Promise<void> {
     log.error('the fleet has declared this worker dead, starting over');
     await Promise.all(
       queues.map(({ runner, executor }) => Promise.all([runner.stop(), executor.abort(new Stopped('fenced'))])),
@@ -147,6 +153,24 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       );
       await sleep(ms, undefined, { signal: stopping.signal }).catch(() => {});
     }
+  }
+
+  let stopped: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    draining = true;
+    const finished = Promise.all(
+      queues.map(({ executor, runner }) => Promise.all([executor.pause(), runner.stop(), executor.idle()])),
+    );
+    if (!(await within(finished, config.shutdownTimeoutMs))) {
+      log.warn('aborting jobs that still run');
+      for (const { executor } of queues) void executor.abort(new Stopped('shutdown'));
+    }
+    // A handler deaf to its signal, or Postgres gone: then our row stays, and whoever buries it retries what we ran.
+    const clean = await within(finished, abortPatienceMs);
+    stopping.abort();
+    await within(Promise.allSettled(loops), abortPatienceMs);
+    await membership.leave(clean);
+    await within(db.end(), 2_000);
   }
 
   await watch();
@@ -184,22 +208,15 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
      * Stops claiming, gives back what was not started, and lets running jobs finish for SHUTDOWN_TIMEOUT; what still runs then is
      * aborted and goes back to pending with no retry used.
      */
-    async stop(): Promise<void> {
-      draining = true;
-      await Promise.all(queues.map(({ executor }) => executor.pause()));
-      const stopped = Promise.all(queues.map(({ runner }) => runner.stop()));
-      const idle = Promise.all(queues.map(({ executor }) => executor.idle())).then(() => true);
-      if (!(await Promise.race([idle, sleep(config.shutdownTimeoutMs, false)]))) {
-        log.warn('aborting jobs that still run');
-        await Promise.all(queues.map(({ executor }) => executor.abort(new Stopped('shutdown'))));
-      }
-      await stopped;
-      stopping.abort();
-      await Promise.allSettled(loops);
-      await membership.leave();
-      await Promise.race([db.end(), sleep(2_000)]);
-    },
+    stop: () => (stopped ??= stop()),
   };
+}
+
+/** Whether `work` ended in time. */
+async function within(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  return Promise.race([work.then(() => true), late]).finally(() => timer.abort());
 }
 
 function servedQueues(rows: QueueRow[], wanted: string[] | undefined): QueueRow[] {

@@ -1,0 +1,116 @@
+-- What people do to jobs and queues, by the CLI and by HTTP. Everything is written through `jobs`, never through a leaf, so that
+-- the triggers see it: they make the tickets, and tell workers that a running job was taken from them.
+
+-- name: queue_names
+select name from queues order by name;
+
+-- name: add_job
+-- No row: the dedupe key is taken. A null max_retries is filled in from the queue's row.
+insert into jobs (queue, kind, payload, file_id, run_at, priority, max_retries, dedupe_key)
+values (:queue, :kind, :payload::jsonb, :file_id,
+        coalesce(:run_at::timestamptz, now() + make_interval(secs => :delay_ms::float8 / 1000)),
+        :priority, :max_retries, :dedupe_key)
+returning id;
+
+-- name: job_of_key
+select job_id as id from job_keys where queue = :queue and dedupe_key = :dedupe_key;
+
+-- name: list_jobs
+-- Newest first: the primary keys of the leaves begin with id, so a short list costs little however long the history is.
+select id, queue, kind, status, priority, attempt, retry_count, max_retries, run_at, created_at, started_at, completed_at,
+       progress, error_code, error, file_id, dedupe_key, locked_by, archived, payload, result
+  from jobs
+ where (:queue::text is null or queue = :queue)
+   and (:kind::text is null or kind = :kind)
+   and (:status::text is null or status = :status)
+   and (:error_code::text is null or error_code = :error_code)
+ order by id desc
+ limit :limit;
+
+-- name: show_job
+select id, queue, kind, status, priority, attempt, retry_count, max_retries, run_at, created_at, started_at, completed_at,
+       progress, error_code, error, file_id, dedupe_key, locked_by, archived, payload, result
+  from jobs
+ where id = :id;
+
+-- name: errors_of_job
+select attempt, worker, started_at, failed_at, error_code, error from job_errors where job_id = :id order by attempt;
+
+-- name: retry_jobs
+-- A running job is left alone: to set it back would abort it. A pending one becomes due now.
+with chosen as (
+  select id, queue, kind, status, archived from jobs where id = any(:ids) for update
+), again as (
+  update jobs j
+     set status = 'pending', archived = false, retry_count = 0, run_at = clock_timestamp()
+    from chosen c
+   where j.id = c.id and j.queue = c.queue and j.archived = c.archived and c.status <> 'processing'
+  returning j.id
+)
+select c.id, c.queue, c.kind, c.status as was, a.id is not null as done
+  from chosen c
+  left join again a on a.id = c.id
+ order by c.id;
+
+-- name: retry_failed
+update jobs
+   set status = 'pending', retry_count = 0, run_at = clock_timestamp()
+ where queue = :queue and status = 'failed' and not archived
+   and (:kind::text is null or kind = :kind)
+   and (:error_code::text is null or error_code = :error_code)
+returning id, queue, kind, 'failed' as was, true as done;
+
+-- name: cancel_jobs
+with chosen as (
+  select id, queue, kind, status, archived from jobs where id = any(:ids) for update
+), cancelled as (
+  update jobs j
+     set status = 'cancelled'
+    from chosen c
+   where j.id = c.id and j.queue = c.queue and j.archived = c.archived and c.status in ('pending', 'processing')
+  returning j.id
+)
+select c.id, c.queue, c.kind, c.status as was, x.id is not null as done
+  from chosen c
+  left join cancelled x on x.id = c.id
+ order by c.id;
+
+-- name: set_paused
+update queues q
+   set paused = :paused
+  from queue_depth d
+ where q.name = :queue and d.queue = q.name
+returning q.name as queue, q.paused, d.waiting, d.active;
+
+-- name: fleet_queues
+-- What finished lately is found in the archive by its BRIN index, and the live leaves are small.
+select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed, l.oldest_waiting_s,
+       coalesce(r.completed_lately, 0) as completed_lately, coalesce(r.failed_lately, 0) as failed_lately
+  from queue_depth d
+  left join (select queue, extract(epoch from clock_timestamp() - min(run_at))::float8 as oldest_waiting_s
+               from jobs
+              where not archived and status = 'pending' and run_at <= now()
+              group by queue) l using (queue)
+  left join (select queue, count(*) filter (where status = 'completed') as completed_lately,
+                           count(*) filter (where status = 'failed') as failed_lately
+               from jobs
+              where completed_at > now() - make_interval(secs => :lately_s::float8)
+              group by queue) r using (queue)
+ order by d.queue;
+
+-- name: fleet_workers
+-- Alive: its session holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.
+select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
+       extract(epoch from clock_timestamp() - w.heartbeat_at)::float8 as heartbeat_age_s,
+       exists (select from pg_locks l
+                where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                  and l.database = (select oid from pg_database where datname = current_database())
+                  and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0)) as alive
+  from workers w
+ order by w.host, w.pid;
+
+-- name: fleet_dead_letters
+select queue, kind, error_code, count(*) as jobs, max(completed_at) as last_at
+  from dead_letters
+ group by queue, kind, error_code
+ order by jobs desc, queue, kind, error_code;

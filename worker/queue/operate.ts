@@ -1,0 +1,220 @@
+import { isTransient } from '../base/db.ts';
+import { codeOf, messageOf, UsageError } from '../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../base/sql.ts';
+import type { Registry } from './registry.ts';
+
+/** What people do to jobs and queues from outside: by the CLI, by HTTP. */
+
+const sql = loadStatements(import.meta.dirname, 'operate.sql');
+
+export const statuses = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const;
+export type Status = (typeof statuses)[number];
+
+export type NewJob = {
+  queue: string;
+  kind: string;
+  /** Default `{}`. */
+  payload?: unknown;
+  file_id?: string;
+  /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
+  run_at?: Date;
+  delay_ms?: number;
+  priority?: number;
+  /** Default: the queue's. */
+  max_retries?: number;
+  dedupe_key?: string;
+};
+
+/**
+ * Inserts a job. Where its dedupe key is taken, gives the job that has it, with `created` false.
+ * @throws UsageError for a queue or kind that is not there, a payload that does not fit its kind, a file that is not there
+ */
+export async function addJob(
+  db: Queryable,
+  registry: Registry,
+  job: NewJob,
+): Promise<{ id: number; created: boolean }> {
+  const { queue, kind, payload = {}, dedupe_key = null } = job;
+  await checkQueue(db, queue);
+  checkKind(registry, queue, kind, payload);
+  for (;;) {
+    const [added] = await again(() => insert(db, job));
+    if (added) return { id: added.id, created: true };
+    const [taken] = await query<{ id: number }>(db, sql['job_of_key']!, { queue, dedupe_key });
+    if (taken) return { id: taken.id, created: false };
+    // The job that had the key was deleted between the two statements.
+  }
+}
+
+/** @throws UsageError that names the queues there are */
+export async function checkQueue(db: Queryable, queue: string): Promise<void> {
+  const names = (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
+  if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
+}
+
+function checkKind(registry: Registry, queue: string, kind: string, payload: unknown): void {
+  const name = `${queue}.${kind}`;
+  const definition = registry.get(name);
+  if (!definition) throw new UsageError(`There is no kind ${name}: there are ${[...registry.keys()].join(', ')}`);
+  const parsed = definition.payload.safeParse(payload);
+  if (parsed.success) return;
+  const faults = parsed.error.issues.map((issue) => `${['payload', ...issue.path].join('.')}: ${issue.message}`);
+  throw new UsageError(`The payload does not fit ${name}: ${faults.join('; ')}`);
+}
+
+async function insert(db: Queryable, job: NewJob): Promise<{ id: number }[]> {
+  try {
+    return await query<{ id: number }>(db, sql['add_job']!, {
+      queue: job.queue,
+      kind: job.kind,
+      payload: JSON.stringify(job.payload ?? {}),
+      file_id: job.file_id ?? null,
+      run_at: job.run_at ?? null,
+      delay_ms: job.delay_ms ?? 0,
+      priority: job.priority ?? 0,
+      max_retries: job.max_retries ?? null,
+      dedupe_key: job.dedupe_key ?? null,
+    });
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === '23503') throw new UsageError(`file_id: there is no such file, ${job.file_id}`, { cause: error });
+    // jsonb takes neither NUL nor lone surrogates. https://www.postgresql.org/docs/current/datatype-json.html
+    if (code === '22P05' || code === '22P02') throw new UsageError(`payload: ${messageOf(error)}`, { cause: error });
+    throw error;
+  }
+}
+
+export type Job = {
+  id: number;
+  queue: string;
+  kind: string;
+  status: Status;
+  priority: number;
+  attempt: number;
+  retry_count: number;
+  max_retries: number;
+  run_at: Date;
+  created_at: Date;
+  started_at: Date | null;
+  completed_at: Date | null;
+  progress: number | null;
+  error_code: string | null;
+  error: string | null;
+  file_id: string | null;
+  dedupe_key: string | null;
+  locked_by: string | null;
+  archived: boolean;
+  payload: unknown;
+  result: unknown;
+};
+export type JobFilter = { queue?: string; kind?: string; status?: Status; error_code?: string };
+
+/** The newest first. @throws UsageError for a queue that is not there */
+export async function listJobs(db: Queryable, filter: JobFilter & { limit: number }): Promise<Job[]> {
+  if (filter.queue !== undefined) await checkQueue(db, filter.queue);
+  const { queue = null, kind = null, status = null, error_code = null, limit } = filter;
+  return query<Job>(db, sql['list_jobs']!, { queue, kind, status, error_code, limit });
+}
+
+export type JobError = {
+  attempt: number;
+  worker: string | null;
+  started_at: Date | null;
+  failed_at: Date;
+  error_code: string;
+  error: string;
+};
+
+/** A job, and why its attempts failed; undefined when there is none of this id. */
+export async function showJob(db: Queryable, id: number): Promise<(Job & { errors: JobError[] }) | undefined> {
+  const [job] = await query<Job>(db, sql['show_job']!, { id });
+  return job && { ...job, errors: await query<JobError>(db, sql['errors_of_job']!, { id }) };
+}
+
+/** `done` is false for a job whose status, `was`, does not allow what was asked: then it is as before. */
+export type Change = { id: number; queue: string; kind: string; was: Status; done: boolean };
+
+/**
+ * Makes jobs pending and due now, with all their retries before them: by their ids, whatever their status but `processing`;
+ * or all failed ones of a queue. An id that is not in the answer is no job's.
+ * @throws UsageError for a queue that is not there
+ */
+export async function retryJobs(
+  db: Queryable,
+  which: { ids: number[] } | { queue: string; kind?: string; error_code?: string },
+): Promise<Change[]> {
+  if ('ids' in which) return again(() => query<Change>(db, sql['retry_jobs']!, { ids: which.ids }));
+  const { queue, kind = null, error_code = null } = which;
+  await checkQueue(db, queue);
+  return again(() => query<Change>(db, sql['retry_failed']!, { queue, kind, error_code }));
+}
+
+/** Cancels jobs that have not ended; a running one is told to stop. An id that is not in the answer is no job's. */
+export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]> {
+  return again(() => query<Change>(db, sql['cancel_jobs']!, { ids }));
+}
+
+export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
+
+/** Takes effect within two seconds. @throws UsageError for a queue that is not there */
+export async function setPaused(db: Queryable, queue: string, paused: boolean): Promise<Paused> {
+  await checkQueue(db, queue);
+  const [row] = await query<Paused>(db, sql['set_paused']!, { queue, paused });
+  return row!;
+}
+
+export type FleetQueue = {
+  queue: string;
+  paused: boolean;
+  waiting: number;
+  active: number;
+  delayed: number;
+  failed: number;
+  completed: number;
+  /** For how long the job that has waited longest has been due. */
+  oldest_waiting_s: number | null;
+  /** Within the last `lately_s` seconds. */
+  completed_lately: number;
+  failed_lately: number;
+};
+export type FleetWorker = {
+  id: string;
+  host: string;
+  pid: number;
+  version: string;
+  queues: string[];
+  started_at: Date;
+  heartbeat_age_s: number;
+  alive: boolean;
+};
+export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
+export type FleetStatus = {
+  lately_s: number;
+  queues: FleetQueue[];
+  workers: FleetWorker[];
+  dead_letters: DeadLetters[];
+};
+
+/** What there is to do, who does it, and what waits for a person. Its time does not grow with the history. */
+export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
+  const lately_s = 300;
+  return {
+    lately_s,
+    queues: await query<FleetQueue>(db, sql['fleet_queues']!, { lately_s }),
+    workers: await query<FleetWorker>(db, sql['fleet_workers']!),
+    dead_letters: await query<DeadLetters>(db, sql['fleet_dead_letters']!),
+  };
+}
+
+/** Postgres refuses a row that the archiver moves at the same instant; asked again, it finds it in its new place. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (tries >= 5 || !isConflict(error)) throw error;
+    }
+  }
+}
+
+const isConflict = (error: unknown) => isTransient(error) && codeOf(error)?.startsWith('40');
