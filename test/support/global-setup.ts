@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '../../worker/base/db.ts';
@@ -12,6 +12,8 @@ let close = async () => {};
 export async function globalSetup(): Promise<void> {
   if (!process.env['TEST_DATABASE_URL']) {
     const dir = await mkdtemp(join(tmpdir(), 'rowmill-test-'));
+    // As root the server runs as another user.
+    await chmod(dir, 0o755);
     const postgres = await openEmbeddedPostgres(dir, { durable: false });
     process.env['TEST_DATABASE_URL'] = postgres.url;
     close = async () => {

@@ -23,7 +23,7 @@ export function createPool(databaseUrl: string, { max, log, setUp }: PoolOptions
     ...(setUp ? { onConnect: async (client: pg.ClientBase) => void (await client.query(setUp)) } : {}),
   });
   // A backend that dies while idle is no news to anyone but the log: the pool replaces it.
-  pool.on('error', (error) => log.warn({ err: error }, 'idle database connection lost'));
+  pool.on('error', (error) => pool.ending || log.warn({ err: error }, 'idle database connection lost'));
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
