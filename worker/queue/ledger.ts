@@ -22,13 +22,32 @@ export type JobRow = {
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 export type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
 export type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number; due_in_ms: number };
-export type Ledger = ReturnType<typeof createLedger>;
+
+/** What the engine writes; what touches a row that is no longer this attempt's resolves to undefined, or false. */
+export type Ledger = {
+  /** Starts those of the jobs that are pending and due, and gives their rows. */
+  start(ids: number[]): Promise<JobRow[]>;
+  complete(job: Attempt & { result: unknown }): Promise<{ id: number } | undefined>;
+  /** Completes one job within its handler's transaction. */
+  completeIn(tx: Tx, job: Attempt, result: unknown): Promise<boolean>;
+  /** Whether it was this attempt that completed the job. */
+  completedBy(job: Attempt): Promise<boolean>;
+  /** A retry or a dead letter, as the row's max_retries says. */
+  fail(job: Failure): Promise<Failed | undefined>;
+  snooze(job: Attempt & { delay_ms: number }): Promise<{ id: number } | undefined>;
+  /** Best effort: a report that is lost is followed by the next. */
+  progress(jobs: (Attempt & { progress: number })[]): Promise<void>;
+  /** New tickets for jobs that were claimed and not started. */
+  giveBack(ids: number[]): Promise<void>;
+  /** Which of the given attempts this worker no longer runs by right. */
+  taken(attempts: Attempt[]): Promise<Attempt[]>;
+};
 
 const statements = loadStatements(import.meta.dirname, 'ledger.sql');
 const batch = { max: 500 };
 
 /** @param worker gives the id under which this process is registered now: it changes when the process was declared dead */
-export function createLedger(db: Db, queue: string, worker: () => string, signal: AbortSignal) {
+export function createLedger(db: Db, queue: string, worker: () => string, signal: AbortSignal): Ledger {
   const leaf = { live: `${queue}_jobs_live` };
   const on = (statement: Statement) => bind(statement, leaf);
   const sql = {
@@ -56,43 +75,34 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
     }
   }
 
-  /** A coalesced, fenced write: resolves to the row it touched, or undefined when the job is no longer ours. */
-  const fenced = <Item extends Attempt, Row extends { id: number } = { id: number }>(
-    statement: Statement,
-    param: string,
-  ): ((item: Item) => Promise<Row | undefined>) =>
-    coalesce(async (items) => {
+  /** A coalesced, fenced write of one parameter, a list of jobs. */
+  function fenced<Row extends { id: number }>(statement: Statement, param: string) {
+    return coalesce<Attempt & Record<string, unknown>, Row | undefined>(async (items) => {
       const ordered = items.toSorted((a, b) => a.id - b.id);
       const rows = await run<Row>(statement, { [param]: storable(ordered), worker: worker() });
       const byId = new Map(rows.map((row) => [row.id, row]));
       return items.map((item) => byId.get(item.id));
     }, batch);
+  }
 
   return {
-    /** Starts those of the jobs that are pending and due, and gives their rows. */
-    start: (ids: number[]) => run<JobRow>(sql.start, { ids: ids.toSorted((a, b) => a - b), worker: worker() }),
-    complete: fenced<Attempt & { result: unknown }>(sql.complete, 'jobs'),
-    fail: fenced<Failure, Failed>(sql.fail, 'failures'),
-    snooze: fenced<Attempt & { delay_ms: number }>(sql.snooze, 'jobs'),
-
-    /** Completes one job within its handler's transaction. @returns false when the job is no longer ours */
-    async completeIn(tx: Tx, { id, attempt }: Attempt, result: unknown): Promise<boolean> {
+    start: (ids) => run<JobRow>(sql.start, { ids: ids.toSorted((a, b) => a - b), worker: worker() }),
+    complete: fenced<{ id: number }>(sql.complete, 'jobs'),
+    fail: fenced<Failed>(sql.fail, 'failures'),
+    snooze: fenced<{ id: number }>(sql.snooze, 'jobs'),
+    async completeIn(tx, { id, attempt }, result) {
       const rows = await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
       return rows.length === 1;
     },
-
-    /** Whether it was this attempt that completed the job. */
-    completedBy: async ({ id, attempt }: Attempt) =>
+    completedBy: async ({ id, attempt }) =>
       (await run(statements['completed_by']!, { id, queue, attempt })).length === 1,
-
-    /** Best effort: a progress report that is lost is followed by the next. */
-    progress: (jobs: (Attempt & { progress: number })[]) =>
-      query(db, sql.progress, { jobs: storable(jobs), worker: worker() }).catch(() => {}),
-
-    giveBack: (ids: number[]) => run(sql.giveBack, { ids }),
-
-    /** Which of the given attempts this worker no longer runs by right. */
-    taken: (attempts: Attempt[]) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),
+    async progress(jobs) {
+      await query(db, sql.progress, { jobs: storable(jobs), worker: worker() }).catch(() => {});
+    },
+    async giveBack(ids) {
+      await run(sql.giveBack, { ids });
+    },
+    taken: (attempts) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),
   };
 }
 
