@@ -131,11 +131,11 @@ test('a file is published: variants stored, URLs on its row, its status followed
 test('a re-run stores the same keys and the same URLs', async () => {
   const { id, file } = await publish('again', await photo());
   await reads(rig.db, id, { status: 'completed' });
-  const before = await fileOf(file);
+  const first = await fileOf(file);
   await sql(`update publish_jobs set status = 'pending' where id = $1`, [id]);
   await reads(rig.db, id, { status: 'completed', attempt: 2 });
   const { published_at: _, ...rest } = await fileOf(file);
-  const { published_at: __, ...expected } = before;
+  const { published_at: __, ...expected } = first;
   assert.deepEqual(rest, expected);
   const keys = s3.requests.filter(({ method }) => method === 'PUT').map(({ url }) => url.split('?')[0]);
   assert.equal(keys.length, 4);

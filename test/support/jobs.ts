@@ -18,11 +18,11 @@ export async function add(
     ...('payload' in columns ? { payload: JSON.stringify(columns['payload']) } : {}),
   };
   const names = Object.keys(row);
-  const { rows } = await db.query<{ id: number }>(
+  const inserted = await db.query<{ id: number }>(
     `insert into jobs (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')}) returning id`,
     Object.values(row),
   );
-  return rows[0]!.id;
+  return inserted.rows[0]!.id;
 }
 
 export async function rows(db: Queryable, ids: number[]): Promise<Row[]> {

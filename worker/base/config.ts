@@ -71,6 +71,9 @@ const schema = z.object({
 
 type Env = z.infer<typeof schema>;
 
+/** The names of all settings; `.env.example` explains each. */
+export const settings: string[] = Object.keys(schema.shape);
+
 export type S3Config = {
   provider: 's3';
   bucket: string;

@@ -1,8 +1,14 @@
-import { open, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { pipeline } from 'node:stream/promises';
 import { codeOf, PermanentError, RetryableError, Snooze } from './errors.ts';
 
 /**
- * Asking other services over HTTP. Every answer is judged here, once for all of them; nothing here tries again,
+ * Asking other services over HTTP: by node:http and not by fetch, which copies every byte once more. Every answer is judged here, once for all of them; nothing here tries again,
  * that is the queue's business.
  */
 
@@ -25,20 +31,22 @@ export type DownloadOptions = {
   signal: AbortSignal;
 };
 
+/** `sha256` is of the bytes, in hex. */
+export type Downloaded = { bytes: number; sha256: string };
+
 /**
  * Streams a GET into a new private file. Redirects are followed within one origin only, so the headers go nowhere else.
  * When it throws, the file is gone.
  * @throws what `statusError` judges; RetryableError `<service>_unavailable`, `_timeout`, `_truncated`;
  *   PermanentError `<service>_too_large`, `_redirected`; the signal's reason; what the file system says
  */
-export async function download(url: URL, options: DownloadOptions): Promise<{ bytes: number }> {
+export async function download(url: URL, options: DownloadOptions): Promise<Downloaded> {
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), options.timeoutMs);
   const transfer = { ...options, stop: AbortSignal.any([options.signal, deadline.signal]) };
   try {
     options.signal.throwIfAborted();
-    const body = await request(url, transfer);
-    return { bytes: await save(body, transfer) };
+    return await save(await request(url, transfer), transfer);
   } catch (error) {
     options.signal.throwIfAborted();
     throw deadline.signal.aborted ? timedOut(options) : error;
@@ -48,34 +56,45 @@ export async function download(url: URL, options: DownloadOptions): Promise<{ by
 }
 
 type Transfer = DownloadOptions & { stop: AbortSignal };
-type Body = NonNullable<Response['body']>;
 
 const maxRedirects = 3;
 const redirects = new Set([301, 302, 303, 307, 308]);
 
-/** The body of the 200, after redirects; any other answer is thrown, its body dropped so that the socket is free. */
-async function request(url: URL, transfer: Transfer): Promise<Body | null> {
+/** The 200, after redirects; any other answer is thrown, and its socket closed. */
+async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
   // Nothing may unpack itself on the way: the limit is on what is stored.
   const headers = { ...transfer.headers, 'accept-encoding': 'identity' };
   let at = url;
   for (let hops = 0; ; hops++) {
-    const response = await fetch(at, { headers, redirect: 'manual', signal: transfer.stop }).catch((error: unknown) => {
+    const response = await ask(at, headers, transfer.stop).catch((error: unknown) => {
       throw unavailable(transfer.service, `could not be reached (${causeOf(error)})`, error);
     });
     const fault = faultOf(response, at, hops, transfer);
-    if (!fault && response.ok) return response.body;
-    await response.body?.cancel();
+    if (!fault && response.statusCode === 200) return response;
+    response.destroy();
     if (fault) throw fault;
-    at = new URL(response.headers.get('location')!, at);
+    at = new URL(response.headers.location!, at);
   }
 }
 
+async function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+  const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal });
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  return response;
+}
+
 /** Why this answer ends the transfer; undefined for a file to read and for a redirect to follow. */
-function faultOf(response: Response, at: URL, hops: number, { service, maxBytes }: Transfer): Error | undefined {
-  if (redirects.has(response.status)) return redirectFault(response.headers.get('location'), at, hops, service);
-  if (!response.ok) return statusError(service, response);
-  const announced = Number(response.headers.get('content-length') ?? 0);
-  return announced > maxBytes ? tooLarge(service, maxBytes) : undefined;
+function faultOf(response: IncomingMessage, at: URL, hops: number, { service, maxBytes }: Transfer): Error | undefined {
+  const { statusCode: status = 0, headers } = response;
+  if (redirects.has(status)) return redirectFault(headers.location ?? null, at, hops, service);
+  if (status !== 200) return statusError(service, status, headers['retry-after']);
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding !== 'identity')
+    return new PermanentError(
+      `${service.code}_refused`,
+      `${service.name} sends the file in the encoding ${encoding}, unasked`,
+    );
+  return Number(headers['content-length'] ?? 0) > maxBytes ? tooLarge(service, maxBytes) : undefined;
 }
 
 function redirectFault(location: string | null, at: URL, hops: number, service: Service): Error | undefined {
@@ -90,25 +109,25 @@ function redirectFault(location: string | null, at: URL, hops: number, service: 
   return undefined;
 }
 
-async function save(body: Body | null, { to, service, maxBytes }: Transfer): Promise<number> {
-  const file = await open(to, 'wx', 0o600).catch(async (error: unknown) => {
-    await body?.cancel();
-    throw error;
-  });
-  try {
-    let bytes = 0;
-    for await (const chunk of body ?? []) {
-      bytes += chunk.byteLength;
+async function save(response: IncomingMessage, { to, service, maxBytes, stop }: Transfer): Promise<Downloaded> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  async function* measured(chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
       if (bytes > maxBytes) throw tooLarge(service, maxBytes);
-      await file.appendFile(chunk);
+      hash.update(chunk);
+      yield chunk;
     }
-    await file.close();
-    return bytes;
+  }
+  const file = createWriteStream(to, { flags: 'wx', mode: 0o600 });
+  try {
+    await pipeline(response, measured, file, { signal: stop });
+    return { bytes, sha256: hash.digest('hex') };
   } catch (error) {
-    await file.close();
-    await rm(to, { force: true });
-    // What fetch throws about the network is a TypeError with the cause underneath; the rest is ours or the disk's.
-    throw error instanceof TypeError ? truncated(service, error) : error;
+    if (codeOf(error) !== 'EEXIST') await rm(to, { force: true });
+    // Of the three parts that can fail, the network's failure is the one that shows on the response.
+    throw response.errored === error ? truncated(service, error) : error;
   }
 }
 
@@ -117,7 +136,7 @@ function tooLarge({ code, name, settings }: DownloadOptions['service'], maxBytes
   return new PermanentError(`${code}_too_large`, `${name} has a file that is larger than ${most}`);
 }
 
-function truncated({ code, name }: Service, cause: Error): RetryableError {
+function truncated({ code, name }: Service, cause: unknown): RetryableError {
   const message = `${name} broke off in the middle of the file (${causeOf(cause)})`;
   return new RetryableError(`${code}_truncated`, message, { cause });
 }
@@ -132,9 +151,8 @@ function timedOut({ service: { code, name, settings }, timeoutMs }: DownloadOpti
  * does costs one, so that the jobs of a service that never comes back end.
  * https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
  */
-export function statusError(service: Service, response: Pick<Response, 'status' | 'headers'>): Error {
+export function statusError(service: Service, status: number, retryAfter?: string): Error {
   const { code, name, settings } = service;
-  const { status } = response;
   const said = `${name} answered ${status}`;
   switch (status) {
     case 401:
@@ -147,7 +165,7 @@ export function statusError(service: Service, response: Pick<Response, 'status' 
     case 425:
       return unavailable(service, `answered ${status}`);
     case 429: {
-      const delayMs = retryAfter(response.headers);
+      const delayMs = delayOf(retryAfter);
       if (delayMs !== undefined) return new Snooze(delayMs, `${said}: come back in ${Math.ceil(delayMs / 1000)} s`);
       return new RetryableError(`${code}_rate_limited`, `${said}: too many requests`);
     }
@@ -160,8 +178,8 @@ const second = 1000;
 const longestSnooze = 3600 * second;
 
 /** Milliseconds, from whole seconds or an HTTP date; at least a second, so that nobody spins. Undefined if not given. */
-function retryAfter(headers: Headers): number | undefined {
-  const value = headers.get('retry-after')?.trim();
+function delayOf(retryAfter: string | undefined): number | undefined {
+  const value = retryAfter?.trim();
   if (!value) return undefined;
   const delayMs = /^\d+$/.test(value) ? Number(value) * second : Date.parse(value) - Date.now();
   return Number.isNaN(delayMs) ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
@@ -175,6 +193,5 @@ function unavailable({ code, name, settings }: Service, what: string, cause?: un
 
 /** A word for what the network did: `ECONNREFUSED`. Never the text, which may quote a header. */
 function causeOf(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return codeOf(cause) ?? (error instanceof Error ? error.name : 'unknown');
+  return codeOf(error) ?? (error instanceof Error ? error.name : 'unknown');
 }

@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { App } from '../../app.ts';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
@@ -30,13 +27,13 @@ export default job({
 
     return withTempDir(app.config.tempDir, async (dir) => {
       const original = join(dir, 'original');
-      await app.raid.download(file.source_key, original, { signal });
+      const { sha256 } = await app.raid.download(file.source_key, original, { signal });
       progress(20);
 
       const { source, variants } = await makeVariants(original, sizes, { signal, memory: app.memory });
       progress(80);
 
-      const hash = await contentHash(original);
+      const hash = sha256.slice(0, 20);
       const published = await Promise.all(
         variants.map((variant) => upload(app, `${file.id}/${hash}-${variant.name}.webp`, variant, signal)),
       );
@@ -62,12 +59,6 @@ async function loadFile(db: Queryable, id: string | null): Promise<File> {
   if (!file.source_key)
     throw new PermanentError('source_key_missing', 'The row of auction_files has no source_key to download from RAID');
   return { id: file.id, source_key: file.source_key };
-}
-
-async function contentHash(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex').slice(0, 20);
 }
 
 async function upload(app: App, key: string, variant: Variant, signal: AbortSignal): Promise<Published> {

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { picture, type PictureOptions } from '../support/pictures.ts';
+
+const run = promisify(execFile);
+
+let dir: string;
+before(async () => void (dir = await mkdtemp(join(tmpdir(), 'rowmill-estimate-'))));
+after(() => rm(dir, { recursive: true }));
+
+/** glibc as DESIGN.md wants it: a heap that is given back. */
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+
+describe(
+  'The estimate of memory',
+  { skip: !existsSync('/proc/self/clear_refs') && 'the high-water mark of memory is read from /proc' },
+  () => {
+    const cases: [what: string, options: PictureOptions][] = [
+      ['a JPEG of 24 megapixels', { width: 6000, height: 4000, photo: true }],
+      ['a JPEG of 24 megapixels on its side', { width: 6000, height: 4000, orientation: 6 }],
+      ['a CMYK JPEG', { width: 4000, height: 3000, profile: 'cmyk' }],
+      ['a progressive JPEG', { width: 6000, height: 4000, progressive: true }],
+      ['a PNG of 100 megapixels', { width: 10_000, height: 10_000, format: 'png' }],
+      ['an interlaced PNG', { width: 4000, height: 3000, format: 'png', progressive: true, alpha: true }],
+      ['a deep PNG', { width: 4000, height: 3000, format: 'png', deep: true }],
+      ['a lossless WebP', { width: 4000, height: 3000, format: 'webp', lossless: true }],
+      ['a GIF', { width: 4000, height: 3000, format: 'gif' }],
+      ['an AVIF of 12 megapixels', { width: 4032, height: 3024, format: 'avif' }],
+      ['a scroll', { width: 1600, height: 16_000, photo: true }],
+      ['a scroll that was on its side', { width: 16_000, height: 1600, orientation: 6 }],
+      ['a see-through scroll', { width: 1000, height: 8000, format: 'png', alpha: true }],
+    ];
+    for (const [what, options] of cases) {
+      it(`covers what the process really grows by, for ${what}`, async () => {
+        const path = join(dir, 'original');
+        await writeFile(path, await picture(options));
+        const { estimate, growth } = await measure(path);
+        assert.ok(growth <= estimate, `it grew by ${growth} MB, and ${estimate} MB was estimated`);
+        assert.ok(
+          estimate <= 280,
+          `it is asked to fit in the memory of a small machine, and ${estimate} MB was estimated`,
+        );
+      });
+    }
+  },
+);
+
+/** Megabytes, in a fresh process that has sharp warm already. */
+async function measure(path: string): Promise<{ estimate: number; growth: number }> {
+  const script = `
+    import { readFileSync, writeFileSync } from 'node:fs';
+    import { makeVariants } from '${new URL('../../worker/media/image.ts', import.meta.url).href}';
+    import { sharp } from '${new URL('../../worker/media/sharp.ts', import.meta.url).href}';
+    const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1000;
+    await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).resize(4).webp().toBuffer();
+    const start = megabytes('VmRSS');
+    writeFileSync('/proc/self/clear_refs', '5');
+    let estimate;
+    const memory = { bytes: 1e12, run: (bytes, signal, work) => ((estimate = bytes / 1e6), work()) };
+    const sizes = [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }];
+    await makeVariants(process.argv[1], sizes, { signal: new AbortController().signal, memory });
+    console.log(JSON.stringify({ estimate, growth: megabytes('VmHWM') - start }));`;
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script, path], {
+    env: { ...process.env, ...MALLOC },
+  });
+  return JSON.parse(stdout) as { estimate: number; growth: number };
+}

@@ -1,0 +1,212 @@
+import { crc32, deflateSync } from 'node:zlib';
+import sharp, { type Sharp } from 'sharp';
+
+export type PictureOptions = {
+  width?: number;
+  height?: number;
+  format?: 'jpeg' | 'png' | 'webp' | 'gif' | 'avif';
+  /** EXIF orientation, 1 to 8: a tag only, the pixels stay. */
+  orientation?: number;
+  /** EXIF with a place, a camera and a name, and XMP. */
+  gps?: boolean;
+  /** The right half see-through. */
+  alpha?: boolean;
+  /** Progressive JPEG, interlaced PNG. */
+  progressive?: boolean;
+  /** Colours written in this profile, which is attached. */
+  profile?: 'p3' | 'cmyk';
+  /** 16 bits a sample (PNG). */
+  deep?: boolean;
+  grey?: boolean;
+  palette?: boolean;
+  lossless?: boolean;
+  /** One colour instead of four quarters: '#c83c28'. */
+  colour?: string;
+  /** Something like a photograph, as hard to compress as one. */
+  photo?: boolean;
+};
+
+export const red = [220, 20, 20] as const;
+export const green = [20, 180, 20] as const;
+export const blue = [20, 20, 220] as const;
+export const white = [250, 250, 250] as const;
+
+/** A picture file: red and green quarters above blue and white ones, unless told otherwise. */
+export async function picture(options: PictureOptions = {}): Promise<Buffer> {
+  const { width = 400, height = 300, format = 'jpeg', alpha, photo, colour } = options;
+  const channels = alpha ? 4 : 3;
+  const plain = { limitInputPixels: false } as const;
+  const canvas = colour
+    ? sharp({ ...plain, create: { width, height, channels, background: colour } })
+    : sharp(photo ? await noise(width, height) : quarters(width, height, alpha), {
+        ...plain,
+        raw: { width, height, channels: photo ? 3 : channels },
+      });
+  if (photo && alpha) canvas.ensureAlpha(0.6);
+  return encode(dress(canvas, options), format, options).toBuffer();
+}
+
+function quarters(width: number, height: number, alpha = false): Buffer {
+  const channels = alpha ? 4 : 3;
+  const row = (left: readonly number[], right: readonly number[]) => {
+    const line = Buffer.alloc(width * channels);
+    for (let x = 0; x < width; x++) {
+      line.set(x < width / 2 ? left : right, x * channels);
+      if (alpha) line[x * 4 + 3] = x < width / 2 ? 255 : 0;
+    }
+    return line;
+  };
+  const [above, below] = [row(red, green), row(blue, white)];
+  return Buffer.concat(Array.from({ length: height }, (_, y) => (y < height / 2 ? above : below)));
+}
+
+/** Blotches with grain on them, the same ones each time. */
+async function noise(width: number, height: number): Promise<Buffer> {
+  const layer = (w: number, h: number, seed: number) => {
+    const data = Buffer.alloc(w * h * 3);
+    let state = seed;
+    for (let i = 0; i < data.length; i++) data[i] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
+    return sharp(data, { raw: { width: w, height: h, channels: 3 } }).resize(width, height, {
+      fit: 'fill',
+      kernel: 'linear',
+    });
+  };
+  const [blotches, grain] = await Promise.all([
+    layer(24, 16, 1).raw().toBuffer(),
+    layer(Math.ceil(width / 3), Math.ceil(height / 3), 2)
+      .raw()
+      .toBuffer(),
+  ]);
+  for (let i = 0; i < blotches.length; i++) blotches[i] = (blotches[i]! * 13 + grain[i]! * 3) >> 4;
+  return blotches;
+}
+
+function dress(image: Sharp, { orientation, gps, profile, deep, grey }: PictureOptions): Sharp {
+  if (grey) image.greyscale().toColourspace(deep ? 'grey16' : 'b-w');
+  else if (deep) image.toColourspace('rgb16');
+  if (profile) image.withIccProfile(profile);
+  if (gps)
+    image
+      .withExif({
+        IFD0: { Artist: 'Ada Canary', Make: 'Camera', Model: 'One' },
+        IFD3: {
+          GPSLatitudeRef: 'N',
+          GPSLatitude: '52/1 31/1 12/1',
+          GPSLongitudeRef: 'E',
+          GPSLongitude: '13/1 24/1 18/1',
+        },
+      })
+      .withXmp(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>',
+      );
+  return orientation ? image.withMetadata({ orientation }) : image;
+}
+
+function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, options: PictureOptions): Sharp {
+  const { progressive = false, palette = false, lossless = false } = options;
+  switch (format) {
+    case 'png':
+      return image.png({ progressive, palette, compressionLevel: 1 });
+    case 'webp':
+      return image.webp({ quality: 90, lossless, effort: 0 });
+    case 'gif':
+      return image.gif({ effort: 1 });
+    case 'avif':
+      return image.avif({ quality: 80, effort: 0 });
+    case 'jpeg':
+      return image.jpeg({ quality: 90, progressive });
+  }
+}
+
+/** A CMYK JPEG of one colour, with no profile to say what its inks are. */
+export const cmykWithoutProfile = (colour: string): Promise<Buffer> =>
+  sharp({ create: { width: 400, height: 300, channels: 3, background: colour } })
+    .toColourspace('cmyk')
+    .jpeg()
+    .toBuffer();
+
+/** A JPEG as phones make them: an ordinary picture, and beside it what makes it HDR. */
+export async function ultraHdr(): Promise<Buffer> {
+  // sharp's types lag behind sharp here.
+  return (sharp(await picture()) as Sharp & { withGainMap(): Sharp }).withGainMap().jpeg().toBuffer();
+}
+
+/** Two frames, the first in quarters, the second black. */
+export function animated(format: 'gif' | 'webp'): Promise<Buffer> {
+  const frames = Buffer.concat([quarters(400, 300), Buffer.alloc(400 * 300 * 3)]);
+  const all = sharp(frames, { raw: { width: 400, height: 600, channels: 3, pageHeight: 300 } });
+  return (format === 'gif' ? all.gif({ delay: [100, 100] }) : all.webp({ quality: 90 })).toBuffer();
+}
+
+/** An animated PNG: the still that it also is, then a black frame. https://www.w3.org/TR/png-3/#apng-frame-based-animation */
+export async function animatedPng(): Promise<Buffer> {
+  const chunks = pngChunks(await picture({ format: 'png' }));
+  const control = (sequence: number) => {
+    const data = Buffer.alloc(26);
+    for (const [i, value] of [sequence, 400, 300].entries()) data.writeUInt32BE(value, i * 4);
+    data.writeUInt16BE(1, 20);
+    data.writeUInt16BE(10, 22);
+    return pngChunk('fcTL', data);
+  };
+  const frame = Buffer.concat([Buffer.from([0, 0, 0, 2]), deflateSync(Buffer.alloc(300 * (1 + 400 * 3)))]);
+  const start = chunks.findIndex(({ type }) => type === 'IDAT');
+  chunks.splice(-1, 0, { type: 'fcTL', bytes: control(1) }, { type: 'fdAT', bytes: pngChunk('fdAT', frame) });
+  chunks.splice(
+    start,
+    0,
+    { type: 'acTL', bytes: pngChunk('acTL', Buffer.from([0, 0, 0, 2, 0, 0, 0, 0])) },
+    { type: 'fcTL', bytes: control(0) },
+  );
+  return Buffer.concat([pngSignature, ...chunks.map(({ bytes }) => bytes)]);
+}
+
+/** A few bytes of a PNG that say they become `width` x `height` pixels. */
+export async function pngBomb({
+  width,
+  height,
+  interlaced = false,
+}: {
+  width: number;
+  height: number;
+  interlaced?: boolean;
+}): Promise<Buffer> {
+  const [header, ...rest] = pngChunks(await picture({ format: 'png', width: 8, height: 8 }));
+  const data = Buffer.from(header!.bytes.subarray(8, -4));
+  data.writeUInt32BE(width, 0);
+  data.writeUInt32BE(height, 4);
+  data[12] = interlaced ? 1 : 0;
+  return Buffer.concat([pngSignature, pngChunk('IHDR', data), ...rest.map(({ bytes }) => bytes)]);
+}
+
+/** A small AVIF whose header says it is larger. */
+export async function avifBomb({ width, height }: { width: number; height: number }): Promise<Buffer> {
+  const file = await picture({ format: 'avif', width: 64, height: 64 });
+  for (let at = file.indexOf('ispe'); at >= 0; at = file.indexOf('ispe', at + 4)) {
+    file.writeUInt32BE(width, at + 8);
+    file.writeUInt32BE(height, at + 12);
+  }
+  return file;
+}
+
+export const truncated = (file: Buffer, share = 0.5): Buffer => file.subarray(0, Math.floor(file.length * share));
+
+const pngSignature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
+
+function pngChunks(file: Buffer): { type: string; bytes: Buffer }[] {
+  const chunks = [];
+  for (let at = 8; at < file.length;) {
+    const end = at + 12 + file.readUInt32BE(at);
+    chunks.push({ type: file.toString('latin1', at + 4, at + 8), bytes: file.subarray(at, end) });
+    at = end;
+  }
+  return chunks;
+}
+
+function pngChunk(type: string, data: Buffer): Buffer {
+  const bytes = Buffer.alloc(12 + data.length);
+  bytes.writeUInt32BE(data.length, 0);
+  bytes.write(type, 4, 'latin1');
+  data.copy(bytes, 8);
+  bytes.writeUInt32BE(crc32(bytes.subarray(4, -4)), bytes.length - 4);
+  return bytes;
+}

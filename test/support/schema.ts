@@ -1,0 +1,200 @@
+import { loadStatements, query, type Queryable } from '../../worker/base/sql.ts';
+
+/**
+ * The schema of a database as one SQL text, for people to read and to compare: what the migrations make, whatever way they went
+ * there. Postgres 14 to 18 give the same text. It can be run too, and makes the same schema again.
+ */
+export async function describeSchema(db: Queryable): Promise<string> {
+  const read = <Row extends Record<string, unknown>>(name: string) => query<Row>(db, sql[name]!);
+  const [server] = await read<Server>('server');
+  const tables = await read<Table>('tables');
+  const columns = Map.groupBy(await read<Column>('columns'), (column) => column.table);
+  const constraints = await read<Constraint>('constraints');
+  const indexes = Map.groupBy(await read<{ table: string; definition: string }>('indexes'), (index) => index.table);
+  const views = await read<View>('views');
+  const policies = await read<Policy>('policies');
+
+  const describe = (table: Table) =>
+    describeTable(
+      table,
+      columns.get(table.name) ?? [],
+      constraints.filter((constraint) => constraint.table === table.name && !constraint.foreign_key),
+      (indexes.get(table.name) ?? []).map((index) => index.definition),
+    );
+  const foreignKeys = constraints.filter((constraint) => constraint.foreign_key);
+  const triggers = Map.groupBy(
+    await read<{ table: string; definition: string }>('triggers'),
+    (trigger) => trigger.table,
+  );
+  return [
+    opening,
+    heading('Tables'),
+    ...(await read<Sequence>('sequences')).map(describeSequence),
+    ...tables.map(describe),
+    foreignKeys
+      .map((key) => `alter table ${key.table} add constraint ${key.name} ${lower(key.definition)};\n`)
+      .join(''),
+    policies.length > 0 ? policies.map(describePolicy).join('') : noPolicies,
+    heading('Functions'),
+    ...(await read<Func>('functions')).map((func) => describeFunction(func, server!)),
+    heading('Triggers'),
+    ...triggers.values().map((list) => list.map(({ definition }) => describeTrigger(definition)).join('')),
+    heading('Views'),
+    ...views.map((view) => describeView(view, columns.get(view.name) ?? [], server!)),
+  ].join('\n');
+}
+
+const heading = (title: string) => `\n-- ${title} ${'-'.repeat(120 - title.length)}\n`;
+
+type Server = { version: number; schema: string };
+type Sequence = { name: string; type: string; comment: string | null };
+type Table = {
+  name: string;
+  parent: string | null;
+  bound: string | null;
+  partition_key: string | null;
+  options: string | null;
+  row_security: boolean;
+  forced: boolean;
+  comment: string | null;
+};
+type Column = {
+  table: string;
+  name: string;
+  type: string;
+  required: boolean;
+  default: string | null;
+  comment: string | null;
+  /** False where a partition has the column just as its parent has. */
+  own: boolean;
+};
+type Constraint = { table: string; name: string; definition: string; foreign_key: boolean };
+type Func = {
+  name: string;
+  arguments: string;
+  result: string;
+  language: string;
+  definer: boolean;
+  strict: boolean;
+  settings: string[] | null;
+  body: string;
+  volatility: string | null;
+  comment: string | null;
+};
+type View = { name: string; definition: string; options: string | null; comment: string | null };
+type Policy = {
+  name: string;
+  table: string;
+  permissive: string;
+  roles: string[];
+  command: string;
+  using: string | null;
+  with_check: string | null;
+};
+
+const sql = loadStatements(import.meta.dirname, 'schema.sql');
+
+const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. graphile-worker's own
+-- schema is not in here. Written by \`npm run schema\` and checked by test/queue/schema.test.ts; to change it, add a migration.
+
+set check_function_bodies = off;
+`;
+const noPolicies = '-- No policies: only the owner, and roles that bypass row level security, get in.\n';
+
+function describeSequence({ name, type, comment }: Sequence): string {
+  const as = type === 'bigint' ? '' : ` as ${type}`;
+  return `create sequence ${name}${as};\n${commentOn('sequence', name, comment)}`;
+}
+
+function describeTable(table: Table, columns: Column[], constraints: Constraint[], indexes: string[]): string {
+  const { name, parent, row_security, forced, comment } = table;
+  const checks = constraints.map((constraint) => `constraint ${constraint.name} ${lower(constraint.definition)}`);
+  const own = columns.filter((column) => column.own);
+  const head = parent
+    ? `create table ${name} partition of ${parent}${inBrackets([...own.map(newDefault), ...checks]) || '\n '} ${lower(table.bound ?? '')}`
+    : `create table ${name}${inBrackets([...alignColumns(own), ...checks])}`;
+  const key = table.partition_key ? ` partition by ${lower(table.partition_key)}` : '';
+  const options = table.options ? ` with (${table.options})` : '';
+  return [
+    `${head}${key}${options};\n`,
+    row_security ? `alter table ${name} enable row level security;\n` : '',
+    forced ? `alter table ${name} force row level security;\n` : '',
+    ...indexes.map((index) => `${lower(index).replace(' on only ', ' on ')};\n`),
+    commentOn('table', name, comment),
+    ...columns.map((column) => commentOn('column', `${name}.${column.name}`, column.comment)),
+  ].join('');
+}
+
+const newDefault = (column: Column) => `${column.name} default ${lower(column.default ?? 'null')}`;
+
+const inBrackets = (lines: string[]) =>
+  lines.length === 0 ? '' : ` (\n${lines.map((line) => `  ${line}`).join(',\n')}\n)`;
+
+function alignColumns(columns: Column[]): string[] {
+  const types = columns.map((column) => column.type.replace('timestamp with time zone', 'timestamptz'));
+  const width = Math.max(...columns.map((column) => column.name.length));
+  const typeWidth = Math.max(...types.map((type) => type.length));
+  return columns.map((column, index) => {
+    const required = column.required ? ' not null' : '';
+    const value = column.default === null ? '' : `${required ? '' : '         '} default ${lower(column.default)}`;
+    return `${column.name.padEnd(width)} ${types[index]!.padEnd(typeWidth)}${required}${value}`.trimEnd();
+  });
+}
+
+function describePolicy({ name, table, permissive, roles, command, using, with_check }: Policy): string {
+  return [
+    `create policy ${name} on ${table} as ${lower(permissive)} for ${lower(command)} to ${roles.join(', ')}`,
+    using ? ` using (${using})` : '',
+    with_check ? ` with check (${with_check})` : '',
+    ';\n',
+  ].join('');
+}
+
+function describeFunction(func: Func, { schema }: Server): string {
+  const traits = [
+    `language ${func.language}`,
+    func.volatility,
+    func.strict && 'strict',
+    func.definer && 'security definer',
+  ];
+  const settings = (func.settings ?? []).map((setting) => {
+    const [name, value] = setting.split(/=(.*)/s, 2);
+    return setting === `search_path=${schema}, pg_temp` ? 'set search_path from current' : `set ${name} = ${value}`;
+  });
+  return [
+    `create function ${func.name}(${lower(func.arguments)}) returns ${func.result}\n`,
+    `  ${traits.filter(Boolean).join(' ')}\n`,
+    ...settings.map((setting) => `  ${setting}\n`),
+    `as $$${func.body}$$;\n`,
+    commentOn('function', func.name, func.comment),
+  ].join('');
+}
+
+function describeTrigger(definition: string): string {
+  return `${lower(definition).replace(/ (referencing|for each (?:row|statement)|execute function) /g, '\n  $1 ')};\n`;
+}
+
+function describeView({ name, definition, options, comment }: View, columns: Column[], { version }: Server): string {
+  return [
+    `create view ${name}${options ? ` with (${options})` : ''} as\n`,
+    `${lower(version < 16 ? unqualified(definition) : definition).trim()}\n`,
+    commentOn('view', name, comment),
+    ...columns.map((column) => commentOn('column', `${name}.${column.name}`, column.comment)),
+  ].join('');
+}
+
+/** Before Postgres 16, the columns of a view on one table were shown with that table's alias. */
+function unqualified(view: string): string {
+  const [, alias] = /\n +FROM \w+ (\w+)\n(?! +\w* ?JOIN)/.exec(view) ?? [];
+  return alias ? view.replaceAll(new RegExp(`\\b${alias}\\.`, 'g'), '') : view;
+}
+
+const commentOn = (what: string, name: string, comment: string | null) =>
+  comment === null ? '' : `comment on ${what} ${name} is '${comment.replaceAll("'", "''")}';\n`;
+
+/** In small letters, as we write SQL, but for what is quoted; and without the casts to text that Postgres adds to literals. */
+function lower(text: string): string {
+  return text
+    .replace(/'(?:[^']|'')*'|"[^"]*"|[^'"]+/g, (part) => (/^['"]/.test(part) ? part : part.toLowerCase()))
+    .replace(/('(?:[^']|'')*')::text(?!\[)/g, '$1');
+}

@@ -1,0 +1,24 @@
+import sharp from 'sharp';
+
+/**
+ * sharp, set up once for the whole process. Only the five formats that we accept can be opened: libvips would otherwise
+ * take a .v file, an SVG or a TIFF under whatever name it comes. https://sharp.pixelplumbing.com/api-utility/#block
+ */
+sharp.block({ operation: ['VipsForeignLoad'] });
+sharp.unblock({
+  operation: [
+    'VipsForeignLoadJpeg',
+    'VipsForeignLoadPng',
+    'VipsForeignLoadWebp',
+    'VipsForeignLoadNsgif',
+    'VipsForeignLoadHeif',
+  ],
+});
+
+/** No file is opened twice, so a cache would only hold memory. */
+sharp.cache(false);
+
+/** One thread a picture: as many pictures as there are cores run side by side, which is faster and smaller than the reverse. */
+sharp.concurrency(1);
+
+export { sharp };

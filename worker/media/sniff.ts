@@ -1,0 +1,75 @@
+import { open } from 'node:fs/promises';
+import { fileTypeFromFile, type FileTypeResult } from 'file-type';
+import { PermanentError } from '../base/errors.ts';
+
+export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif';
+
+const formats: Record<string, Format> = {
+  'image/jpeg': 'jpeg',
+  'image/png': 'png',
+  'image/apng': 'png',
+  'image/webp': 'webp',
+  'image/gif': 'gif',
+  'image/avif': 'avif',
+};
+const accepted = 'JPEG, PNG, WebP, GIF and AVIF';
+
+/**
+ * What a file is by its own bytes; its name and what its sender called it do not count.
+ * @throws PermanentError `empty_file`, `not_an_image`, `unsupported_image_format`
+ */
+export async function sniffImage(path: string): Promise<Format> {
+  const type = await fileTypeFromFile(path);
+  const format = type && formats[type.mime];
+  if (format) return format;
+
+  const head = await readHead(path);
+  if (head.length === 0) throw new PermanentError('empty_file', 'the file is empty');
+  if (type?.mime === 'image/heif' && hasAvifBrand(head)) return 'avif';
+  const kind = unacceptedPicture(type, head);
+  if (kind)
+    throw new PermanentError('unsupported_image_format', `the picture is ${kind}, which is not read: ${accepted} are`);
+  throw new PermanentError('not_an_image', `the file is not a picture: it looks like ${type?.mime ?? guess(head)}`);
+}
+
+async function readHead(path: string): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(1024), 0, 1024, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Whether a file of the general HEIF kind says, among its compatible brands, that it is AVIF. ISO/IEC 14496-12, 4.3. */
+function hasAvifBrand(head: Buffer): boolean {
+  return head.subarray(0, head.readUInt32BE(0)).includes('avif', 8);
+}
+
+/** The name of a format that is a picture, or a page of them, but not one of ours. */
+function unacceptedPicture(type: FileTypeResult | undefined, head: Buffer): string | undefined {
+  const xml = type === undefined || type.mime === 'application/xml';
+  if (xml && /<svg[\s>]/i.test(head.toString('latin1'))) return 'SVG';
+  const picture = type?.mime.startsWith('image/') || ['pdf', 'ps', 'eps'].includes(type?.ext ?? '');
+  return picture ? type?.ext.toUpperCase() : undefined;
+}
+
+/** For what has no signature: mostly an error page or message that came in the picture's place. */
+function guess(head: Buffer): string {
+  const text = asText(head);
+  if (text === undefined) return 'data of no known type';
+  if (/^\s*<(!doctype html|html|head|body)\b/i.test(text)) return 'text/html';
+  if (/^\s*[{[]/.test(text)) return 'application/json';
+  return 'text/plain';
+}
+
+function asText(head: Buffer): string | undefined {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true });
+    // oxlint-disable-next-line no-control-regex -- text has none of these, data soon does
+    return /[\x00-\x08\x0e-\x1f]/.test(text) ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
