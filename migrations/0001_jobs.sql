@@ -90,6 +90,7 @@ create table job_errors (
   error      text        not null,
   primary key (job_id, attempt)
 );
+create index on job_errors (failed_at);
 comment on table job_errors is 'One row for each failed attempt.';
 
 create table workers (

@@ -234,7 +234,7 @@ begin
   -- The check lets the planner leave the archive out of every query for pending, processing or failed jobs.
   execute format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
                  parent || '_done', parent);
-  execute format('create index on %I using brin (completed_at) with (autosummarize = on)', parent || '_done');
+  execute format('create index on %I (completed_at)', parent || '_done');
 
   execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
   execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');

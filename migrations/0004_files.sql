@@ -1,6 +1,8 @@
 -- The files that jobs are about: auction_files for the publish queue, media for the media queue. Both usually exist already in
 -- the user's database; then only the columns that the worker writes are added. Their status follows the job's row by trigger,
 -- so that no code path can forget it.
+-- A status column may be an enum of the user's, if it has these values. A media table whose id is no uuid (Prisma's may be text) is left
+-- alone: file_id cannot name its rows.
 -- Locks: where the tables exist, a short exclusive lock for the new columns; the foreign keys check jobs, which are few at this point.
 -- Undo: drop the two triggers, the functions, and what columns or tables were made.
 
@@ -57,22 +59,21 @@ comment on column media.status is 'Follows the file''s media job.';
 
 -- History outlives the file it was about.
 alter table publish_jobs add foreign key (file_id) references auction_files (id) on delete set null;
-alter table media_jobs   add foreign key (file_id) references media (id) on delete set null;
 create index on publish_jobs (file_id) where file_id is not null;
-create index on media_jobs (file_id) where file_id is not null;
 
 create function publish_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
 as $$
+declare
+  was_published boolean := (select published_at is not null from auction_files where id = new.file_id);
+  follows auction_files.publish_status%type := case new.status
+    when 'completed' then 'published'
+    when 'cancelled' then case when was_published then 'published' else 'pending' end
+    else new.status
+  end;
 begin
-  update auction_files f
-     set publish_status = case new.status
-           when 'completed' then 'published'
-           when 'cancelled' then case when f.published_at is null then 'pending' else 'published' end
-           else new.status
-         end
-   where f.id = new.file_id;
+  update auction_files set publish_status = follows where id = new.file_id;
   return null;
 end $$;
 comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job to move. A cancelled job leaves a file as it was.';
@@ -81,14 +82,14 @@ create function media_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
 as $$
+declare
+  follows media.status%type := case new.status
+    when 'completed' then 'READY'
+    when 'cancelled' then 'PENDING'
+    else upper(new.status)
+  end;
 begin
-  update media m
-     set status = case new.status
-           when 'completed' then 'READY'
-           when 'cancelled' then 'PENDING'
-           else upper(new.status)
-         end
-   where m.id = new.file_id;
+  update media set status = follows where id = new.file_id;
   return null;
 end $$;
 comment on function media_status_follows is 'media.status is the status of the file''s latest media job to move.';
@@ -98,7 +99,17 @@ create trigger publish_status_insert after insert on publish_jobs
   for each row when (new.file_id is not null and not new.archived) execute function publish_status_follows();
 create trigger publish_status_update after update on publish_jobs
   for each row when (new.file_id is not null and new.status <> old.status) execute function publish_status_follows();
-create trigger media_status_insert after insert on media_jobs
-  for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
-create trigger media_status_update after update on media_jobs
-  for each row when (new.file_id is not null and new.status <> old.status) execute function media_status_follows();
+
+do $$
+begin
+  if (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') <> 'uuid'::regtype then
+    raise notice 'media.id is no uuid: media jobs do not move media.status';
+    return;
+  end if;
+  alter table media_jobs add foreign key (file_id) references media (id) on delete set null;
+  create index on media_jobs (file_id) where file_id is not null;
+  create trigger media_status_insert after insert on media_jobs
+    for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
+  create trigger media_status_update after update on media_jobs
+    for each row when (new.file_id is not null and new.status <> old.status) execute function media_status_follows();
+end $$;

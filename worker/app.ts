@@ -30,7 +30,8 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     db,
     storage: createStorage(config.storage),
     raid: createRaid(config.raid),
-    memory: createMemoryGate({ bytes: config.mediaMemoryBytes, slots: availableParallelism() }),
+    // sharp works on libuv's threads, four by default: one stays free for files and names.
+    memory: createMemoryGate({ bytes: config.mediaMemoryBytes, slots: Math.min(availableParallelism(), 3) }),
     close: () => db.end(),
   };
 }

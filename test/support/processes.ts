@@ -14,7 +14,10 @@ export type WorkerProcess = {
 /** A worker in a process of its own, working when this resolves. */
 export async function spawnWorker(databaseUrl: string, env: Record<string, string> = {}): Promise<WorkerProcess> {
   const child = fork(join(import.meta.dirname, 'worker-process.ts'), [], {
-    stdio: process.env['TEST_LOG'] === 'on' ? ['ignore', 'inherit', 'inherit', 'ipc'] : ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio:
+      process.env['TEST_LOG'] === 'on'
+        ? ['ignore', 'inherit', 'inherit', 'ipc']
+        : ['ignore', 'ignore', 'ignore', 'ipc'],
     env: {
       PATH: process.env['PATH'],
       DATABASE_URL: databaseUrl,

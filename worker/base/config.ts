@@ -24,11 +24,14 @@ const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 
 const schema = z.object({
   NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  DATABASE_URL: text.regex(/^postgres(ql)?:\/\//, 'must start with postgres:// or postgresql://').optional(),
+  DATABASE_URL: text
+    .regex(/^postgres(ql)?:\/\//, 'must start with postgres:// or postgresql://')
+    .refine((value) => URL.canParse(value), 'is no valid address: percent-encode special characters of the password')
+    .optional(),
   DATA_DIR: text.default('.data'),
   TEMP_DIR: text.optional(),
 
-  QUEUES: list.optional(),
+  QUEUES: list.refine((names) => names.length > 0, 'names no queue').optional(),
   CONCURRENCY: integer(1, 1000).optional(),
   WORKER_CONCURRENCY: integer(1, 1000).optional(),
   WORKER_POLL_INTERVAL: integer(100, 600_000).default(2000),
@@ -66,7 +69,7 @@ const schema = z.object({
   AWS_SECRET_ACCESS_KEY: text.optional(),
   CDN_BASE_URL: url.optional(),
 
-  MEDIA_MEMORY_MB: integer(64, 1_000_000).default(256),
+  MEDIA_MEMORY_MB: integer(128, 1_000_000).default(280),
 });
 
 type Env = z.infer<typeof schema>;

@@ -11,7 +11,13 @@ import pg from 'pg';
  *
  * `:ids` is a parameter, given by name when the statement runs. `:"live"` is an identifier, filled in once by `bind`.
  */
-export type Statement = { name: string; text: string; params: string[] };
+export type Statement = {
+  name: string;
+  text: string;
+  params: string[];
+  /** What a connection prepares it under: unique by its text. */
+  prepared: string;
+};
 
 /** Anything that runs SQL: a pool, a client, a transaction. */
 export type Queryable = Pick<pg.ClientBase, 'query'>;
@@ -22,8 +28,9 @@ export function loadStatements(dir: string, file: string): Record<string, Statem
   for (const part of readFileSync(join(dir, file), 'utf8')
     .split(/^-- name: /m)
     .slice(1)) {
-    const name = /^\w+/.exec(part)?.[0];
+    const name = /^(\w+)\s*$/m.exec(part.slice(0, part.indexOf('\n')))?.[1];
     if (!name) throw new Error(`${file}: a statement without a name`);
+    if (name in statements) throw new Error(`${file} has two statements named ${name}`);
     statements[name] = parse(name, part.slice(name.length));
   }
   return new Proxy(statements, {
@@ -34,16 +41,14 @@ export function loadStatements(dir: string, file: string): Record<string, Statem
   });
 }
 
-/** Fills in the `:"name"` identifiers. Bound statements are prepared once a connection, under their own name. */
+/** Fills in the `:"name"` identifiers. */
 export function bind(statement: Statement, identifiers: Record<string, string>): Statement {
   const text = statement.text.replace(/:"(\w+)"/g, (_, key: string) => {
     const value = identifiers[key];
     if (value === undefined) throw new Error(`${statement.name}: no identifier given for :"${key}"`);
     return pg.escapeIdentifier(value);
   });
-  // Postgres cuts names at 63 characters.
-  const digest = createHash('sha256').update(text).digest('hex').slice(0, 8);
-  return { ...statement, name: `${statement.name}_${digest}`, text };
+  return { ...statement, text, prepared: preparedName(statement.name, text) };
 }
 
 export async function query<Row extends pg.QueryResultRow>(
@@ -56,7 +61,7 @@ export async function query<Row extends pg.QueryResultRow>(
   const missing = statement.params.filter((param) => values[param] === undefined);
   if (missing.length > 0) throw new Error(`${statement.name}: no value for ${missing.join(', ')}`);
   const result = await db.query<Row>({
-    name: statement.name,
+    name: statement.prepared,
     text: statement.text,
     values: statement.params.map((param) => values[param]),
   });
@@ -74,5 +79,11 @@ function parse(name: string, source: string): Statement {
     if (!params.includes(param)) params.push(param);
     return `$${params.indexOf(param) + 1}`;
   });
-  return { name, params, text: text.trim().replace(/;$/, '') };
+  const whole = text.trim().replace(/;$/, '');
+  return { name, params, text: whole, prepared: preparedName(name, whole) };
+}
+
+/** Postgres cuts names at 63 characters. */
+function preparedName(name: string, text: string): string {
+  return `${name.slice(0, 50)}_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
 }

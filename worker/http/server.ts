@@ -1,12 +1,10 @@
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
 import { UsageError, codeOf } from '../base/errors.ts';
-import { query, type Statement } from '../base/sql.ts';
 import type { App } from '../app.ts';
 import { version } from '../queue/version.ts';
 import type { Worker } from '../queue/worker.ts';
 
-const ping: Statement = { name: 'ping', text: 'select 1', params: [] };
 const pingTimeoutMs = 2_000;
 
 /** The routes: `GET /health` answers 200 while this worker works, and 503 with the reason when it does not. */
@@ -33,7 +31,7 @@ async function unreachable({ db }: App): Promise<string | undefined> {
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve(`Postgres does not answer within ${pingTimeoutMs / 1_000} s`), pingTimeoutMs);
   });
-  const answered = query(db, ping).then(
+  const answered = db.query('select 1').then(
     () => undefined,
     () => 'Postgres cannot be reached',
   );

@@ -40,5 +40,4 @@ export function job<Schema extends z.ZodType>(definition: JobDefinition<Schema>)
   return definition;
 }
 
-export const seconds = (count: number) => count * 1_000;
-export const minutes = (count: number) => seconds(count * 60);
+export const minutes = (count: number) => count * 60_000;

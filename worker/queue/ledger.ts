@@ -20,8 +20,8 @@ export type JobRow = {
   created_at: Date;
 };
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
-export type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
-export type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number; due_in_ms: number };
+type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
+type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number; due_in_ms: number };
 
 /** What the engine writes; what touches a row that is no longer this attempt's resolves to undefined, or false. */
 export type Ledger = {

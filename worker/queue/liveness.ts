@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type pg from 'pg';
-import { createClient, transaction, type Db } from '../base/db.ts';
+import { createClient, transaction, type Client, type Db } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
@@ -11,8 +10,6 @@ import { version } from './version.ts';
  * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
  * part in burying others.
  */
-export type Membership = Awaited<ReturnType<typeof joinFleet>>;
-
 export type MembershipOptions = {
   databaseUrl: string;
   db: Db;
@@ -34,7 +31,7 @@ const settleMs = 3_000;
 
 export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, deadAfterMs, onPoke }: MembershipOptions) {
   let id = randomUUID();
-  let session: pg.Client | undefined;
+  let session: Client | undefined;
   let heldSince = Infinity;
 
   async function join(): Promise<void> {

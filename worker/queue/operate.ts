@@ -47,7 +47,7 @@ export async function addJob(
 }
 
 /** @throws UsageError that names the queues there are */
-export async function checkQueue(db: Queryable, queue: string): Promise<void> {
+async function checkQueue(db: Queryable, queue: string): Promise<void> {
   const names = (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
   if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
 }

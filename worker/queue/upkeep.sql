@@ -24,8 +24,8 @@ select count(*) as jobs from moved;
 
 -- name: prune_jobs
 with old as (
-  select j.id from :"done" j, queues q
-   where q.name = :queue and j.completed_at < clock_timestamp() - q.keep_completed
+  select id from :"done"
+   where completed_at < (select now() - keep_completed from queues where name = :queue)
    limit 5000
 ), pruned as (
   delete from :"jobs" j using old where j.id = old.id and j.archived = true returning j.id

@@ -1,0 +1,6 @@
+-- Adds a job that becomes due later. run_at is when it may start at the earliest: to the second, if a worker has room then.
+insert into jobs (queue, kind, payload, run_at)
+values ('notification', 'email',
+        '{"userId": "user-123", "email": "user@example.com", "title": "Reminder", "body": "Your lot closes today."}',
+        now() + interval '3 days')
+returning id, run_at;
