@@ -1,5 +1,5 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { on, once } from 'node:events';
 import { join } from 'node:path';
 
 export type WorkerProcess = {
@@ -44,4 +44,16 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
       return code ?? by!;
     },
   };
+}
+
+/** `rowmill start` as a user starts it, working when this resolves. */
+export async function spawnRowmill(databaseUrl: string, env: Record<string, string>): Promise<ChildProcess> {
+  const child = spawn(join(import.meta.dirname, '../../worker/cli/rowmill'), ['start'], {
+    cwd: env['DATA_DIR'],
+    env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const chunk of on(child.stdout, 'data')) if (String(chunk).includes('"listening"')) break;
+  child.stdout.resume();
+  return child;
 }

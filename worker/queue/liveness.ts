@@ -6,10 +6,6 @@ import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
 import { version } from './version.ts';
 
-/**
- * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
- * part in burying others.
- */
 export type MembershipOptions = {
   databaseUrl: string;
   db: Db;
@@ -29,6 +25,10 @@ const sql = loadStatements(import.meta.dirname, 'liveness.sql');
  */
 const settleMs = 3_000;
 
+/**
+ * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
+ * part in burying others.
+ */
 export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, deadAfterMs, onPoke }: MembershipOptions) {
   let id = randomUUID();
   let session: Client | undefined;
