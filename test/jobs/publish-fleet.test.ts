@@ -61,8 +61,8 @@ test('three workers publish every file once, though one is stopped half way', as
   const count = async (status: string) =>
     (await db.query(`select count(*)::int as n from publish_jobs where status = $1`, [status])).rows[0].n as number;
   await eventually(async () => assert.ok((await count('completed')) > jobs / 2), 120_000);
-  workers[1]!.kill('SIGTERM');
-  const [code] = await once(workers[1]!, 'exit');
+  workers[1].kill('SIGTERM');
+  const [code] = await once(workers[1], 'exit');
   assert.equal(code, 0);
   await eventually(async () => assert.equal(await count('completed'), jobs), 120_000);
 
@@ -88,7 +88,7 @@ test('a crash between upload and commit leaves no orphan: the re-run stores the 
   );
   await holder.query('select from auction_files where id = $1 for update', [file_id]);
   await eventually(async () => assert.equal((await stored()).length, 2));
-  const before = await stored();
+  const uploaded = await stored();
   doomed.kill('SIGKILL');
   await once(doomed, 'exit');
   await holder.query('rollback');
@@ -97,8 +97,8 @@ test('a crash between upload and commit leaves no orphan: the re-run stores the 
   assert.equal((await db.query(`select display_url from auction_files`)).rows[0].display_url, null);
   await start();
   await reads(db, id, { status: 'completed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 30_000);
-  assert.deepEqual(await stored(), before);
+  assert.deepEqual(await stored(), uploaded);
   const { rows: files } = await db.query(`select publish_status, display_url from auction_files`);
   assert.equal(files[0].publish_status, 'published');
-  assert.ok(before.some((name) => files[0].display_url.endsWith(name)));
+  assert.ok(uploaded.some((name) => files[0].display_url.endsWith(name)));
 });
