@@ -53,7 +53,7 @@ test('an empty environment works: embedded Postgres, local storage, all queues',
     http: { host: '127.0.0.1', port: 3_000, chosen: false },
     raid: undefined,
     storage: { provider: 'local', dir: resolve('.data/storage') },
-    mediaMemoryBytes: 256_000_000,
+    mediaMemoryBytes: 280_000_000,
     secrets: [],
   });
 });
