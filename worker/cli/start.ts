@@ -1,8 +1,9 @@
 import { Command } from 'commander';
-import { main } from '../main.ts';
+import { example } from './options.ts';
 
-export const start = new Command('start')
-  .description('Migrate, then work until stopped: on DATABASE_URL, or on an embedded Postgres when that is unset')
+export const start = example(new Command('start'), 'DATABASE_URL=postgres://... QUEUES=publish,media rowmill start')
+  .description('migrate, then work until stopped: on DATABASE_URL, or on an embedded Postgres when that is unset')
   .action(async () => {
+    const { main } = await import('../main.ts');
     process.exit(await main());
   });

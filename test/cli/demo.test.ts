@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from '../../worker/base/db.ts';
+import { openEmbeddedPostgres, runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
+import { rowmillStarted, runRowmill } from '../support/cli.ts';
+import { eventually } from '../support/eventually.ts';
+
+// `rowmill demo` on a machine that has nothing, again on what it left, and the embedded Postgres as other commands see it.
+
+let dir: string;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'rowmill-demo-'));
+});
+after(() => rm(dir, { recursive: true, force: true }));
+
+// What it must not listen to.
+const elsewhere = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing', B2_BUCKET: '' };
+
+test('the demo publishes its samples on a fresh machine, and fails the broken one as it should', async () => {
+  const { code, stdout, stderr } = await runRowmill(['demo'], { cwd: dir, env: elsewhere });
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  assert.match(
+    stdout,
+    /^job \d+ {2}sunset\.jpg {2}pending$[^]*sunset\.jpg {2}processing$[^]*sunset\.jpg {2}completed/m,
+  );
+  assert.match(stdout, /^\d completed, 1 failed$/m);
+  assert.match(stdout, /broken\.jpg, failed, as it should:\n {2}error_code {2}image_corrupt\n/);
+  assert.match(stdout, /SELECT status, count[^]*npm start\n {2}psql "\$\(cat \.data\/postgres\.url\)"/);
+
+  const [, folder, width, height, kilobytes, file] =
+    /-> {2}(\S+)\n +(\d+) x (\d+) +(\d+) kB {2}(\S+-display\.webp)$/m.exec(stdout)!;
+  assert.ok(Number(width) > 100 && Number(height) > 100);
+  const { size } = await stat(join(dir, folder!, file!));
+  assert.equal(Math.round(size / 1_000), Number(kilobytes));
+  assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
+});
+
+test('a second demo works, and takes files of your own', async () => {
+  const { stdout } = await runRowmill(['demo', '--json'], { cwd: dir });
+  const { ok, jobs, files } = JSON.parse(stdout);
+  assert.equal(ok, true);
+  assert.equal(files.length, (jobs.length - 1) * 2);
+
+  await writeFile(join(dir, 'mine.webp'), await readFile(join(dir, files[0].path)));
+  await writeFile(join(dir, 'not.jpg'), 'this is no picture');
+  const own = await runRowmill(['demo', 'mine.webp', 'not.jpg'], { cwd: dir });
+  assert.equal(own.code, 1);
+  assert.match(own.stdout, /^1 completed, 1 failed$/m);
+  assert.match(own.stdout, /not\.jpg, failed:\n {2}error_code {2}not_an_image\n/);
+});
+
+test('without DATABASE_URL a command uses the embedded Postgres that runs, or starts it for as long as it takes', async (t) => {
+  const dataDir = join(dir, '.data');
+  const started = await runRowmill(['jobs', '--json', '--limit', '1'], { cwd: dir });
+  assert.equal(JSON.parse(started.stdout).jobs.length, 1);
+  assert.equal(await runningEmbeddedUrl(dataDir), undefined);
+
+  const postgres = await openEmbeddedPostgres(dataDir);
+  t.after(postgres.stop);
+  const shared = await runRowmill(['jobs', '--json', '--limit', '1'], { cwd: dir });
+  assert.equal(shared.stdout, started.stdout);
+  assert.equal(await runningEmbeddedUrl(dataDir), postgres.url);
+});
+
+test('the demo leaves the jobs of others alone', async (t) => {
+  const postgres = await openEmbeddedPostgres(join(dir, '.data'));
+  const client = createClient(postgres.url);
+  await client.connect();
+  t.after(async () => {
+    await client.query(`delete from publish_jobs where status = 'pending'`);
+    await client.end();
+    await postgres.stop();
+  });
+  await client.query(`insert into publish_jobs (run_at) values (now() + interval '1 hour')`);
+  const { code, stderr } = await runRowmill(['demo'], { cwd: dir });
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: Jobs that are not the demo's wait in queue publish/);
+});
+
+test('Ctrl-C in the middle leaves nothing running, and no job that nobody could do', async () => {
+  const { child, ended } = rowmillStarted(['demo'], { cwd: dir });
+  let seen = '';
+  child.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+  await eventually(() => assert.match(seen, /processing/), 30_000);
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.equal(code, 130);
+  assert.match(stderr, /SIGINT: stopping/);
+  assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
+  await sleep(100);
+  const { stdout } = await runRowmill(['jobs', '--json', '--status', 'pending'], { cwd: dir });
+  assert.deepEqual(JSON.parse(stdout).jobs, []);
+});

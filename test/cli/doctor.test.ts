@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createClient, createPool, type Db, type Tx } from '../../worker/base/db.ts';
+import { checkDirect, type Session } from '../../worker/cli/doctor/direct.ts';
+import { checkNode } from '../../worker/cli/doctor/host.ts';
+import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
+import { startStandIn } from '../../worker/cli/demo/raid.ts';
+import { runRowmill } from '../support/cli.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { add } from '../support/jobs.ts';
+import { silent } from '../support/log.ts';
+
+// `rowmill doctor`: what it finds, and that it says how to mend it.
+
+let db: TestDatabase;
+let dir: string;
+before(async () => {
+  db = await createDatabase();
+  dir = await mkdtemp(join(tmpdir(), 'rowmill-doctor-'));
+});
+after(async () => {
+  await db.drop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+type Found = Record<string, { state: string; detail: string; mend?: string }>;
+
+async function examine(env: Record<string, string> = {}): Promise<{ code: number | null; ok: boolean; found: Found }> {
+  const base = { DATABASE_URL: db.url, DATA_DIR: dir, TEMP_DIR: dir };
+  const { code, stdout, stderr } = await runRowmill(['doctor', '--json'], { env: { ...base, ...env } });
+  assert.equal(stderr, '');
+  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: (Found[string] & { name: string })[] };
+  for (const check of checks) if (check.state !== 'ok') assert.ok(check.mend, `${check.name} says how to mend it`);
+  return { code, ok, found: Object.fromEntries(checks.map(({ name, ...check }) => [name, check])) };
+}
+
+test('where all is well it says so, line by line, and exits 0', async (t) => {
+  const raid = await startStandIn(new Map(), 'sesame');
+  t.after(raid.close);
+  const { code, ok, found } = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' });
+  assert.deepEqual([code, ok], [0, true]);
+  const states = Object.entries(found).map(([name, { state }]) => `${state} ${name}`);
+  assert.deepEqual(states, [
+    'ok Node',
+    'ok pictures',
+    'ok environment',
+    'ok temp dir',
+    'ok Postgres',
+    'ok connection',
+    'ok clock',
+    'ok rights',
+    'ok migrations',
+    'warn workers',
+    'ok queues',
+    'ok dead letters',
+    'ok storage',
+    'ok RAID',
+  ]);
+
+  const { stdout } = await runRowmill(['doctor'], { env: { DATABASE_URL: db.url, DATA_DIR: dir } });
+  assert.match(stdout, /^ok {4}Node {10}24\./m);
+  assert.match(stdout, /^warn {2}workers {7}no worker is running\n {20}mend: rowmill start$/m);
+});
+
+test('all faults of the environment are named at once', async () => {
+  const { code, found } = await examine({ PORT: 'x', B2_BUCKET: 'b' });
+  assert.equal(code, 1);
+  assert.match(found['environment']!.detail, /PORT: [^]*B2_KEY_ID: is missing/);
+});
+
+test('a database that cannot be had is found, and the rest is still looked at', async () => {
+  const wrong = new URL(db.url);
+  wrong.password = 'sesame-sesame';
+  const { code, found } = await examine({ DATABASE_URL: wrong.href });
+  assert.equal(code, 1);
+  assert.match(found['Postgres']!.detail, /password authentication failed/);
+  assert.equal(found['Postgres']!.mend, 'check the user and the password in DATABASE_URL');
+  assert.equal(found['storage']!.state, 'ok');
+  assert.doesNotMatch(JSON.stringify(found), /sesame/);
+});
+
+test('storage that cannot be written to, and a temp dir that is none', async () => {
+  const file = join(dir, 'file');
+  await writeFile(file, '');
+  const local = await examine({ DATA_DIR: file, TEMP_DIR: join(file, 'temp') });
+  assert.equal(local.code, 1);
+  assert.equal(local.found['storage']!.state, 'fail');
+  assert.match(local.found['temp dir']!.detail, /ENOTDIR/);
+
+  const minio = {
+    MINIO_ENDPOINT: 'http://127.0.0.1:1',
+    MINIO_BUCKET: 'b',
+    MINIO_ACCESS_KEY: 'k',
+    MINIO_SECRET_KEY: 'sesame',
+  };
+  const s3 = await examine(minio);
+  assert.equal(s3.code, 1);
+  assert.match(s3.found['storage']!.detail, /^bucket b at http:\/\/127\.0\.0\.1:1: .*storage_unavailable/);
+});
+
+test('RAID with another secret, or not there', async (t) => {
+  const raid = await startStandIn(new Map(), 'sesame');
+  t.after(raid.close);
+  const refused = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'other' });
+  assert.equal(refused.code, 1);
+  assert.match(refused.found['RAID']!.detail, /raid_unauthorized/);
+  assert.match(refused.found['RAID']!.mend!, /RAID_PUBLISHER_SECRET/);
+  const gone = await examine({ RAID_PUB_ENDPOINT: 'http://127.0.0.1:1', RAID_PUBLISHER_SECRET: 'x' });
+  assert.match(gone.found['RAID']!.detail, /raid_unavailable/);
+});
+
+test('migrations that are missing or changed', async (t) => {
+  const empty = await createDatabase({ from: 'template0' });
+  t.after(() => empty.drop());
+  const missing = await examine({ DATABASE_URL: empty.url });
+  assert.equal(missing.code, 1);
+  assert.match(missing.found['migrations']!.detail, /^not applied: 0001_jobs\.sql, 0002/);
+  assert.equal(missing.found['migrations']!.mend, 'run rowmill migrate');
+  assert.match(missing.found['rights']!.detail, /may make the tables/);
+
+  const own = await createDatabase();
+  t.after(() => own.drop());
+  await own.query(`update rowmill_migrations set checksum = 'x' where name = '0002_triggers.sql'`);
+  const changed = await examine({ DATABASE_URL: own.url });
+  assert.equal(changed.code, 1);
+  assert.equal(changed.found['migrations']!.detail, 'changed after they were applied: 0002_triggers.sql');
+});
+
+test('a role that may not work, or from whom row level security hides the jobs', async (t) => {
+  const role = `r_${randomUUID().replaceAll('-', '')}`;
+  await db.query(`create role ${role} login password 'sesame'`);
+  t.after(() => db.query(`drop owned by ${role}; drop role ${role}`));
+  const url = new URL(db.url);
+  [url.username, url.password] = [role, 'sesame'];
+  const none = await examine({ DATABASE_URL: url.href });
+  assert.equal(none.code, 1);
+  assert.match(none.found['rights']!.detail, /may not read and write the tables/);
+
+  await db.query(`grant select, insert, update, delete on all tables in schema public to ${role}`);
+  await db.query(`grant usage on schema graphile_worker to ${role}`);
+  const blind = await examine({ DATABASE_URL: url.href });
+  assert.equal(blind.code, 1);
+  assert.match(blind.found['rights']!.detail, /row level security hides all jobs/);
+});
+
+test('paused queues, old jobs and dead letters are warnings', async (t) => {
+  const own = await createDatabase();
+  t.after(() => own.drop());
+  await own.query(`update queues set paused = true where name = 'media'`);
+  await add(own, 'social', 'x', { status: 'failed', error_code: 'no_luck' });
+  await add(own, 'cleanup', 'x');
+  const { code, found } = await examine({ DATABASE_URL: own.url });
+  assert.equal(code, 0);
+  assert.deepEqual(
+    [found['workers']!.state, found['queues']!.mend, found['dead letters']!.detail],
+    ['warn', 'rowmill resume media', '1 dead letter of social.x, no_luck'],
+  );
+});
+
+test('a transaction pooler is told from a direct connection', async (t) => {
+  const a = createClient(db.url);
+  const b = createClient(db.url);
+  for (const client of [a, b]) await client.connect();
+  t.after(() => Promise.all([a.end(), b.end()]));
+  assert.equal((await checkDirect(a, b, db.url)).state, 'ok');
+  const supabase = await checkDirect(a, b, 'postgres://u:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres');
+  assert.equal(supabase.state, 'warn');
+
+  for (const size of [1, 2, 5]) {
+    const pool = createPool(db.url, { max: size, log: silent });
+    const check = await checkDirect(lent(pool), lent(pool), db.url, 300);
+    await pool.end();
+    assert.equal(check.state, 'fail', `with ${size} server sessions`);
+    assert.match(check.mend!, /session mode/);
+  }
+});
+
+/** A client of a transaction pooler: a server session of its own in a transaction, else any for each statement. */
+function lent(pool: Db): Session {
+  let own: Tx | undefined;
+  return {
+    async query(text) {
+      if (text === 'begin') own = await pool.connect();
+      const result = await (own ?? pool).query(text);
+      if (text === 'rollback') {
+        own?.release();
+        own = undefined;
+      }
+      return result;
+    },
+  };
+}
+
+test('versions of Postgres and Node, and clocks that differ', () => {
+  const postgres = (version_num: number) => checkVersion({ version_num, version: 'x', database: 'd' }).state;
+  assert.deepEqual([130_012, 140_001, 180_004, 190_000].map(postgres), ['fail', 'ok', 'ok', 'warn']);
+  assert.deepEqual(
+    ['22.1.0', '24.0.0', '25.2.0'].map((version) => checkNode(version).state),
+    ['fail', 'ok', 'ok'],
+  );
+  const at = (ms: number) => new Date(1_000_000 + ms);
+  assert.equal(checkClock(at(0), 999_990, 1_000_010).state, 'ok');
+  // An answer that took ten seconds says nothing about five.
+  assert.equal(checkClock(at(5_000), 995_000, 1_005_000).state, 'ok');
+  assert.match(checkClock(at(60_000), 1_000_000, 1_000_010).detail, /60\.0 s behind the database/);
+  assert.match(checkClock(at(-60_000), 1_000_000, 1_000_010).detail, /60\.0 s ahead of the database/);
+});
+
+test('without DATABASE_URL and before anything was made, it makes nothing', async () => {
+  const fresh = await mkdtemp(join(tmpdir(), 'rowmill-doctor-'));
+  const { found } = await examine({ DATABASE_URL: '', DATA_DIR: join(fresh, 'data') });
+  assert.equal(found['Postgres']!.state, 'warn');
+  assert.match(found['Postgres']!.detail, /there is no database in /);
+  await rm(fresh, { recursive: true });
+});

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { rowmillStarted, runRowmill } from '../support/cli.ts';
+import { eventually } from '../support/eventually.ts';
+import { reads, rows } from '../support/jobs.ts';
+import { createRig, type Rig } from '../support/worker.ts';
+
+// `rowmill add --wait`, while a worker runs.
+
+let rig: Rig;
+before(async () => {
+  rig = await createRig();
+  await rig.worker({
+    'publish.file': async ({ job, payload, progress, signal }) => {
+      if (payload['fail'] && job.attempt <= Number(payload['fail']))
+        throw new Error(`no luck in attempt ${job.attempt}`);
+      if (payload['slow']) {
+        progress(40);
+        await sleep(30_000, undefined, { signal });
+      }
+      return { echo: payload };
+    },
+  });
+  await rig.db.query(`update queues set backoff_ms = 50`);
+});
+after(() => rig.close());
+
+const env = () => ({ DATABASE_URL: rig.db.url });
+const addAndWait = (payload: object, ...args: string[]) =>
+  runRowmill(['add', 'publish.file', JSON.stringify(payload), '--wait', ...args], { env: env() });
+const startAdding = (payload: object) =>
+  rowmillStarted(['add', 'publish.file', JSON.stringify(payload), '--wait'], { env: env() });
+
+test('a job that completes gives its id and its result, and exit code 0', async () => {
+  const { code, stdout, stderr } = await addAndWait({ a: 1 });
+  assert.equal(code, 0);
+  const [id, ...result] = stdout.split('\n');
+  assert.deepEqual(JSON.parse(result.join('\n')), { echo: { a: 1 } });
+  assert.match(stderr, new RegExp(`^job ${id} completed in \\d\\.\\d s$`, 'm'));
+});
+
+test('a job that fails gives its error, and exit code 1', async () => {
+  const { code, stdout, stderr } = await addAndWait({ fail: 9 }, '--max-retries', '1');
+  assert.equal(code, 1);
+  const id = Number(stdout);
+  assert.match(stderr, new RegExp(`^error: Job ${id} failed: unexpected_error: no luck in attempt 2\\n$`, 'm'));
+});
+
+test('with --json stdout is one document with the job and the failures of its attempts', async () => {
+  const { code, stdout } = await addAndWait({ fail: 1 }, '--json');
+  assert.equal(code, 0);
+  const { id, created, job } = JSON.parse(stdout);
+  assert.deepEqual([created, job.id, job.status, job.attempt], [true, id, 'completed', 2]);
+  assert.deepEqual(
+    job.errors.map(({ error }: { error: string }) => error),
+    ['no luck in attempt 1'],
+  );
+});
+
+test('a job that is cancelled is exit code 1, and its progress was shown', async () => {
+  const { child, ended } = startAdding({ slow: true });
+  let seen = '';
+  child.stderr.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+  await eventually(() => assert.match(seen, /^job \d+ processing, attempt 1, 40 %$/m));
+  const id = /^job (\d+)/m.exec(seen)![1]!;
+  assert.equal((await runRowmill(['cancel', id], { env: env() })).code, 0);
+  const { code, stderr } = await ended;
+  assert.equal(code, 1);
+  assert.match(stderr, new RegExp(`^error: Job ${id} was cancelled`, 'm'));
+});
+
+test('Ctrl-C leaves the job, and says how to see it', async () => {
+  const { child, ended } = startAdding({ slow: true });
+  let id = 0;
+  child.stdout.on('data', (chunk: Buffer) => (id = Number(chunk.toString())));
+  await eventually(async () => assert.equal((await rows(rig.db, [id]))[0]?.status, 'processing'));
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.equal(code, 130);
+  assert.match(stderr, new RegExp(`^Job ${id} goes on: rowmill show ${id}$`, 'm'));
+  await reads(rig.db, id, { status: 'processing' });
+  await rig.db.query(`update jobs set status = 'cancelled' where id = $1`, [id]);
+});
+
+test('a dedupe hit follows the job that was there', async () => {
+  const first = await addAndWait({ a: 2 }, '--dedupe-key', 'k');
+  const second = await addAndWait({ a: 3 }, '--dedupe-key', 'k');
+  assert.deepEqual({ code: second.code, stdout: second.stdout }, { code: 0, stdout: first.stdout });
+});
+
+test('who waits on a paused queue, or for a job that is deleted, is told so', async () => {
+  await rig.db.query(`update queues set paused = true where name = 'publish'`);
+  await sleep(1_500);
+  const { child, ended } = startAdding({});
+  let seen = '';
+  child.stderr.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+  await eventually(() => assert.match(seen, /^Queue publish is paused: rowmill resume publish$/m));
+  await rig.db.query(`delete from publish_jobs where status = 'pending'`);
+  const { code, stderr } = await ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: Job \d+ was deleted$/m);
+  await rig.db.query(`update queues set paused = false where name = 'publish'`);
+});

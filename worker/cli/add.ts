@@ -1,0 +1,93 @@
+import { Argument, Command, InvalidArgumentError } from 'commander';
+import { addJob, type Job } from '../queue/operate.ts';
+import { withDatabase } from './database.ts';
+import { Failed } from './faults.ts';
+import { example, integer, json, runAt } from './options.ts';
+import { note, plain, print, printJson } from './output.ts';
+import { follow } from './wait.ts';
+
+type Options = {
+  runAt?: { run_at: Date } | { delay_ms: number };
+  priority?: number;
+  dedupeKey?: string;
+  fileId?: string;
+  maxRetries?: number;
+  wait?: true;
+  json?: true;
+};
+type Kind = { queue: string; kind: string };
+
+export const add = example(
+  new Command('add'),
+  'rowmill add publish.file --file-id 0b6f8a52-6a0c-4b63-9a53-0d1c7a2f4e11 --run-at +5m --wait',
+)
+  .description('add a job, and print its id')
+  .addArgument(new Argument('<queue.kind>', 'what sort of job').argParser(kindOf))
+  .addArgument(new Argument('[payload]', 'JSON that the kind understands').default({}, '{}').argParser(payloadOf))
+  .option('--run-at <time>', "when it becomes due: a time, or such as '+5m' (default: now)", runAt)
+  .option('--priority <n>', 'smaller starts first (default: 0)', integer(-32_768, 32_767))
+  .option('--dedupe-key <key>', 'add nothing where a job of the queue has this key already', text)
+  .option('--file-id <uuid>', 'the stored file that the job is about', uuid)
+  .option('--max-retries <n>', "retries after the first attempt (default: the queue's)", integer(0, 1_000_000))
+  .option('--wait', 'follow the job until it ends; exit code 1 if it fails or is cancelled')
+  .addOption(json())
+  .action(async (kind: Kind, payload: unknown, options: Options) => {
+    const { loadRegistry } = await import('../queue/registry.ts');
+    const registry = await loadRegistry();
+    await withDatabase(async (db) => {
+      const { id, created } = await addJob(db, registry, { ...kind, payload, ...columnsOf(options) });
+      if (!options.json) say(id, created, options);
+      const job = options.wait ? await follow(db, id, { quiet: options.json === true }) : undefined;
+      if (options.json) printJson({ id, created, ...(job ? { job } : {}) });
+      if (job) end(job, options);
+    });
+  });
+
+function kindOf(name: string): Kind {
+  const [, queue, kind] = /^([a-z0-9_]+)\.([a-z0-9_]+)$/.exec(name) ?? [];
+  if (!queue || !kind) throw new InvalidArgumentError('It must be a queue and a kind, such as publish.file.');
+  return { queue, kind };
+}
+
+function payloadOf(source: string): unknown {
+  try {
+    return JSON.parse(source);
+  } catch (error) {
+    throw new InvalidArgumentError(`It must be JSON: ${(error as Error).message}.`);
+  }
+}
+
+function text(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
+  return value;
+}
+
+function uuid(value: string): string {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) throw new InvalidArgumentError('It must be a uuid.');
+  return value;
+}
+
+function columnsOf({ runAt: due, priority, dedupeKey, fileId, maxRetries }: Options) {
+  return {
+    ...due,
+    ...(priority === undefined ? {} : { priority }),
+    ...(dedupeKey === undefined ? {} : { dedupe_key: dedupeKey }),
+    ...(fileId === undefined ? {} : { file_id: fileId }),
+    ...(maxRetries === undefined ? {} : { max_retries: maxRetries }),
+  };
+}
+
+function say(id: number, created: boolean, { dedupeKey }: Options): void {
+  print(String(id));
+  if (!created) note(`Nothing was added: job ${id} has the dedupe key ${plain(dedupeKey ?? '')}`);
+}
+
+/** @throws Failed unless the job completed */
+function end(job: Job, options: Options): void {
+  if (job.status === 'completed') {
+    if (!options.json && job.result !== null) printJson(job.result);
+    return;
+  }
+  const reason = job.status === 'failed' ? `${job.error_code}: ${plain(job.error ?? '')}` : 'it will not run';
+  throw new Failed(`Job ${job.id} ${job.status === 'failed' ? 'failed' : 'was cancelled'}: ${reason}`);
+}

@@ -1,0 +1,65 @@
+import type { DeadLetters, FleetQueue, FleetStatus } from '../queue/operate.ts';
+import { count, duration } from './output.ts';
+
+export type Attention = { name: 'paused' | 'waiting' | 'workers' | 'dead_letters'; what: string; mend: string };
+
+const patienceS = 300;
+const mostGroups = 10;
+
+/** What a person should look at, and how to mend it. */
+export function attention({ queues, workers, dead_letters }: FleetStatus): Attention[] {
+  const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
+  return [
+    ...idle(queues, workers, served),
+    ...queues.flatMap((queue) => waiting(queue, served)),
+    ...dead_letters.slice(0, mostGroups).map(deadLetters),
+  ];
+}
+
+function idle(queues: FleetQueue[], workers: FleetStatus['workers'], served: Set<string>): Attention[] {
+  const lost = workers
+    .filter(({ alive }) => !alive)
+    .map(({ host, pid, heartbeat_age_s }): Attention => ({
+      name: 'workers',
+      what: `worker ${pid} on ${host} has lost its connection, its last heartbeat was ${duration(heartbeat_age_s)} ago`,
+      mend: 'another worker takes over its jobs; look at its log',
+    }));
+  if (served.size === 0) return [...lost, { name: 'workers', what: 'no worker is running', mend: 'rowmill start' }];
+  const unserved = queues.filter(({ queue, waiting: jobs }) => jobs > 0 && !served.has(queue));
+  return [
+    ...lost,
+    ...unserved.map(({ queue, waiting: jobs }): Attention => ({
+      name: 'workers',
+      what: `no worker serves queue ${queue}, where ${count(jobs, 'job')} wait`,
+      mend: `start one with ${queue} in QUEUES, or with QUEUES unset`,
+    })),
+  ];
+}
+
+function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue, served: Set<string>): Attention[] {
+  if (paused)
+    return [
+      {
+        name: 'paused',
+        what: `queue ${queue} is paused, ${count(jobs, 'job')} waiting`,
+        mend: `rowmill resume ${queue}`,
+      },
+    ];
+  if (oldest_waiting_s === null || oldest_waiting_s < patienceS || !served.has(queue)) return [];
+  return [
+    {
+      name: 'waiting',
+      what: `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} has been due for ${duration(oldest_waiting_s)}`,
+      mend: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
+    },
+  ];
+}
+
+function deadLetters({ queue, kind, error_code, jobs }: DeadLetters): Attention {
+  const code = error_code ? ` --error-code ${error_code}` : '';
+  return {
+    name: 'dead_letters',
+    what: `${count(jobs, 'dead letter')} of ${queue}.${kind}, ${error_code ?? 'without a code'}`,
+    mend: `see rowmill jobs --status failed${code}; once mended, rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
+  };
+}

@@ -1,0 +1,52 @@
+import { join } from 'node:path';
+import { lstat } from 'node:fs/promises';
+import { loadConfig, type Config } from '../base/config.ts';
+import { createPool, type Db } from '../base/db.ts';
+import { UsageError } from '../base/errors.ts';
+import { createLog } from '../base/log.ts';
+import { openEmbeddedPostgres } from '../embedded/postgres.ts';
+import { Failed } from './faults.ts';
+
+/**
+ * Runs a command's work on its database: DATABASE_URL; else the embedded one, which is started for as long as the work takes
+ * unless it runs already, as in another terminal.
+ * @throws UsageError in production without DATABASE_URL; Failed where no database was made yet
+ */
+export async function withDatabase<T>(work: (db: Db) => Promise<T>): Promise<T> {
+  return withDatabaseUrl(loadConfig(), async (url) => {
+    const db = createPool(url, { max: 3, log: createLog({ logLevel: 'silent', secrets: [] }) });
+    try {
+      return await work(db);
+    } finally {
+      await db.end();
+    }
+  });
+}
+
+/** @param make whether an embedded database that is not there yet is to be made */
+export async function withDatabaseUrl<T>(
+  config: Config,
+  work: (url: string) => Promise<T>,
+  { make = false } = {},
+): Promise<T> {
+  if (config.databaseUrl) return work(config.databaseUrl);
+  if (config.production)
+    throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
+  if (!make && !(await hasEmbedded(config)))
+    throw new Failed(
+      `There is no database: DATABASE_URL is not set, and there is none in ${config.dataDir}. To make one there, run rowmill migrate`,
+    );
+  const embedded = await openEmbeddedPostgres(config.dataDir);
+  try {
+    return await work(embedded.url);
+  } finally {
+    await embedded.stop();
+  }
+}
+
+export async function hasEmbedded({ dataDir }: Pick<Config, 'dataDir'>): Promise<boolean> {
+  return lstat(join(dataDir, 'postgres')).then(
+    () => true,
+    () => false,
+  );
+}

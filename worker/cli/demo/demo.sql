@@ -1,0 +1,35 @@
+-- name: others_jobs
+-- Jobs that somebody else's worker is meant to do: the one of the demo does not have their originals.
+select count(*) as jobs
+  from publish_jobs j
+  left join auction_files f on f.id = j.file_id
+ where j.status in ('pending', 'processing') and coalesce(f.source_key, '') not like 'demo/%';
+
+-- name: cancel_leftovers
+-- Of a demo that was killed: its originals are gone.
+update publish_jobs j
+   set status = 'cancelled'
+  from auction_files f
+ where f.id = j.file_id and f.source_key like 'demo/%' and j.status in ('pending', 'processing');
+
+-- name: add_file
+insert into auction_files (source_key) values (:source_key) returning id;
+
+-- name: add_job
+insert into publish_jobs (file_id, max_retries) values (:file_id, 1) returning id;
+
+-- name: look
+select id, status, attempt, started_at, completed_at, error_code, error, result
+  from publish_jobs
+ where id = any(:ids);
+
+-- name: try_1
+SELECT status, count(*) FROM publish_jobs GROUP BY status;
+
+-- name: try_2
+SELECT id, attempt, error_code FROM publish_jobs
+ WHERE status = 'failed' ORDER BY id DESC LIMIT 3;
+
+-- name: try_3
+SELECT count(*) AS files, sum(bytes) AS originals, sum(display_bytes) AS published
+  FROM auction_files WHERE publish_status = 'published';

@@ -1,0 +1,54 @@
+import { loadConfig, type Config } from '../../base/config.ts';
+import { messageOf, UsageError } from '../../base/errors.ts';
+import { redactor } from '../../base/log.ts';
+import { findBinaries } from '../../embedded/binaries.ts';
+import { hasEmbedded, withDatabaseUrl } from '../database.ts';
+import { explain } from '../faults.ts';
+import { fail, ok, warn, type Check } from './check.ts';
+import { checkFleet } from './fleet.ts';
+import { checkNode, checkPictures, checkTemp } from './host.ts';
+import { checkPostgres } from './postgres.ts';
+import { checkRaid, checkStorage } from './services.ts';
+
+/** All checks, one after the other. What cannot be looked at, because something before it failed, is left out. */
+export async function* examine(): AsyncGenerator<Check> {
+  yield checkNode();
+  yield await checkPictures();
+
+  let config: Config;
+  try {
+    config = loadConfig();
+    yield ok('environment', 'no faults');
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    yield fail('environment', error.message, 'set these right, then run this again: the rest could not be checked');
+    return;
+  }
+
+  const redact = redactor(config.secrets);
+  for await (const check of checksOf(config)) yield { ...check, detail: redact(check.detail) };
+}
+
+async function* checksOf(config: Config): AsyncGenerator<Check> {
+  yield await checkTemp(config);
+  yield* await database(config);
+  yield await checkStorage(config);
+  yield await checkRaid(config);
+}
+
+async function database(config: Config): Promise<Check[]> {
+  const name = 'Postgres';
+  try {
+    if (!config.databaseUrl && !config.production && !(await hasEmbedded(config))) {
+      await findBinaries();
+      const detail = `DATABASE_URL is not set, so it is the embedded one; there is no database in ${config.dataDir} yet`;
+      return [warn(name, detail, 'rowmill migrate or rowmill start makes it; for production set DATABASE_URL')];
+    }
+    return await withDatabaseUrl(config, async (url) => {
+      const { checks, usable } = await checkPostgres(url);
+      return usable ? [...checks, ...(await checkFleet(url))] : checks;
+    });
+  } catch (error) {
+    return [fail(name, explain(error) ?? messageOf(error), 'set DATABASE_URL')];
+  }
+}

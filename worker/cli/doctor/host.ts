@@ -1,0 +1,40 @@
+import { statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../../base/config.ts';
+import { messageOf } from '../../base/errors.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { size } from '../output.ts';
+import { fail, ok, warn, type Check } from './check.ts';
+
+/** This machine: the runtime, its native parts, its disk. */
+
+export function checkNode(version = process.versions.node): Check {
+  if (Number.parseInt(version) >= 24) return ok('Node', version);
+  return fail('Node', `${version} is too old`, 'run npm ci, which brings Node 24, or install it');
+}
+
+/** Only loads it: what is there may be made for another system. */
+export async function checkPictures(): Promise<Check> {
+  try {
+    await import('../../media/image.ts');
+    return ok('pictures', 'sharp loads');
+  } catch (error) {
+    const [first] = messageOf(error).split('\n');
+    return fail('pictures', `sharp does not load: ${first}`, 'run npm ci on this machine, with optional dependencies');
+  }
+}
+
+const littleBytes = 1e9;
+
+export async function checkTemp({ tempDir }: Pick<Config, 'tempDir'>): Promise<Check> {
+  const name = 'temp dir';
+  try {
+    await withTempDir(tempDir, (dir) => writeFile(join(dir, 'probe'), 'x'));
+    const { bavail, bsize } = await statfs(tempDir);
+    const free = `${tempDir}, ${size(bavail * bsize)} free`;
+    if (bavail * bsize >= littleBytes) return ok(name, free);
+    return warn(name, free, 'originals are downloaded there: make room, or set TEMP_DIR to where there is some');
+  } catch (error) {
+    return fail(name, messageOf(error), 'set TEMP_DIR to a directory that can be written to');
+  }
+}

@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Config } from '../../base/config.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
+import { createStorage } from '../../base/storage/create.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { createRaid } from '../../providers/raid.ts';
+import { fail, ok, warn, type Check } from './check.ts';
+
+const patienceMs = 20_000;
+
+/** Writes, reads and deletes a small object. */
+export async function checkStorage({ storage, production }: Pick<Config, 'storage' | 'production'>): Promise<Check> {
+  const name = 'storage';
+  const local = storage.provider === 'local';
+  const place = local
+    ? `the folder ${storage.dir}`
+    : `bucket ${storage.bucket} at ${storage.endpoint ?? `AWS, ${storage.region}`}`;
+  try {
+    await createStorage(storage).check({ signal: AbortSignal.timeout(patienceMs) });
+  } catch (error) {
+    const mend = local
+      ? 'let this user write to DATA_DIR'
+      : 'check the bucket, the endpoint, and that the key may write, read and delete';
+    return fail(name, `${place}: ${reason(error)}`, mend);
+  }
+  const detail = `${place}: written, read and deleted an object`;
+  if (local && production)
+    return warn(name, `${detail}, but it is this machine's only`, 'set up B2_*, MINIO_* or STORAGE_BUCKET');
+  return ok(name, detail);
+}
+
+/** Asks for what is surely not there: who is known is told so. */
+export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDir'>): Promise<Check> {
+  const name = 'RAID';
+  if (!raid)
+    return warn(name, 'not configured: publish jobs will fail', 'set RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET');
+  try {
+    const key = `rowmill-doctor/${randomUUID()}`;
+    const signal = AbortSignal.timeout(patienceMs);
+    await withTempDir(tempDir, (dir) => createRaid(raid).download(key, join(dir, 'none'), { signal }));
+    return warn(name, `${raid.endpoint} has a file under a key that was just made up`, 'check RAID_PUB_ENDPOINT');
+  } catch (error) {
+    switch (codeOf(error) ?? '') {
+      case 'raid_not_found':
+        return ok(name, `${raid.endpoint} answers, and takes the secret`);
+      case 'raid_unauthorized':
+        return fail(name, reason(error), 'set RAID_PUBLISHER_SECRET to the one that RAID takes');
+      default:
+        return fail(name, reason(error), 'check RAID_PUB_ENDPOINT, and that RAID is up and can be reached from here');
+    }
+  }
+}
+
+function reason(error: unknown): string {
+  if (error instanceof DOMException && error.name === 'TimeoutError') return `no answer within ${patienceMs / 1_000} s`;
+  const code = codeOf(error);
+  return code ? `${messageOf(error)} (${code})` : messageOf(error);
+}

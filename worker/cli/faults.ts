@@ -1,0 +1,69 @@
+import { styleText } from 'node:util';
+import { CommanderError } from 'commander';
+import { codeOf, messageOf, UsageError } from '../base/errors.ts';
+import { note } from './output.ts';
+
+/** What was asked for could not be done, or not all of it: exit code 1. A UsageError is exit code 2. */
+export class Failed extends Error {
+  override name = 'Failed';
+}
+
+/** Says on stderr what went wrong: one line for what can be expected, the stack for what is a bug of ours. @returns the exit code */
+export function report(error: unknown): number {
+  // Commander has said it already, or was asked for help and has given it.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const expected = error instanceof Failed || error instanceof UsageError;
+  complain(expected ? error.message : (explain(error) ?? stackOf(error)));
+  return error instanceof UsageError ? 2 : 1;
+}
+
+export function complain(text: string): void {
+  note(`${styleText('red', 'error:', { stream: process.stderr })} ${text}`);
+}
+
+const stackOf = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+
+export type Diagnosis = { what: string; mend?: string };
+
+/** A fault of the database's, or of the way there, in one line; undefined for anything else. */
+export function explain(error: unknown): string | undefined {
+  const found = diagnose(error);
+  return found && (found.mend ? `${found.what}: ${found.mend}` : found.what);
+}
+
+const mends: Record<string, string> = {
+  '28P01': 'check the user and the password in DATABASE_URL',
+  '28000': 'check the user in DATABASE_URL, and sslmode if the server wants TLS',
+  '3D000': 'check the name of the database at the end of DATABASE_URL',
+  '42501': 'connect as the owner of the tables, or as a role with rights on them',
+  '53300': 'raise max_connections, or close what is not needed',
+};
+
+/** What is wrong with the database or the way there, and how to mend it; undefined for what is neither. */
+export function diagnose(error: unknown): Diagnosis | undefined {
+  const code = codeOf(error) ?? '';
+  // https://www.postgresql.org/docs/current/errcodes-appendix.html
+  if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return refusal(error, code);
+  // One failure for each address of a name: the first tells as much as all of them.
+  const message = messageOf(error instanceof AggregateError ? error.errors[0] : error);
+  const mend = networkMend(code, message);
+  return mend === undefined ? undefined : { what: `Postgres cannot be reached (${message})`, mend };
+}
+
+function refusal(error: unknown, code: string): Diagnosis {
+  // Undefined table, column or schema.
+  if (['42P01', '42703', '3F000'].includes(code))
+    return { what: `The database lacks tables of Rowmill (${messageOf(error)})`, mend: 'run rowmill migrate' };
+  const mend = mends[code] ?? (error as { hint?: string }).hint;
+  return { what: `Postgres says: ${messageOf(error)} (${code})`, ...(mend ? { mend } : {}) };
+}
+
+function networkMend(code: string, message: string): string | undefined {
+  if (code === 'ECONNREFUSED') return 'check the host and the port in DATABASE_URL, and that it runs';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'check the host in DATABASE_URL';
+  if (/^E(CONNRESET|PIPE|HOSTUNREACH|NETUNREACH|TIMEDOUT)$/.test(code) || /timeout|timed out/i.test(message))
+    return 'check DATABASE_URL, and firewalls on the way';
+  if (/SSL|certificate/i.test(message)) return 'check sslmode in DATABASE_URL';
+  if (/Connection terminated|SASL|Invalid URL/i.test(message)) return 'check DATABASE_URL';
+  return undefined;
+}

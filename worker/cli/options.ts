@@ -1,0 +1,45 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+
+/** What the options and arguments of several commands have in common. */
+
+export const json = () => new Option('--json', 'print one JSON document');
+
+export function example(command: Command, line: string): Command {
+  return command.addHelpText('after', `\nExample:\n  $ ${line}`);
+}
+
+/** For commander, which says which option it was. */
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^-?\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+const id = integer(1, Number.MAX_SAFE_INTEGER);
+
+/** For an argument that is a job's id. */
+export function jobId(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('The id of a job is a whole number.');
+  return id(text);
+}
+
+/** For an argument that may be given several times. */
+export const jobIds = (text: string, before: number[] | undefined): number[] => [...(before ?? []), jobId(text)];
+
+const units: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A time, or with a plus how long from now. Without a zone it is this machine's local time. */
+export function runAt(text: string): { run_at: Date } | { delay_ms: number } {
+  const [, many, unit] = /^\+(\d{1,9})([smhd])$/.exec(text) ?? [];
+  if (many && unit) return { delay_ms: Number(many) * units[unit]! };
+  const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
+  const isTime = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/.test(text);
+  const run_at = new Date(isDay ? `${text}T00:00` : text);
+  if ((isDay || isTime) && !Number.isNaN(run_at.getTime())) return { run_at };
+  throw new InvalidArgumentError(
+    "It must be a time such as 2026-05-01T09:00:00Z, or how long from now, such as '+5m' (s, m, h, d).",
+  );
+}

@@ -1,0 +1,66 @@
+import { Command } from 'commander';
+import { fleetStatus, type FleetQueue, type FleetStatus, type FleetWorker } from '../queue/operate.ts';
+import { attention } from './attention.ts';
+import { withDatabase } from './database.ts';
+import { example, json } from './options.ts';
+import { duration, paint, print, printJson, relative, table, type Column } from './output.ts';
+
+export const status = example(new Command('status'), 'rowmill status --json')
+  .description('what each queue holds, which workers there are, and what needs attention')
+  .addOption(json())
+  .action(async (options: { json?: true }) => {
+    const fleet = await withDatabase(fleetStatus);
+    const needs = attention(fleet);
+    if (options.json) return printJson({ ...fleet, attention: needs });
+
+    for (const line of table(fleet.queues, queueColumns(fleet))) print(line);
+    print();
+    for (const line of table(fleet.workers, workerColumns)) print(line);
+    if (fleet.workers.length === 0) print(paint('dim', 'none'));
+    print();
+    if (needs.length === 0) return print(paint('green', 'Nothing needs attention'));
+    print('Needs attention');
+    for (const { what, mend } of needs) {
+      print(`  ${paint('yellow', what)}`);
+      print(`    ${mend}`);
+    }
+  });
+
+function queueColumns({ lately_s }: FleetStatus): Column<FleetQueue>[] {
+  const perMinute = (jobs: number) => Number(((jobs * 60) / lately_s).toFixed(1)).toLocaleString('en');
+  const number = (value: number) => value.toLocaleString('en');
+  return [
+    { title: 'QUEUE', value: ({ queue }) => queue },
+    { title: 'WAITING', value: ({ waiting }) => number(waiting), align: 'right' },
+    { title: 'ACTIVE', value: ({ active }) => number(active), align: 'right' },
+    { title: 'DELAYED', value: ({ delayed }) => number(delayed), align: 'right' },
+    {
+      title: 'FAILED',
+      value: ({ failed }) => number(failed),
+      align: 'right',
+      style: ({ failed }) => (failed > 0 ? 'red' : undefined),
+    },
+    { title: 'COMPLETED', value: ({ completed }) => number(completed), align: 'right' },
+    { title: 'DONE/MIN', value: ({ completed_lately }) => perMinute(completed_lately), align: 'right' },
+    {
+      title: 'OLDEST WAITS',
+      value: ({ oldest_waiting_s: s }) => (s === null ? '' : duration(s)),
+      align: 'right',
+    },
+    { title: '', value: ({ paused }) => (paused ? 'paused' : ''), style: () => 'yellow' },
+  ];
+}
+
+const workerColumns: Column<FleetWorker>[] = [
+  { title: 'WORKER', value: ({ id }) => id.slice(0, 8) },
+  { title: 'HOST', value: ({ host }) => host },
+  { title: 'PID', value: ({ pid }) => pid, align: 'right' },
+  { title: 'VERSION', value: ({ version }) => version },
+  { title: 'STARTED', value: ({ started_at }) => relative(started_at) },
+  {
+    title: 'HEARTBEAT',
+    value: ({ alive, heartbeat_age_s }) => (alive ? `${duration(heartbeat_age_s)} ago` : 'lost'),
+    style: ({ alive }) => (alive ? undefined : 'red'),
+  },
+  { title: 'QUEUES', value: ({ queues }) => queues.join(', ') },
+];

@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isTransient, type Db } from '../base/db.ts';
+import { fleetStatus, showJob, type Job } from '../queue/operate.ts';
+import { Failed } from './faults.ts';
+import { cut, duration, note, plain } from './output.ts';
+
+const lookEveryMs = 200;
+
+/**
+ * Follows a job until it has ended: on a terminal by a bar that moves, else by a line on each change; on stderr, for stdout is for
+ * results. Ctrl-C leaves the job as it is. A database that goes away for a while is waited for.
+ * @throws Failed when the job was deleted
+ */
+export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }): Promise<Job> {
+  const display = quiet ? silence : process.stderr.isTTY ? bar() : lines();
+  const leave = () => {
+    display.end();
+    if (!quiet) note(`Job ${id} goes on: rowmill show ${id}`);
+    process.exit(130);
+  };
+  process.once('SIGINT', leave);
+  try {
+    for (let looks = 0; ; looks++) {
+      const job = await look(db, id);
+      if (!job) throw new Failed(`Job ${id} was deleted`);
+      display.show(job);
+      if (job.completed_at) return job;
+      // Not at once: a worker may have this job in hand already.
+      if (looks === 5 && job.status === 'pending') await warnIfNobodyWorks(db, job, display);
+      await sleep(lookEveryMs);
+    }
+  } finally {
+    display.end();
+    process.off('SIGINT', leave);
+  }
+}
+
+async function look(db: Db, id: number): Promise<Job | undefined> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await showJob(db, id);
+    } catch (error) {
+      if (!isTransient(error) || tries >= 60) throw error;
+      await sleep(1_000);
+    }
+  }
+}
+
+async function warnIfNobodyWorks(db: Db, { queue }: Job, display: Display): Promise<void> {
+  const { queues, workers } = await fleetStatus(db);
+  if (queues.some((row) => row.queue === queue && row.paused))
+    display.say(`Queue ${queue} is paused: rowmill resume ${queue}`);
+  else if (!workers.some((worker) => worker.alive && worker.queues.includes(queue)))
+    display.say(`No worker that serves queue ${queue} is running: rowmill start`);
+}
+
+type Display = { show(job: Job): void; say(text: string): void; end(): void };
+
+const silence: Display = { show: () => {}, say: note, end: () => {} };
+
+function lines(): Display {
+  let last = '';
+  return {
+    show(job) {
+      const now = describe(job);
+      if (now !== last) note(`job ${job.id} ${now}`);
+      last = now;
+    },
+    say: note,
+    end: () => {},
+  };
+}
+
+function bar(): Display {
+  let drawn = false;
+  const clear = () => {
+    if (drawn) process.stderr.write('\r\x1b[K');
+    drawn = false;
+  };
+  return {
+    show(job) {
+      clear();
+      process.stderr.write(cut(`${track(job)}  ${describe(job)}`, (process.stderr.columns || 80) - 1));
+      drawn = true;
+    },
+    say(text) {
+      clear();
+      note(text);
+    },
+    end() {
+      if (drawn) process.stderr.write('\n');
+      drawn = false;
+    },
+  };
+}
+
+function track({ status, progress }: Job): string {
+  const width = 24;
+  const done = status === 'completed' ? width : Math.floor(((progress ?? 0) / 100) * width);
+  return `[${'#'.repeat(done)}${'.'.repeat(width - done)}]`;
+}
+
+/** Without times that run, so that it changes when the job does. */
+function describe(job: Job): string {
+  switch (job.status) {
+    case 'processing':
+      return `processing, attempt ${job.attempt}${job.progress === null ? '' : `, ${job.progress} %`}`;
+    case 'pending':
+      return pending(job);
+    case 'completed':
+      return `completed in ${took(job)}`;
+    case 'failed':
+    case 'cancelled':
+      return job.status;
+  }
+}
+
+function pending({ attempt, retry_count, max_retries, created_at, run_at, error_code, error }: Job): string {
+  const due = run_at.getTime() - created_at.getTime() > 500 ? `, due at ${run_at.toISOString()}` : '';
+  if (retry_count === 0) return `pending${due}`;
+  return `pending${due}, retry ${retry_count} of ${max_retries}: attempt ${attempt} failed with ${error_code}: ${plain(error ?? '')}`;
+}
+
+function took({ started_at, completed_at }: Job): string {
+  if (!started_at || !completed_at) return 'no time';
+  const ms = completed_at.getTime() - started_at.getTime();
+  return ms < 10_000 ? `${(ms / 1_000).toFixed(1)} s` : duration(ms / 1_000);
+}
