@@ -1,11 +1,11 @@
 import type { App } from '../app.ts';
 import { isTransient, transaction, type Tx } from '../base/db.ts';
-import { PermanentError, RetryableError } from '../base/errors.ts';
+import { RetryableError } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
-import type { JobContext, JobDefinition } from './job.ts';
+import type { JobContext } from './job.ts';
 import { storable, type Attempt, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
-import type { Registry } from './registry.ts';
+import { accept, type Registry } from './registry.ts';
 
 /**
  * Runs the jobs of one queue in this process. A ticket's jobs come in by `take`, wait in order of priority for room, are started,
@@ -112,7 +112,7 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
     let committed = false;
     let timer: NodeJS.Timeout | undefined;
     try {
-      const { definition, payload } = accept(row);
+      const { definition, payload } = accept(registry, row);
       const limit = timeoutMs() ?? definition.timeout ?? defaultTimeoutMs;
       timer = setTimeout(
         () =>
@@ -144,16 +144,6 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  function accept(row: JobRow): { definition: JobDefinition; payload: unknown } {
-    const name = `${row.queue}.${row.kind}`;
-    const definition = registry.get(name);
-    if (!definition) throw new PermanentError('unknown_kind', `No handler is named ${name}`);
-    const parsed = definition.payload.safeParse(row.payload);
-    if (parsed.success) return { definition, payload: parsed.data };
-    const faults = parsed.error.issues.map((issue) => `${['payload', ...issue.path].join('.')}: ${issue.message}`);
-    throw new PermanentError('invalid_payload', faults.join('; '));
   }
 
   async function commit<Result>(row: JobRow, work: (tx: Tx) => Promise<Result>): Promise<Result> {

@@ -83,7 +83,7 @@ update queues q
 returning q.name as queue, q.paused, d.waiting, d.active;
 
 -- name: fleet_queues
--- What finished lately is found in the archive by its BRIN index, and the live leaves are small.
+-- What finished lately is found in the archive by its index on completed_at, and the live leaves are small.
 select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed, l.oldest_waiting_s,
        coalesce(r.completed_lately, 0) as completed_lately, coalesce(r.failed_lately, 0) as failed_lately
   from queue_depth d

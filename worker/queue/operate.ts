@@ -1,7 +1,7 @@
 import { isTransient } from '../base/db.ts';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
-import type { Registry } from './registry.ts';
+import { accept, type Registry } from './registry.ts';
 
 /** What people do to jobs and queues from outside: by the CLI, by HTTP. */
 
@@ -36,7 +36,7 @@ export async function addJob(
 ): Promise<{ id: number; created: boolean }> {
   const { queue, kind, payload = {}, dedupe_key = null } = job;
   await checkQueue(db, queue);
-  checkKind(registry, queue, kind, payload);
+  checkFits(registry, { queue, kind, payload });
   for (;;) {
     const [added] = await again(() => insert(db, job));
     if (added) return { id: added.id, created: true };
@@ -52,14 +52,14 @@ async function checkQueue(db: Queryable, queue: string): Promise<void> {
   if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
 }
 
-function checkKind(registry: Registry, queue: string, kind: string, payload: unknown): void {
-  const name = `${queue}.${kind}`;
-  const definition = registry.get(name);
-  if (!definition) throw new UsageError(`There is no kind ${name}: there are ${[...registry.keys()].join(', ')}`);
-  const parsed = definition.payload.safeParse(payload);
-  if (parsed.success) return;
-  const faults = parsed.error.issues.map((issue) => `${['payload', ...issue.path].join('.')}: ${issue.message}`);
-  throw new UsageError(`The payload does not fit ${name}: ${faults.join('; ')}`);
+function checkFits(registry: Registry, job: { queue: string; kind: string; payload: unknown }): void {
+  try {
+    accept(registry, job);
+  } catch (error) {
+    throw new UsageError(`${messageOf(error)}; the kinds there are: ${[...registry.keys()].join(', ')}`, {
+      cause: error,
+    });
+  }
 }
 
 async function insert(db: Queryable, job: NewJob): Promise<{ id: number }[]> {

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { PermanentError } from '../base/errors.ts';
 import type { JobDefinition } from './job.ts';
 
 /** The kinds there are, by name. The folder is the registry: worker/jobs/<queue>/<kind>.ts is the kind `<queue>.<kind>`. */
@@ -25,4 +26,21 @@ async function loadKind(dir: string, file: string): Promise<JobDefinition> {
   if (module.default.name !== expected)
     throw new Error(`worker/jobs/${file} names its job ${module.default.name}, not ${expected}`);
   return module.default;
+}
+
+/**
+ * The handler of a job, and its payload as that handler declares it.
+ * @throws PermanentError `unknown_kind`; `invalid_payload`, which names every field at fault
+ */
+export function accept(
+  registry: Registry,
+  job: { queue: string; kind: string; payload: unknown },
+): { definition: JobDefinition; payload: unknown } {
+  const name = `${job.queue}.${job.kind}`;
+  const definition = registry.get(name);
+  if (!definition) throw new PermanentError('unknown_kind', `No handler is named ${name}`);
+  const parsed = definition.payload.safeParse(job.payload);
+  if (parsed.success) return { definition, payload: parsed.data };
+  const faults = parsed.error.issues.map((issue) => `${['payload', ...issue.path].join('.')}: ${issue.message}`);
+  throw new PermanentError('invalid_payload', faults.join('; '));
 }
