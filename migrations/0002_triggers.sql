@@ -12,12 +12,14 @@
 
 -- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, priority and run_at on each.
 -- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
--- called us may have turned nested loops off for its own join; graphile-worker's statements need them.
+-- called us may have turned nested loops off for its own join; graphile-worker's statements need them. With either off, plans look so
+-- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them.
 create function add_tickets(queues text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
   language plpgsql
   set search_path from current
   set enable_seqscan = off
   set enable_nestloop = on
+  set jit = off
 as $$
 declare
   specs graphile_worker.job_spec[];
@@ -107,6 +109,7 @@ create function jobs_updated() returns trigger
   language plpgsql security definer
   set search_path from current
   set enable_nestloop = off
+  set jit = off
 as $$
 begin
   perform add_tickets(array_agg(n.queue), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))

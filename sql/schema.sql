@@ -329,6 +329,7 @@ create function add_tickets(queues text[], ids bigint[], priorities smallint[], 
   set search_path from current
   set enable_seqscan = off
   set enable_nestloop = on
+  set jit = off
 as $$
 declare
   specs graphile_worker.job_spec[];
@@ -400,6 +401,7 @@ create function jobs_updated() returns trigger
   language plpgsql security definer
   set search_path from current
   set enable_nestloop = off
+  set jit = off
 as $$
 begin
   perform add_tickets(array_agg(n.queue), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
@@ -520,33 +522,37 @@ create function publish_status_follows() returns trigger
   set search_path from current
 as $$
 declare
-  was_published boolean := (select published_at is not null from auction_files where id = new.file_id);
-  follows auction_files.publish_status%type := case new.status
-    when 'completed' then 'published'
-    when 'cancelled' then case when was_published then 'published' else 'pending' end
-    else new.status
+  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
+  latest  text := (select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
+  follows auction_files.publish_status%type := case
+    when latest = 'completed'                                              then 'published'
+    when latest is not null                                                then latest
+    when (select published_at is not null from auction_files where id = file) then 'published'
+    else                                                                        'pending'
   end;
 begin
-  update auction_files set publish_status = follows where id = new.file_id;
+  update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
   return null;
 end $$;
-comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job to move. A cancelled job leaves a file as it was.';
+comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count.';
 
 create function media_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
 as $$
 declare
-  follows media.status%type := case new.status
-    when 'completed' then 'READY'
-    when 'cancelled' then 'PENDING'
-    else upper(new.status)
+  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
+  latest  text := (select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
+  follows media.status%type := case
+    when latest = 'completed' then 'READY'
+    when latest is not null   then upper(latest)
+    else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
   end;
 begin
-  update media set status = follows where id = new.file_id;
+  update media set status = follows where id = file and status is distinct from follows;
   return null;
 end $$;
-comment on function media_status_follows is 'media.status is the status of the file''s latest media job to move.';
+comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
 
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
@@ -592,6 +598,9 @@ create trigger publish_status_insert after insert on publish_jobs
 create trigger publish_status_update after update on publish_jobs
   for each row when (new.file_id is not null and new.status <> old.status)
   execute function publish_status_follows();
+create trigger publish_status_delete after delete on publish_jobs
+  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
+  execute function publish_status_follows();
 
 create trigger jobs_inserted after insert on media_jobs
   referencing new table as fresh
@@ -609,6 +618,9 @@ create trigger media_status_insert after insert on media_jobs
   execute function media_status_follows();
 create trigger media_status_update after update on media_jobs
   for each row when (new.file_id is not null and new.status <> old.status)
+  execute function media_status_follows();
+create trigger media_status_delete after delete on media_jobs
+  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function media_status_follows();
 
 create trigger jobs_inserted after insert on notification_jobs

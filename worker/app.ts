@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './base/config.ts';
 import { createPool, type Db } from './base/db.ts';
 import type { Log } from './base/log.ts';
@@ -32,6 +33,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     raid: createRaid(config.raid),
     // sharp works on libuv's threads, four by default: one stays free for files and names.
     memory: createMemoryGate({ bytes: config.mediaMemoryBytes, slots: Math.min(availableParallelism(), 3) }),
-    close: () => db.end(),
+    // A handler deaf to its signal may hold a connection: the process ends all the same.
+    close: () => Promise.race([db.end(), sleep(2_000, undefined, { ref: false })]),
   };
 }

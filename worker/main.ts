@@ -20,7 +20,12 @@ export async function startService(config: Config, log: Log): Promise<Service> {
 
   const app = createApp(config, postgres.url, log);
   const worker = await startWorker(app, postgres.url, await loadRegistry());
-  const http = await listenSomewhere(routes(app, worker), config, log);
+  const http = await listenSomewhere(routes(app, worker), config, log).catch(async (error: unknown) => {
+    await worker.stop();
+    await app.close();
+    await postgres.stop();
+    throw error;
+  });
 
   return {
     port: http.port,

@@ -125,7 +125,7 @@ test('a file is published: variants stored, URLs on its row, its status followed
       ['processing', 'processing'],
     ],
   );
-  assert.deepEqual(await readdir(temp), [], 'no temporary file is left');
+  await eventually(async () => assert.deepEqual(await readdir(temp), [], 'no temporary file is left'));
 });
 
 test('a re-run stores the same keys and the same URLs', async () => {
@@ -236,7 +236,7 @@ for (const [name, goWrong, { code, permanent, says }] of failures) {
       assert.ok(errors.length > 0 && errors.every((error) => error['error_code'] === code));
     }
     assert.equal((await fileOf(file))['publish_status'], permanent ? 'failed' : 'published');
-    assert.deepEqual(await readdir(temp), []);
+    await eventually(async () => assert.deepEqual(await readdir(temp), []));
   });
 }
 

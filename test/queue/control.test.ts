@@ -12,11 +12,15 @@ import { createRig, type Rig } from '../support/worker.ts';
 
 let rig: Rig;
 const aborted: number[] = [];
+const echoed: number[] = [];
 
 before(async () => {
   rig = await createRig();
   await rig.worker({
-    'media.echo': async ({ payload }) => payload,
+    'media.echo': async ({ job, payload }) => {
+      echoed.push(job.id);
+      return payload;
+    },
     'media.fail': async ({ job }) => {
       throw new Error(`attempt ${job.attempt}`);
     },
@@ -182,4 +186,40 @@ test('queue_depth counts what each queue holds', async () => {
     delayed: 1,
     paused: false,
   });
+});
+
+test('a job on several tickets runs once', async () => {
+  await sql(`update queues set paused = true where name = 'media'`);
+  await sleep(2_000);
+  const ids = await Promise.all([1, 2, 3, 4, 5].map(() => add(rig.db, 'media', 'echo')));
+  for (const priority of [-1, -2, -3])
+    await sql(`update media_jobs set priority = $1 where id = any($2)`, [priority, ids]);
+  await sql(`update queues set paused = false where name = 'media'`);
+  for (const id of ids) await reads(rig.db, id, { status: 'completed', attempt: 1 });
+  assert.deepEqual(
+    echoed.filter((id) => ids.includes(id)).toSorted((a, b) => a - b),
+    ids.toSorted((a, b) => a - b),
+  );
+});
+
+test('an attempt number set back by hand stops nothing', async () => {
+  const id = await add(rig.db, 'media', 'fail', { max_retries: 0 });
+  await reads(rig.db, id, { status: 'failed', attempt: 1 });
+  await sql(`update media_jobs set status = 'pending', attempt = 0 where id = $1`, [id]);
+  const row = await reads(rig.db, id, { status: 'failed', attempt: 1 });
+  assert.equal((await sql(`select from job_errors where job_id = $1`, [row.id])).length, 1);
+});
+
+test('a row that somebody holds locked does not keep the others of its queue from running', async () => {
+  const held = await add(rig.db, 'media', 'echo', { run_at: new Date(Date.now() + 500) });
+  const holder = await rig.db.connect();
+  await holder.query('begin');
+  await holder.query(`select from media_jobs where id = $1 for update`, [held]);
+  await sleep(1_000);
+  const others = await Promise.all([1, 2, 3].map(() => add(rig.db, 'media', 'echo')));
+  for (const id of others) await reads(rig.db, id, { status: 'completed' }, 3_000);
+  await holder.query(`update media_jobs set priority = 1 where id = $1`, [held]);
+  await holder.query('commit');
+  holder.release();
+  await reads(rig.db, held, { status: 'completed' });
 });

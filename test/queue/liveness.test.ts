@@ -44,7 +44,7 @@ test('the jobs of a killed worker are retried by another within seconds, as work
     const all = await rows(db, more);
     assert.ok(all.every((row) => row['locked_by'] === heir.id));
     assert.ok(all.some((row) => row['error_code'] === 'worker_lost' && row['retry_count'] === 1));
-  }, 4_000);
+  }, 10_000);
   assert.equal((await db.query(`select from workers`)).rowCount, 1);
 });
 

@@ -139,7 +139,7 @@ function shape(env: Env) {
     dataDir,
     tempDir: env.TEMP_DIR ?? tmpdir(),
 
-    /** Undefined: all queues that have handlers. */
+    /** Undefined: all queues. */
     queues: env.QUEUES,
     publishConcurrency: env.CONCURRENCY,
     otherConcurrency: env.WORKER_CONCURRENCY,

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { codeOf } from './errors.ts';
 import type { Log } from './log.ts';
 
 export type Db = pg.Pool;
@@ -9,18 +10,23 @@ export type Client = pg.Client;
 const types = new pg.TypeOverrides();
 types.setTypeParser(20, Number);
 
-export type PoolOptions = { max: number; log: Log; setUp?: string };
+export type PoolOptions = { max: number; log: Log; setUp?: string; queryTimeoutMs?: number };
+
+/** The longest that opening a connection may take. */
+export const connectTimeoutMs = 5_000;
 
 /** @param setUp SQL that each new connection runs first, such as a `set` */
-export function createPool(databaseUrl: string, { max, log, setUp }: PoolOptions): Db {
+export function createPool(databaseUrl: string, { max, log, setUp, queryTimeoutMs }: PoolOptions): Db {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max,
     types,
     application_name: 'rowmill',
     keepAlive: true,
-    connectionTimeoutMillis: 5_000,
+    keepAliveInitialDelayMillis: 5_000,
+    connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: 30_000,
+    ...(queryTimeoutMs ? { query_timeout: queryTimeoutMs } : {}),
     // pg-pool awaits it, whatever its types say.
     // oxlint-disable-next-line typescript/no-misused-promises
     ...(setUp ? { onConnect: async (client: pg.ClientBase) => void (await client.query(setUp)) } : {}),
@@ -39,7 +45,7 @@ export function createClient(databaseUrl: string): pg.Client {
     application_name: 'rowmill',
     keepAlive: true,
     keepAliveInitialDelayMillis: 5_000,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: connectTimeoutMs,
   });
 }
 
@@ -60,15 +66,18 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Prom
   }
 }
 
-// Deadlock, serialization failure, admin shutdown and crash (57P0x), connection exceptions (08xxx), too many connections.
-const transient = /^(40P01|40001|57P0\d|08\d{3}|53300|ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/;
+// Deadlock, serialization failure, statement timeout, admin shutdown and crash (57xxx), connection exceptions (08xxx), no disk,
+// memory or connection left (53xxx), a lock not had in time, a standby that is being promoted; and what sockets and DNS say.
+const transient =
+  /^(40P01|40001|57014|57P0\d|08\w{3}|53\w{3}|55P03|25006|ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
+const lostConnection =
+  /Connection terminated|not queryable|Query read timeout|timeout expired|connection timeout|timeout exceeded when trying to connect/i;
 
 /** Whether Postgres may well answer if asked again. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return (
-    transient.test(code) ||
-    /Connection terminated|connection timeout|timeout exceeded when trying to connect/i.test(error.message)
-  );
+  return transient.test(codeOf(error) ?? '') || lostConnection.test(error.message);
 }
+
+/** Whether somebody else's lock was waited for in vain. */
+export const isLockTimeout = (error: unknown) => codeOf(error) === '55P03';

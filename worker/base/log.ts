@@ -22,5 +22,6 @@ export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destinat
 
 /** Replaces every configured secret in a text that may carry one, such as a driver's error message. */
 export function redactor(secrets: string[]): (text: string) => string {
-  return (text) => secrets.reduce((result, secret) => result.replaceAll(secret, '[redacted]'), text);
+  const longestFirst = secrets.toSorted((a, b) => b.length - a.length);
+  return (text) => longestFirst.reduce((result, secret) => result.replaceAll(secret, '[redacted]'), text);
 }

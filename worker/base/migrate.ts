@@ -15,10 +15,7 @@ import { UsageError } from './errors.ts';
  * @throws UsageError when an applied file has changed, or the connection has no schema to create in
  */
 export async function migrate(client: pg.Client, dir: string): Promise<string[]> {
-  await client.query(`create table if not exists rowmill_migrations (
-    name text primary key, checksum text not null, applied_at timestamptz not null default now())`);
-  await client.query(`alter table rowmill_migrations enable row level security`);
-  await client.query(`comment on table rowmill_migrations is 'The migration files that this database has seen.'`);
+  await createTable(client);
   const seen = await client.query<{ name: string; checksum: string }>('select name, checksum from rowmill_migrations');
   const applied = new Map(seen.rows.map((row) => [row.name, row.checksum]));
 
@@ -48,6 +45,19 @@ export async function whileMigrating<T>(client: pg.Client, work: () => Promise<T
   } finally {
     await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate', 0))`);
   }
+}
+
+/** Only where it is missing: a backup that runs holds locks that an `alter table` would wait for. */
+async function createTable(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ exists: boolean }>(
+    `select to_regclass('rowmill_migrations') is not null as exists`,
+  );
+  if (rows[0]?.exists) return;
+  await client.query(`
+    create table rowmill_migrations (
+      name text primary key, checksum text not null, applied_at timestamptz not null default now());
+    alter table rowmill_migrations enable row level security;
+    comment on table rowmill_migrations is 'The migration files that this database has seen.'`);
 }
 
 type MigrationFile = { name: string; sql: string; checksum: string };

@@ -19,20 +19,18 @@ export function coalesce<Item, Result>(
         batch.forEach((entry, index) => entry.resolve(results[index]!));
       } catch (error) {
         if (batch.length === 1) batch[0]!.reject(error);
-        else await oneByOne(batch);
+        else for (const entry of batch) void alone(entry);
       }
     }
     flushing = false;
   }
 
-  // One item that Postgres cannot take must not fail its neighbours.
-  async function oneByOne(batch: Entry[]) {
-    for (const entry of batch) {
-      try {
-        entry.resolve((await flush([entry.item]))[0]!);
-      } catch (error) {
-        entry.reject(error);
-      }
+  // One item that Postgres cannot take, or that somebody else has locked, must not hold up its neighbours.
+  async function alone({ item, resolve, reject }: Entry) {
+    try {
+      resolve((await flush([item]))[0]!);
+    } catch (error) {
+      reject(error);
     }
   }
 

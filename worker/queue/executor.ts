@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, transaction, type Tx } from '../base/db.ts';
-import { RetryableError } from '../base/errors.ts';
+import { messageOf, RetryableError } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
 import type { JobContext } from './job.ts';
 import { storable, type Attempt, type JobRow, type Ledger } from './ledger.ts';
@@ -26,6 +27,8 @@ export type ExecutorOptions = {
   dueIn: (ms: number) => void;
 };
 
+/** What the log is told of an attempt: never its error's words, which may quote anything. */
+type Written = { outcome: string; [field: string]: unknown };
 type Waiting = { id: number; priority: number; settle: () => void };
 type Running = { id: number; attempt: number; controller: AbortController; progress?: number; settled: Promise<void> };
 
@@ -73,12 +76,19 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
       const ours = new Map(rows.map((row) => [row.id, row]));
       for (const { id, settle } of next) {
         const row = ours.get(id);
-        if (row === undefined) settle();
+        // Two tickets may name one job: it runs once.
+        ours.delete(id);
+        if (row === undefined || runs(row)) settle();
         else void run(row).finally(settle);
       }
     } catch (error) {
+      // One row that cannot be started must not keep its neighbours from it.
+      if (next.length > 1) {
+        for (const one of next) await start([one]);
+        return;
+      }
       // The rows are pending still, or will be found by the reconciler: the ticket has done what it could.
-      log.error({ err: error }, 'could not start jobs');
+      log.error({ err: error, job_id: next[0]?.id }, 'could not start a job');
       for (const { settle } of next) settle();
     }
   }
@@ -98,7 +108,7 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
         'attempt ended',
       );
     } catch (error) {
-      // Postgres does not take the outcome, now or ever: whoever finds the row processing and us gone will retry it.
+      // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
       jobLog.error({ err: error }, 'could not write the outcome of a job');
     } finally {
       running.delete(entry);
@@ -129,7 +139,7 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
           entry.progress = Math.max(0, Math.min(100, Math.round(percent)));
         },
         commit: async (work) => {
-          const result = await commit(row, work);
+          const result = await commit(row, controller.signal, work);
           committed = true;
           return result;
         },
@@ -146,34 +156,40 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
     }
   }
 
-  async function commit<Result>(row: JobRow, work: (tx: Tx) => Promise<Result>): Promise<Result> {
+  async function commit<Result>(row: JobRow, signal: AbortSignal, work: (tx: Tx) => Promise<Result>): Promise<Result> {
     let result: Result;
     for (let tries = 1; ; tries++) {
       try {
         return await transaction(app.db, async (tx) => {
+          // The job's row is locked first, as every other statement does that goes on to the file's row: no deadlock.
+          if (!(await ledger.holdIn(tx, row))) throw new Stopped('taken');
           result = await work(tx);
-          if (!(await ledger.completeIn(tx, row, result))) throw new Stopped('taken');
+          await ledger.completeIn(tx, row, result);
           return result;
         });
       } catch (error) {
         // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row already.
         if (error instanceof Stopped && tries > 1 && (await ledger.completedBy(row))) return result!;
-        if (!isTransient(error) || tries >= 5) throw error;
-        await new Promise((resolve) => setTimeout(resolve, tries * 200));
+        if (!isTransient(error) || signal.aborted) throw error;
+        await sleep(Math.min(tries * 100, 2_000), undefined, { signal }).catch(() => {});
       }
     }
   }
 
-  async function write(row: JobRow, outcome: Outcome): Promise<Outcome & Record<string, unknown>> {
+  async function write(row: JobRow, outcome: Outcome): Promise<Written> {
     const { id, attempt } = row;
     const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
     switch (outcome.outcome) {
       case 'committed':
-        return { outcome: 'completed' } as Outcome;
+        return { outcome: 'completed' };
       case 'completed': {
-        const done = await ledger.complete({ id, attempt, result: outcome.result });
-        // The result itself may be anybody's data: it goes to the row and not to the log.
-        return done ? ({ outcome: 'completed' } as Outcome) : lost;
+        try {
+          const done = await ledger.complete({ id, attempt, result: outcome.result });
+          // The result itself may be anybody's data: it goes to the row and not to the log.
+          return done ? { outcome: 'completed' } : lost;
+        } catch (error) {
+          return write(row, { outcome: 'retry', error_code: 'result_not_stored', error: redact(messageOf(error)) });
+        }
       }
       case 'snooze':
         dueIn(outcome.delay_ms);
@@ -186,13 +202,16 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
         const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome.outcome === 'fail' });
         if (!failed) return lost;
         if (failed.status === 'pending') dueIn(failed.due_in_ms);
-        return { ...outcome, status: failed.status, retry_count: failed.retry_count };
+        return { outcome: outcome.outcome, error_code, status: failed.status, retry_count: failed.retry_count };
       }
     }
   }
 
+  const runs = ({ id, attempt }: Attempt) => [...running].some((entry) => entry.id === id && entry.attempt === attempt);
+
   /** Stops all running attempts, or those given. Resolves when their outcomes are written. */
   async function abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
+    if (!attempts) await starting;
     const entries = [...running].filter(
       ({ id, attempt }) => !attempts || attempts.some((other) => other.id === id && other.attempt === attempt),
     );
@@ -222,6 +241,8 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
     abort,
     pause,
     resume,
+    /** Whether this attempt is under way here, or may be about to be. */
+    mayRun: (attempt: Attempt) => starting !== undefined || runs(attempt),
     /** The attempts under way. */
     attempts: (): Attempt[] => [...running].map(({ id, attempt }) => ({ id, attempt })),
     /** Resolves when nothing runs. */
@@ -240,15 +261,16 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
 
 /** The handler's result; or, when its signal has fired and it does not end within the grace, the reason, thrown. */
 async function untilStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stopped = Promise.withResolvers<never>();
   let timer: NodeJS.Timeout | undefined;
-  const stopped = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => {
-      timer = setTimeout(() => reject(signal.reason as Error), graceMs);
-    });
-  });
+  const giveUpSoon = () => {
+    timer = setTimeout(() => stopped.reject(signal.reason as Error), graceMs);
+  };
+  signal.addEventListener('abort', giveUpSoon);
   try {
-    return await Promise.race([work, stopped]);
+    return await Promise.race([work, stopped.promise]);
   } finally {
+    signal.removeEventListener('abort', giveUpSoon);
     clearTimeout(timer);
   }
 }

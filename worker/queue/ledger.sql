@@ -3,11 +3,25 @@
 -- `processing`, run by this worker, in this attempt.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong.
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A row that somebody holds
+-- locked is left out: it gets a new ticket by the change that is being made to it, or by the reconciler.
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
- where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+ where id in (select id from :"live"
+               where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+                 for update skip locked)
 returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries, created_at;
+
+-- name: started_jobs
+-- After an answer to start_jobs was lost: what it had started nonetheless.
+select id, queue, kind, payload, file_id, attempt, retry_count, max_retries, created_at
+  from :"live"
+ where id = any(:ids) and status = 'processing' and locked_by = :worker;
+
+-- name: hold_job
+select id from :"live"
+ where id = :id and attempt = :attempt and status = 'processing' and locked_by = :worker
+   for update;
 
 -- name: complete_jobs
 update :"live" j
@@ -48,6 +62,9 @@ with failures as (
 ), logged as (
   insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error)
   select queue, id, attempt, :worker, started_at, failed_at, error_code, error from failed
+      on conflict (job_id, attempt) do update  -- attempt was set back by hand
+     set worker = excluded.worker, started_at = excluded.started_at, failed_at = excluded.failed_at,
+         error_code = excluded.error_code, error = excluded.error
 )
 select id, status, retry_count, (extract(epoch from run_at - clock_timestamp()) * 1000)::float8 as due_in_ms,
        (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
@@ -77,6 +94,11 @@ update :"live" j
 select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
   from :"live"
  where id = any(:ids) and status = 'pending';
+
+-- name: stray_jobs
+-- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended unheard.
+select id, attempt from :"live"
+ where status = 'processing' and locked_by = :worker and started_at < clock_timestamp() - interval '10 seconds';
 
 -- name: taken_jobs
 -- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by hand.

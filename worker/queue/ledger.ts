@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient, type Db, type Tx } from '../base/db.ts';
+import { isLockTimeout, isTransient, type Db, type Tx } from '../base/db.ts';
 import { bind, loadStatements, query, type Queryable, type Statement } from '../base/sql.ts';
 import { coalesce } from './coalesce.ts';
 
 /**
- * The engine's writes to one queue's rows, coalesced and fenced. All of them are safe to repeat: a second try finds no row in
- * the state it expects and changes nothing. So whatever may well work when asked again is asked again, until `signal` aborts.
+ * The engine's writes to one queue's rows, coalesced and fenced. What ends an attempt is safe to repeat: a second try finds no row
+ * in the state it expects and changes nothing. So whatever may well work when asked again is asked again, until `signal` aborts.
  */
 
 export type JobRow = {
@@ -28,8 +28,10 @@ export type Ledger = {
   /** Starts those of the jobs that are pending and due, and gives their rows. */
   start(ids: number[]): Promise<JobRow[]>;
   complete(job: Attempt & { result: unknown }): Promise<{ id: number } | undefined>;
-  /** Completes one job within its handler's transaction. */
-  completeIn(tx: Tx, job: Attempt, result: unknown): Promise<boolean>;
+  /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
+  holdIn(tx: Tx, job: Attempt): Promise<boolean>;
+  /** Completes a job that the transaction holds. */
+  completeIn(tx: Tx, job: Attempt, result: unknown): Promise<void>;
   /** Whether it was this attempt that completed the job. */
   completedBy(job: Attempt): Promise<boolean>;
   /** A retry or a dead letter, as the row's max_retries says. */
@@ -39,6 +41,8 @@ export type Ledger = {
   progress(jobs: (Attempt & { progress: number })[]): Promise<void>;
   /** New tickets for jobs that were claimed and not started. */
   giveBack(ids: number[]): Promise<void>;
+  /** Attempts that Postgres says this worker has been running for a while. */
+  strays(): Promise<Attempt[]>;
   /** Which of the given attempts this worker no longer runs by right. */
   taken(attempts: Attempt[]): Promise<Attempt[]>;
 };
@@ -52,6 +56,9 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
   const on = (statement: Statement) => bind(statement, leaf);
   const sql = {
     start: on(statements['start_jobs']!),
+    started: on(statements['started_jobs']!),
+    hold: on(statements['hold_job']!),
+    strays: on(statements['stray_jobs']!),
     complete: on(statements['complete_jobs']!),
     completeOne: on(statements['complete_job']!),
     fail: on(statements['fail_jobs']!),
@@ -64,12 +71,13 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
   async function run<Row extends { id: number }>(
     statement: Statement,
     values: Record<string, unknown>,
+    { waits = true } = {},
   ): Promise<Row[]> {
     for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
       try {
         return await query<Row>(db, statement, values);
       } catch (error) {
-        if (signal.aborted || !isTransient(error)) throw error;
+        if (signal.aborted || !isTransient(error) || (!waits && isLockTimeout(error))) throw error;
         await sleep(wait, undefined, { signal }).catch(() => {});
       }
     }
@@ -79,20 +87,34 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
   function fenced<Row extends { id: number }>(statement: Statement, param: string) {
     return coalesce<Attempt & Record<string, unknown>, Row | undefined>(async (items) => {
       const ordered = items.toSorted((a, b) => a.id - b.id);
-      const rows = await run<Row>(statement, { [param]: storable(ordered), worker: worker() });
+      // A batch does not wait for one row that somebody holds locked: its items go on alone.
+      const waits = items.length === 1;
+      const rows = await run<Row>(statement, { [param]: storable(ordered), worker: worker() }, { waits });
       const byId = new Map(rows.map((row) => [row.id, row]));
       return items.map((item) => byId.get(item.id));
     }, batch);
   }
 
   return {
-    start: (ids) => run<JobRow>(sql.start, { ids: ids.toSorted((a, b) => a - b), worker: worker() }),
+    async start(ids) {
+      const values = { ids, worker: worker() };
+      try {
+        return await query<JobRow>(db, sql.start, values);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        const rows = await run<JobRow>(sql.start, values);
+        return [
+          ...rows,
+          ...(await run<JobRow>(sql.started, values)).filter(({ id }) => !rows.some((row) => row.id === id)),
+        ];
+      }
+    },
     complete: fenced<{ id: number }>(sql.complete, 'jobs'),
     fail: fenced<Failed>(sql.fail, 'failures'),
     snooze: fenced<{ id: number }>(sql.snooze, 'jobs'),
+    holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
-      const rows = await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
-      return rows.length === 1;
+      await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
     },
     completedBy: async ({ id, attempt }) =>
       (await run(statements['completed_by']!, { id, queue, attempt })).length === 1,
@@ -102,14 +124,18 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
     async giveBack(ids) {
       await run(sql.giveBack, { ids });
     },
+    strays: () => query<Attempt>(db, sql.strays, { worker: worker() }),
     taken: (attempts) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),
   };
 }
 
-/** JSON that Postgres can store as jsonb: it takes neither NUL nor lone surrogates. https://www.postgresql.org/docs/current/datatype-json.html */
+// An escaped character of JSON: NUL and lone surrogates, which are what jsonb does not take, and all others.
+const escaped = /\\(u0000|ud[89a-f][0-9a-f]{2}|.)/gi;
+
+/** JSON that Postgres can store as jsonb. https://www.postgresql.org/docs/current/datatype-json.html */
 export function storable(value: unknown): string {
-  return JSON.stringify(value ?? null, (_, inner: unknown) =>
-    typeof inner === 'string' ? inner.replaceAll('\0', '\u{fffd}').toWellFormed() : inner,
+  return JSON.stringify(value ?? null).replace(escaped, (whole, code: string) =>
+    code.length > 1 ? '\u{fffd}' : whole,
   );
 }
 

@@ -6,8 +6,10 @@ insert into workers (id, host, pid, version, queues)
 values (:id, :host, :pid, :version, :queues);
 
 -- name: hold_lock
-select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0)) as held,
-       exists (select from workers where id = :id) as member;
+select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0)) as held;
+
+-- name: is_member
+select id from workers where id = :id;
 
 -- name: heartbeat
 update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
@@ -16,16 +18,23 @@ update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
 update workers set pools = array_append(pools, :pool) where id = :id returning id;
 
 -- name: drop_pool
-with unlocked as (select graphile_worker.force_unlock_workers(array[:pool::text]))
-update workers set pools = array_remove(pools, :pool) where id = :id and (select count(*) from unlocked) >= 0;
+update workers set pools = array_remove(pools, :pool) where id = :id;
 
--- name: bury_dead
--- The lock is tried last, and kept to the end of the transaction, so that only one of the others buries.
+-- name: find_dead
+-- The lock is looked up and not tried, for whoever tries it may keep the worker from taking it again.
+select w.id, w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s) as silent
+  from workers w
+ where w.id <> :self
+   and (w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s)
+        or not exists (select from pg_locks l
+                        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                          and l.database = (select oid from pg_database where datname = current_database())
+                          and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0)));
+
+-- name: bury
+-- Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
 delete from workers
- where id <> :self
-   and case when heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s) then :trust_heartbeats::boolean
-            when :trust_locks::boolean then pg_try_advisory_xact_lock(hashtextextended(id::text, 0))
-            else false end
+ where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0)))
 returning id, host, pid, queues, pools;
 
 -- name: unlock_tickets

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createClient, transaction, type Client, type Db } from '../base/db.ts';
+import { connectTimeoutMs, createClient, transaction, type Client, type Db } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
@@ -21,9 +21,11 @@ const sql = loadStatements(import.meta.dirname, 'liveness.sql');
 
 /**
  * When Postgres comes back, all locks are free and all heartbeats old for a moment. Nobody is declared dead until we have been
- * back ourselves for as long as the others need to show up again.
+ * back ourselves for as long as the others may take to show up again.
  */
-const settleMs = 3_000;
+const settleMs = connectTimeoutMs + 1_000;
+
+type Dead = { id: string; host: string; pid: number; queues: string[]; pools: string[] };
 
 /**
  * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
@@ -33,15 +35,27 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
   let id = randomUUID();
   let session: Client | undefined;
   let heldSince = Infinity;
+  let holding: Promise<boolean> | undefined;
+  let left = false;
+  let suspects = new Set<string>();
 
+  /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
-    await query(db, sql['join_fleet']!, { id, host: hostname(), pid: process.pid, version, queues });
-    await hold();
+    await connect(async (client) => {
+      await query(client, sql['join_fleet']!, { id, host: hostname(), pid: process.pid, version, queues });
+      return true;
+    });
   }
 
-  /** Opens the session that holds our lock, if it is not open. @returns false when the fleet has declared us dead */
-  async function hold(): Promise<boolean> {
-    if (session) return true;
+  /** Opens the session again, if it is lost. @returns false when the fleet has declared us dead */
+  function hold(): Promise<boolean> {
+    if (session) return Promise.resolve(true);
+    return (holding ??= connect(
+      async (client) => (await query(client, sql['is_member']!, { id })).length === 1,
+    ).finally(() => (holding = undefined)));
+  }
+
+  async function connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
     const client = createClient(databaseUrl);
     client.on('error', () => {});
     client.on('notification', onPoke);
@@ -49,6 +63,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       if (session !== client) return;
       session = undefined;
       heldSince = Infinity;
+      if (!left) hold().catch(() => {});
     });
     try {
       await client.connect();
@@ -56,18 +71,34 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       await client.query(
         `set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; listen rowmill`,
       );
-      const [answer] = await query<{ held: boolean; member: boolean }>(client, sql['hold_lock']!, { id });
-      if (answer?.held && answer.member) {
+      const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
+      const member = await belongs(client);
+      if (member && lock?.held) {
         session = client;
         heldSince = performance.now();
-        return true;
-      }
-      await client.end();
-      return answer?.member ?? false;
+      } else await client.end();
+      return member;
     } catch (error) {
       await client.end().catch(() => {});
       throw error;
     }
+  }
+
+  /** Buries one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
+  async function buryOne(dead: { id: string; silent: boolean }): Promise<void> {
+    await transaction(db, async (tx) => {
+      const [worker] = await query<Dead>(tx, sql['bury']!, dead);
+      if (!worker) return;
+      let lost = 0;
+      for (const queue of worker.queues) {
+        const running = bind(sql['jobs_of']!, { live: `${queue}_jobs_live` });
+        const jobs = await query<{ id: number; attempt: number }>(tx, running, { worker: worker.id });
+        await failLost(tx, queue, worker.id, jobs);
+        lost += jobs.length;
+      }
+      await query(tx, sql['unlock_tickets']!, { pools: worker.pools });
+      log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
+    });
   }
 
   return {
@@ -84,51 +115,47 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
 
     /** Starts over under a new id, after having been declared dead. */
     async rejoin(): Promise<void> {
-      await session?.end().catch(() => {});
+      const old = session;
+      session = undefined;
+      heldSince = Infinity;
+      await old?.end().catch(() => {});
       id = randomUUID();
       await join();
     },
 
-    /** Buries the dead: their tickets are unlocked, and their jobs are retried as `worker_lost`. */
+    /**
+     * Buries the workers that are dead: those silent for too long, and those whose lock was free now and at the last look, since
+     * a session that broke is opened again at once.
+     */
     async bury(): Promise<void> {
       const backForMs = performance.now() - heldSince;
-      await transaction(db, async (tx) => {
-        const dead = await query<{ id: string; host: string; pid: number; queues: string[]; pools: string[] }>(
-          tx,
-          sql['bury_dead']!,
-          {
-            self: id,
-            dead_after_s: deadAfterMs / 1_000,
-            trust_heartbeats: backForMs > settleMs + heartbeatMs,
-            trust_locks: backForMs > settleMs,
-          },
-        );
-        for (const worker of dead) {
-          let lost = 0;
-          for (const queue of worker.queues) {
-            const jobs = await query<{ id: number; attempt: number }>(
-              tx,
-              bind(sql['jobs_of']!, { live: `${queue}_jobs_live` }),
-              {
-                worker: worker.id,
-              },
-            );
-            await failLost(tx, queue, worker.id, jobs);
-            lost += jobs.length;
-          }
-          await query(tx, sql['unlock_tickets']!, { pools: worker.pools });
-          log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
-        }
+      if (backForMs < settleMs) return;
+      const found = await query<{ id: string; silent: boolean }>(db, sql['find_dead']!, {
+        self: id,
+        dead_after_s: deadAfterMs / 1_000,
       });
+      const dead = found.filter((worker) =>
+        worker.silent ? backForMs > settleMs + heartbeatMs : suspects.has(worker.id),
+      );
+      suspects = new Set(found.map((worker) => worker.id));
+      for (const worker of dead) {
+        await buryOne(worker).catch((error: unknown) =>
+          log.warn({ err: error, worker: worker.id }, 'could not bury a dead worker'),
+        );
+      }
     },
 
     pools: {
       add: async (pool: string) => void (await query(db, sql['add_pool']!, { id, pool })),
-      drop: async (pool: string) => void (await query(db, sql['drop_pool']!, { id, pool })),
+      async drop(pool: string) {
+        await query(db, sql['unlock_tickets']!, { pools: [pool] });
+        await query(db, sql['drop_pool']!, { id, pool });
+      },
     },
 
     /** Leaves the fleet. Where jobs of ours still run, our row stays: the others bury it as soon as our lock is free. */
     async leave(clean: boolean): Promise<void> {
+      left = true;
       if (clean) await query(db, sql['leave_fleet']!, { id }).catch(() => {});
       await session?.end().catch(() => {});
     },

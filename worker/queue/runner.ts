@@ -24,6 +24,7 @@ export type RunnerOptions = {
 };
 
 const ticket = z.object({ ids: z.array(z.number()) });
+const startTimeoutMs = 30_000;
 const stopTimeoutMs = 2_000;
 
 type Running = {
@@ -38,6 +39,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
+  let nudge: { at: number; timer: NodeJS.Timeout } | undefined;
 
   /** Starts claiming; when the engine below fails, starts it again. */
   function start(): void {
@@ -50,11 +52,12 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
       const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
       try {
-        running.graphile = await launch(running);
+        running.graphile = await inTime(launch(running));
         current = running;
         claimedAt = Date.now();
+        const since = Date.now();
         await Promise.race([running.lost.promise, aborted(signal)]);
-        if (Date.now() - claimedAt < 1_000) wait = 100;
+        if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
         log.warn({ err: error, queue }, 'could not start claiming');
       }
@@ -122,13 +125,31 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       stopped = undefined;
       await supervisor;
     },
-    /** Looks for due tickets `ms` from now, between the polls. */
+    /** Looks for due tickets `ms` from now, between the polls. Of several such times the first counts, and polling finds the rest. */
     nudgeIn(ms: number): void {
-      setTimeout(() => current?.pool?.nudge(1), Math.min(ms, 2 ** 31 - 1)).unref();
+      const at = Date.now() + ms;
+      if (ms > 3_600_000 || (nudge && nudge.at <= at)) return;
+      clearTimeout(nudge?.timer);
+      const timer = setTimeout(() => {
+        nudge = undefined;
+        current?.pool?.nudge(1);
+      }, ms);
+      nudge = { at, timer: timer.unref() };
     },
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
     state: () => ({ wanted: stopped !== undefined, claiming: current !== undefined, claimed_at: claimedAt }),
   };
+}
+
+/** A runner that does not come up in time is given up, and stopped when it does after all. */
+async function inTime(starting: Promise<GraphileRunner>): Promise<GraphileRunner> {
+  const late = new AbortController();
+  const timeout = sleep(startTimeoutMs, undefined, { signal: late.signal, ref: false }).then(() => {
+    void starting.then((runner) => runner.stop()).catch(() => {});
+    throw new Error(`graphile-worker did not start within ${startTimeoutMs / 1_000} s`);
+  });
+  timeout.catch(() => {});
+  return Promise.race([starting, timeout]).finally(() => late.abort());
 }
 
 const aborted = (signal: AbortSignal) =>

@@ -38,7 +38,7 @@ with ticketed as (
   select json_array_elements_text(t.payload -> 'ids')::bigint as id
     from graphile_worker._private_jobs t
     join graphile_worker._private_tasks k on k.id = t.task_id
-   where k.identifier = :queue
+   where k.identifier = :queue and (t.run_at <= now() or t.locked_at is not null)
 ), forgotten as (
   select j.queue, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'

@@ -16,17 +16,17 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
   while (!signal.aborted) {
     const reconcileNow = performance.now() - reconciledAt > reconcileEveryMs;
     let looked = 0;
-    try {
-      for (const queue of queues) {
+    for (const queue of queues) {
+      try {
         looked += await alone(db, (tx) => archive(tx, queue));
         if (reconcileNow) looked += await alone(db, (tx) => reconcile(tx, queue, log));
+      } catch (error) {
+        log[isTransient(error) ? 'debug' : 'error']({ err: error, queue }, 'upkeep failed, will try again');
       }
-      if (reconcileNow) {
-        await query(db, sql['unlock_strays']!);
-        reconciledAt = performance.now();
-      }
-    } catch (error) {
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'upkeep failed, will try again');
+    }
+    if (reconcileNow) {
+      await query(db, sql['unlock_strays']!).catch(() => {});
+      reconciledAt = performance.now();
     }
     await sleep(Math.max(restMs, looked * 20), undefined, { signal }).catch(() => {});
   }

@@ -4,7 +4,7 @@ import { createPool, isTransient } from '../base/db.ts';
 import { UsageError } from '../base/errors.ts';
 import { loadStatements, query } from '../base/sql.ts';
 import { createExecutor, type Executor } from './executor.ts';
-import { createLedger, type Ledger } from './ledger.ts';
+import { createLedger, failLost, type Ledger } from './ledger.ts';
 import { joinFleet } from './liveness.ts';
 import { Stopped } from './outcome.ts';
 import type { Registry } from './registry.ts';
@@ -29,6 +29,12 @@ type ServedQueue = {
 
 const sql = loadStatements(import.meta.dirname, 'worker.sql');
 const abortPatienceMs = 6_000;
+
+/**
+ * What the engine's connections set. Its statements always go by index, whatever the statistics of a fresh table say; up to Postgres 17
+ * that makes each look so costly that it would be compiled first, which takes far longer than to run it.
+ */
+const engineSettings = 'set enable_seqscan = off; set jit = off; set lock_timeout = 2000';
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
   media: 2,
@@ -54,7 +60,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   });
 
   // The engine's own connections: one LISTEN a runner, and a few for its statements, which always go by index.
-  const db = createPool(databaseUrl, { max: names.length + 4, log, setUp: 'set enable_seqscan = off' });
+  const db = createPool(databaseUrl, { max: names.length + 4, log, setUp: engineSettings, queryTimeoutMs: 30_000 });
   const membership = await joinFleet({
     databaseUrl,
     db,
@@ -115,6 +121,16 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     }
   }
 
+  /** Rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
+  async function findStrays(): Promise<void> {
+    for (const { name, ledger, executor } of queues) {
+      const strays = (await ledger.strays()).filter((attempt) => !executor.mayRun(attempt));
+      await failLost(db, name, membership.id(), strays);
+      if (strays.length > 0)
+        log.warn({ queue: name, jobs: strays.length }, 'retried jobs that this worker lost track of');
+    }
+  }
+
   async function reportProgress(): Promise<void> {
     for (const { executor, ledger } of queues) {
       const reports = executor.takeProgress();
@@ -123,14 +139,17 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   }
 
   async function stayAlive(alive: () => Promise<boolean>): Promise<void> {
-    if (draining || (await alive())) return;
+    // A worker that is stopping still has jobs to finish, and so a heartbeat.
+    if ((await alive()) || draining) return;
     await (startingOver ??= startOver().finally(() => (startingOver = undefined)));
   }
 
   async function startOver(): Promise<void> {
     log.error('the fleet has declared this worker dead, starting over');
     await Promise.all(
-      queues.map(({ runner, executor }) => Promise.all([runner.stop(), executor.abort(new Stopped('fenced'))])),
+      queues.map(({ runner, executor }) =>
+        Promise.all([executor.pause(), runner.stop(), executor.abort(new Stopped('fenced'))]),
+      ),
     );
     await membership.rejoin();
     log.info({ worker: membership.id() }, 'joined the fleet again');
@@ -143,6 +162,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(config.sweepMs, membership.bury),
     every(1_000, watch),
     every(1_000, reportProgress),
+    every(15_000, findStrays),
     keepUp(app.db, names, log, stopping.signal),
   ];
 
