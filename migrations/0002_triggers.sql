@@ -195,6 +195,19 @@ comment on function jobs_deleted is 'A deleted job takes its dedupe key and its 
 
 -- Queues ------------------------------------------------------------------------------------------------------------------
 
+create function queues_changed() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  perform pg_notify('rowmill', 'queues');
+  return null;
+end $$;
+comment on function queues_changed is 'Workers are told at once of a pause or another setting; they also look each second.';
+
+create trigger queues_changed after update on queues
+  for each statement execute function queues_changed();
+
 create function watch_jobs(parent regclass, variadic arguments text[] default '{}') returns void
   language plpgsql
   set search_path from current

@@ -467,6 +467,16 @@ begin
 end $$;
 comment on function jobs_deleted is 'A deleted job takes its dedupe key and its errors with it.';
 
+create function queues_changed() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  perform pg_notify('rowmill', 'queues');
+  return null;
+end $$;
+comment on function queues_changed is 'Workers are told at once of a pause or another setting; they also look each second.';
+
 create function watch_jobs(parent regclass, variadic arguments text[] default '{}'::text[]) returns void
   language plpgsql
   set search_path from current
@@ -556,6 +566,9 @@ comment on function media_status_follows is 'media.status is the status of the f
 
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
+
+create trigger queues_changed after update on queues
+  for each statement execute function queues_changed();
 
 create trigger job_defaults before insert on jobs
   for each row when (new.max_retries is null)

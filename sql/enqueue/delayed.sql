@@ -1,4 +1,5 @@
 -- Adds a job that becomes due later. run_at is when it may start at the earliest: to the second, if a worker has room then.
+-- The kind stands for one of yours: a job of a kind that has no handler fails with unknown_kind.
 insert into jobs (queue, kind, payload, run_at)
 values ('notification', 'email',
         '{"userId": "user-123", "email": "user@example.com", "title": "Reminder", "body": "Your lot closes today."}',

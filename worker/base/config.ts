@@ -9,7 +9,12 @@ import { UsageError } from './errors.ts';
  */
 
 const text = z.string().trim();
-const integer = (min: number, max: number) => z.coerce.number().int(`must be a whole number`).min(min).max(max);
+const integer = (min: number, max: number) =>
+  z.coerce
+    .number({ error: 'must be a whole number' })
+    .int('must be a whole number')
+    .min(min, `must be ${min} or more`)
+    .max(max, `must be ${max} or less`);
 const url = text
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
   .transform((value) => value.replace(/\/+$/, ''));
@@ -222,6 +227,14 @@ function secretsOf(env: Env): string[] {
     env.MINIO_SECRET_KEY,
     env.AWS_SECRET_ACCESS_KEY,
     password,
-    password && decodeURIComponent(password),
+    password && decoded(password),
   ].filter((secret): secret is string => Boolean(secret && secret.length >= 4));
+}
+
+function decoded(password: string): string {
+  try {
+    return decodeURIComponent(password);
+  } catch {
+    return password;
+  }
 }

@@ -202,7 +202,12 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
         const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome.outcome === 'fail' });
         if (!failed) return lost;
         if (failed.status === 'pending') dueIn(failed.due_in_ms);
-        return { outcome: outcome.outcome, error_code, status: failed.status, retry_count: failed.retry_count };
+        return {
+          outcome: failed.status === 'failed' ? 'fail' : 'retry',
+          error_code,
+          status: failed.status,
+          retry_count: failed.retry_count,
+        };
       }
     }
   }

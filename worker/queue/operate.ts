@@ -56,9 +56,8 @@ function checkFits(registry: Registry, job: { queue: string; kind: string; paylo
   try {
     accept(registry, job);
   } catch (error) {
-    throw new UsageError(`${messageOf(error)}; the kinds there are: ${[...registry.keys()].join(', ')}`, {
-      cause: error,
-    });
+    const kinds = codeOf(error) === 'unknown_kind' ? `; the kinds there are: ${[...registry.keys()].join(', ')}` : '';
+    throw new UsageError(`${messageOf(error)}${kinds}`, { cause: error });
   }
 }
 
