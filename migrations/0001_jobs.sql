@@ -31,7 +31,7 @@ comment on column queues.archived_completed is 'Completed jobs that were moved t
 create sequence job_ids;
 
 create table jobs (
-  id           bigint      not null default nextval('job_ids'),
+  id           bigint      not null default nextval('job_ids') check (id between -9007199254740991 and 9007199254740991),
   archived     boolean     not null default false,
   queue        text        not null,
   kind         text        not null,
@@ -41,7 +41,7 @@ create table jobs (
                check (status in ('pending', 'processing', 'completed', 'failed', 'cancelled')),
   priority     smallint    not null default 0,
   run_at       timestamptz not null default now(),
-  attempt      integer     not null default 0,
+  attempt      integer     not null default 0 check (attempt between 0 and 2000000000),
   retry_count  integer     not null default 0 check (retry_count >= 0),
   max_retries  integer     not null check (max_retries >= 0),
   error_code   text,

@@ -173,6 +173,21 @@ create trigger job_normalise_update before update on jobs
   execute function job_normalise();
 
 
+create function job_identity() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'id, queue and dedupe_key of a job cannot be changed'
+    using hint = 'Cancel or delete job ' || old.id || ' of queue ' || old.queue || ', and insert another.';
+end $$;
+comment on function job_identity is 'Tickets, keys and errors name a job by these.';
+
+create trigger job_identity before update on jobs
+  for each row when (new.id <> old.id or new.queue <> old.queue or new.dedupe_key is distinct from old.dedupe_key)
+  execute function job_identity();
+
+
 -- Delete ------------------------------------------------------------------------------------------------------------------
 
 -- Statement triggers, because a row trigger would also fire when a job moves to the archive.

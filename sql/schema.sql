@@ -69,8 +69,10 @@ create table jobs (
   started_at   timestamptz,
   completed_at timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
+  constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_check check (locked_by is null or status = 'processing'),
   constraint jobs_check1 check ((completed_at is not null) = (status = any (array['completed', 'failed', 'cancelled']))),
+  constraint jobs_id_check check (id >= '-9007199254740991'::bigint and id <= '9007199254740991'::bigint),
   constraint jobs_max_retries_check check (max_retries >= 0),
   constraint jobs_progress_check check (progress >= 0 and progress <= 100),
   constraint jobs_retry_count_check check (retry_count >= 0),
@@ -451,6 +453,16 @@ begin
 end $$;
 comment on function job_normalise is 'Makes a change written by hand a whole one.';
 
+create function job_identity() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'id, queue and dedupe_key of a job cannot be changed'
+    using hint = 'Cancel or delete job ' || old.id || ' of queue ' || old.queue || ', and insert another.';
+end $$;
+comment on function job_identity is 'Tickets, keys and errors name a job by these.';
+
 create function jobs_deleted() returns trigger
   language plpgsql security definer
   set search_path from current
@@ -582,6 +594,9 @@ create trigger job_normalise_insert before insert on jobs
 create trigger job_normalise_update before update on jobs
   for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null and new.status <> 'processing' or new.status = 'failed' and old.status = 'failed' and new.max_retries > old.max_retries or new.archived and (new.status <> all (array['completed', 'cancelled'])))
   execute function job_normalise();
+create trigger job_identity before update on jobs
+  for each row when (new.id <> old.id or new.queue <> old.queue or new.dedupe_key is distinct from old.dedupe_key)
+  execute function job_identity();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();

@@ -112,6 +112,13 @@ describe('A download', () => {
       'shop_refused',
       /in the encoding gzip, unasked/,
     ));
+  it('takes an answer of 101 for what it is: none', () =>
+    failsWith(
+      { status: 101, headers: { upgrade: 'foo', connection: 'upgrade' } },
+      RetryableError,
+      'shop_unavailable',
+      /could not be reached/,
+    ));
   it('goes to no other server', () =>
     failsWith(
       { redirect: 'http://127.0.0.1:1/pub?token=hush' },

@@ -223,3 +223,9 @@ test('a row that somebody holds locked does not keep the others of its queue fro
   holder.release();
   await reads(rig.db, held, { status: 'completed' });
 });
+
+test('what names a job cannot be changed', async () => {
+  const id = await add(rig.db, 'social', 'x', { dedupe_key: 'name', run_at: new Date(Date.now() + 3_600_000) });
+  for (const change of [`queue = 'media'`, `id = 123456`, `dedupe_key = 'other'`, `dedupe_key = null`])
+    await assert.rejects(sql(`update jobs set ${change} where id = $1`, [id]), /cannot be changed/);
+});

@@ -26,14 +26,14 @@ export class RetryableError extends Error {
   }
 }
 
-/** Nothing is wrong, come back later: the job waits `delayMs` and uses no retry. */
+/** Nothing is wrong, come back later: the job waits `delayMs`, a year at most, and uses no retry. */
 export class Snooze extends Error {
   override name = 'Snooze';
   readonly delayMs: number;
   readonly reason: string;
   constructor(delayMs: number, reason: string) {
     super(reason);
-    this.delayMs = delayMs;
+    this.delayMs = Math.min(Math.max(Number.isNaN(delayMs) ? 0 : delayMs, 0), 31_536_000_000);
     this.reason = reason;
   }
 }
@@ -50,5 +50,6 @@ export function codeOf(error: unknown): string | undefined {
 }
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message: unknown = error instanceof Error ? error.message : error;
+  return typeof message === 'string' ? message : `what was thrown says nothing: ${typeof message}`;
 }

@@ -79,6 +79,8 @@ async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
 
 async function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
   const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal });
+  // Left alone, an answer of 101 would be no answer at all.
+  asking.on('upgrade', () => asking.destroy(new Error('switched protocols')));
   const [response] = (await once(asking, 'response')) as [IncomingMessage];
   return response;
 }
@@ -88,7 +90,7 @@ function faultOf(response: IncomingMessage, at: URL, hops: number, { service, ma
   const { statusCode: status = 0, headers } = response;
   if (redirects.has(status)) return redirectFault(headers.location ?? null, at, hops, service);
   if (status !== 200) return statusError(service, status, headers['retry-after']);
-  const encoding = headers['content-encoding'] ?? 'identity';
+  const encoding = headers['content-encoding']?.trim().toLowerCase() || 'identity';
   if (encoding !== 'identity')
     return new PermanentError(
       `${service.code}_refused`,

@@ -5,6 +5,7 @@ import { estimateMemory, maxSide, type Header } from './estimate.ts';
 import type { MemoryGate } from './memory.ts';
 import { sharp } from './sharp.ts';
 import { sniffImage, type Format } from './sniff.ts';
+import { checkStructure } from './structure.ts';
 
 export type VariantSize = { name: string; width: number };
 
@@ -50,6 +51,7 @@ export async function makeVariants(
   { signal, memory }: { signal: AbortSignal; memory: MemoryGate },
 ): Promise<{ source: Source; variants: Variant[] }> {
   const format = await sniffImage(path);
+  await checkStructure(path, format);
   const meta = await readHeader(path, format);
   const header = headerOf(meta, format);
   const need = admissible(header, sizes[0].width, memory.bytes);

@@ -66,7 +66,8 @@ with failures as (
      set worker = excluded.worker, started_at = excluded.started_at, failed_at = excluded.failed_at,
          error_code = excluded.error_code, error = excluded.error
 )
-select id, status, retry_count, (extract(epoch from run_at - clock_timestamp()) * 1000)::float8 as due_in_ms,
+select id, status, retry_count,
+       case when status = 'pending' then (extract(epoch from run_at - clock_timestamp()) * 1000)::float8 end as due_in_ms,
        (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
           from failed where status = 'pending') as ticketed
   from failed;

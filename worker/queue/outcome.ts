@@ -35,8 +35,7 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
     return cause.because === 'shutdown'
       ? { outcome: 'snooze', delay_ms: 0, reason: cause.message }
       : { outcome: 'dropped', reason: cause.message };
-  if (cause instanceof Snooze)
-    return { outcome: 'snooze', delay_ms: Math.max(0, cause.delayMs), reason: redact(cause.reason) };
+  if (cause instanceof Snooze) return { outcome: 'snooze', delay_ms: cause.delayMs, reason: redact(cause.reason) };
 
   const message = redact(messageOf(cause)).slice(0, 2_000) || 'no message';
   if (cause instanceof PermanentError) return { outcome: 'fail', error_code: cause.code, error: message };

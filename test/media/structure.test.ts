@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { crc32, deflateSync } from 'node:zlib';
+import sharp from 'sharp';
+import { checkStructure } from '../../worker/media/structure.ts';
+import type { Format } from '../../worker/media/sniff.ts';
+
+let dir: string;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'rowmill-structure-'));
+});
+after(() => rm(dir, { recursive: true }));
+
+async function check(format: Format, bytes: Buffer): Promise<void> {
+  const path = join(dir, format);
+  await writeFile(path, bytes);
+  await checkStructure(path, format);
+}
+const blue = { create: { width: 4, height: 4, channels: 3, background: 'blue' } } as const;
+const refused = (words: RegExp) => ({ name: 'PermanentError', code: 'image_too_large', message: words });
+
+/** A PNG with so many text blocks, each of which inflates to 8 MB. */
+async function pngWithTexts(count: number, type: string): Promise<Buffer> {
+  const png = await sharp(blue).png().toBuffer();
+  const data = Buffer.concat([Buffer.from('key\0\0'), deflateSync(Buffer.alloc(7_900_000, 'A'))]);
+  const body = Buffer.concat([Buffer.from(type), data]);
+  const chunk = Buffer.alloc(body.length + 8);
+  chunk.writeUInt32BE(data.length, 0);
+  body.copy(chunk, 4);
+  chunk.writeUInt32BE(crc32(body), body.length + 4);
+  const afterHeader = 8 + 25;
+  return Buffer.concat([png.subarray(0, afterHeader), ...Array<Buffer>(count).fill(chunk), png.subarray(afterHeader)]);
+}
+
+function webpWithFrames(count: number): Buffer {
+  const frame = Buffer.alloc(8 + 16);
+  frame.write('ANMF');
+  frame.writeUInt32LE(15, 4); // odd, so that the padding counts
+  const head = Buffer.concat([Buffer.from('RIFF'), Buffer.alloc(4), Buffer.from('WEBP')]);
+  return Buffer.concat([head, ...Array<Buffer>(count).fill(frame)]);
+}
+
+function gifWithFrames(count: number): Buffer {
+  const head = Buffer.from('GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff', 'latin1');
+  const control = Buffer.from('\x21\xf9\x04\x00\x00\x00\x00\x00', 'latin1');
+  const frame = Buffer.from('\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00', 'latin1');
+  return Buffer.concat([head, ...Array.from({ length: count }, () => [control, frame]).flat(), Buffer.from(';')]);
+}
+
+for (const type of ['zTXt', 'iTXt', 'iCCP'])
+  test(`a PNG with hundreds of ${type} blocks is refused before anything inflates them`, async () => {
+    await check('png', await pngWithTexts(16, type));
+    await assert.rejects(check('png', await pngWithTexts(17, type)), refused(/PNG has more than 16 text blocks/));
+  });
+
+test('a WebP and a GIF of more frames than anybody makes are refused', async () => {
+  await check('webp', webpWithFrames(5_000));
+  await assert.rejects(check('webp', webpWithFrames(5_001)), refused(/WebP has more than 5,000 frames/));
+  await check('gif', gifWithFrames(5_000));
+  await assert.rejects(check('gif', gifWithFrames(5_001)), refused(/GIF has more than 5,000 frames/));
+});
+
+test('honest pictures pass, whole or cut off anywhere', async () => {
+  const pages = await sharp({ create: { width: 9, height: 30, channels: 4, background: '#1234' } })
+    .raw()
+    .toBuffer();
+  const animation = sharp(pages, { raw: { width: 9, height: 30, channels: 4, pageHeight: 10 } });
+  const pictures: [Format, Buffer][] = [
+    ['png', await sharp(blue).withIccProfile('p3').png().toBuffer()],
+    ['gif', await animation.clone().gif().toBuffer()],
+    ['webp', await animation.clone().webp().toBuffer()],
+    ['jpeg', await sharp(blue).jpeg().toBuffer()],
+  ];
+  for (const [format, bytes] of pictures)
+    for (let length = 0; length <= bytes.length; length++) await check(format, bytes.subarray(0, length));
+});

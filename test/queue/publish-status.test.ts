@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { add } from '../support/jobs.ts';
+
+// auction_files.publish_status follows the rows of publish_jobs, whoever changes them: here nobody but SQL does.
+
+let db: TestDatabase;
+let file_id: string;
+before(async () => {
+  db = await createDatabase();
+});
+after(() => db.drop());
+beforeEach(async () => {
+  file_id = (await db.query(`insert into auction_files (source_key) values ('k') returning id`)).rows[0].id;
+});
+
+const status = async () =>
+  (await db.query(`select publish_status from auction_files where id = $1`, [file_id])).rows[0]
+    .publish_status as string;
+const set = (id: number, to: string) => db.query(`update publish_jobs set status = $2 where id = $1`, [id, to]);
+
+test('a file with one job has its status', async () => {
+  const id = await add(db, 'publish', 'file', { file_id });
+  for (const [to, expected] of Object.entries({ processing: 'processing', completed: 'published', failed: 'failed' })) {
+    await set(id, to);
+    assert.equal(await status(), expected);
+  }
+});
+
+test('of several jobs the latest that was not cancelled counts', async () => {
+  const first = await add(db, 'publish', 'file', { file_id });
+  await set(first, 'processing');
+  const second = await add(db, 'publish', 'file', { file_id });
+  assert.equal(await status(), 'pending');
+  await set(second, 'cancelled');
+  assert.equal(await status(), 'processing');
+  await set(first, 'failed');
+  assert.equal(await status(), 'failed');
+});
+
+test('a job that is deleted counts no more, and one that is archived still does', async () => {
+  const first = await add(db, 'publish', 'file', { file_id });
+  await set(first, 'completed');
+  const second = await add(db, 'publish', 'file', { file_id });
+  await db.query(`update publish_jobs set archived = true where id = $1`, [first]);
+  assert.equal(await status(), 'pending');
+  await db.query(`delete from publish_jobs where id = $1`, [second]);
+  assert.equal(await status(), 'published');
+});
+
+test('a file that was published stays so when its only new job is cancelled', async () => {
+  await db.query(`update auction_files set published_at = now(), publish_status = 'published' where id = $1`, [
+    file_id,
+  ]);
+  const id = await add(db, 'publish', 'file', { file_id });
+  assert.equal(await status(), 'pending');
+  await set(id, 'cancelled');
+  assert.equal(await status(), 'published');
+});
