@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
@@ -77,12 +76,16 @@ async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
   }
 }
 
-async function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-  const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal });
-  // Left alone, an answer of 101 would be no answer at all.
-  asking.on('upgrade', () => asking.destroy(new Error('switched protocols')));
-  const [response] = (await once(asking, 'response')) as [IncomingMessage];
-  return response;
+function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal }, resolve);
+    asking.on('error', reject);
+    // Left alone, an answer of 101 would be no answer at all.
+    asking.on('upgrade', (_, socket) => {
+      socket.destroy();
+      reject(new Error('it switched protocols'));
+    });
+  });
 }
 
 /** Why this answer ends the transfer; undefined for a file to read and for a redirect to follow. */
