@@ -62,7 +62,8 @@ async function createTable(client: pg.Client): Promise<void> {
 
 type MigrationFile = { name: string; sql: string; checksum: string };
 
-function migrationFiles(dir: string): MigrationFile[] {
+/** The migration files there are, in order. */
+export function migrationFiles(dir: string): MigrationFile[] {
   return readdirSync(dir)
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
     .toSorted()

@@ -3,7 +3,7 @@ import { Logger, runMigrations } from 'graphile-worker';
 import { createClient } from '../base/db.ts';
 import { migrate, whileMigrating } from '../base/migrate.ts';
 
-const migrationsDir = join(import.meta.dirname, '../../migrations');
+export const migrationsDir = join(import.meta.dirname, '../../migrations');
 
 /** Brings a database up to date: graphile-worker's tables, then ours. @returns the names of our files applied now */
 export async function install(databaseUrl: string): Promise<string[]> {

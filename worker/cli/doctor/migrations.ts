@@ -1,21 +1,10 @@
-import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { migrationFiles } from '../../base/migrate.ts';
+import { migrationsDir } from '../../queue/install.ts';
 import { fail, ok, warn, type Check } from './check.ts';
-
-const dir = join(import.meta.dirname, '../../../migrations');
 
 /** @param seen what the database says was applied, as base/migrate.ts wrote it down */
 export function checkMigrations(seen: { name: string; checksum: string }[]): Check {
-  const files = readdirSync(dir)
-    .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
-    .toSorted()
-    .map((name) => ({
-      name,
-      checksum: createHash('sha256')
-        .update(readFileSync(join(dir, name)))
-        .digest('hex'),
-    }));
+  const files = migrationFiles(migrationsDir);
   const applied = new Map(seen.map(({ name, checksum }) => [name, checksum]));
 
   const changed = files.filter(({ name, checksum }) => applied.has(name) && applied.get(name) !== checksum);
