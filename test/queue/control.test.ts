@@ -224,6 +224,18 @@ test('a row that somebody holds locked does not keep the others of its queue fro
   await reads(rig.db, held, { status: 'completed' });
 });
 
+test('a row that a living worker lost track of is retried', async () => {
+  const other = await rig.worker({ 'cleanup.x': async () => 'ran' }, { QUEUES: 'cleanup', SWEEP_INTERVAL: '200' });
+  await sql(`update queues set backoff_ms = 50`);
+  const id = await add(rig.db, 'cleanup', 'x', { run_at: new Date(Date.now() + 3_600_000) });
+  // As after the lost answer to a statement that started it.
+  await sql(
+    `update cleanup_jobs_live set status = 'processing', attempt = 1, locked_by = $2, started_at = now() - interval '20 seconds' where id = $1`,
+    [id, other.id()],
+  );
+  await reads(rig.db, id, { error_code: 'worker_lost', retry_count: 1 });
+});
+
 test('what names a job cannot be changed', async () => {
   const id = await add(rig.db, 'social', 'x', { dedupe_key: 'name', run_at: new Date(Date.now() + 3_600_000) });
   for (const change of [`queue = 'media'`, `id = 123456`, `dedupe_key = 'other'`, `dedupe_key = null`])

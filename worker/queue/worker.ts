@@ -162,7 +162,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(config.sweepMs, membership.bury),
     every(1_000, watch),
     every(1_000, reportProgress),
-    every(15_000, findStrays),
+    every(config.sweepMs * 15, findStrays),
     keepUp(app.db, names, log, stopping.signal),
   ];
 
