@@ -63,6 +63,23 @@ test('a WebP and a GIF of more frames than anybody makes are refused', async () 
   await assert.rejects(check('gif', gifWithFrames(5_001)), refused(/GIF has more than 5,000 frames/));
 });
 
+test('a JPEG or a PNG that is mostly metadata is refused', async () => {
+  const jpeg = await sharp(blue).jpeg().toBuffer();
+  const segment = Buffer.concat([Buffer.from([0xff, 0xed, 0xff, 0xff]), Buffer.alloc(65_533)]);
+  const jpegWith = (count: number) =>
+    Buffer.concat([jpeg.subarray(0, 2), ...Array<Buffer>(count).fill(segment), jpeg.subarray(2)]);
+  await check('jpeg', jpegWith(300));
+  await assert.rejects(check('jpeg', jpegWith(310)), refused(/JPEG has more than 20 MB of metadata/));
+
+  const png = await sharp(blue).png().toBuffer();
+  const text = Buffer.concat([Buffer.alloc(4), Buffer.from('tEXt'), Buffer.alloc(21_000_000), Buffer.alloc(4)]);
+  text.writeUInt32BE(21_000_000, 0);
+  await assert.rejects(
+    check('png', Buffer.concat([png.subarray(0, 33), text, png.subarray(33)])),
+    refused(/PNG has more than 20 MB/),
+  );
+});
+
 test('honest pictures pass, whole or cut off anywhere', async () => {
   const pages = await sharp({ create: { width: 9, height: 30, channels: 4, background: '#1234' } })
     .raw()

@@ -4,16 +4,17 @@ import type { Format } from './sniff.ts';
 
 /**
  * What a header does not say and reading it may cost dear: the decoders inflate every text block of a PNG (8 MB each, from 8 kB)
- * and walk every frame of an animation (of a WebP in quadratic time) before they give its dimensions. So the blocks are counted
- * first, by their lengths alone.
+ * keep all metadata of a JPEG, and walk every frame of an animation (of a WebP in quadratic time) before they give its
+ * dimensions. So the blocks are counted first, by their lengths alone.
  *
  * https://www.w3.org/TR/png-3/#5Chunk-layout, https://developers.google.com/speed/webp/docs/riff_container,
  * https://www.w3.org/Graphics/GIF/spec-gif89a.txt
  */
 const maxTextBlocks = 16;
+const maxMetadataBytes = 20_000_000;
 const maxFrames = 5_000;
 
-/** @throws PermanentError `image_too_large` for more text blocks or frames than any honest picture has */
+/** @throws PermanentError `image_too_large` for more metadata or frames than any honest picture has */
 export async function checkStructure(path: string, format: Format): Promise<void> {
   const count = counters[format];
   if (!count) return;
@@ -26,23 +27,41 @@ export async function checkStructure(path: string, format: Format): Promise<void
 }
 
 const counters: Partial<Record<Format, (cursor: Cursor) => Promise<void>>> = {
+  jpeg: sumJpegMetadata,
   png: countPngTexts,
   webp: countWebpFrames,
   gif: countGifFrames,
 };
 
+/** Marker and length, up to the start of the scan: the APPn and COM segments. ISO/IEC 10918-1, annex B. */
+async function sumJpegMetadata(cursor: Cursor): Promise<void> {
+  let metadata = 0;
+  cursor.skip(2);
+  for (;;) {
+    const head = await cursor.take(4);
+    if (head?.[0] !== 0xff || head[1] === 0xda) return;
+    const length = head.readUInt16BE(2);
+    if (head[1]! >= 0xe0) metadata += length;
+    if (metadata > maxMetadataBytes) throw tooMuchMetadata('JPEG');
+    cursor.skip(Math.max(0, length - 2));
+  }
+}
+
 /** Length, type, data, checksum; the data skipped. */
 async function countPngTexts(cursor: Cursor): Promise<void> {
-  let texts = 0;
+  let [texts, metadata] = [0, 0];
   cursor.skip(8);
   for (;;) {
     const head = await cursor.take(8);
     if (!head) return;
+    const length = head.readUInt32BE(0);
     const type = head.toString('latin1', 4);
     if (type === 'IEND') return;
     if (['zTXt', 'iTXt', 'iCCP'].includes(type) && ++texts > maxTextBlocks)
       throw tooMany('PNG', `text blocks`, maxTextBlocks);
-    cursor.skip(head.readUInt32BE(0) + 4);
+    if (['tEXt', 'zTXt', 'iTXt', 'iCCP', 'eXIf'].includes(type)) metadata += length;
+    if (metadata > maxMetadataBytes) throw tooMuchMetadata('PNG');
+    cursor.skip(length + 4);
   }
 }
 
@@ -82,6 +101,10 @@ const colourTable = (packed: number) => (packed & 0x80 ? 3 * 2 ** ((packed & 7) 
 
 function tooMany(format: string, what: string, most: number): PermanentError {
   return new PermanentError('image_too_large', `the ${format} has more than ${most.toLocaleString('en')} ${what}`);
+}
+
+function tooMuchMetadata(format: string): PermanentError {
+  return new PermanentError('image_too_large', `the ${format} has more than ${maxMetadataBytes / 1e6} MB of metadata`);
 }
 
 /** Reads a file forwards in pieces of 64 kB, skipping what nobody asks for. */
