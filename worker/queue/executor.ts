@@ -1,44 +1,25 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { App } from '../app.ts';
-import { isTransient, transaction, type Tx } from '../base/db.ts';
-import { messageOf, RetryableError } from '../base/errors.ts';
-import { redactor, type Log } from '../base/log.ts';
-import type { JobContext } from './job.ts';
-import { storable, type Attempt, type JobRow, type Ledger } from './ledger.ts';
-import { judge, Stopped, type Outcome } from './outcome.ts';
-import { accept, type Registry } from './registry.ts';
+import { runAttempt, type AttemptOptions } from './attempt.ts';
+import type { Attempt, JobRow } from './ledger.ts';
+import type { Stopped } from './outcome.ts';
 
 /**
- * Runs the jobs of one queue in this process. A ticket's jobs come in by `take`, wait in order of priority for room, are started,
- * run, judged, and written down: read this file from top to bottom to follow one.
+ * The jobs of one queue in this process: a ticket's jobs come in by `take`, wait in order of priority for room, are started, and run
+ * (attempt.ts).
  */
 export type Executor = ReturnType<typeof createExecutor>;
 
-export type ExecutorOptions = {
+export type ExecutorOptions = Pick<AttemptOptions, 'app' | 'ledger' | 'registry' | 'timeoutMs' | 'dueIn'> & {
   queue: string;
   /** Jobs run at once. */
   concurrency: number;
-  app: App;
-  ledger: Ledger;
-  registry: Registry;
-  /** queues.timeout_ms, where set: it overrides the handler's own limit. */
-  timeoutMs: () => number | null;
-  /** Told how long until a job of this queue that we put back is due. */
-  dueIn: (ms: number) => void;
 };
 
-/** What the log is told of an attempt: never its error's words, which may quote anything. */
-type Written = { outcome: string; [field: string]: unknown };
 type Waiting = { id: number; priority: number; settle: () => void };
 type Running = { id: number; attempt: number; controller: AbortController; progress?: number; settled: Promise<void> };
 
-/** How long a handler may go on after its signal fired, before its job is judged without it. */
-const graceMs = 5_000;
-const defaultTimeoutMs = 300_000;
-
-export function createExecutor({ queue, concurrency, app, ledger, registry, timeoutMs, dueIn }: ExecutorOptions) {
+export function createExecutor(options: ExecutorOptions) {
+  const { queue, concurrency, app, ledger } = options;
   const log = app.log.child({ queue });
-  const redact = redactor(app.config.secrets);
   const waiting: Waiting[] = [];
   // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
   const running = new Set<Running>();
@@ -94,122 +75,21 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
   }
 
   async function run(row: JobRow): Promise<void> {
-    const started = performance.now();
     const controller = new AbortController();
     const settled = Promise.withResolvers<void>();
     const entry: Running = { id: row.id, attempt: row.attempt, controller, settled: settled.promise };
     running.add(entry);
-    const jobLog = log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt });
-    try {
-      const outcome = await execute(row, entry, jobLog);
-      const written = await write(row, outcome);
-      jobLog[written.outcome === 'completed' ? 'info' : 'warn'](
-        { ...written, duration_ms: Math.round(performance.now() - started) },
-        'attempt ended',
-      );
-    } catch (error) {
-      // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
-      jobLog.error({ err: error }, 'could not write the outcome of a job');
-    } finally {
-      running.delete(entry);
-      settled.resolve();
-      startSome();
-    }
-  }
-
-  async function execute(row: JobRow, entry: Running, jobLog: Log): Promise<Outcome> {
-    const { controller } = entry;
-    let committed = false;
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      const { definition, payload } = accept(registry, row);
-      const limit = timeoutMs() ?? definition.timeout ?? defaultTimeoutMs;
-      timer = setTimeout(
-        () =>
-          controller.abort(new RetryableError('timeout', `The job took longer than its limit of ${limit / 1_000} s`)),
-        limit,
-      );
-      const context: JobContext<unknown> = {
-        job: row,
-        payload,
-        app,
-        log: jobLog,
-        signal: controller.signal,
-        progress: (percent) => {
-          entry.progress = Math.max(0, Math.min(100, Math.round(percent)));
-        },
-        commit: async (work) => {
-          const result = await commit(row, controller.signal, work);
-          committed = true;
-          return result;
-        },
-      };
-      const result = await untilStopped(definition.run(context), controller.signal);
-      if (committed) return { outcome: 'committed' };
-      storable(result);
-      return { outcome: 'completed', result };
-    } catch (error) {
-      if (committed) return { outcome: 'committed' };
-      return judge(error, controller.signal.reason, redact);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async function commit<Result>(row: JobRow, signal: AbortSignal, work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    let result: Result;
-    for (let tries = 1; ; tries++) {
-      try {
-        return await transaction(app.db, async (tx) => {
-          // The job's row is locked first, as every other statement does that goes on to the file's row: no deadlock.
-          if (!(await ledger.holdIn(tx, row))) throw new Stopped('taken');
-          result = await work(tx);
-          await ledger.completeIn(tx, row, result);
-          return result;
-        });
-      } catch (error) {
-        // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row already.
-        if (error instanceof Stopped && tries > 1 && (await ledger.completedBy(row))) return result!;
-        if (!isTransient(error) || signal.aborted) throw error;
-        await sleep(Math.min(tries * 100, 2_000), undefined, { signal }).catch(() => {});
-      }
-    }
-  }
-
-  async function write(row: JobRow, outcome: Outcome): Promise<Written> {
-    const { id, attempt } = row;
-    const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
-    switch (outcome.outcome) {
-      case 'committed':
-        return { outcome: 'completed' };
-      case 'completed': {
-        try {
-          const done = await ledger.complete({ id, attempt, result: outcome.result });
-          // The result itself may be anybody's data: it goes to the row and not to the log.
-          return done ? { outcome: 'completed' } : lost;
-        } catch (error) {
-          return write(row, { outcome: 'retry', error_code: 'result_not_stored', error: redact(messageOf(error)) });
-        }
-      }
-      case 'snooze':
-        dueIn(outcome.delay_ms);
-        return (await ledger.snooze({ id, attempt, delay_ms: outcome.delay_ms })) ? outcome : lost;
-      case 'dropped':
-        return outcome;
-      case 'retry':
-      case 'fail': {
-        const { error_code, error } = outcome;
-        const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome.outcome === 'fail' });
-        if (!failed) return lost;
-        if (failed.status === 'pending') dueIn(failed.due_in_ms);
-        return {
-          outcome: failed.status === 'failed' ? 'fail' : 'retry',
-          error_code,
-          status: failed.status,
-          retry_count: failed.retry_count,
-        };
-      }
-    }
+    await runAttempt(row, {
+      ...options,
+      log: log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt }),
+      controller,
+      progress: (percent) => {
+        entry.progress = Math.max(0, Math.min(100, Math.round(percent)));
+      },
+    });
+    running.delete(entry);
+    settled.resolve();
+    startSome();
   }
 
   const runs = ({ id, attempt }: Attempt) => [...running].some((entry) => entry.id === id && entry.attempt === attempt);
@@ -262,20 +142,4 @@ export function createExecutor({ queue, concurrency, app, ledger, registry, time
         return progress === undefined ? [] : [{ id, attempt, progress }];
       }),
   };
-}
-
-/** The handler's result; or, when its signal has fired and it does not end within the grace, the reason, thrown. */
-async function untilStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const stopped = Promise.withResolvers<never>();
-  let timer: NodeJS.Timeout | undefined;
-  const giveUpSoon = () => {
-    timer = setTimeout(() => stopped.reject(signal.reason as Error), graceMs);
-  };
-  signal.addEventListener('abort', giveUpSoon);
-  try {
-    return await Promise.race([work, stopped.promise]);
-  } finally {
-    signal.removeEventListener('abort', giveUpSoon);
-    clearTimeout(timer);
-  }
 }
