@@ -218,9 +218,10 @@ begin
   perform pg_notify('rowmill', 'queues');
   return null;
 end $$;
-comment on function queues_changed is 'Workers are told at once of a pause or another setting; they also look each second.';
+comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';
 
-create trigger queues_changed after update on queues
+-- Not of archived_completed, which the archiver counts up all the time.
+create trigger queues_changed after update of paused, timeout_ms on queues
   for each statement execute function queues_changed();
 
 create function watch_jobs(parent regclass, variadic arguments text[] default '{}') returns void

@@ -487,7 +487,7 @@ begin
   perform pg_notify('rowmill', 'queues');
   return null;
 end $$;
-comment on function queues_changed is 'Workers are told at once of a pause or another setting; they also look each second.';
+comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';
 
 create function watch_jobs(parent regclass, variadic arguments text[] default '{}'::text[]) returns void
   language plpgsql
@@ -579,7 +579,7 @@ comment on function media_status_follows is 'media.status is the status of the f
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
 
-create trigger queues_changed after update on queues
+create trigger queues_changed after update of paused, timeout_ms on queues
   for each statement execute function queues_changed();
 
 create trigger job_defaults before insert on jobs

@@ -236,6 +236,17 @@ test('a row that a living worker lost track of is retried', async () => {
   await reads(rig.db, id, { error_code: 'worker_lost', retry_count: 1 });
 });
 
+test('workers are poked for a pause, and left alone by the archiver', async () => {
+  const heard: string[] = [];
+  const listener = await rig.db.connect();
+  listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
+  await listener.query('listen rowmill');
+  for (const queue of ['media', 'social']) await transaction(rig.db, (tx) => archive(tx, queue));
+  await sql(`update queues set paused = paused where name = 'cleanup'`);
+  await eventually(() => assert.deepEqual(heard, ['queues']));
+  listener.release(true);
+});
+
 test('what names a job cannot be changed', async () => {
   const id = await add(rig.db, 'social', 'x', { dedupe_key: 'name', run_at: new Date(Date.now() + 3_600_000) });
   for (const change of [`queue = 'media'`, `id = 123456`, `dedupe_key = 'other'`, `dedupe_key = null`])

@@ -54,8 +54,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       try {
         running.graphile = await inTime(launch(running));
         current = running;
-        claimedAt = Date.now();
-        const since = Date.now();
+        const since = (claimedAt = Date.now());
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
