@@ -27,7 +27,9 @@ create table queues (
   rate_limit         integer,
   keep_completed     interval not null default '90 days'::interval,
   archived_completed bigint   not null default 0,
+  archive_after      interval not null default '00:00:30'::interval,
   constraint queues_pkey primary key (name),
+  constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
   constraint queues_max_retries_check check (max_retries >= 0),
@@ -45,6 +47,7 @@ comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s
 comment on column queues.rate_limit is 'Jobs started a second over the whole fleet; null: no limit.';
 comment on column queues.keep_completed is 'How long completed and cancelled jobs are kept.';
 comment on column queues.archived_completed is 'Completed jobs that were moved to history so far, so that nobody has to count them.';
+comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without taking it out of the archive.';
 
 create table jobs (
   id           bigint      not null default nextval('job_ids'::regclass),
@@ -149,13 +152,16 @@ alter table schedules enable row level security;
 comment on table schedules is 'Jobs that are inserted by the clock.';
 
 create table rate_limits (
-  key        text             not null,
-  tokens     double precision not null,
-  updated_at timestamptz      not null default clock_timestamp(),
+  key            text             not null,
+  tokens         double precision not null,
+  updated_at     timestamptz      not null default clock_timestamp(),
+  promised_until timestamptz,
   constraint rate_limits_pkey primary key (key)
 );
 alter table rate_limits enable row level security;
 comment on table rate_limits is 'Token buckets: what is left in each, and since when.';
+comment on column rate_limits.tokens is 'What was left at updated_at. Below zero: tokens that were given out ahead of their time.';
+comment on column rate_limits.promised_until is 'Who was sent away is told to come back by then, one after the other.';
 
 create table publish_jobs partition of jobs (
   queue default 'publish',
@@ -326,34 +332,6 @@ alter table schedules add constraint schedules_queue_fkey foreign key (queue) re
 
 -- Functions ---------------------------------------------------------------------------------------------------------------
 
-create function add_tickets(queues text[], ids bigint[], priorities smallint[], run_ats timestamp with time zone[]) returns void
-  language plpgsql
-  set search_path from current
-  set enable_seqscan = off
-  set enable_nestloop = on
-  set jit = off
-as $$
-declare
-  specs graphile_worker.job_spec[];
-begin
-  select array_agg(
-           row(t.queue, json_build_object('ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
-           order by t.first_id)
-    into specs
-    from (select c.queue, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
-            from (select j.queue, j.id, j.priority, j.run_at,
-                         (row_number() over (partition by j.queue, j.priority, j.run_at order by j.id) - 1)
-                           / coalesce(q.batch_size, 1) as chunk
-                    from unnest(add_tickets.queues, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
-                           as j (queue, id, priority, run_at)
-                    left join queues q on q.name = j.queue) c
-           group by c.queue, c.priority, c.run_at, c.chunk) t;
-  if specs is not null then
-    perform count(*) from graphile_worker.add_jobs(specs);
-  end if;
-end $$;
-comment on function add_tickets is 'Makes tickets for pending jobs.';
-
 create function retry_delay(backoff_ms integer, retry_count integer) returns interval
   language sql
 as $$
@@ -366,7 +344,7 @@ create function jobs_inserted() returns trigger
   set search_path from current
 as $$
 begin
-  perform add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
      from fresh
     where status = 'pending'
    having count(*) > 0;
@@ -406,7 +384,7 @@ create function jobs_updated() returns trigger
   set jit = off
 as $$
 begin
-  perform add_tickets(array_agg(n.queue), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+  perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id
     where n.status = 'pending'
@@ -576,10 +554,79 @@ begin
 end $$;
 comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
 
+create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamp with time zone[]) returns void
+  language plpgsql
+  set search_path from current
+  set enable_seqscan = off
+  set enable_nestloop = on
+  set jit = off
+as $$
+declare
+  specs graphile_worker.job_spec[];
+begin
+  select array_agg(
+           row(t.queue, json_build_object('kind', t.kind, 'ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
+           order by t.first_id)
+    into specs
+    from (select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+            from (select j.*,
+                         (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
+                           / coalesce(q.batch_size, 1) as chunk
+                    from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
+                           as j (queue, kind, id, priority, run_at)
+                    left join queues q on q.name = j.queue) c
+           group by c.queue, c.kind, c.priority, c.run_at, c.chunk) t;
+  if specs is null then
+    return;
+  end if;
+  perform count(*) from graphile_worker.add_jobs(specs);
+  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s', n.queue, n.due) else 'soon' end)
+     from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
+             from unnest(specs) t
+            group by t.identifier) n
+    where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+end $$;
+comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
+
+create function take_tokens(key text, n integer, rate double precision, patience_ms double precision default 1000) returns double precision
+  language plpgsql
+  set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  burst float8 := greatest(1, rate / 50);
+  least_left float8 := - rate * patience_ms / 1000;
+  tokens_left float8;
+  back_at timestamptz;
+begin
+  if not rate > 0 or n < 1 or burst - n < least_left then
+    raise exception 'take_tokens: % tokens at % a second cannot be had within % ms', n, rate, patience_ms
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  insert into rate_limits as r (key, tokens, updated_at)
+  values (take_tokens.key, burst - n, clock_timestamp())
+      on conflict (key) do update
+     set tokens = least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n,
+         updated_at = clock_timestamp()
+   where least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n >= least_left
+  returning tokens into tokens_left;
+  if found then
+    return greatest(0, - tokens_left / rate * 1000);
+  end if;
+
+  update rate_limits r
+     set promised_until = greatest(promised_until, clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate)
+   where r.key = take_tokens.key
+  returning promised_until into back_at;
+  return extract(epoch from back_at - clock_timestamp()) * 1000;
+end $$;
+comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
+
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
 
-create trigger queues_changed after update of paused, timeout_ms on queues
+create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
   for each statement execute function queues_changed();
 
 create trigger job_defaults before insert on jobs

@@ -115,7 +115,7 @@ suite("a function that runs with its owner's rights", () => {
         create schema mine;
         create table mine.queues (name text, max_retries integer);
         create temporary table job_keys (queue text, dedupe_key text, job_id bigint, unique (queue, dedupe_key));
-        create function mine.add_tickets(text[], bigint[], smallint[], timestamptz[]) returns void
+        create function mine.add_tickets(text[], text[], bigint[], smallint[], timestamptz[]) returns void
           language plpgsql as $$ begin raise exception 'misled'; end $$;
         set search_path to pg_temp, mine, app;
         insert into app.jobs (queue, kind, dedupe_key) values ('media', 'nobody', 'theirs')`);

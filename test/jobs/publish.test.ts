@@ -212,8 +212,11 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
   [
     'storage is unreachable, then back',
     async () => {
+      const before = (await sql(`select from job_errors`)).length;
       await s3.stop();
-      setTimeout(() => void s3.start(), 400);
+      void eventually(async () => assert.ok((await sql(`select from job_errors`)).length > before)).then(() =>
+        s3.start(),
+      );
     },
     { code: 'storage_unavailable', permanent: false, says: /./ },
   ],

@@ -41,7 +41,10 @@ suite('a role that may only add jobs', () => {
     'adds jobs that get their tickets, with no right on graphile_worker',
     asShop(async (tx) => {
       await refused(tx, `select * from graphile_worker.jobs`);
-      await refused(tx, `select add_tickets(array['media'], array[1::bigint], array[0::smallint], array[now()])`);
+      await refused(
+        tx,
+        `select add_tickets(array['media'], array['image'], array[1::bigint], array[0::smallint], array[now()])`,
+      );
       await tx.query(`insert into jobs (queue, kind, payload) values ('media', 'image', '{}')`);
       const [media] = await rows(tx, `select currval('job_ids') as id`);
       await tx.query(`insert into publish_jobs (file_id) values ('00000000-0000-4000-8000-00000000000a')`);

@@ -24,11 +24,13 @@ for (const { path } of sqlFiles('worker')) {
       .map((file) => readFileSync(join(root, dirname(path), file), 'utf8'))
       .join('\n');
     for (const [name, statement] of Object.entries(statements)) {
-      test(`${name} fits the schema`, () =>
-        rolledBack(db, async (tx) => {
-          await tx.query(`prepare tried as ${bind(statement, leaves).text}`);
-          await tx.query('deallocate tried');
-        }));
+      // Postgres prepares no VACUUM.
+      if (name !== 'vacuum')
+        test(`${name} fits the schema`, () =>
+          rolledBack(db, async (tx) => {
+            await tx.query(`prepare tried as ${bind(statement, leaves).text}`);
+            await tx.query('deallocate tried');
+          }));
       test(`${name} is used by the code beside it`, () => {
         assert.ok(users.includes(`'${name}'`));
       });

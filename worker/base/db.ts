@@ -5,6 +5,7 @@ import type { Log } from './log.ts';
 export type Db = pg.Pool;
 export type Tx = pg.PoolClient;
 export type Client = pg.Client;
+export type Notification = pg.Notification;
 
 // bigint as a number: ids and counts stay below 2^53.
 const types = new pg.TypeOverrides();

@@ -6,24 +6,31 @@ import { redactor, type Log } from '../base/log.ts';
 import type { JobContext } from './job.ts';
 import { storable, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
+import { rateLimit } from './rate-limit.ts';
 import { accept, type Registry } from './registry.ts';
 
-/** What one attempt runs with. */
+/** What the attempts of a queue run with. */
 export type AttemptOptions = {
   app: App;
   ledger: Ledger;
   registry: Registry;
-  /** Bound to the attempt. */
+  /** Bound to the queue. */
   log: Log;
-  /** Its signal stops the handler; the reason says why. */
-  controller: AbortController;
   /** queues.timeout_ms, where set: it overrides the handler's own limit. */
   timeoutMs: () => number | null;
+};
+
+/** One attempt under way. */
+export type Attempting = {
+  row: JobRow;
+  /** Its signal stops the handler; the reason says why. */
+  controller: AbortController;
   /** Told how far the handler says it is, 0 to 100. */
   progress: (percent: number) => void;
-  /** Told how long until the job is due again, when it was put back. */
-  dueIn: (ms: number) => void;
 };
+
+/** How the handler answered. */
+export type Answer = { result: unknown } | { error: unknown };
 
 /** What the log is told of an attempt: never its error's words, which may quote anything. */
 type Written = { outcome: string; [field: string]: unknown };
@@ -33,53 +40,65 @@ const graceMs = 5_000;
 const defaultTimeoutMs = 300_000;
 
 /** Runs the handler of a job that was started, judges how it went, and writes that to the row. Never throws. */
-export async function runAttempt(row: JobRow, options: AttemptOptions): Promise<void> {
+export async function runAttempt(attempting: Attempting, options: AttemptOptions): Promise<void> {
   const began = performance.now();
-  const { log } = options;
+  const { row, controller } = attempting;
+  const { context, conclude } = prepare(attempting, options);
+  let answer: Answer;
   try {
-    const written = await write(row, await execute(row, options), options);
-    log[written.outcome === 'completed' ? 'info' : 'warn'](
-      { ...written, duration_ms: Math.round(performance.now() - began) },
-      'attempt ended',
-    );
+    const { definition, payload } = accept(options.registry, row);
+    if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
+    const limit = options.timeoutMs() ?? definition.timeout;
+    answer = { result: await inTime(definition.run(context(payload)), [controller], limit) };
   } catch (error) {
-    // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
-    log.error({ err: error }, 'could not write the outcome of a job');
+    answer = { error };
   }
+  await record(row, conclude(answer), options, began);
 }
 
-async function execute(row: JobRow, options: AttemptOptions): Promise<Outcome> {
-  const { app, log, registry, controller, timeoutMs, progress } = options;
+/** What a handler is given for an attempt, and the judgement of how it answered. */
+export function prepare(attempting: Attempting, options: AttemptOptions) {
+  const { row, controller, progress } = attempting;
+  const { app, log } = options;
   const { signal } = controller;
   let committed = false;
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    const { definition, payload } = accept(registry, row);
-    const limit = timeoutMs() ?? definition.timeout ?? defaultTimeoutMs;
-    const late = new RetryableError('timeout', `The job took longer than its limit of ${limit / 1_000} s`);
-    timer = setTimeout(() => controller.abort(late), limit);
-    const commitOnce: JobContext<unknown>['commit'] = async (work) => {
-      const result = await commit(row, work, options);
+
+  const context = (payload: unknown): JobContext<unknown> => ({
+    job: row,
+    payload,
+    app,
+    get log() {
+      return log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt });
+    },
+    signal,
+    progress,
+    async commit(work) {
+      const result = await commit(row, work, signal, options);
       committed = true;
       return result;
-    };
-    const context = { job: row, payload, app, log, signal, progress, commit: commitOnce };
-    const result = await untilStopped(definition.run(context), signal);
+    },
+    rateLimit: (key, perSecond) => rateLimit(app.db, key, perSecond, signal),
+  });
+
+  function conclude(answer: Answer): Outcome {
     if (committed) return { outcome: 'committed' };
-    storable(result);
-    return { outcome: 'completed', result };
-  } catch (error) {
-    if (committed) return { outcome: 'committed' };
-    return judge(error, signal.reason, redactor(app.config.secrets));
-  } finally {
-    clearTimeout(timer);
+    try {
+      if ('error' in answer) throw answer.error;
+      storable(answer.result);
+      return { outcome: 'completed', result: answer.result };
+    } catch (error) {
+      return judge(error, signal.reason, redactor(app.config.secrets));
+    }
   }
+
+  return { context, conclude };
 }
 
 async function commit<Result>(
   row: JobRow,
   work: (tx: Tx) => Promise<Result>,
-  { app, ledger, controller: { signal } }: AttemptOptions,
+  signal: AbortSignal,
+  { app, ledger }: AttemptOptions,
 ): Promise<Result> {
   let result: Result;
   for (let tries = 1; ; tries++) {
@@ -100,8 +119,23 @@ async function commit<Result>(
   }
 }
 
+/** Writes the outcome of an attempt to its row, and a line to the log. Never throws. */
+export async function record(row: JobRow, outcome: Outcome, options: AttemptOptions, began: number): Promise<void> {
+  const attempt = { kind: row.kind, job_id: row.id, attempt: row.attempt };
+  try {
+    const written = await write(row, outcome, options);
+    options.log[written.outcome === 'completed' ? 'info' : 'warn'](
+      { ...attempt, ...written, duration_ms: Math.round(performance.now() - began) },
+      'attempt ended',
+    );
+  } catch (error) {
+    // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
+    options.log.error({ ...attempt, err: error }, 'could not write the outcome of a job');
+  }
+}
+
 async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Promise<Written> {
-  const { app, ledger, dueIn } = options;
+  const { app, ledger } = options;
   const { id, attempt } = row;
   const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
   switch (outcome.outcome) {
@@ -118,7 +152,6 @@ async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Pr
       }
     }
     case 'snooze':
-      dueIn(outcome.delay_ms);
       return (await ledger.snooze({ id, attempt, delay_ms: outcome.delay_ms })) ? outcome : lost;
     case 'dropped':
       return outcome;
@@ -127,7 +160,6 @@ async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Pr
       const { error_code, error } = outcome;
       const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome.outcome === 'fail' });
       if (!failed) return lost;
-      if (failed.status === 'pending') dueIn(failed.due_in_ms);
       return {
         outcome: failed.status === 'failed' ? 'fail' : 'retry',
         error_code,
@@ -138,18 +170,27 @@ async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Pr
   }
 }
 
-/** The handler's result; or, when its signal has fired and it does not end within the grace, the reason, thrown. */
-async function untilStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+/**
+ * The result of the work; or the reason why it was stopped, thrown, when it does not end within the grace after the signals of all its
+ * attempts have fired. They fire when the time limit is over, if not before.
+ */
+export async function inTime<T>(work: Promise<T>, attempts: AbortController[], limit = defaultTimeoutMs): Promise<T> {
   const stopped = Promise.withResolvers<never>();
-  let timer: NodeJS.Timeout | undefined;
-  const giveUpSoon = () => {
-    timer = setTimeout(() => stopped.reject(signal.reason as Error), graceMs);
+  let grace: NodeJS.Timeout | undefined;
+  const onAbort = () => {
+    if (!attempts.every(({ signal }) => signal.aborted)) return;
+    grace ??= setTimeout(() => stopped.reject(attempts[0]!.signal.reason as Error), graceMs);
   };
-  signal.addEventListener('abort', giveUpSoon);
+  const timer = setTimeout(() => {
+    const late = new RetryableError('timeout', `The job took longer than its limit of ${limit / 1_000} s`);
+    for (const controller of attempts) controller.abort(late);
+  }, limit);
+  for (const { signal } of attempts) signal.addEventListener('abort', onAbort);
   try {
     return await Promise.race([work, stopped.promise]);
   } finally {
-    signal.removeEventListener('abort', giveUpSoon);
     clearTimeout(timer);
+    clearTimeout(grace);
+    for (const { signal } of attempts) signal.removeEventListener('abort', onAbort);
   }
 }

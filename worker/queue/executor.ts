@@ -1,145 +1,195 @@
-import { runAttempt, type AttemptOptions } from './attempt.ts';
+import { runAttempt, type Attempting, type AttemptOptions } from './attempt.ts';
+import { createBacklog, type Ticket, type Waiting } from './backlog.ts';
+import { runBatch } from './batch.ts';
 import type { Attempt, JobRow } from './ledger.ts';
 import type { Stopped } from './outcome.ts';
+import type { Limiter } from './rate-limit.ts';
 
 /**
- * The jobs of one queue in this process: a ticket's jobs come in by `take`, wait in order of priority for room, are started, and run
+ * The jobs of one queue in this process: a ticket's jobs come in by `take`, wait in the backlog for room, are started, and run
  * (attempt.ts).
  */
 export type Executor = ReturnType<typeof createExecutor>;
 
-export type ExecutorOptions = Pick<AttemptOptions, 'app' | 'ledger' | 'registry' | 'timeoutMs' | 'dueIn'> & {
+export type ExecutorOptions = AttemptOptions & {
   queue: string;
-  /** Jobs run at once. */
+  limiter: Limiter;
+  /** Jobs run at once; a batch counts as one. */
   concurrency: number;
 };
 
-type Waiting = { id: number; priority: number; settle: () => void };
-type Running = { id: number; attempt: number; controller: AbortController; progress?: number; settled: Promise<void> };
+type Running = Attempting & { percent?: number; ended: Promise<void> };
 
 export function createExecutor(options: ExecutorOptions) {
-  const { queue, concurrency, app, ledger } = options;
-  const log = app.log.child({ queue });
-  const waiting: Waiting[] = [];
+  const { queue, concurrency, ledger, limiter, registry, log } = options;
+  const backlog = createBacklog();
   // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
   const running = new Set<Running>();
-  let starting: Promise<void> | undefined;
+  let tickets = 0;
+  let places = concurrency;
+  let filling: Promise<void> | undefined;
+  let starting: Promise<number> | undefined;
   let paused = false;
 
   /** Takes on the jobs of one ticket. Resolves when each has been run or turned out not to be ours. */
-  async function take(ids: number[], priority: number): Promise<void> {
-    await Promise.all(
-      ids.map(
-        (id) =>
-          new Promise<void>((settle) => {
-            const before = waiting.findIndex((other) => other.priority > priority);
-            waiting.splice(before === -1 ? waiting.length : before, 0, { id, priority, settle });
-            startSome();
-          }),
-      ),
-    );
+  async function take(ticket: Ticket): Promise<void> {
+    tickets++;
+    const settled = backlog.add(ticket);
+    fill();
+    await settled;
+    tickets--;
   }
 
-  // One start statement is in flight at a time; the jobs that come in meanwhile go with the next.
-  function startSome(): void {
-    if (starting || paused) return;
-    const next = waiting.splice(0, Math.max(0, concurrency - running.size));
-    if (next.length === 0) return;
-    starting = start(next).finally(() => {
-      starting = undefined;
-      startSome();
+  function fill(): void {
+    filling ??= fillPlaces().finally(() => {
+      filling = undefined;
+      if (hasWork()) fill();
     });
   }
 
-  async function start(next: Waiting[]): Promise<void> {
-    try {
-      const rows = await ledger.start(next.map(({ id }) => id));
-      const ours = new Map(rows.map((row) => [row.id, row]));
-      for (const { id, settle } of next) {
-        const row = ours.get(id);
-        // Two tickets may name one job: it runs once.
-        ours.delete(id);
-        if (row === undefined || runs(row)) settle();
-        else void run(row).finally(settle);
-      }
-    } catch (error) {
-      // One row that cannot be started must not keep its neighbours from it.
-      if (next.length > 1) {
-        for (const one of next) await start([one]);
-        return;
-      }
-      // The rows are pending still, or will be found by the reconciler: the ticket has done what it could.
-      log.error({ err: error, job_id: next[0]?.id }, 'could not start a job');
-      for (const { settle } of next) settle();
+  const hasWork = () => !paused && places > 0 && backlog.size() > 0;
+
+  // One start statement is in flight at a time; the jobs that come in meanwhile go with the next.
+  async function fillPlaces(): Promise<void> {
+    while (hasWork()) {
+      const allowed = await limiter.take(backlog.size());
+      if (allowed === 0) return;
+      const groups = paused ? [] : backlog.next(places, batchSize, allowed);
+      const started = groups.length > 0 ? await (starting = start(groups)) : 0;
+      starting = undefined;
+      limiter.giveBack(allowed - started);
     }
   }
 
-  async function run(row: JobRow): Promise<void> {
-    const controller = new AbortController();
-    const settled = Promise.withResolvers<void>();
-    const entry: Running = { id: row.id, attempt: row.attempt, controller, settled: settled.promise };
-    running.add(entry);
-    await runAttempt(row, {
-      ...options,
-      log: log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt }),
-      controller,
-      progress: (percent) => {
-        entry.progress = Math.max(0, Math.min(100, Math.round(percent)));
-      },
-    });
-    running.delete(entry);
-    settled.resolve();
-    startSome();
+  /** @returns how many jobs it started */
+  async function start(groups: Waiting[][]): Promise<number> {
+    try {
+      const ids = groups.flatMap((group) => group.map(({ id }) => id));
+      const rows = await ledger.start(ids);
+      const ours = new Map(rows.map((row) => [row.id, row]));
+      for (const group of groups) runGroup(group, ours);
+      return rows.length;
+    } catch (error) {
+      // One row that cannot be started must not keep its neighbours from it.
+      const jobs = groups.flat();
+      if (jobs.length > 1) {
+        let started = 0;
+        for (const job of jobs) started += await start([[job]]);
+        return started;
+      }
+      // The rows are pending still, or will be found by the reconciler: the ticket has done what it could.
+      log.error({ err: error, job_id: jobs[0]?.id }, 'could not start a job');
+      for (const { settle } of jobs) settle();
+      return 0;
+    }
   }
 
-  const runs = ({ id, attempt }: Attempt) => [...running].some((entry) => entry.id === id && entry.attempt === attempt);
+  function runGroup(group: Waiting[], ours: Map<number, JobRow>): void {
+    const batches = new Map<string, { row: JobRow; settle: () => void }[]>();
+    for (const { id, settle } of group) {
+      const row = ours.get(id);
+      // Two tickets may name one job: it runs once.
+      ours.delete(id);
+      if (row === undefined || runs(row)) settle();
+      else if (batchSize(row.kind) === 1) void run([{ row, settle }]);
+      else batches.set(row.kind, [...(batches.get(row.kind) ?? []), { row, settle }]);
+    }
+    for (const batch of batches.values()) void run(batch);
+  }
+
+  /** Runs one job, or one batch of jobs of one kind. */
+  async function run(jobs: { row: JobRow; settle: () => void }[]): Promise<void> {
+    const ended = Promise.withResolvers<void>();
+    const entries = jobs.map(({ row }) => enter(row, ended.promise));
+    places--;
+    const definition = registry.get(`${queue}.${jobs[0]!.row.kind}`);
+    if (definition && 'runBatch' in definition) await runBatch(definition, entries, options);
+    else await runAttempt(entries[0]!, options);
+    places++;
+    for (const entry of entries) running.delete(entry);
+    for (const { settle } of jobs) settle();
+    ended.resolve();
+    fill();
+  }
+
+  function enter(row: JobRow, ended: Promise<void>): Running {
+    const entry: Running = {
+      row,
+      controller: new AbortController(),
+      ended,
+      progress: (percent) => (entry.percent = Math.max(0, Math.min(100, Math.round(percent)))),
+    };
+    running.add(entry);
+    return entry;
+  }
+
+  function batchSize(kind: string | undefined): number {
+    const definition = registry.get(`${queue}.${kind}`);
+    return definition && 'runBatch' in definition ? definition.batchSize : 1;
+  }
+
+  const runs = ({ id, attempt }: Attempt) => [...running].some(({ row }) => row.id === id && row.attempt === attempt);
 
   /** Stops all running attempts, or those given. Resolves when their outcomes are written. */
   async function abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
     if (!attempts) await starting;
     const entries = [...running].filter(
-      ({ id, attempt }) => !attempts || attempts.some((other) => other.id === id && other.attempt === attempt),
+      ({ row }) => !attempts || attempts.some(({ id, attempt }) => id === row.id && attempt === row.attempt),
     );
     for (const { controller } of entries) controller.abort(reason);
-    await Promise.all(entries.map(({ settled }) => settled));
+    await Promise.all(entries.map(({ ended }) => ended));
   }
 
-  /** Starts nothing more; jobs that were not started get a ticket for another worker, or for later. */
-  async function pause(): Promise<void> {
-    paused = true;
-    const unstarted = waiting.splice(0);
-    if (unstarted.length > 0)
-      await ledger
-        .giveBack(unstarted.map(({ id }) => id))
-        .catch((error: unknown) => log.warn({ err: error }, 'could not give jobs back'));
-    for (const { settle } of unstarted) settle();
-  }
-
-  function resume(): void {
-    if (!paused) return;
-    paused = false;
-    startSome();
+  /** Gives jobs that were not started a ticket for another worker, or for later. */
+  async function giveBack(jobs: Waiting[]): Promise<void> {
+    if (jobs.length === 0) return;
+    await ledger
+      .giveBack(jobs.map(({ id }) => id))
+      .catch((error: unknown) => log.warn({ err: error }, 'could not give jobs back'));
+    for (const { settle } of jobs) settle();
   }
 
   return {
     take,
     abort,
-    pause,
-    resume,
+
+    /** Starts nothing more, and gives back what waits. */
+    pause(): Promise<void> {
+      paused = true;
+      return giveBack(backlog.takeAll());
+    },
+
+    resume(): void {
+      paused = false;
+      if (hasWork()) fill();
+    },
+
+    /** The least urgent priority that waits, when so many tickets are held that a more urgent one cannot be claimed. */
+    crowdedBy: (): number | undefined => (tickets >= concurrency ? backlog.leastUrgent() : undefined),
+
+    /** Makes room for a more urgent ticket: gives back what waits of the least urgent one. */
+    makeRoom: (): Promise<void> => giveBack(backlog.takeLast()),
+
+    /** Whether no more can be started now. */
+    isBusy: () => places <= 0,
+
     /** Whether this attempt is under way here, or may be about to be. */
     mayRun: (attempt: Attempt) => starting !== undefined || runs(attempt),
+
     /** The attempts under way. */
-    attempts: (): Attempt[] => [...running].map(({ id, attempt }) => ({ id, attempt })),
+    attempts: (): Attempt[] => [...running].map(({ row: { id, attempt } }) => ({ id, attempt })),
+
     /** Resolves when nothing runs. */
-    idle: async () => {
-      while (starting || running.size > 0) await Promise.all([starting, ...[...running].map(({ settled }) => settled)]);
+    async idle(): Promise<void> {
+      while (starting || running.size > 0) await Promise.all([starting, ...[...running].map(({ ended }) => ended)]);
     },
+
     /** The progress reported since the last call. */
     takeProgress: () =>
       [...running].flatMap((entry) => {
-        const { id, attempt, progress } = entry;
-        delete entry.progress;
-        return progress === undefined ? [] : [{ id, attempt, progress }];
+        const { row, percent } = entry;
+        delete entry.percent;
+        return percent === undefined ? [] : [{ id: row.id, attempt: row.attempt, progress: percent }];
       }),
   };
 }

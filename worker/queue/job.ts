@@ -20,14 +20,23 @@ export type JobContext<Payload> = {
    * this attempt still owns the job. `work` may run more than once; it must touch nothing but Postgres.
    */
   commit<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
+  /**
+   * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a second for
+   * it. @throws Snooze when it would take longer: the job comes back when its turn is, with no retry used
+   */
+  rateLimit(key: string, perSecond: number): Promise<void>;
 };
 
-export type JobDefinition<Schema extends z.ZodType = z.ZodType> = {
+type Common<Schema extends z.ZodType> = {
   /** `<queue>.<kind>`, equal to the file's place under worker/jobs. */
   name: string;
   payload: Schema;
   /** Milliseconds an attempt may take. Default five minutes. */
   timeout?: number;
+};
+
+/** Does one job at a time. */
+export type SingleJob<Schema extends z.ZodType = z.ZodType> = Common<Schema> & {
   /**
    * Does the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else, which is
    * retried. It may be executed more than once: a repeat must do no harm.
@@ -35,7 +44,22 @@ export type JobDefinition<Schema extends z.ZodType = z.ZodType> = {
   run(context: JobContext<z.output<Schema>>): Promise<unknown>;
 };
 
+/** Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold (queues.batch_size). */
+export type BatchJob<Schema extends z.ZodType = z.ZodType> = Common<Schema> & {
+  /** The most jobs that come together; they count as one against the queue's concurrency. */
+  batchSize: number;
+  /**
+   * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is its result.
+   * What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
+   */
+  runBatch(jobs: JobContext<z.output<Schema>>[]): Promise<unknown[]>;
+};
+
+export type JobDefinition<Schema extends z.ZodType = z.ZodType> = SingleJob<Schema> | BatchJob<Schema>;
+
 /** Declares a kind of job: the default export of a file under worker/jobs/<queue>/. */
+export function job<Schema extends z.ZodType>(definition: SingleJob<Schema>): SingleJob<Schema>;
+export function job<Schema extends z.ZodType>(definition: BatchJob<Schema>): BatchJob<Schema>;
 export function job<Schema extends z.ZodType>(definition: JobDefinition<Schema>): JobDefinition<Schema> {
   return definition;
 }

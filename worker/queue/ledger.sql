@@ -58,7 +58,7 @@ with failures as (
     from failures f, queues q
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by is not distinct from :worker
      and q.name = j.queue
-  returning j.id, j.queue, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error
+  returning j.id, j.queue, j.kind, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error
 ), logged as (
   insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error)
   select queue, id, attempt, :worker, started_at, failed_at, error_code, error from failed
@@ -67,8 +67,7 @@ with failures as (
          error_code = excluded.error_code, error = excluded.error
 )
 select id, status, retry_count,
-       case when status = 'pending' then (extract(epoch from run_at - clock_timestamp()) * 1000)::float8 end as due_in_ms,
-       (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
           from failed where status = 'pending') as ticketed
   from failed;
 
@@ -79,9 +78,9 @@ with snoozed as (
      set status = 'pending', run_at = clock_timestamp() + make_interval(secs => f.delay_ms / 1000.0), locked_by = null, progress = null
     from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8)
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
-  returning j.id, j.queue, j.priority, j.run_at
+  returning j.id, j.queue, j.kind, j.priority, j.run_at
 )
-select id, (select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
+select id, (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
   from snoozed;
 
 -- name: report_progress
@@ -92,7 +91,7 @@ update :"live" j
 
 -- name: give_back
 -- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker.
-select add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
   from :"live"
  where id = any(:ids) and status = 'pending';
 

@@ -21,7 +21,7 @@ export type JobRow = {
 };
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
-type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number; due_in_ms: number };
+type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
 /** What the engine writes; what touches a row that is no longer this attempt's resolves to undefined, or false. */
 export type Ledger = {

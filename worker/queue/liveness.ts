@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { connectTimeoutMs, createClient, transaction, type Client, type Db } from '../base/db.ts';
+import { connectTimeoutMs, createClient, transaction, type Client, type Db, type Notification } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
@@ -13,8 +13,8 @@ export type MembershipOptions = {
   queues: string[];
   heartbeatMs: number;
   deadAfterMs: number;
-  /** A running job was taken from somebody: look whether it was ours. */
-  onPoke: () => void;
+  /** Told what is said on our channel, and on graphile-worker's own when it migrates. */
+  onNews: (news: Notification) => void;
 };
 
 const sql = loadStatements(import.meta.dirname, 'liveness.sql');
@@ -31,7 +31,7 @@ type Dead = { id: string; host: string; pid: number; queues: string[]; pools: st
  * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
  * part in burying others.
  */
-export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, deadAfterMs, onPoke }: MembershipOptions) {
+export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, deadAfterMs, onNews }: MembershipOptions) {
   let id = randomUUID();
   let session: Client | undefined;
   let heldSince = Infinity;
@@ -58,7 +58,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
   async function connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
     const client = createClient(databaseUrl);
     client.on('error', () => {});
-    client.on('notification', onPoke);
+    client.on('notification', onNews);
     client.on('end', () => {
       if (session !== client) return;
       session = undefined;
@@ -69,7 +69,8 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       await client.connect();
       // A peer that vanished without a word is noticed by the server within half a minute.
       await client.query(
-        `set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; listen rowmill`,
+        `set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+         listen rowmill; listen "worker:migrate"`,
       );
       const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
       const member = await belongs(client);

@@ -21,11 +21,12 @@ export async function loadRegistry(dir = jobsDir): Promise<Registry> {
 async function loadKind(dir: string, file: string): Promise<JobDefinition> {
   const expected = file.replace(/\.ts$/, '').replace('/', '.');
   const module = (await import(pathToFileURL(join(dir, file)).href)) as { default?: JobDefinition };
-  if (typeof module.default?.run !== 'function')
+  const definition = module.default;
+  if (!definition || !('run' in definition || 'runBatch' in definition))
     throw new Error(`worker/jobs/${file} has no job as its default export`);
-  if (module.default.name !== expected)
-    throw new Error(`worker/jobs/${file} names its job ${module.default.name}, not ${expected}`);
-  return module.default;
+  if (definition.name !== expected)
+    throw new Error(`worker/jobs/${file} names its job ${definition.name}, not ${expected}`);
+  return definition;
 }
 
 /**

@@ -1,9 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
+import type pg from 'pg';
 import { z } from 'zod';
 import type { Db } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
+import type { Ticket } from './backlog.ts';
 
 /**
  * Claims one queue's tickets with graphile-worker, and keeps doing so. graphile-worker shuts its pool down on one failed batch, and
@@ -18,12 +20,12 @@ export type RunnerOptions = {
   db: Db;
   log: Log;
   pollIntervalMs: number;
-  take: (ids: number[], priority: number) => Promise<void>;
+  take: (ticket: Ticket) => Promise<void>;
   /** Pools are known to the fleet, so that a dead worker's tickets can be unlocked. */
   pools: { add(id: string): Promise<void>; drop(id: string): Promise<void> };
 };
 
-const ticket = z.object({ ids: z.array(z.number()) });
+const ticketPayload = z.object({ kind: z.string().optional(), ids: z.array(z.number()) });
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 2_000;
 
@@ -39,7 +41,6 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
-  let nudge: { at: number; timer: NodeJS.Timeout } | undefined;
 
   /** Starts claiming; when the engine below fails, starts it again. */
   function start(): void {
@@ -50,16 +51,19 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
 
   async function supervise(signal: AbortSignal): Promise<void> {
     for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
+      let poll: NodeJS.Timeout | undefined;
       const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
       try {
         running.graphile = await inTime(launch(running));
         current = running;
         const since = (claimedAt = Date.now());
+        poll = setInterval(() => wake(1), pollIntervalMs);
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
         log.warn({ err: error, queue }, 'could not start claiming');
       }
+      clearInterval(poll);
       current = undefined;
       await discard(running);
       if (!signal.aborted) await sleep(wait, undefined, { signal }).catch(() => {});
@@ -83,27 +87,35 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     events.on('job:start', claimed);
 
     return run({
-      pgPool: db,
+      pgPool: deaf(db),
       noHandleSignals: true,
       events,
       logger: quiet(log, queue),
       parsedCronItems: [],
       taskList: {
         [queue]: async (payload, { job }) => {
+          // Who finds a ticket wakes the next to look for one.
+          wake(1);
           await running.registered;
-          await take(ticket.parse(payload).ids, job.priority);
+          await take({ ...ticketPayload.parse(payload), priority: job.priority });
         },
       },
       preset: {
         worker: {
           concurrentJobs: slots,
-          pollInterval: pollIntervalMs,
+          // We poll for it: by one look, whatever the number of slots.
+          pollInterval: 60_000,
           // Batching is what makes graphile-worker await its own writes (reference: its performance.md).
           completeJobBatchDelay: 0,
           failJobBatchDelay: 0,
         },
       },
     });
+  }
+
+  /** Looks for due tickets, with so many free slots at most. */
+  function wake(slotsAtMost: number): void {
+    if (!stopped?.signal.aborted) current?.pool?.nudge(slotsAtMost);
   }
 
   // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.
@@ -124,17 +136,9 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       stopped = undefined;
       await supervisor;
     },
-    /** Looks for due tickets `ms` from now, between the polls. Of several such times the first counts, and polling finds the rest. */
-    nudgeIn(ms: number): void {
-      const at = Date.now() + ms;
-      if (ms > 3_600_000 || (nudge && nudge.at <= at)) return;
-      clearTimeout(nudge?.timer);
-      const timer = setTimeout(() => {
-        nudge = undefined;
-        current?.pool?.nudge(1);
-      }, ms);
-      nudge = { at, timer: timer.unref() };
-    },
+    wake,
+    /** Starts the engine below again. */
+    restart: () => current?.lost.resolve(),
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
     state: () => ({ wanted: stopped !== undefined, claiming: current !== undefined, claimed_at: claimedAt }),
   };
@@ -161,5 +165,19 @@ const aborted = (signal: AbortSignal) =>
 function quiet(log: Log, queue: string): Logger {
   return new Logger(() => (level, message) => {
     if (level === 'error' || level === 'warning') log.debug({ queue, detail: message }, 'graphile-worker says');
+  });
+}
+
+/**
+ * A pool whose callers cannot LISTEN. graphile-worker wakes every runner of every process for every ticket; ours are woken for tickets of
+ * their queue, by what the membership's session hears. graphile-worker asks for its listening connection, and for that alone, with a
+ * callback.
+ */
+function deaf(db: Db): Db {
+  const client = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as pg.PoolClient;
+  const connect = (listener?: (error: undefined, client: pg.PoolClient, release: () => void) => void) =>
+    listener ? listener(undefined, client, () => {}) : db.connect();
+  return new Proxy(db, {
+    get: (pool, name) => (name === 'connect' ? connect : (Reflect.get(pool, name, pool) as unknown)),
   });
 }

@@ -4,11 +4,11 @@
 select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep', 0)) as ours;
 
 -- name: archive_jobs
--- Half a minute's rest, so that a job that has just finished can be run again without taking it out of the archive.
+-- After a rest, so that a job that has just finished can be run again without taking it out of the archive.
 with finished as (
   -- An id that is in the archive already was given by hand to two jobs: it must not keep the others from it.
   select id from :"live" j
-   where status in ('completed', 'cancelled') and completed_at < clock_timestamp() - interval '30 seconds'
+   where status in ('completed', 'cancelled') and completed_at < now() - (select archive_after from queues where name = :queue)
      and not exists (select from :"done" d where d.id = j.id)
    limit 5000
      for update skip locked
@@ -34,6 +34,14 @@ with old as (
 )
 select count(*) as jobs from pruned;
 
+-- name: vacuum
+-- What was moved and pruned leaves room that is used again only once it has been vacuumed, and autovacuum looks once a minute. Without
+-- truncation, which would lock everybody out for a moment.
+vacuum (truncate false, skip_locked) :"live", :"done", graphile_worker._private_jobs;
+
+-- name: fleet_size
+select count(*) as workers from workers;
+
 -- name: reticket_jobs
 -- Pending, overdue, and on no ticket: should not be, and is mended here. graphile-worker's public view does not show payloads.
 with ticketed as (
@@ -42,11 +50,11 @@ with ticketed as (
     join graphile_worker._private_tasks k on k.id = t.task_id
    where k.identifier = :queue and (t.run_at <= now() or t.locked_at is not null)
 ), forgotten as (
-  select j.queue, j.id, j.priority, j.run_at from :"live" j
+  select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
      and not exists (select from ticketed t where t.id = j.id)
 )
-select count(*) as jobs, add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at)) as ticketed
+select count(*) as jobs, add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) as ticketed
   from forgotten;
 
 -- name: orphaned_jobs

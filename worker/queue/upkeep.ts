@@ -6,64 +6,89 @@ import { failLost } from './ledger.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql');
 const reconcileEveryMs = 30_000;
+const chunk = 5_000;
+/** Rows moved and pruned after which a queue's tables are vacuumed. */
+const vacuumAfter = 20_000;
 
 /**
- * Moves finished jobs to the archive, prunes the archive, and mends what should not be broken, until `signal` aborts. After a look
- * that found little to do it rests twenty times as long as the look took, so that looking costs five percent of a connection.
+ * Moves finished jobs to the archive, prunes the archive, and mends what should not be broken, until `signal` aborts. Over the whole fleet
+ * it looks about once in `restMs`; and after a look that found little to do it rests twenty times as long as the look took, so that
+ * looking costs five percent of a connection.
  */
 export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSignal, restMs = 1_000): Promise<void> {
   let reconciledAt = -Infinity;
+  const moved = new Map<string, number>();
+
   while (!signal.aborted) {
     const reconcileNow = performance.now() - reconciledAt > reconcileEveryMs;
-    let looked = 0;
-    for (const queue of queues) {
-      try {
-        looked += await alone(db, (tx) => archive(tx, queue));
-        if (reconcileNow) looked += await alone(db, (tx) => reconcile(tx, queue, log));
-      } catch (error) {
-        log[isTransient(error) ? 'debug' : 'error']({ err: error, queue }, 'upkeep failed, will try again');
-      }
-    }
-    if (reconcileNow) {
-      await query(db, sql['unlock_strays']!).catch(() => {});
-      reconciledAt = performance.now();
-    }
-    await sleep(Math.max(restMs, looked * 20), undefined, { signal }).catch(() => {});
-  }
-}
-
-/** Repeats `work` while it says there is more. @returns how many milliseconds the last time took, which found no more */
-async function alone(db: Db, work: (tx: Tx) => Promise<boolean>): Promise<number> {
-  for (;;) {
-    const began = performance.now();
-    const more = await transaction(db, async (tx) => {
-      const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
-      return lock?.ours ? work(tx) : false;
+    if (reconcileNow) reconciledAt = performance.now();
+    let lookedMs = 0;
+    let workers = 1;
+    for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
+    if (reconcileNow) await trying(() => query(db, sql['unlock_strays']!));
+    await trying(async () => {
+      workers = (await query<{ workers: number }>(db, sql['fleet_size']!))[0]!.workers;
     });
-    if (!more) return performance.now() - began;
+    await sleep(Math.max(restMs * Math.max(workers, 1), lookedMs * 20), undefined, { signal }).catch(() => {});
+  }
+
+  /** @returns how many milliseconds it took to see that there is no more to archive */
+  async function look(queue: string, reconcileNow: boolean): Promise<number> {
+    const archiving = await alone(db, (tx) => archive(tx, queue));
+    const rows = (moved.get(queue) ?? 0) + archiving.rows;
+    moved.set(queue, rows >= vacuumAfter ? 0 : rows);
+    if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, tablesOf(queue)));
+    if (reconcileNow) await alone(db, (tx) => reconcile(tx, queue, log));
+    return archiving.ms;
+  }
+
+  async function trying(work: () => Promise<unknown>): Promise<void> {
+    await work().catch((error: unknown) =>
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'upkeep failed, will try again'),
+    );
   }
 }
 
-/** @returns whether there is more to move or prune */
-export async function archive(tx: Tx, queue: string): Promise<boolean> {
-  const tables = { live: `${queue}_jobs_live`, done: `${queue}_jobs_done`, jobs: `${queue}_jobs` };
+/**
+ * Repeats `work`, which gives the number of rows it changed, while these are a chunk or more.
+ * @returns the rows of all times, and how many milliseconds the last took, which found no more
+ */
+async function alone(db: Db, work: (tx: Tx) => Promise<number>): Promise<{ rows: number; ms: number }> {
+  for (let rows = 0; ;) {
+    const began = performance.now();
+    const changed = await transaction(db, async (tx) => {
+      const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
+      return lock?.ours ? work(tx) : 0;
+    });
+    rows += changed;
+    if (changed < chunk) return { rows, ms: performance.now() - began };
+  }
+}
+
+function tablesOf(queue: string) {
+  return { live: `${queue}_jobs_live`, done: `${queue}_jobs_done`, jobs: `${queue}_jobs` };
+}
+
+/** @returns how many jobs it moved and pruned: of each a chunk, at most */
+export async function archive(tx: Tx, queue: string): Promise<number> {
+  const tables = tablesOf(queue);
   const [moved] = await query<{ jobs: number }>(tx, bind(sql['archive_jobs']!, tables), { queue });
   const [pruned] = await query<{ jobs: number }>(tx, bind(sql['prune_jobs']!, tables), { queue });
-  return (moved?.jobs ?? 0) >= 5_000 || (pruned?.jobs ?? 0) >= 5_000;
+  return (moved?.jobs ?? 0) + (pruned?.jobs ?? 0);
 }
 
-/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
-export async function reconcile(tx: Tx, queue: string, log: Log): Promise<false> {
-  const live = { live: `${queue}_jobs_live` };
-  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, live), { queue });
+/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. @returns 0: it leaves nothing for another time */
+export async function reconcile(tx: Tx, queue: string, log: Log): Promise<number> {
+  const { live } = tablesOf(queue);
+  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live }), { queue });
   if (forgotten && forgotten.jobs > 0) log.warn({ queue, jobs: forgotten.jobs }, 'made tickets for forgotten jobs');
 
   const orphaned = await query<{ id: number; attempt: number; locked_by: string | null }>(
     tx,
-    bind(sql['orphaned_jobs']!, live),
+    bind(sql['orphaned_jobs']!, { live }),
   );
   const byWorker = Map.groupBy(orphaned, (job) => job.locked_by);
   for (const [worker, jobs] of byWorker) await failLost(tx, queue, worker, jobs);
   if (orphaned.length > 0) log.warn({ queue, jobs: orphaned.length }, 'retried jobs that no worker ran');
-  return false;
+  return 0;
 }

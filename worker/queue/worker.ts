@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import { createPool, isTransient } from '../base/db.ts';
+import { createPool, isTransient, type Notification } from '../base/db.ts';
 import { UsageError } from '../base/errors.ts';
 import { loadStatements, query } from '../base/sql.ts';
+import { createAlarm } from './alarm.ts';
 import { createExecutor, type Executor } from './executor.ts';
 import { createLedger, failLost, type Ledger } from './ledger.ts';
 import { joinFleet } from './liveness.ts';
 import { Stopped } from './outcome.ts';
+import { paced } from './paced.ts';
+import { createLimiter } from './rate-limit.ts';
 import type { Registry } from './registry.ts';
 import { createRunner, type Runner } from './runner.ts';
 import { keepUp } from './upkeep.ts';
@@ -17,7 +20,7 @@ import { keepUp } from './upkeep.ts';
  */
 export type Worker = Awaited<ReturnType<typeof startWorker>>;
 
-type QueueRow = { name: string; paused: boolean; timeout_ms: number | null };
+type QueueRow = { name: string; paused: boolean; timeout_ms: number | null; rate_limit: number | null };
 type ServedQueue = {
   name: string;
   settings: QueueRow;
@@ -25,10 +28,14 @@ type ServedQueue = {
   executor: Executor;
   runner: Runner;
   concurrency: number;
+  /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
+  makeRoom: () => Promise<void>;
 };
 
 const sql = loadStatements(import.meta.dirname, 'worker.sql');
 const abortPatienceMs = 6_000;
+/** For claims and the ledger's statements. The membership has one of its own, handlers and upkeep those of the app. */
+const engineConnections = 6;
 
 /**
  * What the engine's connections set. Its statements always go by index, whatever the statistics of a fresh table say; up to Postgres 17
@@ -59,8 +66,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     backoff_ms: config.backoffMs ?? null,
   });
 
-  // The engine's own connections: one LISTEN a runner, and a few for its statements, which always go by index.
-  const db = createPool(databaseUrl, { max: names.length + 4, log, setUp: engineSettings, queryTimeoutMs: 30_000 });
+  const db = createPool(databaseUrl, { max: engineConnections, log, setUp: engineSettings, queryTimeoutMs: 30_000 });
   const membership = await joinFleet({
     databaseUrl,
     db,
@@ -68,9 +74,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     queues: names,
     heartbeatMs: config.heartbeatMs,
     deadAfterMs: config.deadAfterMs,
-    onPoke: () => void watch().catch(() => {}),
+    onNews: hear,
   });
   const queues = served.map((row) => serve(row));
+  const alarm = createAlarm(db, names, (name) => wake(name, 1));
 
   function serve(settings: QueueRow): ServedQueue {
     const { name } = settings;
@@ -81,9 +88,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       concurrency,
       app,
       ledger,
+      limiter: createLimiter(db, name, () => queue.settings.rate_limit, log, stopping.signal),
       registry,
+      log: log.child({ queue: name }),
       timeoutMs: () => queue.settings.timeout_ms,
-      dueIn: (ms) => runner.nudgeIn(ms),
     });
     const runner: Runner = createRunner({
       queue: name,
@@ -94,17 +102,36 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       take: executor.take,
       pools: membership.pools,
     });
-    const queue: ServedQueue = { name, settings, ledger, executor, runner, concurrency };
+    const makeRoom = paced(20, async () => {
+      for (;;) {
+        const priority = executor.crowdedBy();
+        if (priority === undefined) return;
+        const [urgent] = await query<{ found: boolean }>(db, sql['more_urgent']!, { queue: name, priority });
+        if (!urgent?.found) return;
+        await executor.makeRoom();
+      }
+    });
+    const queue: ServedQueue = { name, settings, ledger, executor, runner, concurrency, makeRoom };
     return queue;
   }
 
-  // What people change by plain SQL: pauses, time limits, and running jobs that were cancelled or set back.
-  let watching: Promise<void> | undefined;
-  function watch(): Promise<void> {
-    return (watching ??= look().finally(() => (watching = undefined)));
+  /** What add_tickets and triggers say on the channel `rowmill`; and that a newer graphile-worker has changed its tables. */
+  function hear({ channel, payload = '' }: Notification): void {
+    const [what, queue, tickets] = payload.split(' ');
+    if (channel === 'worker:migrate') for (const { runner } of queues) runner.restart();
+    else if (what === 'due') wake(queue!, Number(tickets));
+    else if (what === 'soon') void alarm.look().catch(() => {});
+    else void watch().catch(() => {});
   }
 
-  async function look(): Promise<void> {
+  function wake(name: string, tickets: number): void {
+    const queue = queues.find((one) => one.name === name);
+    queue?.runner.wake(tickets);
+    void queue?.makeRoom().catch(() => {});
+  }
+
+  // What people change by plain SQL: pauses, limits, and running jobs that were cancelled or set back.
+  const watch = paced(0, async () => {
     const now = new Map((await query<QueueRow>(db, sql['read_queues']!)).map((row) => [row.name, row]));
     for (const queue of queues) {
       queue.settings = now.get(queue.name) ?? queue.settings;
@@ -119,7 +146,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       const attempts = queue.executor.attempts();
       if (attempts.length > 0) void queue.executor.abort(new Stopped('taken'), await queue.ledger.taken(attempts));
     }
-  }
+  });
 
   /** Rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
   async function findStrays(): Promise<void> {
@@ -161,6 +188,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(500, () => stayAlive(membership.hold)),
     every(config.sweepMs, membership.bury),
     every(1_000, watch),
+    every(1_000, alarm.look),
     every(1_000, reportProgress),
     every(config.sweepMs * 15, findStrays),
     keepUp(app.db, names, log, stopping.signal),
@@ -188,6 +216,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     // A handler deaf to its signal, or Postgres gone: then our row stays, and whoever buries it retries what we ran.
     const clean = await within(finished, abortPatienceMs);
     stopping.abort();
+    alarm.stop();
     await within(Promise.allSettled(loops), abortPatienceMs);
     await membership.leave(clean);
     await within(db.end(), 2_000);
@@ -205,11 +234,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       if (draining) return 'shutting down';
       if (!membership.holdsLock()) return 'the session that shows this worker alive is lost';
       const patience = config.pollIntervalMs * 2 + 10_000;
-      for (const { name, runner, executor, concurrency } of queues) {
+      for (const { name, runner, executor } of queues) {
         const { wanted, claiming, claimed_at } = runner.state();
-        const busy = executor.attempts().length >= concurrency;
         if (wanted && !claiming) return `queue ${name} is not being claimed`;
-        if (wanted && !busy && Date.now() - claimed_at > patience)
+        if (wanted && !executor.isBusy() && Date.now() - claimed_at > patience)
           return `queue ${name} has not been claimed for ${Math.round((Date.now() - claimed_at) / 1_000)} s`;
       }
       return undefined;

@@ -1,0 +1,138 @@
+-- Tickets that say more, limits that hold for the fleet, and an archive whose rest can be set.
+--
+-- 1. A ticket names the kind of its jobs, so that a worker knows before it starts them which it may run as one batch.
+-- 2. Making tickets tells the workers on the channel `rowmill` whose they are, so that the runners of all other queues sleep on, and
+--    that jobs fall due soon, so that a worker looks for them between its polls.
+-- 3. take_tokens: token buckets for queues.rate_limit, and for limits that handlers share under a name.
+-- 4. queues.archive_after, and a notification when a rate limit is changed.
+--
+-- Locks: ACCESS EXCLUSIVE on queues and rate_limits for a moment. Undo: create the functions of 0002 again, drop what is new.
+
+drop function add_tickets(text[], bigint[], smallint[], timestamptz[]);
+
+-- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, kind, priority and run_at on each.
+-- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
+-- called us may have turned nested loops off for its own join; graphile-worker's statements need them. With either off, plans look so
+-- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them.
+create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
+  language plpgsql
+  set search_path from current
+  set enable_seqscan = off
+  set enable_nestloop = on
+  set jit = off
+as $$
+declare
+  specs graphile_worker.job_spec[];
+begin
+  select array_agg(
+           row(t.queue, json_build_object('kind', t.kind, 'ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
+           order by t.first_id)
+    into specs
+    from (select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+            from (select j.*,
+                         (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
+                           / coalesce(q.batch_size, 1) as chunk
+                    from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
+                           as j (queue, kind, id, priority, run_at)
+                    left join queues q on q.name = j.queue) c
+           group by c.queue, c.kind, c.priority, c.run_at, c.chunk) t;
+  if specs is null then
+    return;
+  end if;
+  perform count(*) from graphile_worker.add_jobs(specs);
+  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s', n.queue, n.due) else 'soon' end)
+     from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
+             from unnest(specs) t
+            group by t.identifier) n
+    where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+end $$;
+comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
+
+create or replace function jobs_inserted() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+     from fresh
+    where status = 'pending'
+   having count(*) > 0;
+  return null;
+end $$;
+
+-- The join must never be a nested loop: its plan is cached when the first UPDATE moves one row, and the next may move 100,000.
+create or replace function jobs_updated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_nestloop = off
+  set jit = off
+as $$
+begin
+  perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+     from fresh n
+     join stale o on o.id = n.id
+    where n.status = 'pending'
+      and (o.status <> 'pending' or o.run_at <> n.run_at or o.priority <> n.priority)
+   having count(*) > 0;
+
+  if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
+    perform pg_notify('rowmill', 'stop');
+  end if;
+  return null;
+end $$;
+
+
+-- Rate limits ---------------------------------------------------------------------------------------------------------------
+
+alter table rate_limits add column promised_until timestamptz;
+comment on column rate_limits.tokens is 'What was left at updated_at. Below zero: tokens that were given out ahead of their time.';
+comment on column rate_limits.promised_until is 'Who was sent away is told to come back by then, one after the other.';
+
+-- A token is given out at once, or ahead of its time to who waits for it: the answer says for how many milliseconds. More than
+-- `patience_ms` nobody waits: then nothing is taken, and the answer says when to ask again, to each asker another time.
+-- An unused bucket saves up a fiftieth of a second, so that in no second more than 2 % too many are given out.
+create function take_tokens(key text, n integer, rate float8, patience_ms float8 default 1000) returns float8
+  language plpgsql
+  set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  burst float8 := greatest(1, rate / 50);
+  least_left float8 := - rate * patience_ms / 1000;
+  tokens_left float8;
+  back_at timestamptz;
+begin
+  if not rate > 0 or n < 1 or burst - n < least_left then
+    raise exception 'take_tokens: % tokens at % a second cannot be had within % ms', n, rate, patience_ms
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  insert into rate_limits as r (key, tokens, updated_at)
+  values (take_tokens.key, burst - n, clock_timestamp())
+      on conflict (key) do update
+     set tokens = least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n,
+         updated_at = clock_timestamp()
+   where least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n >= least_left
+  returning tokens into tokens_left;
+  if found then
+    return greatest(0, - tokens_left / rate * 1000);
+  end if;
+
+  update rate_limits r
+     set promised_until = greatest(promised_until, clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate)
+   where r.key = take_tokens.key
+  returning promised_until into back_at;
+  return extract(epoch from back_at - clock_timestamp()) * 1000;
+end $$;
+comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
+
+
+-- Queues --------------------------------------------------------------------------------------------------------------------
+
+alter table queues add column archive_after interval not null default '30 seconds' check (archive_after >= '0');
+comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without taking it out of the archive.';
+
+drop trigger queues_changed on queues;
+-- Not of archived_completed, which the archiver counts up all the time.
+create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
+  for each statement execute function queues_changed();

@@ -1,0 +1,46 @@
+import type { Db } from '../base/db.ts';
+import { loadStatements, query } from '../base/sql.ts';
+import { paced } from './paced.ts';
+
+/**
+ * Wakes a queue's runner when a job of it falls due, to the millisecond: what is due within the next seconds is looked up ahead, by the
+ * database's clock.
+ */
+export type Alarm = ReturnType<typeof createAlarm>;
+
+const sql = loadStatements(import.meta.dirname, 'alarm.sql');
+/** Jobs that are due at nearly the same time are found by one look. */
+const restMs = 10;
+
+export function createAlarm(db: Db, queues: string[], wake: (queue: string) => void) {
+  const set = new Map<string, { at: number; timer: NodeJS.Timeout }>();
+
+  /** To be called each second, and when somebody adds a job that is due within the next few. */
+  const look = paced(restMs, async () => {
+    const asked = performance.now();
+    for (const { queue, in_ms } of await query<{ queue: string; in_ms: number }>(db, sql['due_soon']!, { queues }))
+      ring(queue, asked + Math.max(in_ms, restMs));
+  });
+
+  function ring(queue: string, at: number): void {
+    const before = set.get(queue);
+    if (before && before.at <= at) return;
+    clearTimeout(before?.timer);
+    const timer = setTimeout(
+      () => {
+        set.delete(queue);
+        wake(queue);
+        void look().catch(() => {});
+      },
+      Math.ceil(at - performance.now()) + 1,
+    );
+    set.set(queue, { at, timer: timer.unref() });
+  }
+
+  return {
+    look,
+    stop(): void {
+      for (const { timer } of set.values()) clearTimeout(timer);
+    },
+  };
+}
