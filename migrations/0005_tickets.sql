@@ -40,7 +40,7 @@ begin
     return;
   end if;
   perform count(*) from graphile_worker.add_jobs(specs);
-  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s', n.queue, n.due) else 'soon' end)
+  perform pg_notify('rowmill', format(case when n.due > 0 then 'due %s %s' else 'soon %s' end, n.queue, n.due))
      from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
              from unnest(specs) t
             group by t.identifier) n

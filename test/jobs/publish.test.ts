@@ -212,9 +212,9 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
   [
     'storage is unreachable, then back',
     async () => {
-      const before = (await sql(`select from job_errors`)).length;
+      const errors = (await sql(`select from job_errors`)).length;
       await s3.stop();
-      void eventually(async () => assert.ok((await sql(`select from job_errors`)).length > before)).then(() =>
+      void eventually(async () => assert.ok((await sql(`select from job_errors`)).length > errors)).then(() =>
         s3.start(),
       );
     },

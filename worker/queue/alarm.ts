@@ -2,24 +2,27 @@ import type { Db } from '../base/db.ts';
 import { loadStatements, query } from '../base/sql.ts';
 import { paced } from './paced.ts';
 
-/**
- * Wakes a queue's runner when a job of it falls due, to the millisecond: what is due within the next seconds is looked up ahead, by the
- * database's clock.
- */
-export type Alarm = ReturnType<typeof createAlarm>;
+type Due = { queue: string; in_ms: number | null; looked_at: string };
 
 const sql = loadStatements(import.meta.dirname, 'alarm.sql');
 /** Jobs that are due at nearly the same time are found by one look. */
 const restMs = 10;
 
+/**
+ * Wakes a queue's runner when a job of it falls due, to the hundredth of a second: what is due within the next seconds is looked up
+ * ahead, by the database's clock.
+ */
 export function createAlarm(db: Db, queues: string[], wake: (queue: string) => void) {
   const set = new Map<string, { at: number; timer: NodeJS.Timeout }>();
+  let since: string | null = null;
 
   /** To be called each second, and when somebody adds a job that is due within the next few. */
   const look = paced(restMs, async () => {
     const asked = performance.now();
-    for (const { queue, in_ms } of await query<{ queue: string; in_ms: number }>(db, sql['due_soon']!, { queues }))
-      ring(queue, asked + Math.max(in_ms, restMs));
+    for (const { queue, in_ms, looked_at } of await query<Due>(db, sql['due_soon']!, { queues, since })) {
+      if (in_ms !== null) ring(queue, asked + Math.max(in_ms, restMs));
+      since = looked_at;
+    }
   });
 
   function ring(queue: string, at: number): void {

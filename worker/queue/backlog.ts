@@ -1,8 +1,6 @@
 /**
  * The jobs of claimed tickets that have not been started: they wait for room in this process, pending still, the most urgent first.
  */
-export type Backlog = ReturnType<typeof createBacklog>;
-
 export type Ticket = { kind?: string | undefined; ids: number[]; priority: number };
 /** A job of a ticket. `settle` is called once, when it has been run or turned out not to be ours. */
 export type Waiting = { id: number; settle: () => void };

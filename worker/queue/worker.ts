@@ -120,8 +120,11 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     const [what, queue, tickets] = payload.split(' ');
     if (channel === 'worker:migrate') for (const { runner } of queues) runner.restart();
     else if (what === 'due') wake(queue!, Number(tickets));
-    else if (what === 'soon') void alarm.look().catch(() => {});
-    else void watch().catch(() => {});
+    else if (what === 'soon') {
+      // It may be due already when its transaction took a while to commit.
+      wake(queue!, 1);
+      void alarm.look().catch(() => {});
+    } else void watch().catch(() => {});
   }
 
   function wake(name: string, tickets: number): void {

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RetryableError } from '../../worker/base/errors.ts';
+import { eventually } from '../support/eventually.ts';
+import { add, reads } from '../support/jobs.ts';
+import { createRig, type Rig } from '../support/worker.ts';
+
+// When a job starts, though the worker polls but once a minute; and who goes first.
+
+let rig: Rig;
+
+before(async () => {
+  rig = await createRig();
+  await rig.db.query(`update queues set backoff_ms = 300`);
+  await rig.worker(
+    {
+      'media.echo': async () => null,
+      'media.flaky': async ({ job }) => {
+        if (job.attempt === 1) throw new RetryableError('once', 'once more');
+      },
+    },
+    { QUEUES: 'media', WORKER_POLL_INTERVAL: '60000', WORKER_CONCURRENCY: '10' },
+  );
+  await rig.worker(
+    {
+      'notification.slow': async ({ signal }) => sleep(200, undefined, { signal }),
+      'notification.urgent': async () => null,
+    },
+    { QUEUES: 'notification', WORKER_POLL_INTERVAL: '60000', WORKER_CONCURRENCY: '1' },
+  );
+  // Their first looks are over.
+  await sleep(1_000);
+});
+after(() => rig.close());
+
+async function lateBy(id: number): Promise<number> {
+  await reads(rig.db, id, { status: 'completed' });
+  const { rows } = await rig.db.query<{ late: number }>(
+    `select (extract(epoch from started_at - run_at) * 1000)::float8 as late from jobs where id = $1`,
+    [id],
+  );
+  return rows[0]!.late;
+}
+
+for (const [when, interval] of [
+  ['within the second', '350 milliseconds'],
+  ['within the next few', '2200 milliseconds'],
+  ['later', '4500 milliseconds'],
+] as const) {
+  test(`a job due ${when} starts when it is due`, async () => {
+    const { rows } = await rig.db.query<{ id: number }>(
+      `insert into media_jobs (kind, run_at) values ('echo', now() + $1::interval) returning id`,
+      [interval],
+    );
+    const late = await lateBy(rows[0]!.id);
+    assert.ok(late >= 0 && late < 5_000, `${late} ms late`);
+  });
+}
+
+test('each of many jobs that are due one after the other starts when it is due', async () => {
+  const { rows } = await rig.db.query<{ id: number }>(
+    `insert into media_jobs (kind, run_at) select 'echo', now() + interval '1 s' + n * interval '7 ms' from generate_series(1, 50) n returning id`,
+  );
+  const late = await Promise.all(rows.map(({ id }) => lateBy(id)));
+  assert.ok(Math.max(...late) < 5_000, `${Math.max(...late)} ms late`);
+});
+
+test('a job that is moved to an earlier time starts then', async () => {
+  const id = await add(rig.db, 'media', 'echo', { run_at: new Date(Date.now() + 3_600_000) });
+  await rig.db.query(`update jobs set run_at = clock_timestamp() + interval '300 ms' where id = $1`, [id]);
+  const late = await lateBy(id);
+  assert.ok(late >= 0 && late < 5_000, `${late} ms late`);
+});
+
+test('a retry starts when its backoff is over', async () => {
+  const id = await add(rig.db, 'media', 'flaky');
+  const late = await lateBy(id);
+  assert.ok(late >= 0 && late < 5_000, `${late} ms late`);
+});
+
+test('an urgent job does not wait for the ticket of a bulk insert to end', async () => {
+  await rig.db.query(`insert into notification_jobs (kind) select 'slow' from generate_series(1, 200)`);
+  await eventually(async () => {
+    const { rows } = await rig.db.query(`select from notification_jobs where status = 'processing'`);
+    assert.equal(rows.length, 1);
+  });
+  const ids = [];
+  for (let n = 0; n < 3; n++) {
+    const id = await add(rig.db, 'notification', 'urgent', { priority: -10 });
+    ids.push(id);
+    await sleep(50);
+  }
+  for (const id of ids) {
+    await reads(rig.db, id, { status: 'completed' });
+    const { rows } = await rig.db.query<{ before: number }>(
+      `select count(*)::int as before from notification_jobs slow, jobs urgent
+        where urgent.id = $1 and slow.kind = 'slow' and slow.started_at between urgent.created_at and urgent.started_at`,
+      [id],
+    );
+    assert.ok(rows[0]!.before <= 5, `${rows[0]!.before} jobs of a ticket of 25 went first`);
+  }
+  // Those that made room are not lost.
+  await rig.db.query(`delete from notification_jobs where status = 'pending' and id % 10 <> 0`);
+  await eventually(async () => {
+    const { rows } = await rig.db.query(
+      `select status, count(*)::int as n from notification_jobs where kind = 'slow' group by 1`,
+    );
+    assert.deepEqual(
+      rows.map((row) => row.status),
+      ['completed'],
+    );
+  }, 15_000);
+});
