@@ -23,8 +23,10 @@ export type App = {
   close(): Promise<void>;
 };
 
+export const appConnections = 8;
+
 export function createApp(config: Config, databaseUrl: string, log: Log): App {
-  const db = createPool(databaseUrl, { max: 8, log });
+  const db = createPool(databaseUrl, { max: appConnections, log });
   return {
     config,
     log,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { App } from '../app.ts';
+import { appConnections, type App } from '../app.ts';
 import { createPool, isTransient, type Notification } from '../base/db.ts';
 import { UsageError } from '../base/errors.ts';
 import { loadStatements, query } from '../base/sql.ts';
@@ -34,8 +34,10 @@ type ServedQueue = {
 
 const sql = loadStatements(import.meta.dirname, 'worker.sql');
 const abortPatienceMs = 6_000;
-/** For claims and the ledger's statements. The membership has one of its own, handlers and upkeep those of the app. */
+/** For claims and the ledger's statements. */
 const engineConnections = 6;
+/** The connections that a process opens at most: handlers and upkeep have the app's, the membership has a session of its own. */
+export const processConnections = appConnections + engineConnections + 1;
 
 /**
  * What the engine's connections set. Its statements always go by index, whatever the statistics of a fresh table say; up to Postgres 17
