@@ -4,15 +4,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { createClient, createPool, type Db, type Tx } from '../../worker/base/db.ts';
-import { checkDirect, type Session } from '../../worker/cli/doctor/direct.ts';
+import { createClient } from '../../worker/base/db.ts';
+import { checkDirect } from '../../worker/cli/doctor/direct.ts';
 import { checkNode } from '../../worker/cli/doctor/host.ts';
 import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
-import { silent } from '../support/log.ts';
+import { startPooler } from '../support/pooler.ts';
 
 // `rowmill doctor`: what it finds, and that it says how to mend it.
 
@@ -161,39 +161,20 @@ test('paused queues, old jobs and dead letters are warnings', async (t) => {
   );
 });
 
-test('a transaction pooler is told from a direct connection', async (t) => {
-  const a = createClient(db.url);
-  const b = createClient(db.url);
-  for (const client of [a, b]) await client.connect();
-  t.after(() => Promise.all([a.end(), b.end()]));
-  assert.equal((await checkDirect(a, b, db.url)).state, 'ok');
-  const supabase = await checkDirect(a, b, 'postgres://u:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres');
-  assert.equal(supabase.state, 'warn');
+test('a transaction pooler is a failure, and the port of one a warning', async (t) => {
+  const pooler = await startPooler(db.url, { mode: 'transaction', size: 3 });
+  t.after(pooler.close);
+  const { code, found } = await examine({ DATABASE_URL: pooler.url });
+  assert.equal(code, 1);
+  assert.match(found['connection']!.detail, /^goes through a transaction pooler/);
+  assert.match(found['connection']!.mend!, /port 5432 and not 6543/);
 
-  for (const size of [1, 2, 5]) {
-    const pool = createPool(db.url, { max: size, log: silent });
-    const check = await checkDirect(lent(pool), lent(pool), db.url, 300);
-    await pool.end();
-    assert.equal(check.state, 'fail', `with ${size} server sessions`);
-    assert.match(check.mend!, /session mode/);
-  }
+  const sessions = [createClient(db.url), createClient(db.url)] as const;
+  for (const session of sessions) await session.connect();
+  t.after(() => Promise.all(sessions.map((session) => session.end())));
+  const supabase = 'postgres://u:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres';
+  assert.equal((await checkDirect(...sessions, supabase)).state, 'warn');
 });
-
-/** A client of a transaction pooler: a server session of its own in a transaction, else any for each statement. */
-function lent(pool: Db): Session {
-  let own: Tx | undefined;
-  return {
-    async query(text) {
-      if (text === 'begin') own = await pool.connect();
-      const result = await (own ?? pool).query(text);
-      if (text === 'rollback') {
-        own?.release();
-        own = undefined;
-      }
-      return result;
-    },
-  };
-}
 
 test('versions of Postgres and Node, and clocks that differ', () => {
   const postgres = (version_num: number) => checkVersion({ version_num, version: 'x', database: 'd' }).state;

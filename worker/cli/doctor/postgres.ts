@@ -1,9 +1,10 @@
 import { loadStatements } from '../../base/sql.ts';
 import { createClient } from '../../base/db.ts';
 import { messageOf } from '../../base/errors.ts';
+import type { Session } from '../../base/pooler.ts';
 import { diagnose } from '../faults.ts';
 import { fail, ok, warn, type Check } from './check.ts';
-import { checkDirect, type Session } from './direct.ts';
+import { checkDirect } from './direct.ts';
 import { checkMigrations } from './migrations.ts';
 
 const sql = loadStatements(import.meta.dirname, 'postgres.sql');
