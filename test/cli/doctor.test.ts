@@ -5,12 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createClient } from '../../worker/base/db.ts';
+import { judgeCapacity } from '../../worker/cli/doctor/capacity.ts';
 import { checkDirect } from '../../worker/cli/doctor/direct.ts';
+import { checkHorizon, judgeHorizon } from '../../worker/cli/doctor/horizon.ts';
 import { checkNode } from '../../worker/cli/doctor/host.ts';
 import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
+import { processConnections } from '../../worker/queue/worker.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
 import { add } from '../support/jobs.ts';
 import { startPooler } from '../support/pooler.ts';
 
@@ -51,7 +55,9 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok temp dir',
     'ok Postgres',
     'ok connection',
+    'ok capacity',
     'ok clock',
+    'ok vacuum',
     'ok rights',
     'ok migrations',
     'warn workers',
@@ -174,6 +180,90 @@ test('a transaction pooler is a failure, and the port of one a warning', async (
   t.after(() => Promise.all(sessions.map((session) => session.end())));
   const supabase = 'postgres://u:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres';
   assert.equal((await checkDirect(...sessions, supabase)).state, 'warn');
+});
+
+test('it says for how many processes there are connections', async (t) => {
+  const limit = (name: string, most: number, in_use = 0) => ({ name, most, reserved: 3, in_use, ours: 1 });
+  const roomOf = (...limits: Parameters<typeof judgeCapacity>[0]) => {
+    const { state, detail } = judgeCapacity(limits);
+    return `${state} ${/room for \w+ process(es)?/.exec(detail)![0]}`;
+  };
+  const one = processConnections;
+  assert.equal(roomOf(limit('a', 3 * one + 2, 1)), 'ok room for 2 processes');
+  assert.equal(roomOf(limit('a', 3 * one + 3, 1)), 'ok room for 3 processes');
+  assert.equal(roomOf(limit('a', one + 3, 1), limit('b', 1_000, 1)), 'ok room for 1 process');
+  assert.equal(roomOf(limit('a', 1_000, 1), limit('b', one + 3, 2)), 'warn room for 0 processes');
+  assert.equal(roomOf(limit('a', 10, 50)), 'warn room for 0 processes');
+
+  const { found } = await examine();
+  const { rows } = await db.query('show max_connections');
+  assert.match(
+    found['capacity']!.detail,
+    new RegExp(
+      `of ${one} connections at most: max_connections is ${rows[0].max_connections}, \\d+ reserved, \\d+ in use`,
+    ),
+  );
+
+  const role = `r_${randomUUID().replaceAll('-', '')}`;
+  await db.query(`create role ${role} login password 'sesame' connection limit ${one - 1}`);
+  t.after(() => db.query(`drop role ${role}`));
+  const url = new URL(db.url);
+  [url.username, url.password] = [role, 'sesame'];
+  const limited = (await examine({ DATABASE_URL: url.href })).found['capacity']!;
+  assert.equal(limited.state, 'warn');
+  assert.match(limited.detail, new RegExp(`room for 0 .* role ${role} is ${one - 1}, 2 in use, 2 of them by Rowmill$`));
+});
+
+test('it finds what holds back vacuum', async (t) => {
+  const [open, looking] = [createClient(db.url), createClient(db.url)];
+  for (const client of [open, looking]) await client.connect();
+  t.after(() => Promise.all([open, looking].map((client) => client.end())));
+  await open.query(`set application_name = 'monthly report'; begin isolation level repeatable read`);
+  const { rows } = await open.query(`select pg_backend_pid() as pid, 'canary'`);
+  const { pid } = rows[0];
+  const look = async (seconds: number) =>
+    (await checkHorizon(looking, { seconds, transactions: 100_000 })).filter(
+      ({ state, detail }) => state === 'ok' || detail.includes(`pid ${pid} `),
+    );
+
+  const found = await eventually(async () => {
+    const [warning] = await look(0.5);
+    assert.equal(warning?.state, 'warn');
+    return { ...warning, detail: warning.detail.replace(/\d+ s/, 'n s') };
+  });
+  assert.deepEqual(found, {
+    name: 'vacuum',
+    state: 'warn',
+    detail: `held back for n s by an open transaction, pid ${pid} (monthly report): the live tables grow until that ends`,
+    mend: `let it commit, or end it: select pg_terminate_backend(${pid})`,
+  });
+  assert.deepEqual(await look(300), [
+    { name: 'vacuum', state: 'ok', detail: 'nothing has held it back for more than 5 min' },
+  ]);
+  await open.query('commit');
+  assert.deepEqual(
+    (await look(0)).filter(({ state }) => state === 'warn'),
+    [],
+  );
+});
+
+test('prepared transactions, replication slots and standbys may hold back vacuum', () => {
+  const holder = { name: "it's", pid: null, database: 'shop', age_s: null, transactions: 1_200_000 };
+  const said = judgeHorizon(
+    [
+      { ...holder, kind: 'prepared', age_s: 7_200, transactions: 3 },
+      { ...holder, kind: 'slot' },
+      { ...holder, kind: 'standby', pid: 17 },
+      { ...holder, kind: 'slot', transactions: 99_999 },
+      { ...holder, kind: 'session', pid: 18, age_s: 299 },
+    ],
+    { seconds: 300, transactions: 100_000 },
+  ).map(({ detail, mend }) => `${detail.replace(/^held back for |: the live tables.*/g, '')} | ${mend}`);
+  assert.deepEqual(said, [
+    "2 h by the prepared transaction 'it''s' | in database shop: commit prepared 'it''s', or rollback prepared 'it''s'",
+    "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; if there is none any more: select pg_drop_replication_slot('it''s')",
+    "1,200,000 transactions by the standby 'it''s', pid 17 | end long queries there, or set hot_standby_feedback = off there",
+  ]);
 });
 
 test('versions of Postgres and Node, and clocks that differ', () => {

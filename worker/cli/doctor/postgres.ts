@@ -3,8 +3,10 @@ import { createClient } from '../../base/db.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Session } from '../../base/pooler.ts';
 import { diagnose } from '../faults.ts';
+import { checkCapacity } from './capacity.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkDirect } from './direct.ts';
+import { checkHorizon } from './horizon.ts';
 import { checkMigrations } from './migrations.ts';
 
 const sql = loadStatements(import.meta.dirname, 'postgres.sql');
@@ -34,7 +36,9 @@ async function* lookInto([a, b]: readonly [Session, Session], url: string): Asyn
   const clock = checkClock(server.now, asked, Date.now());
   yield checkVersion(server);
   yield await checkDirect(a, b, url);
+  yield await checkCapacity(a);
   yield clock;
+  yield* await checkHorizon(a);
 
   const { found } = await one<{ found: boolean }>(a, 'has_migrations');
   const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a);

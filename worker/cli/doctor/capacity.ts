@@ -1,0 +1,35 @@
+import type { Session } from '../../base/pooler.ts';
+import { loadStatements } from '../../base/sql.ts';
+import { processConnections } from '../../queue/worker.ts';
+import { ok, warn, type Check } from './check.ts';
+
+const sql = loadStatements(import.meta.dirname, 'capacity.sql');
+
+type Limit = {
+  name: string;
+  most: number;
+  /** Of `most`: for superusers and the like. */
+  reserved: number;
+  in_use: number;
+  /** Of those in use: Rowmill's in this database, and this one. */
+  ours: number;
+};
+
+/** How many processes the server has connections for. */
+export async function checkCapacity(session: Session): Promise<Check> {
+  return judgeCapacity((await session.query(sql['limits']!.text)).rows as Limit[]);
+}
+
+export function judgeCapacity(limits: Limit[]): Check {
+  const free = ({ most, reserved, in_use, ours }: Limit) => most - reserved - (in_use - ours);
+  const narrowest = limits.reduce((a, b) => (free(b) < free(a) ? b : a));
+  const { name, most, reserved, in_use, ours } = narrowest;
+  const room = Math.max(0, Math.floor(free(narrowest) / processConnections));
+
+  const fit = room === 1 ? '1 process' : `${room} processes`;
+  const detail =
+    `room for ${fit} in all, of ${processConnections} connections at most: ${name} is ${most}, ` +
+    `${reserved > 0 ? `${reserved} reserved, ` : ''}${in_use} in use, ${ours} of them by Rowmill`;
+  if (room > 0) return ok('capacity', detail);
+  return warn('capacity', detail, `raise ${name}, or close what others hold: jobs are late while connections lack`);
+}
