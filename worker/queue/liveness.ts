@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connectTimeoutMs, createClient, transaction, type Client, type Db, type Notification } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
@@ -24,7 +25,10 @@ const sql = loadStatements(import.meta.dirname, 'liveness.sql');
  * back ourselves for as long as the others may take to show up again.
  */
 const settleMs = connectTimeoutMs + 1_000;
+/** How long a lock must have been free. */
+const secondLookMs = 500;
 
+type Suspect = { id: string; silent: boolean };
 type Dead = { id: string; host: string; pid: number; queues: string[]; pools: string[] };
 
 /**
@@ -37,7 +41,6 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
   let heldSince = Infinity;
   let holding: Promise<boolean> | undefined;
   let left = false;
-  let suspects = new Set<string>();
 
   /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
@@ -85,8 +88,16 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
     }
   }
 
+  /** Those whose lock is free, and those silent for too long: as far as we have been here long enough to judge. */
+  async function findDead(): Promise<Suspect[]> {
+    const backForMs = performance.now() - heldSince;
+    if (backForMs < settleMs) return [];
+    const found = await query<Suspect>(db, sql['find_dead']!, { self: id, dead_after_s: deadAfterMs / 1_000 });
+    return found.filter(({ silent }) => !silent || backForMs > settleMs + heartbeatMs);
+  }
+
   /** Buries one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
-  async function buryOne(dead: { id: string; silent: boolean }): Promise<void> {
+  async function buryOne(dead: Suspect): Promise<void> {
     await transaction(db, async (tx) => {
       const [worker] = await query<Dead>(tx, sql['bury']!, dead);
       if (!worker) return;
@@ -125,25 +136,18 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
     },
 
     /**
-     * Buries the workers that are dead: those silent for too long, and those whose lock was free now and at the last look, since
-     * a session that broke is opened again at once.
+     * Buries the workers that are dead: those silent for too long, and those whose lock was free at two looks, since a session that
+     * broke is opened again at once.
      */
     async bury(): Promise<void> {
-      const backForMs = performance.now() - heldSince;
-      if (backForMs < settleMs) return;
-      const found = await query<{ id: string; silent: boolean }>(db, sql['find_dead']!, {
-        self: id,
-        dead_after_s: deadAfterMs / 1_000,
-      });
-      const dead = found.filter((worker) =>
-        worker.silent ? backForMs > settleMs + heartbeatMs : suspects.has(worker.id),
-      );
-      suspects = new Set(found.map((worker) => worker.id));
-      for (const worker of dead) {
-        await buryOne(worker).catch((error: unknown) =>
-          log.warn({ err: error, worker: worker.id }, 'could not bury a dead worker'),
-        );
-      }
+      const suspects = await findDead();
+      if (suspects.length === 0) return;
+      await sleep(secondLookMs, undefined, { ref: false });
+      for (const dead of await findDead())
+        if (suspects.some(({ id: suspect }) => suspect === dead.id))
+          await buryOne(dead).catch((error: unknown) =>
+            log.warn({ err: error, worker: dead.id }, 'could not bury a dead worker'),
+          );
     },
 
     pools: {
