@@ -49,5 +49,5 @@ test('a busy process that serves all queues opens no more', async (t) => {
       `select count(*) from jobs where status in ('pending', 'processing') and kind <> 'none'`,
     );
     assert.equal(Number(rows[0].count), 0);
-  });
+  }, 30_000);
 });
