@@ -1,47 +1,72 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
-import sharp from 'sharp';
+import { latency } from './latency.ts';
+import type { Bench } from './measure.ts';
+import { packageVersion } from './peers.ts';
 import { publish } from './publish.ts';
+import { queue } from './queue.ts';
 import type { Result } from './result.ts';
+import { openServer } from './server.ts';
+import { table } from './table.ts';
 
-// npm run bench -- publish [--json]
+// npm run bench -- [SUITE...] [--json] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15]
 // Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
 
-const suites: Record<string, () => Promise<Result[]>> = { publish };
+const suites: Record<string, (bench: Bench) => Promise<Result[]>> = { queue, latency, publish };
 
-const { values, positionals } = parseArgs({
-  options: { json: { type: 'boolean', default: false } },
-  allowPositionals: true,
-});
+const { values, positionals } = readArguments();
 const names = positionals.length > 0 ? positionals : Object.keys(suites);
 const unknown = names.filter((name) => !(name in suites));
-if (unknown.length > 0) {
-  console.error(`No benchmark is named ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
-  process.exit(2);
+if (unknown.length > 0) usage(`No benchmark is named ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
+
+const sizes = { runs: count('runs'), jobs: count('jobs'), rows: count('rows'), seconds: count('seconds') };
+const notes: string[] = [];
+const results: Result[] = [];
+const server = await openServer();
+try {
+  for (const name of names) {
+    console.error(`${name} ...`);
+    results.push(...(await suites[name]!({ server, ...sizes, notes })));
+  }
+} finally {
+  await server.stop();
 }
 
-const results: Result[] = [];
-for (const name of names) results.push(...(await suites[name]!()));
-
 if (values.json) console.log(JSON.stringify({ results }));
-else print(results);
+else console.log([machine(), ...notes, '', table(results)].join('\n'));
 
-function print(lines: Result[]): void {
+function machine(): string {
   const [cpu] = cpus();
-  console.log(
-    `${cpus().length} x ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB, Node ${process.version}, sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}\n`,
-  );
-  const rows = lines.map(({ name, ratio, ours, anchor, unit, goal }) => [
-    name,
-    ratio.toFixed(2),
-    `${ours.toFixed(0)} ${unit}`,
-    `${anchor.toFixed(0)} ${unit}`,
-    goal.toFixed(2),
-  ]);
-  const table = [['', 'ratio', 'ours', 'anchor', 'goal'], ...rows];
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  for (const row of table)
-    console.log(
-      row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]! + 2))).join(''),
-    );
+  return [
+    `${cpus().length} x ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB`,
+    `Node ${process.versions.node}, Postgres ${server.version}, graphile-worker ${packageVersion('graphile-worker')}`,
+    `median of ${values.runs} runs`,
+  ].join('\n');
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: {
+        json: { type: 'boolean', default: false },
+        runs: { type: 'string', default: '3' },
+        jobs: { type: 'string', default: '40000' },
+        rows: { type: 'string', default: '1000000' },
+        seconds: { type: 'string', default: '15' },
+      },
+      allowPositionals: true,
+    });
+  } catch (error) {
+    return usage((error as Error).message);
+  }
+}
+
+function count(option: 'runs' | 'jobs' | 'rows' | 'seconds'): number {
+  const value = Number(values[option]);
+  return Number.isInteger(value) && value > 0 ? value : usage(`--${option} takes a whole number above 0`);
+}
+
+function usage(message: string): never {
+  console.error(message);
+  process.exit(2);
 }

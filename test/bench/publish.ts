@@ -1,17 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { createClient } from '../../worker/base/db.ts';
-import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
-import { install } from '../../worker/queue/install.ts';
 import { startRaid } from '../support/raid.ts';
-import { median, type Result } from './result.ts';
+import { cpuMs } from './cpu.ts';
+import type { Bench } from './measure.ts';
+import { atMost, median, type Result } from './result.ts';
 
-const rounds = 3;
 const pictures = 24;
 const concurrency = 3;
 const budgetMb = 300;
@@ -23,42 +21,31 @@ type Run = { cpuMs: number; wallMs: number; peakMb: number };
  * at a time. The job downloads from RAID over a socket and keeps its rows; the anchor reads files. Only the worker's own process
  * is counted, not Postgres and RAID. Linux only: it reads /proc.
  */
-export async function publish(): Promise<Result[]> {
-  const dir = await mkdtemp(join(tmpdir(), 'rowmill-bench-'));
-  const postgres = await openEmbeddedPostgres(join(dir, 'data'));
+export async function publish({ server, runs, notes }: Bench): Promise<Result[]> {
+  notes.push(`sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}`);
+  const database = await server.create('rowmill');
   const raid = await startRaid();
   try {
-    await install(postgres.url);
-    const photos = await makePhotos(join(dir, 'photos'));
+    const photos = await makePhotos(join(server.dir, 'photos'));
     for (const [key, path] of photos) raid.files.set(key, await readFile(path));
     const ours: Run[] = [];
     const bare: Run[] = [];
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < runs; round++) {
       bare.push(await runBare([...photos.values()]));
-      ours.push(await runOurs(postgres.url, raid, join(dir, 'data'), [...photos.keys()]));
+      ours.push(await runOurs(database.url, raid, join(server.dir, 'storage'), [...photos.keys()]));
     }
-    const of = (runs: Run[], key: keyof Run) => median(runs.map((run) => run[key]));
-    const compare = (name: string, key: 'cpuMs' | 'wallMs'): Result => {
-      const [our, anchor] = [of(ours, key) / pictures, of(bare, key) / pictures];
-      return { name, ratio: our / anchor, ours: our, anchor, unit: 'ms', goal: 1.1 };
-    };
-    const peak = Math.max(...ours.map((run) => run.peakMb));
+    const of = (all: Run[], key: keyof Run) => median(all.map((run) => run[key]));
+    const compare = (name: string, key: 'cpuMs' | 'wallMs'): Result =>
+      atMost(1.1, name, { ours: of(ours, key) / pictures, anchor: of(bare, key) / pictures, unit: 'ms' });
+    const peakMb = Math.max(...ours.map((run) => run.peakMb));
     return [
       compare('publish, CPU a picture', 'cpuMs'),
       compare('publish, wall a picture', 'wallMs'),
-      {
-        name: `publish, peak RSS, budget ${budgetMb} MB`,
-        ratio: peak / budgetMb,
-        ours: peak,
-        anchor: budgetMb,
-        unit: 'MB',
-        goal: 1,
-      },
+      atMost(1, 'publish, peak RSS, against a budget', { ours: peakMb, anchor: budgetMb, unit: 'MB' }),
     ];
   } finally {
     await raid.close();
-    await postgres.stop();
-    await rm(dir, { recursive: true, force: true });
+    await database.drop();
   }
 }
 
@@ -169,22 +156,16 @@ async function* events(child: ChildProcess): AsyncGenerator<[string]> {
 /** CPU and wall time of a process from now on, and the most memory it held since it started. */
 async function stopwatch(child: ChildProcess): Promise<{ stop(): Promise<Run> }> {
   const started = performance.now();
-  const before = await cpuMsOf(child.pid!);
+  const before = await cpuMs(child.pid!);
   return {
     async stop() {
       const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
       const peakKb = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]);
       return {
-        cpuMs: (await cpuMsOf(child.pid!)) - before,
+        cpuMs: (await cpuMs(child.pid!)) - before,
         wallMs: performance.now() - started,
         peakMb: peakKb / 1024,
       };
     },
   };
-}
-
-/** User and system time, in clock ticks of 10 ms: fields 14 and 15 of proc(5). */
-async function cpuMsOf(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

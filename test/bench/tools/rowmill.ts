@@ -1,0 +1,70 @@
+import { tmpdir } from 'node:os';
+import { z } from 'zod';
+import { createApp } from '../../../worker/app.ts';
+import { loadConfig } from '../../../worker/base/config.ts';
+import { createLog } from '../../../worker/base/log.ts';
+import { job } from '../../../worker/queue/job.ts';
+import { startWorker } from '../../../worker/queue/worker.ts';
+import type { Database, Server } from '../server.ts';
+import type { Tally } from '../tally.ts';
+import { padding, type Queue, type WorkOptions } from './tool.ts';
+
+// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue media, 100 jobs of a bulk insert on a ticket.
+
+export type RowmillQueue = Queue & { db: Database };
+
+export const insertOne = `insert into media_jobs (kind, payload) values ('noop', $1)`;
+
+export async function create(server: Server): Promise<RowmillQueue> {
+  const db = await server.create('rowmill');
+  await db.query(`update queues set batch_size = 100 where name = 'media'`);
+  return queueOn(db);
+}
+
+/** The jobs that are inserted from now on, whatever the table holds already. */
+export async function queueOn(db: Database): Promise<RowmillQueue> {
+  const { rows } = await db.query<{ last: number }>('select last_value as last from job_ids');
+  const { last } = rows[0]!;
+  return {
+    tool: 'rowmill',
+    url: db.url,
+    db,
+    async insert(count) {
+      await db.query(
+        `insert into media_jobs (kind, payload)
+         select 'noop', jsonb_build_object('n', n, 'pad', $2::text) from generate_series(1, $1) n`,
+        [count, padding],
+      );
+    },
+    async left() {
+      const open = await db.query<{ jobs: number }>(
+        `select count(*) as jobs from media_jobs_live where id > $1 and status in ('pending', 'processing')`,
+        [last],
+      );
+      return open.rows[0]!.jobs;
+    },
+    close: db.drop,
+  };
+}
+
+export async function work({ url, concurrency }: WorkOptions, tally: Tally): Promise<() => Promise<void>> {
+  const config = loadConfig({
+    DATABASE_URL: url,
+    QUEUES: 'media',
+    WORKER_CONCURRENCY: String(concurrency),
+    LOG_LEVEL: 'warn',
+    DATA_DIR: tmpdir(),
+  });
+  const log = createLog(config, process.stderr);
+  const app = createApp(config, url, log);
+  const noop = job({
+    name: 'media.noop',
+    payload: z.object({ n: z.number().optional(), sent: z.number().optional() }),
+    run: async ({ payload }) => tally.handle(payload),
+  });
+  const worker = await startWorker(app, url, new Map([[noop.name, noop]]));
+  return async () => {
+    await worker.stop();
+    await app.close();
+  };
+}
