@@ -1,23 +1,38 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { growth } from './growth.ts';
+import { herd } from './herd.ts';
+import { horizon } from './horizon.ts';
 import { latency } from './latency.ts';
 import type { Bench } from './measure.ts';
 import { packageVersion } from './peers.ts';
 import { publish } from './publish.ts';
 import { queue } from './queue.ts';
+import { recovery } from './recovery.ts';
 import type { Result } from './result.ts';
 import { openServer } from './server.ts';
 import { table } from './table.ts';
+import { wal } from './wal.ts';
 
 // npm run bench -- [SUITE...] [--json] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15]
 // Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
 
-const suites: Record<string, (bench: Bench) => Promise<Result[]>> = { queue, latency, publish };
+const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
+  queue,
+  latency,
+  growth,
+  horizon,
+  wal,
+  herd,
+  recovery,
+  publish,
+};
 
 const { values, positionals } = readArguments();
 const names = positionals.length > 0 ? positionals : Object.keys(suites);
 const unknown = names.filter((name) => !(name in suites));
-if (unknown.length > 0) usage(`No benchmark is named ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
+if (unknown.length > 0)
+  usage(`No benchmark is named ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
 
 const sizes = { runs: count('runs'), jobs: count('jobs'), rows: count('rows'), seconds: count('seconds') };
 const notes: string[] = [];

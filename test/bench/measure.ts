@@ -29,7 +29,10 @@ export const bulk: Record<ToolName, Omit<WorkOptions, 'url'>> = {
   bullmq: { concurrency: 100, localQueue: false },
 };
 
-/** A worker in a process of its own, loaded and not started: tell it `go`. */
+/**
+ * A worker in a process of its own, loaded and not started: tell it `go`.
+ * @param expect after so many jobs it says `handled`
+ */
 export async function launchWorker(
   queue: Pick<Queue, 'tool' | 'url'>,
   expect: number,

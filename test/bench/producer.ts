@@ -24,8 +24,9 @@ await Promise.all(clients.map((client) => client.connect()));
 
 let sent = 0;
 let due = 0;
+let stopped = false;
 async function send(client: pg.Client): Promise<void> {
-  while (sent < count) {
+  while (sent < count && !stopped) {
     const n = ++sent;
     // Whoever is late goes at once: the mean stays.
     due += pauseMs * (0.5 + Math.random());
@@ -39,8 +40,9 @@ listen({
   async go() {
     const first = (due = now());
     await Promise.all(clients.map(send));
-    say('sent', { first, last: now() });
+    say('sent', { first, last: now(), count: sent });
   },
+  stop: () => void (stopped = true),
   end: () => process.exit(0),
 });
 say('ready');

@@ -39,9 +39,7 @@ async function inBulk(bench: Bench): Promise<Result[]> {
   return [
     ...tools
       .slice(1)
-      .map((tool) =>
-        atLeast(goals[tool]!, `queue, bulk, against ${tool}`, { ours, anchor: of(tool), unit: 'jobs/s' }),
-      ),
+      .map((tool) => atLeast(goals[tool]!, `queue, bulk, against ${tool}`, { ours, anchor: of(tool), unit: 'jobs/s' })),
     atLeast(0.9, 'queue, bulk, new table against analysed', { ours, anchor: of('analysed'), unit: 'jobs/s' }),
   ];
 }
@@ -64,7 +62,11 @@ async function oneByOne(bench: Bench, connections: number): Promise<Result[]> {
     'graphile-worker': async () =>
       note(rates, 'graphile-worker', await steadyRate(bench, graphileWorker, count, connections)),
   });
-  const figures = { ours: median(rates.get('rowmill')!), anchor: median(rates.get('graphile-worker')!), unit: 'jobs/s' };
+  const figures = {
+    ours: median(rates.get('rowmill')!),
+    anchor: median(rates.get('graphile-worker')!),
+    unit: 'jobs/s',
+  };
   return [information(`queue, inserted one at a time by ${connections}, against graphile-worker`, figures)];
 }
 

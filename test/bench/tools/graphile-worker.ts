@@ -32,7 +32,7 @@ export async function create(server: Server): Promise<Queue & { db: Database }> 
 }
 
 export async function work(
-  { url, concurrency, localQueue }: WorkOptions,
+  { url, concurrency, localQueue, idle }: WorkOptions,
   tally: Tally,
 ): Promise<() => Promise<void>> {
   const pool = new pg.Pool({ connectionString: url, max: 10, keepAlive: true });
@@ -45,7 +45,8 @@ export async function work(
     logger: new Logger(() => (level, message) => {
       if (level === 'error') console.error(message);
     }),
-    taskList: { noop: (payload) => tally.handle(payload as Payload) },
+    // The other task never has a job.
+    taskList: { [idle ? 'idle' : 'noop']: (payload: unknown) => tally.handle(payload as Payload) },
     preset: {
       worker: {
         concurrentJobs: concurrency,

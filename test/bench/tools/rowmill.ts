@@ -47,10 +47,19 @@ export async function queueOn(db: Database): Promise<RowmillQueue> {
   };
 }
 
-export async function work({ url, concurrency }: WorkOptions, tally: Tally): Promise<() => Promise<void>> {
+/** When finished jobs go to the archive, and when they go from there. */
+export async function keep(db: Database, queue: { archive_after: string; keep_completed: string }): Promise<void> {
+  await db.query(`update queues set archive_after = $1, keep_completed = $2 where name = 'media'`, [
+    queue.archive_after,
+    queue.keep_completed,
+  ]);
+}
+
+export async function work({ url, concurrency, idle }: WorkOptions, tally: Tally): Promise<() => Promise<void>> {
   const config = loadConfig({
     DATABASE_URL: url,
-    QUEUES: 'media',
+    // The other queue never has a job.
+    QUEUES: idle ? 'analytics' : 'media',
     WORKER_CONCURRENCY: String(concurrency),
     LOG_LEVEL: 'warn',
     DATA_DIR: tmpdir(),

@@ -26,6 +26,8 @@ export type WorkOptions = {
   concurrency: number;
   /** graphile-worker: claims in batches, which is best for bulk. */
   localQueue: boolean;
+  /** Serves a queue that has no jobs. */
+  idle?: boolean;
 };
 
 /** Of a job: its number, when it was sent (clock.ts), and what makes it some 60 bytes. */

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Child } from './child.ts';
+import { cpuMs } from './cpu.ts';
+import { interleave, launchProducer, launchWorker, type Bench } from './measure.ts';
+import { atMost, information, median, type Result } from './result.ts';
+import type { Database } from './server.ts';
+import * as graphileWorker from './tools/graphile-worker.ts';
+import * as rowmill from './tools/rowmill.ts';
+
+const runners = 10;
+const perSecond = 500;
+const settleMs = 3_000;
+
+/** Of one idle runner: ms of CPU a second, of its process and its connections together; and commits a second. */
+type Cost = { cpu: number; commits: number };
+type Run = { quiet: Cost; loaded: Cost; inserts: number };
+
+/**
+ * What ten processes cost whose queue has no jobs, while another queue, with a worker of its own, gets 500 single inserts a second:
+ * graphile-worker notifies every runner of every insert. Linux only, and the server on this machine: it reads /proc.
+ */
+export async function herd(bench: Bench): Promise<Result[]> {
+  const ours: Run[] = [];
+  const bare: Run[] = [];
+  await interleave(bench.runs, {
+    ours: async () => void ours.push(await measure(bench, rowmill)),
+    bare: async () => void bare.push(await measure(bench, graphileWorker)),
+  });
+  const reached = Math.min(...[...ours, ...bare].map(({ inserts }) => inserts));
+  if (reached < perSecond * 0.95)
+    bench.notes.push(`herd: this machine reached ${reached.toFixed(0)} inserts/s of the ${perSecond} that were meant`);
+
+  const of = (runs: Run[], pick: (run: Run) => number) => median(runs.map(pick));
+  const compare = (unit: string, pick: (run: Run) => number) => ({
+    ours: of(ours, pick),
+    anchor: of(bare, pick),
+    unit,
+  });
+  const against = 'against graphile-worker';
+  return [
+    atMost(
+      1,
+      `herd, CPU of an idle runner, inserts elsewhere, ${against}`,
+      compare('ms/s', ({ loaded }) => loaded.cpu),
+    ),
+    information(
+      `herd, CPU of an idle runner, no inserts, ${against}`,
+      compare('ms/s', ({ quiet }) => quiet.cpu),
+    ),
+    information('herd, CPU of an idle runner, inserts against none', {
+      ours: of(ours, ({ loaded }) => loaded.cpu),
+      anchor: of(ours, ({ quiet }) => quiet.cpu),
+      unit: 'ms/s',
+    }),
+    information(
+      `herd, commits of an idle runner, inserts elsewhere, ${against}`,
+      compare('/s', ({ loaded }) => loaded.commits),
+    ),
+    information(
+      `herd, commits of an idle runner, no inserts, ${against}`,
+      compare('/s', ({ quiet }) => quiet.commits),
+    ),
+  ];
+}
+
+async function measure(
+  { server, seconds }: Bench,
+  { create, insertOne }: typeof rowmill | typeof graphileWorker,
+): Promise<Run> {
+  const queue = await create(server);
+  const { db } = queue;
+  const start = async (url: string, idle: boolean) => {
+    const worker = await launchWorker({ tool: queue.tool, url }, 0, { concurrency: 2, localQueue: false, idle });
+    worker.tell('go');
+    await worker.hears('working');
+    return worker;
+  };
+  const load = () =>
+    launchProducer({ url: queue.url, insert: insertOne, count: 1e9, connections: 4, pauseMs: 1_000 / perSecond });
+  const busy = await start(queue.url, false);
+
+  const alone = await underLoad(await load(), () => watch(db, [], seconds));
+  const idle: Child[] = [];
+  for (let index = 0; index < runners; index++) idle.push(await start(`${queue.url}?application_name=idle`, true));
+  await sleep(settleMs);
+  const loaded = await underLoad(await load(), () => watch(db, idle, seconds));
+  await sleep(settleMs);
+  const quiet = await watch(db, idle, seconds);
+
+  await Promise.all([busy, ...idle].map((worker) => worker.end()));
+  await queue.close();
+  return {
+    quiet: { cpu: quiet.cpu / runners, commits: quiet.commits / runners },
+    loaded: { cpu: loaded.cpu / runners, commits: (loaded.commits - alone.commits) / runners },
+    inserts: Math.min(loaded.inserts, alone.inserts),
+  };
+}
+
+async function underLoad<T>(producer: Child, work: () => Promise<T>): Promise<T & { inserts: number }> {
+  producer.tell('go');
+  const watched = await work();
+  producer.tell('stop');
+  const { first, last, count } = await producer.hears<{ first: number; last: number; count: number }>('sent');
+  await producer.end();
+  return { ...watched, inserts: (count / (last - first)) * 1_000 };
+}
+
+/** A second's CPU of the processes and of the connections named `idle`, and a second's commits of the whole database. */
+async function watch(db: Database, processes: Child[], seconds: number): Promise<Cost> {
+  const pids = async () => [...processes.map(({ pid }) => pid), ...(processes.length > 0 ? await backends(db) : [])];
+  const first = new Map<number, number>();
+  const last = new Map<number, number>();
+  const sample = async (isFirst: boolean) => {
+    for (const pid of await pids()) {
+      // A connection that ended meanwhile keeps what it was last seen with.
+      const ms = await cpuMs(pid).catch(() => last.get(pid) ?? 0);
+      if (!first.has(pid)) first.set(pid, isFirst ? ms : 0);
+      last.set(pid, ms);
+    }
+  };
+  await sample(true);
+  const from = await commits(db);
+  for (let second = 0; second < seconds; second++) {
+    await sleep(1_000);
+    await sample(false);
+  }
+  const used = [...last].reduce((sum, [pid, ms]) => sum + ms - first.get(pid)!, 0);
+  return { cpu: used / seconds, commits: ((await commits(db)) - from) / seconds };
+}
+
+async function backends(db: Database): Promise<number[]> {
+  const { rows } = await db.query<{ pid: number }>(
+    `select pid from pg_stat_activity where application_name = 'idle' and datname = current_database()`,
+  );
+  return rows.map(({ pid }) => pid);
+}
+
+async function commits(db: Database): Promise<number> {
+  const { rows } = await db.query<{ commits: number }>(
+    'select xact_commit as commits from pg_stat_database where datname = current_database()',
+  );
+  return rows[0]!.commits;
+}
