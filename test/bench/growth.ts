@@ -22,6 +22,7 @@ async function throughput({ server, runs, jobs, rows }: Bench): Promise<Result[]
   };
   const grown: { name: string; db: Database; rates: number[] }[] = [];
   for (const [name, load] of Object.entries(burdens)) {
+    console.error(`  filling: ${name}`);
     const { db } = await rowmill.create(server);
     await load(db);
     await vacuum(db, 'analyze');
@@ -100,6 +101,7 @@ async function size({ server, jobs }: Bench): Promise<Result> {
   await worker.hears('working');
   const after: number[] = [];
   for (let round = 0; round < rounds; round++) {
+    console.error(`  ${round + 1} of ${rounds}: size`);
     await queue.insert(count);
     await drained(queue);
     await pruned(queue.db);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Child } from './child.ts';
+import { now } from './clock.ts';
 import { cpuMs } from './cpu.ts';
 import { interleave, launchProducer, launchWorker, type Bench } from './measure.ts';
 import { atMost, information, median, type Result } from './result.ts';
@@ -80,8 +81,10 @@ async function measure(
   const busy = await start(queue.url, false);
 
   const alone = await underLoad(await load(), () => watch(db, [], seconds));
+  const url = new URL(queue.url);
+  url.searchParams.set('application_name', 'idle');
   const idle: Child[] = [];
-  for (let index = 0; index < runners; index++) idle.push(await start(`${queue.url}?application_name=idle`, true));
+  for (let index = 0; index < runners; index++) idle.push(await start(url.href, true));
   await sleep(settleMs);
   const loaded = await underLoad(await load(), () => watch(db, idle, seconds));
   await sleep(settleMs);
@@ -120,12 +123,15 @@ async function watch(db: Database, processes: Child[], seconds: number): Promise
   };
   await sample(true);
   const from = await commits(db);
+  const began = now();
   for (let second = 0; second < seconds; second++) {
     await sleep(1_000);
     await sample(false);
   }
+  // On a busy machine the samples take their time.
+  const elapsed = (now() - began) / 1_000;
   const used = [...last].reduce((sum, [pid, ms]) => sum + ms - first.get(pid)!, 0);
-  return { cpu: used / seconds, commits: ((await commits(db)) - from) / seconds };
+  return { cpu: used / elapsed, commits: ((await commits(db)) - from) / elapsed };
 }
 
 async function backends(db: Database): Promise<number[]> {

@@ -70,6 +70,9 @@ export async function drained(queue: Pick<Queue, 'left'>): Promise<number> {
 export async function interleave(runs: number, contestants: Record<string, () => Promise<void>>): Promise<void> {
   const names = Object.keys(contestants);
   for (let round = 0; round < runs; round++) {
-    for (const name of round % 2 === 0 ? names : names.toReversed()) await contestants[name]!();
+    for (const name of round % 2 === 0 ? names : names.toReversed()) {
+      console.error(`  ${round + 1} of ${runs}: ${name}`);
+      await contestants[name]!();
+    }
   }
 }

@@ -18,7 +18,7 @@ export type ProducerOptions = {
   pauseMs: number;
 };
 
-const { url, insert, count, connections, pauseMs } = options<ProducerOptions>();
+const { url, insert, count, connections, pauseMs } = options() as ProducerOptions;
 const clients = Array.from({ length: connections }, () => new pg.Client({ connectionString: url }));
 await Promise.all(clients.map((client) => client.connect()));
 

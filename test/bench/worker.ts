@@ -5,7 +5,7 @@ import type { ToolName, WorkOptions } from './tools/tool.ts';
 
 // A worker of one tool, in a process of its own. Starts when told to, says when it works, and when all it waits for was handled.
 
-const { tool, expect, ...rest } = options<WorkOptions & { tool: ToolName; expect: number }>();
+const { tool, expect, ...rest } = options() as WorkOptions & { tool: ToolName; expect: number };
 const { work } = await load(tool);
 let stop = async () => {};
 

@@ -37,10 +37,10 @@ export async function create(server: Server): Promise<Queue> {
       }
     },
     async left() {
-      const open = await db.query<{ jobs: number }>(
+      const { rows } = await db.query<{ jobs: number }>(
         `select count(*) as jobs from pgboss.job where name = 'noop' and state < 'completed'`,
       );
-      return open.rows[0]!.jobs;
+      return rows[0]!.jobs;
     },
     async close() {
       await boss.stop({ graceful: false });
