@@ -47,8 +47,10 @@ try {
   await server.stop();
 }
 
-if (values.json) console.log(JSON.stringify({ results }));
-else console.log([machine(), ...notes, '', table(results)].join('\n'));
+if (values.json) {
+  for (const note of notes) console.error(note);
+  console.log(JSON.stringify({ results }));
+} else console.log([machine(), ...notes, '', table(results)].join('\n'));
 
 function machine(): string {
   const [cpu] = cpus();
