@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectTimeoutMs, createClient, transaction, type Client, type Db, type Notification } from '../base/db.ts';
+import {
+  connectTimeoutMs,
+  createClient,
+  isTransient,
+  transaction,
+  type Client,
+  type Db,
+  type Notification,
+} from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
@@ -152,9 +160,18 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
 
     pools: {
       add: async (pool: string) => void (await query(db, sql['add_pool']!, { id, pool })),
+      /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
       async drop(pool: string) {
-        await query(db, sql['unlock_tickets']!, { pools: [pool] });
-        await query(db, sql['drop_pool']!, { id, pool });
+        for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
+          try {
+            await query(db, sql['unlock_tickets']!, { pools: [pool] });
+            await query(db, sql['drop_pool']!, { id, pool });
+            return;
+          } catch (error) {
+            if (left || !isTransient(error)) throw error;
+            await sleep(wait);
+          }
+        }
       },
     },
 
