@@ -19,8 +19,8 @@ import { judge, type Verdict } from './verdict.ts';
 // unless all is well.
 
 const fleetSize = 4;
-/** After the last fault: more than the reconciler, which comes each half minute, can need. */
-const drainPatienceMs = 120_000;
+/** So long nothing may happen before what is left counts as stuck: more than the reconciler, which comes each half minute, can need. */
+const drainPatienceMs = 100_000;
 
 const options = readOptions();
 const plan = makePlan(options);
@@ -67,20 +67,22 @@ async function run({ faults, batches }: Plan, on: Ground, seed: number): Promise
   return verdict;
 }
 
-/** Waits until nothing is left to do, or for as long as it may take. @returns how many seconds it took */
+/** Waits until nothing is left to do, or nothing more gets done. @returns how many seconds it took */
 async function drain({ db }: Ground): Promise<number> {
   const began = performance.now();
-  const took = () => performance.now() - began;
-  for (let left = Infinity; left > 0 && took() < drainPatienceMs; await sleep(250)) {
+  let fewest = Infinity;
+  for (let since = began; fewest > 0 && performance.now() - since < drainPatienceMs; await sleep(250)) {
     const { rows } = await persist(() =>
       db.query<{ left: number }>(
         `select (select count(*) from jobs where status in ('pending', 'processing'))
               + (select count(*) from graphile_worker._private_jobs) as left`,
       ),
     );
-    left = rows[0]!.left;
+    if (rows[0]!.left >= fewest) continue;
+    fewest = rows[0]!.left;
+    since = performance.now();
   }
-  return took() / 1_000;
+  return (performance.now() - began) / 1_000;
 }
 
 function readOptions() {

@@ -4,18 +4,23 @@ import type { Fleet } from './fleet.ts';
 import type { Ground } from './ground.ts';
 import type { Fault } from './plan.ts';
 
-/** Deals all faults, each at its time or as soon after as there is somebody to deal it to. Resolves when the last is over. */
+/**
+ * Deals all faults, each at its time, or when there is somebody to deal it to; then those that follow are as much later. Resolves
+ * when the last is over.
+ */
 export async function dealFaults(
   faults: Fault[],
   { ground, fleet, dealt }: { ground: Ground; fleet: Fleet; dealt: (fault: Fault) => void },
 ): Promise<void> {
-  const began = performance.now();
+  let began = performance.now();
+  const lateMs = (fault: Fault) => performance.now() - began - fault.at_ms;
   const lasting: Promise<void>[] = [];
   for (const fault of faults) {
-    await sleep(Math.max(fault.at_ms - (performance.now() - began), 0));
+    await sleep(Math.max(-lateMs(fault), 0));
     const { done } = await deal(fault, ground, fleet);
     if (done) lasting.push(done);
     dealt(fault);
+    began += lateMs(fault);
   }
   await Promise.all(lasting);
 }

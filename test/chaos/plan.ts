@@ -17,7 +17,7 @@ export type Batch = { at_ms: number; queue: string; into: string; jobs: NewJob[]
 export type NewJob = { kind: KindName; priority: number; delay_ms: number; max_retries: number };
 
 export const queues = ['media', 'notification'];
-const faultShares = { kill: 28, freeze: 16, cut: 32, stop: 17, restart: 7 };
+const faultShares = { kill: 24, freeze: 16, cut: 37, stop: 16, restart: 7 };
 /** Room for the fleet to recover between two faults, mostly; and what a small machine can work off. */
 const msPerFault = 1_300;
 const jobsPerMs = 0.15;
