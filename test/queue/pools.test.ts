@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Db } from '../../worker/base/db.ts';
+import { joinFleet } from '../../worker/queue/liveness.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { add } from '../support/jobs.ts';
+import { silent } from '../support/log.ts';
+
+let db: TestDatabase;
+before(async () => {
+  db = await createDatabase();
+});
+after(() => db.drop());
+
+test('the tickets of a pool that is given up are unlocked, even when Postgres is away at that moment', async () => {
+  let failures = 3;
+  const flaky = new Proxy(db, {
+    get(target, name) {
+      if (name !== 'query') return Reflect.get(target, name) as unknown;
+      return (...given: [{ text: string }]) => {
+        if (given[0].text.includes('force_unlock_workers') && failures-- > 0)
+          throw Object.assign(new Error('terminating connection'), { code: '57P01' });
+        return target.query(...given);
+      };
+    },
+  }) as Db;
+  const times = { heartbeatMs: 5_000, deadAfterMs: 30_000 };
+  const fleet = await joinFleet({
+    databaseUrl: db.url,
+    db: flaky,
+    log: silent,
+    queues: ['media'],
+    onPoke: () => {},
+    ...times,
+  });
+  await fleet.join();
+  await fleet.pools.add('pool-1');
+  await add(db, 'media', 'any');
+  await db.query(`update graphile_worker._private_jobs set locked_by = 'pool-1', locked_at = now()`);
+
+  await fleet.pools.drop('pool-1');
+
+  const { rows } = await db.query(
+    `select (select array_agg(locked_by) from graphile_worker.jobs) as locked_by, (select pools from workers) as pools`,
+  );
+  assert.deepEqual(rows, [{ locked_by: [null], pools: [] }]);
+  await fleet.leave(true);
+});
