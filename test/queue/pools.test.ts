@@ -30,7 +30,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
     db: flaky,
     log: silent,
     queues: ['media'],
-    onPoke: () => {},
+    onNews: () => {},
     ...times,
   });
   await fleet.join();

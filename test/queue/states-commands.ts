@@ -12,49 +12,53 @@ import type { Claim, Model, ModelJob } from './states-model.ts';
 export type Real = { db: TestDatabase; workers: { id: string; ledger: Ledger }[] };
 export type Command = fc.AsyncCommand<Model, Real>;
 
-const point = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
-/** Of ten, seven are right: an attempt of before, or another worker, comes too late. */
+/** From 0 to 1, 1 excluded. */
+const point = fc.nat(99).map((n) => n / 100);
+/** Not all are right: an attempt of before or after, or of another worker. */
 const claim = fc.record({
   job: point,
-  late: fc.oneof({ weight: 7, arbitrary: fc.constant(0) }, { weight: 3, arbitrary: fc.integer({ min: -1, max: 1 }) }),
-  stranger: fc.oneof({ weight: 8, arbitrary: fc.constant(false) }, fc.boolean()),
+  late: fc.constantFrom(0, 0, -1, 1),
+  stranger: fc.constantFrom(false, false, false, true),
 });
 type ClaimOf = typeof claim extends fc.Arbitrary<infer Value> ? Value : never;
 
-export const commands: fc.Arbitrary<Command>[] = [
-  fc
-    .record({
-      n: fc.integer({ min: 1, max: 3 }),
-      into: fc.constantFrom('jobs', 'media_jobs'),
-      due: fc.boolean(),
-      max_retries: fc.integer({ min: 0, max: 2 }),
-      priority: fc.integer({ min: -1, max: 1 }),
-    })
-    .map((of) => ({
-      check: ({ jobs }) => jobs.length < 5,
-      toString: () => `insert(${JSON.stringify(of)})`,
-      async run({ jobs }, { db }) {
-        const { rows } = await db.query<{ id: number }>(
-          `insert into ${of.into} (queue, kind, run_at, max_retries, priority)
+const insert: fc.Arbitrary<Command> = fc
+  .record({
+    n: fc.integer({ min: 1, max: 3 }),
+    into: fc.constantFrom('jobs', 'media_jobs'),
+    due: fc.constantFrom(true, true, true, false),
+    max_retries: fc.integer({ min: 0, max: 2 }),
+    priority: fc.integer({ min: -1, max: 1 }),
+  })
+  .map((of) => ({
+    check: ({ jobs }) => jobs.length < 5,
+    toString: () => `insert(${JSON.stringify(of)})`,
+    async run({ jobs }, { db }) {
+      const { rows } = await db.query<{ id: number }>(
+        `insert into ${of.into} (queue, kind, run_at, max_retries, priority)
            select 'media', 'model', now() + $2::interval, $3, $4 from generate_series(1, $1) returning id`,
-          [of.n, of.due ? '-1 hour' : '1 hour', of.max_retries, of.priority],
-        );
-        for (const { id } of rows) jobs.push(model.inserted(id, of));
-      },
-    })),
-
-  fc.record({ ticket: point, worker: fc.nat(1) }).map(({ ticket, worker }) => ({
-    check: () => true,
-    toString: () => `claim(ticket ${ticket.toFixed(2)}, worker ${worker})`,
-    async run({ jobs }, real) {
-      const ids = await claimTicket(real, ticket);
-      const { id, ledger } = real.workers[worker]!;
-      const started = (await ledger.start(ids)).map((row) => row.id);
-      const expected = jobs.filter((job) => ids.includes(job.id) && model.start(job, id)).map((job) => job.id);
-      assert.deepEqual(started.toSorted(), expected.toSorted());
+        [of.n, of.due ? '-1 hour' : '1 hour', of.max_retries, of.priority],
+      );
+      for (const { id } of rows) jobs.push(model.inserted(id, of));
     },
-  })),
+  }));
 
+const claimed: fc.Arbitrary<Command> = fc.record({ ticket: point, worker: fc.nat(1) }).map(({ ticket, worker }) => ({
+  check: () => true,
+  toString: () => `claim(ticket ${ticket.toFixed(2)}, worker ${worker})`,
+  async run({ jobs }, real) {
+    const ids = await claimTicket(real, ticket);
+    const { id, ledger } = real.workers[worker]!;
+    const started = (await ledger.start(ids)).map((row) => row.id);
+    const expected = jobs.filter((job) => ids.includes(job.id) && model.start(job, id)).map((job) => job.id);
+    assert.deepEqual(
+      started.toSorted((a, b) => a - b),
+      expected,
+    );
+  },
+}));
+
+const endings: fc.Arbitrary<Command>[] = [
   fenced('complete', fc.constantFrom('coalesced', 'transaction', 'unheld'), {
     expected: (job, by) => model.complete(job, by),
     async done({ db }, ledger, job, how) {
@@ -79,9 +83,11 @@ export const commands: fc.Arbitrary<Command>[] = [
   }),
   fenced('bury', fc.constant(null), {
     expected: (job, by) => model.fail(job, by, 'worker_lost', false),
-    done: async ({ db }, _, job, __, worker) => void (await failLost(db, 'media', worker, [job])),
+    done: ({ db }, _, job, __, worker) => failLost(db, 'media', worker, [job]),
   }),
+];
 
+const control: fc.Arbitrary<Command>[] = [
   bySql('set pending', `status = 'pending', archived = false`, model.setPending),
   bySql('cancel', `status = 'cancelled'`, model.cancel),
   bySql('raise max_retries', 'max_retries = max_retries + 1', (job) => model.raiseMaxRetries(job, 1)),
@@ -105,6 +111,21 @@ export const commands: fc.Arbitrary<Command>[] = [
     },
   })),
   fc.constant<Command>({
+    check: ({ jobs }) => jobs.length > 0,
+    toString: () => 'look what was taken',
+    async run({ jobs }, { workers }) {
+      for (const { id: worker, ledger } of workers) {
+        const believed = jobs.map(({ id, attempt }) => ({ id, attempt }));
+        const taken = (await ledger.taken(believed)).map(({ id }) => id);
+        const expected = jobs.filter((job) => job.status !== 'processing' || job.locked_by !== worker);
+        assert.deepEqual(
+          taken.toSorted((a, b) => a - b),
+          expected.map(({ id }) => id),
+        );
+      }
+    },
+  }),
+  fc.constant<Command>({
     check: () => true,
     toString: () => 'archive',
     async run({ jobs }, { db }) {
@@ -114,6 +135,9 @@ export const commands: fc.Arbitrary<Command>[] = [
     },
   }),
 ];
+
+/** Some more often than others, so that there is mostly something that runs. */
+export const commands = [insert, claimed, claimed, claimed, claimed, ...endings, ...endings, ...endings, ...control];
 
 type FencedWrite<With> = {
   expected(job: ModelJob, by: Claim, how: With): boolean;
@@ -148,7 +172,7 @@ function fenced<With>(name: string, how: fc.Arbitrary<With>, write: FencedWrite<
 function chosen(jobs: ModelJob[], { job }: ClaimOf): ModelJob {
   const running = jobs.filter(({ status }) => status === 'processing');
   const among = job < 0.8 && running.length > 0 ? running : jobs;
-  return among[Math.floor(((job * 10) % 1) * among.length)]!;
+  return among[Math.floor(job * 100) % among.length]!;
 }
 
 /** What people write, on one job or on all. */
@@ -157,7 +181,7 @@ function bySql(name: string, set: string, apply: (job: ModelJob) => void): fc.Ar
     check: ({ jobs }) => jobs.length > 0,
     toString: () => `${name}(${pick.toFixed(2)}, ${table})`,
     async run({ jobs }, { db }) {
-      const some = pick > 0.9 ? jobs : [jobs[Math.floor((pick / 0.9) * jobs.length)]!];
+      const some = pick >= 0.9 ? jobs : [jobs[Math.floor((pick / 0.9) * jobs.length)]!];
       await db.query(`update ${table} set ${set} where id = any($1)`, [some.map(({ id }) => id)]);
       for (const job of some) apply(job);
     },

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { makePlan } from './plan.ts';
+
+const chaos = join(import.meta.dirname, 'chaos.ts');
+
+test('through killed, frozen and stopped workers and crashes of Postgres, no job is lost, doubled or stuck', async () => {
+  const child = spawn(process.execPath, [chaos, '--jobs', '2000', '--faults', '20', '--seed', '1'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const said = await text(child.stdout);
+  assert.equal(await ended, 0, said);
+  assert.equal(said.trimEnd().split('\n').at(-1), 'lost 0, doubled 0, stuck 0');
+});
+
+test('the same seed makes the same plan, and another another', () => {
+  const plan = (seed: number) => makePlan({ seed, jobs: 500, faults: 50 });
+  assert.deepEqual(plan(7), plan(7));
+  assert.notDeepEqual(plan(7).faults, plan(8).faults);
+  assert.equal(plan(7).faults.length, 50);
+  assert.equal(plan(7).batches.flatMap(({ jobs }) => jobs).length, 500);
+});
+
+test('what is no number is a usage error', () => {
+  for (const args of [['--jobs', 'many'], ['--what'], ['--minutes', '-1']]) {
+    const { status, stderr } = spawnSync(process.execPath, [chaos, ...args], { encoding: 'utf8' });
+    assert.equal(status, 2);
+    assert.match(stderr, /npm run chaos -- /);
+  }
+});
