@@ -42,7 +42,8 @@ returning id;
 select id from jobs where id = :id and queue = :queue and attempt = :attempt and status = 'completed';
 
 -- name: fail_jobs
--- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once.
+-- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A job that lost its worker
+-- is due again at once; when it did so before, it may be what kills them, and waits for longer or shorter than the others who were there.
 with failures as (
   select f.*, clock_timestamp() as failed_at
     from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, permanent boolean)
@@ -50,7 +51,10 @@ with failures as (
   update :"live" j
      set (status, run_at, retry_count, completed_at) = (
            select case when again then 'pending' else 'failed' end,
-                  case when again then f.failed_at + retry_delay(q.backoff_ms, j.retry_count) else j.run_at end,
+                  case when not again then j.run_at
+                       when f.error_code <> 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count)
+                       when j.error_code = 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count) * (0.5 + random())
+                       else f.failed_at end,
                   j.retry_count + again::int,
                   case when again then null else f.failed_at end
              from (select not f.permanent and j.retry_count < j.max_retries as again) judged),
