@@ -7,8 +7,8 @@ export type Tx = pg.PoolClient;
 export type Client = pg.Client;
 export type Notification = pg.Notification;
 
-// bigint as a number: ids and counts stay below 2^53.
-const types = new pg.TypeOverrides();
+/** bigint as a number: ids and counts stay below 2^53. */
+export const types = new pg.TypeOverrides();
 types.setTypeParser(20, Number);
 
 export type PoolOptions = { max: number; log: Log; setUp?: string; queryTimeoutMs?: number };

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
+import { types } from './db.ts';
 
 /**
  * SQL lives in `.sql` files beside its one user, as named statements:
@@ -51,6 +52,13 @@ export function bind(statement: Statement, identifiers: Record<string, string>):
   return { ...statement, text, prepared: preparedName(statement.name, text) };
 }
 
+/** A connection on which nothing is prepared: it is not ours, and may go through a pooler that gives each statement to another. */
+export function unprepared(db: Queryable): Queryable {
+  const run = (config: pg.QueryConfig) => db.query({ ...config, name: '' });
+  return { query: run as Queryable['query'] };
+}
+
+/** Reads values as our own connections do, whatever connection it is. */
 export async function query<Row extends pg.QueryResultRow>(
   db: Queryable,
   statement: Statement,
@@ -64,6 +72,7 @@ export async function query<Row extends pg.QueryResultRow>(
     name: statement.prepared,
     text: statement.text,
     values: statement.params.map((param) => values[param]),
+    types,
   });
   return result.rows;
 }

@@ -1,5 +1,6 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
-import { addJob, type Job } from '../queue/operate.ts';
+import { addJob } from '../queue/add.ts';
+import type { Job } from '../queue/operate.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, integer, json, runAt } from './options.ts';

@@ -1,19 +1,8 @@
--- What people do to jobs and queues, by the CLI and by HTTP. Everything is written through `jobs`, never through a leaf, so that
+-- What people do to jobs and queues, by the CLI, by HTTP and by the client. Everything is written through `jobs`, never through a leaf, so that
 -- the triggers see it: they make the tickets, and tell workers that a running job was taken from them.
 
 -- name: queue_names
 select name from queues order by name;
-
--- name: add_job
--- No row: the dedupe key is taken. A null max_retries is filled in from the queue's row.
-insert into jobs (queue, kind, payload, file_id, run_at, priority, max_retries, dedupe_key)
-values (:queue, :kind, :payload::jsonb, :file_id,
-        coalesce(:run_at::timestamptz, now() + make_interval(secs => :delay_ms::float8 / 1000)),
-        :priority, :max_retries, :dedupe_key)
-returning id;
-
--- name: job_of_key
-select job_id as id from job_keys where queue = :queue and dedupe_key = :dedupe_key;
 
 -- name: list_jobs
 -- Newest first: the primary keys of the leaves begin with id, so a short list costs little however long the history is.

@@ -1,87 +1,13 @@
 import { isTransient } from '../base/db.ts';
-import { codeOf, messageOf, UsageError } from '../base/errors.ts';
+import { codeOf, UsageError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
-import { accept, type Registry } from './registry.ts';
 
-/** What people do to jobs and queues from outside: by the CLI, by HTTP. */
+/** What people do to jobs and queues from outside, by the CLI, by HTTP and by the client. Adding is in add.ts. */
 
 const sql = loadStatements(import.meta.dirname, 'operate.sql');
 
 export const statuses = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const;
 export type Status = (typeof statuses)[number];
-
-export type NewJob = {
-  queue: string;
-  kind: string;
-  /** Default `{}`. */
-  payload?: unknown;
-  file_id?: string;
-  /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
-  run_at?: Date;
-  delay_ms?: number;
-  priority?: number;
-  /** Default: the queue's. */
-  max_retries?: number;
-  dedupe_key?: string;
-};
-
-/**
- * Inserts a job. Where its dedupe key is taken, gives the job that has it, with `created` false.
- * @throws UsageError for a queue or kind that is not there, a payload that does not fit its kind, a file that is not there
- */
-export async function addJob(
-  db: Queryable,
-  registry: Registry,
-  job: NewJob,
-): Promise<{ id: number; created: boolean }> {
-  const { queue, kind, payload = {}, dedupe_key = null } = job;
-  await checkQueue(db, queue);
-  checkFits(registry, { queue, kind, payload });
-  for (;;) {
-    const [added] = await again(() => insert(db, job));
-    if (added) return { id: added.id, created: true };
-    const [taken] = await query<{ id: number }>(db, sql['job_of_key']!, { queue, dedupe_key });
-    if (taken) return { id: taken.id, created: false };
-    // The job that had the key was deleted between the two statements.
-  }
-}
-
-/** @throws UsageError that names the queues there are */
-async function checkQueue(db: Queryable, queue: string): Promise<void> {
-  const names = (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
-  if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
-}
-
-function checkFits(registry: Registry, job: { queue: string; kind: string; payload: unknown }): void {
-  try {
-    accept(registry, job);
-  } catch (error) {
-    const kinds = codeOf(error) === 'unknown_kind' ? `; the kinds there are: ${[...registry.keys()].join(', ')}` : '';
-    throw new UsageError(`${messageOf(error)}${kinds}`, { cause: error });
-  }
-}
-
-async function insert(db: Queryable, job: NewJob): Promise<{ id: number }[]> {
-  try {
-    return await query<{ id: number }>(db, sql['add_job']!, {
-      queue: job.queue,
-      kind: job.kind,
-      payload: JSON.stringify(job.payload ?? {}),
-      file_id: job.file_id ?? null,
-      run_at: job.run_at ?? null,
-      delay_ms: job.delay_ms ?? 0,
-      priority: job.priority ?? 0,
-      max_retries: job.max_retries ?? null,
-      dedupe_key: job.dedupe_key ?? null,
-    });
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === '23503') throw new UsageError(`file_id: there is no such file, ${job.file_id}`, { cause: error });
-    // jsonb takes neither NUL nor lone surrogates. https://www.postgresql.org/docs/current/datatype-json.html
-    if (code === '22P05' || code === '22P02') throw new UsageError(`payload: ${messageOf(error)}`, { cause: error });
-    throw error;
-  }
-}
 
 export type Job = {
   id: number;
@@ -107,6 +33,12 @@ export type Job = {
   result: unknown;
 };
 export type JobFilter = { queue?: string; kind?: string; status?: Status; error_code?: string };
+
+/** @throws UsageError that names the queues there are */
+export async function checkQueue(db: Queryable, queue: string): Promise<void> {
+  const names = (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
+  if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
+}
 
 /** The newest first. @throws UsageError for a queue that is not there */
 export async function listJobs(db: Queryable, filter: JobFilter & { limit: number }): Promise<Job[]> {
@@ -205,8 +137,11 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
   };
 }
 
-/** Postgres refuses a row that the archiver moves at the same instant; asked again, it finds it in its new place. */
-async function again<T>(work: () => Promise<T>): Promise<T> {
+/**
+ * Asks again after a conflict: Postgres refuses a row that the archiver moves at the same instant; asked again, it finds it in its
+ * new place. Not inside somebody's transaction, which such an error has ended.
+ */
+export async function again<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await work();

@@ -40,8 +40,16 @@ export function accept(
   const name = `${job.queue}.${job.kind}`;
   const definition = registry.get(name);
   if (!definition) throw new PermanentError('unknown_kind', `No handler is named ${name}`);
-  const parsed = definition.payload.safeParse(job.payload);
-  if (parsed.success) return { definition, payload: parsed.data };
+  return { definition, payload: parsePayload(definition, job.payload) };
+}
+
+/**
+ * A payload as its handler declares it.
+ * @throws PermanentError `invalid_payload`, which names every field at fault
+ */
+export function parsePayload(definition: Pick<JobDefinition, 'payload'>, payload: unknown): unknown {
+  const parsed = definition.payload.safeParse(payload);
+  if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => `${['payload', ...issue.path].join('.')}: ${issue.message}`);
   throw new PermanentError('invalid_payload', faults.join('; '));
 }
