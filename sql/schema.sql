@@ -323,6 +323,15 @@ alter table media enable row level security;
 comment on table media is 'Uploaded media. The media queue processes them.';
 comment on column media.status is 'Follows the file''s media job.';
 
+create table listeners (
+  id    uuid        not null,
+  until timestamptz not null,
+  constraint listeners_pkey primary key (id)
+);
+alter table listeners enable row level security;
+comment on table listeners is 'One row for each client that wants to hear that jobs ended: without any, nothing is notified.';
+comment on column listeners.until is 'When it stops to count. Clients renew it every 20 seconds; rows of those that died are deleted by the next that comes.';
+
 alter table media_jobs add constraint media_jobs_file_id_fkey foreign key (file_id) references media(id) on delete set null;
 alter table publish_jobs add constraint publish_jobs_file_id_fkey foreign key (file_id) references auction_files(id) on delete set null;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
@@ -394,9 +403,17 @@ begin
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
     perform pg_notify('rowmill', 'stop');
   end if;
+
+  if exists (select from listeners where until > clock_timestamp()) then
+    perform announce(array_agg(n.queue), array_agg(n.id), array_agg(n.status))
+       from fresh n
+       join stale o on o.id = n.id
+      where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
+     having count(*) > 0;
+  end if;
   return null;
 end $$;
-comment on function jobs_updated is 'Jobs that became pending, or whose run_at or priority moved, get a new ticket. Workers are told when a running job was taken from them.';
+comment on function jobs_updated is 'Jobs that became pending, or whose run_at or priority moved, get a new ticket. Workers are told when a running job was taken from them, and listeners when one ended.';
 
 create function job_normalise() returns trigger
   language plpgsql
@@ -622,6 +639,22 @@ begin
   return extract(epoch from back_at - clock_timestamp()) * 1000;
 end $$;
 comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
+
+create function announce(queues text[], ids bigint[], statuses text[]) returns void
+  language plpgsql security definer
+  set search_path from current
+  set jit = off
+as $$
+begin
+  if exists (select from listeners where until > clock_timestamp()) then
+    perform pg_notify('rowmill_ended',
+                      json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
+       from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
+               from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
+      group by c.queue, c.status, c.chunk;
+  end if;
+end $$;
+comment on function announce is 'Tells listeners, if there are any, that jobs ended: on channel rowmill_ended, at commit.';
 
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------

@@ -8,11 +8,13 @@ grant select, insert, update, delete
    to service_role;
 grant select, update on queues to service_role;
 grant select on job_errors, workers, dead_letters, queue_depth to service_role;
+grant select, insert, update, delete on listeners to service_role;
 grant select, insert, update on auction_files to service_role;
 
 -- Row level security keeps browsers out already. This also takes away what it does not cover, such as TRUNCATE.
 revoke all on jobs, publish_jobs, media_jobs, notification_jobs, social_jobs, analytics_jobs, cleanup_jobs,
-              queues, job_keys, job_errors, workers, schedules, rate_limits, dead_letters, queue_depth
+              queues, job_keys, job_errors, workers, schedules, rate_limits, listeners,
+              dead_letters, queue_depth
   from anon, authenticated;
 revoke all on sequence job_ids from anon, authenticated;
 

@@ -87,6 +87,7 @@ suite('a role that may only add jobs', () => {
         'job_keys',
         'queues',
         'workers',
+        'listeners',
         'dead_letters',
         'queue_depth',
         'auction_files',
@@ -155,6 +156,9 @@ suite('on Supabase', () => {
       await runFile(tx, 'operate/retry_failed.sql');
       await runFile(tx, 'operate/pause_queue.sql');
       await tx.query(`delete from jobs where status = 'completed'`);
+      // As a client that waits does.
+      await tx.query(`insert into listeners (id, until) values (gen_random_uuid(), now())`);
+      await tx.query(`delete from listeners`);
     }),
   );
 

@@ -24,18 +24,24 @@ select id from :"live"
    for update;
 
 -- name: complete_jobs
-update :"live" j
-   set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result, progress = 100
-  from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, result jsonb)
- where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
-returning j.id;
+-- Where nobody listens not even the arrays are made.
+with completed as (
+  update :"live" j
+     set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result, progress = 100
+    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, result jsonb)
+   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+  returning j.id, j.queue, j.status
+)
+select id, (select announce(array_agg(queue), array_agg(id), array_agg(status))
+              from completed where exists (select from listeners) having count(*) > 0) as announced
+  from completed;
 
 -- name: complete_job
 -- The same for one job, inside its handler's own transaction.
 update :"live"
    set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = :result, progress = 100
  where id = :id and attempt = :attempt and status = 'processing' and locked_by = :worker
-returning id;
+returning id, announce(array[queue], array[id], array[status]) as announced;
 
 -- name: completed_by
 -- Whether this attempt completed the job, live or archived.
@@ -72,7 +78,9 @@ with failures as (
 )
 select id, status, retry_count,
        (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
-          from failed where status = 'pending') as ticketed
+          from failed where status = 'pending') as ticketed,
+       (select announce(array_agg(queue), array_agg(id), array_agg(status))
+          from failed where status = 'failed' having count(*) > 0) as announced
   from failed;
 
 -- name: snooze_jobs
