@@ -10,8 +10,6 @@ const sql = loadStatements(import.meta.dirname, 'client.sql');
 /** A job that has just ended: its transaction has committed. */
 export type Ended = { id: number; queue: string; status: 'completed' | 'failed' | 'cancelled' };
 
-export type Listening = ReturnType<typeof createListening>;
-
 export type ListeningOptions = {
   databaseUrl: string;
   /** Whether there is anybody to listen for. */

@@ -40,10 +40,12 @@ const engineConnections = 6;
 export const processConnections = appConnections + engineConnections + 1;
 
 /**
- * What the engine's connections set. Its statements always go by index, whatever the statistics of a fresh table say; up to Postgres 17
- * that makes each look so costly that it would be compiled first, which takes far longer than to run it.
+ * What the engine's connections set. Its statements find a few rows of large tables by their keys: they always go by index and one row
+ * at a time, whatever the statistics of a fresh table say. Up to Postgres 17 forbidden plans look so costly that they would be compiled
+ * first, which takes far longer than to run them.
  */
-const engineSettings = 'set enable_seqscan = off; set jit = off; set lock_timeout = 2000';
+const engineSettings =
+  'set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set lock_timeout = 2000';
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
   media: 2,
