@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { QueryResultRow } from 'pg';
 import { z } from 'zod';
 import { createClient, isTransient, type Client } from '../base/db.ts';
 import { loadStatements, query } from '../base/sql.ts';
@@ -111,7 +110,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
   return {
     open,
     /** Asks on the session: then a query that gets no answer is a session lost, too. */
-    async ask<Row extends QueryResultRow>(name: string, values: Record<string, unknown>): Promise<Row[]> {
+    async ask<Row extends Record<string, unknown>>(name: string, values: Record<string, unknown>): Promise<Row[]> {
       const current = await open();
       return inTime(current, query<Row>(current.client, sql[name]!, values));
     },
