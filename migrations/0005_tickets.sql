@@ -13,13 +13,15 @@ drop function add_tickets(text[], bigint[], smallint[], timestamptz[]);
 -- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, kind, priority and run_at on each.
 -- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
 -- called us may have turned nested loops off for its own join; graphile-worker's statements need them. With either off, plans look so
--- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them.
+-- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them; and so costly that planning anew
+-- for each call would seem worth it, which takes three quarters of a single insert (plan_cache_mode).
 create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
   language plpgsql
   set search_path from current
   set enable_seqscan = off
   set enable_nestloop = on
   set jit = off
+  set plan_cache_mode = force_generic_plan
 as $$
 declare
   specs graphile_worker.job_spec[];

@@ -577,6 +577,7 @@ create function add_tickets(queues text[], kinds text[], ids bigint[], prioritie
   set enable_seqscan = off
   set enable_nestloop = on
   set jit = off
+  set plan_cache_mode = force_generic_plan
 as $$
 declare
   specs graphile_worker.job_spec[];

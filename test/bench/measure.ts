@@ -23,7 +23,7 @@ export type Bench = {
 
 /** What measured best for bulk, ours and theirs. */
 export const bulk: Record<ToolName, Omit<WorkOptions, 'url'>> = {
-  rowmill: { concurrency: 200, localQueue: false },
+  rowmill: { concurrency: 1000, localQueue: false },
   'graphile-worker': { concurrency: 200, localQueue: true },
   'pg-boss': { concurrency: 1, localQueue: false },
   bullmq: { concurrency: 100, localQueue: false },

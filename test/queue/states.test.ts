@@ -19,7 +19,7 @@ before(async () => {
   await db.query(`update queues set backoff_ms = 0, batch_size = 2 where name = 'media'`);
   const workers = [randomUUID(), randomUUID()].map((id) => ({
     id,
-    ledger: createLedger(db, 'media', () => id, ended.signal),
+    ledger: createLedger({ db, claims: db }, 'media', () => id, ended.signal),
   }));
   real = { db, workers };
 });

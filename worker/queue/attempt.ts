@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, transaction, type Tx } from '../base/db.ts';
-import { messageOf, RetryableError } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
 import type { JobContext } from './job.ts';
 import { storable, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
 import { rateLimit } from './rate-limit.ts';
 import { accept, type Registry } from './registry.ts';
+import { inTime, Stop } from './stop.ts';
 
 /** What the attempts of a queue run with. */
 export type AttemptOptions = {
@@ -23,10 +24,11 @@ export type AttemptOptions = {
 /** One attempt under way. */
 export type Attempting = {
   row: JobRow;
-  /** Its signal stops the handler; the reason says why. */
-  controller: AbortController;
-  /** Told how far the handler says it is, 0 to 100. */
-  progress: (percent: number) => void;
+  stop: Stop;
+  /** How far the handler says it is, 0 to 100; taken out when it is reported. */
+  progress?: number;
+  /** Whether the handler has committed. */
+  committed?: true;
 };
 
 /** How the handler answered. */
@@ -35,63 +37,45 @@ export type Answer = { result: unknown } | { error: unknown };
 /** What the log is told of an attempt: never its error's words, which may quote anything. */
 type Written = { outcome: string; [field: string]: unknown };
 
-/** How long a handler may go on after its signal fired, before its job is judged without it. */
-const graceMs = 5_000;
-const defaultTimeoutMs = 300_000;
-
 /** Runs the handler of a job that was started, judges how it went, and writes that to the row. Never throws. */
 export async function runAttempt(attempting: Attempting, options: AttemptOptions): Promise<void> {
   const began = performance.now();
-  const { row, controller } = attempting;
-  const { context, conclude } = prepare(attempting, options);
   let answer: Answer;
   try {
-    const { definition, payload } = accept(options.registry, row);
+    const { definition, payload } = accept(options.registry, attempting.row);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
-    const limit = options.timeoutMs() ?? definition.timeout;
-    answer = { result: await inTime(definition.run(context(payload)), [controller], limit) };
+    const work = definition.run(contextOf(attempting, payload, options));
+    answer = { result: await inTime(work, [attempting.stop], options.timeoutMs() ?? definition.timeout) };
   } catch (error) {
     answer = { error };
   }
-  await record(row, conclude(answer), options, began);
+  await conclude(attempting, answer, options, began);
 }
 
-/** What a handler is given for an attempt, and the judgement of how it answered. */
-export function prepare(attempting: Attempting, options: AttemptOptions) {
-  const { row, controller, progress } = attempting;
+/** What a handler is given for an attempt. */
+export function contextOf(attempting: Attempting, payload: unknown, options: AttemptOptions): JobContext<unknown> {
+  const { row, stop } = attempting;
   const { app, log } = options;
-  const { signal } = controller;
-  let committed = false;
-
-  const context = (payload: unknown): JobContext<unknown> => ({
+  return {
     job: row,
     payload,
     app,
     get log() {
       return log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt });
     },
-    signal,
-    progress,
+    get signal() {
+      return stop.signal;
+    },
+    progress(percent) {
+      attempting.progress = Math.max(0, Math.min(100, Math.round(percent)));
+    },
     async commit(work) {
-      const result = await commit(row, work, signal, options);
-      committed = true;
+      const result = await commit(row, work, stop.signal, options);
+      attempting.committed = true;
       return result;
     },
-    rateLimit: (key, perSecond) => rateLimit(app.db, key, perSecond, signal),
-  });
-
-  function conclude(answer: Answer): Outcome {
-    if (committed) return { outcome: 'committed' };
-    try {
-      if ('error' in answer) throw answer.error;
-      storable(answer.result);
-      return { outcome: 'completed', result: answer.result };
-    } catch (error) {
-      return judge(error, signal.reason, redactor(app.config.secrets));
-    }
-  }
-
-  return { context, conclude };
+    rateLimit: (key, perSecond) => rateLimit(app.db, key, perSecond, stop.signal),
+  };
 }
 
 async function commit<Result>(
@@ -119,18 +103,35 @@ async function commit<Result>(
   }
 }
 
-/** Writes the outcome of an attempt to its row, and a line to the log. Never throws. */
-export async function record(row: JobRow, outcome: Outcome, options: AttemptOptions, began: number): Promise<void> {
-  const attempt = { kind: row.kind, job_id: row.id, attempt: row.attempt };
+/** Judges the answer of a handler, writes the outcome to its row, and a line to the log. Never throws. */
+export async function conclude(
+  attempting: Attempting,
+  answer: Answer,
+  options: AttemptOptions,
+  began: number,
+): Promise<void> {
+  const { row } = attempting;
+  const { log } = options;
   try {
-    const written = await write(row, outcome, options);
-    options.log[written.outcome === 'completed' ? 'info' : 'warn'](
-      { ...attempt, ...written, duration_ms: Math.round(performance.now() - began) },
-      'attempt ended',
-    );
+    const written = await write(row, outcomeOf(attempting, answer, options), options);
+    const level = written.outcome === 'completed' ? 'info' : 'warn';
+    if (log.isLevelEnabled(level))
+      log[level]({ ...named(row), ...written, duration_ms: Math.round(performance.now() - began) }, 'attempt ended');
   } catch (error) {
     // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
-    options.log.error({ ...attempt, err: error }, 'could not write the outcome of a job');
+    log.error({ ...named(row), err: error }, 'could not write the outcome of a job');
+  }
+}
+
+const named = ({ id, kind, attempt }: JobRow) => ({ kind, job_id: id, attempt });
+
+function outcomeOf({ committed, stop }: Attempting, answer: Answer, { app }: AttemptOptions): Outcome {
+  if (committed) return { outcome: 'committed' };
+  try {
+    if ('error' in answer) throw answer.error;
+    return { outcome: 'completed', result: storable(answer.result) };
+  } catch (error) {
+    return judge(error, stop.reason, redactor(app.config.secrets));
   }
 }
 
@@ -167,30 +168,5 @@ async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Pr
         retry_count: failed.retry_count,
       };
     }
-  }
-}
-
-/**
- * The result of the work; or the reason why it was stopped, thrown, when it does not end within the grace after the signals of all its
- * attempts have fired. They fire when the time limit is over, if not before.
- */
-export async function inTime<T>(work: Promise<T>, attempts: AbortController[], limit = defaultTimeoutMs): Promise<T> {
-  const stopped = Promise.withResolvers<never>();
-  let grace: NodeJS.Timeout | undefined;
-  const onAbort = () => {
-    if (!attempts.every(({ signal }) => signal.aborted)) return;
-    grace ??= setTimeout(() => stopped.reject(attempts[0]!.signal.reason as Error), graceMs);
-  };
-  const timer = setTimeout(() => {
-    const late = new RetryableError('timeout', `The job took longer than its limit of ${limit / 1_000} s`);
-    for (const controller of attempts) controller.abort(late);
-  }, limit);
-  for (const { signal } of attempts) signal.addEventListener('abort', onAbort);
-  try {
-    return await Promise.race([work, stopped.promise]);
-  } finally {
-    clearTimeout(timer);
-    clearTimeout(grace);
-    for (const { signal } of attempts) signal.removeEventListener('abort', onAbort);
   }
 }

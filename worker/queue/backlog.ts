@@ -8,12 +8,14 @@ type Claimed = Ticket & { settle: () => void };
 
 export function createBacklog() {
   const tickets: Claimed[] = [];
+  let jobs = 0;
 
   /** Resolves when every job of the ticket is settled. */
   function add({ kind, ids, priority }: Ticket): Promise<void> {
     return new Promise((resolve) => {
       let open = ids.length;
       if (open === 0) return resolve();
+      jobs += open;
       const settle = () => {
         if (--open === 0) resolve();
       };
@@ -48,13 +50,15 @@ export function createBacklog() {
       while (taken.length < max && ticket.ids.length > 0) taken.push({ id: ticket.ids.pop()!, settle: ticket.settle });
       if (ticket.ids.length === 0) tickets.splice(tickets.indexOf(ticket), 1);
     }
+    jobs -= taken.length;
     return taken;
   }
 
   return {
     add,
     next,
-    size: () => tickets.reduce((jobs, { ids }) => jobs + ids.length, 0),
+    /** How many jobs wait. */
+    size: () => jobs,
     /** The priority of the least urgent ticket that has jobs waiting. */
     leastUrgent: (): number | undefined => tickets.at(-1)?.priority,
     /** Takes out what waits of the least urgent ticket. */

@@ -1,9 +1,10 @@
 import { RetryableError } from '../base/errors.ts';
-import { inTime, prepare, record, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import { conclude, contextOf, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
 import type { BatchJob, JobContext } from './job.ts';
 import { accept } from './registry.ts';
+import { inTime, type Stop } from './stop.ts';
 
-type Accepted = { context: JobContext<unknown>; controller: AbortController };
+type Asked = { context: JobContext<unknown>; stop: Stop; answered: (answer: Answer) => void };
 
 /**
  * Runs the handler of a kind that does many jobs by one call, and writes down the outcome of each as if it had run alone: fenced, and
@@ -12,13 +13,12 @@ type Accepted = { context: JobContext<unknown>; controller: AbortController };
 export async function runBatch(definition: BatchJob, batch: Attempting[], options: AttemptOptions): Promise<void> {
   const began = performance.now();
   const writes: Promise<void>[] = [];
-  const asked: (Accepted & { answered: (answer: Answer) => void })[] = [];
+  const asked: Asked[] = [];
   for (const attempting of batch) {
-    const { row, controller } = attempting;
-    const { context, conclude } = prepare(attempting, options);
-    const answered = (answer: Answer) => void writes.push(record(row, conclude(answer), options, began));
+    const answered = (answer: Answer) => void writes.push(conclude(attempting, answer, options, began));
     try {
-      asked.push({ answered, controller, context: context(accept(options.registry, row).payload) });
+      const { payload } = accept(options.registry, attempting.row);
+      asked.push({ context: contextOf(attempting, payload, options), stop: attempting.stop, answered });
     } catch (error) {
       answered({ error });
     }
@@ -28,12 +28,13 @@ export async function runBatch(definition: BatchJob, batch: Attempting[], option
   await Promise.all(writes);
 }
 
-async function ask(definition: BatchJob, jobs: Accepted[], limit: number | undefined): Promise<Answer[]> {
+async function ask(definition: BatchJob, jobs: Asked[], limit: number | undefined): Promise<Answer[]> {
   if (jobs.length === 0) return [];
   try {
+    const work = definition.runBatch(jobs.map(({ context }) => context));
     const answers = await inTime(
-      definition.runBatch(jobs.map(({ context }) => context)),
-      jobs.map(({ controller }) => controller),
+      work,
+      jobs.map(({ stop }) => stop),
       limit,
     );
     if (!Array.isArray(answers) || answers.length !== jobs.length)

@@ -1,17 +1,17 @@
 /**
- * Turns many small writes into few large ones without a timer: while one flush is in flight the next items collect, then go
- * together. A lone item goes at once. Each `add` settles with its own result, or with the error of the flush that carried it.
+ * Turns many small writes into few large ones without a timer: while flushes are in flight the next items collect, then go together. A
+ * lone item goes at once. Each `add` settles with its own result, or with the error of the flush that carried it.
+ * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres does the other
  */
 export function coalesce<Item, Result>(
   flush: (items: Item[]) => Promise<Result[]>,
-  { max }: { max: number },
+  { max, parallel }: { max: number; parallel: number },
 ): (item: Item) => Promise<Result> {
   type Entry = { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void };
   let collecting: Entry[] = [];
-  let flushing = false;
+  let flushing = 0;
 
   async function drain() {
-    flushing = true;
     while (collecting.length > 0) {
       const batch = collecting.splice(0, max);
       try {
@@ -22,7 +22,7 @@ export function coalesce<Item, Result>(
         else for (const entry of batch) void alone(entry);
       }
     }
-    flushing = false;
+    flushing--;
   }
 
   // One item that Postgres cannot take, or that somebody else has locked, must not hold up its neighbours.
@@ -38,8 +38,8 @@ export function coalesce<Item, Result>(
     new Promise((resolve, reject) => {
       collecting.push({ item, resolve, reject });
       // Everything that is added in this turn of the event loop travels with the first flush.
-      if (!flushing) {
-        flushing = true;
+      if (flushing < parallel) {
+        flushing++;
         setImmediate(() => void drain());
       }
     });

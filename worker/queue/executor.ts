@@ -4,6 +4,7 @@ import { runBatch } from './batch.ts';
 import type { Attempt, JobRow } from './ledger.ts';
 import type { Stopped } from './outcome.ts';
 import type { Limiter } from './rate-limit.ts';
+import { Stop } from './stop.ts';
 
 /**
  * The jobs of one queue in this process: a ticket's jobs come in by `take`, wait in the backlog for room, are started, and run
@@ -18,17 +19,21 @@ export type ExecutorOptions = AttemptOptions & {
   concurrency: number;
 };
 
-type Running = Attempting & { percent?: number; ended: Promise<void> };
+type Running = Attempting & { ended: Promise<void> };
+
+const startsInFlight = 2;
+/** Jobs, or batches, that one statement starts at most. */
+const startsAtOnce = 250;
 
 export function createExecutor(options: ExecutorOptions) {
   const { queue, concurrency, ledger, limiter, registry, log } = options;
   const backlog = createBacklog();
   // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
-  const running = new Set<Running>();
+  const running = new Map<string, Running>();
   let tickets = 0;
   let places = concurrency;
-  let filling: Promise<void> | undefined;
-  let starting: Promise<number> | undefined;
+  let filling = 0;
+  const starting = new Set<Promise<number>>();
   let paused = false;
 
   /** Takes on the jobs of one ticket. Resolves when each has been run or turned out not to be ours. */
@@ -40,25 +45,31 @@ export function createExecutor(options: ExecutorOptions) {
     tickets--;
   }
 
+  // Two start statements may be in flight: while Postgres does one, the jobs of the other are set running here.
   function fill(): void {
-    filling ??= fillPlaces().finally(() => {
-      filling = undefined;
-      if (hasWork()) fill();
-    });
+    while (filling < startsInFlight && hasWork()) {
+      filling++;
+      void startSome().finally(() => {
+        filling--;
+        fill();
+      });
+    }
   }
 
   const hasWork = () => !paused && places > 0 && backlog.size() > 0;
 
-  // One start statement is in flight at a time; the jobs that come in meanwhile go with the next.
-  async function fillPlaces(): Promise<void> {
-    while (hasWork()) {
-      const allowed = await limiter.take(backlog.size());
-      if (allowed === 0) return;
-      const groups = paused ? [] : backlog.next(places, batchSize, allowed);
-      const started = groups.length > 0 ? await (starting = start(groups)) : 0;
-      starting = undefined;
-      limiter.giveBack(allowed - started);
+  async function startSome(): Promise<void> {
+    const allowed = await limiter.take(backlog.size());
+    const groups = paused ? [] : backlog.next(Math.min(places, startsAtOnce), batchSize, allowed);
+    places -= groups.length;
+    let started = 0;
+    if (groups.length > 0) {
+      const statement = start(groups);
+      starting.add(statement);
+      started = await statement;
+      starting.delete(statement);
     }
+    limiter.giveBack(allowed - started);
   }
 
   /** @returns how many jobs it started */
@@ -74,17 +85,21 @@ export function createExecutor(options: ExecutorOptions) {
       const jobs = groups.flat();
       if (jobs.length > 1) {
         let started = 0;
+        places += groups.length - jobs.length;
         for (const job of jobs) started += await start([[job]]);
         return started;
       }
       // The rows are pending still, or will be found by the reconciler: the ticket has done what it could.
       log.error({ err: error, job_id: jobs[0]?.id }, 'could not start a job');
       for (const { settle } of jobs) settle();
+      places++;
       return 0;
     }
   }
 
+  /** Runs those jobs of a group that were started, on the place that is held for it. */
   function runGroup(group: Waiting[], ours: Map<number, JobRow>): void {
+    places++;
     const batches = new Map<string, { row: JobRow; settle: () => void }[]>();
     for (const { id, settle } of group) {
       const row = ours.get(id);
@@ -106,20 +121,15 @@ export function createExecutor(options: ExecutorOptions) {
     if (definition && 'runBatch' in definition) await runBatch(definition, entries, options);
     else await runAttempt(entries[0]!, options);
     places++;
-    for (const entry of entries) running.delete(entry);
+    for (const { row } of entries) running.delete(keyOf(row));
     for (const { settle } of jobs) settle();
     ended.resolve();
     fill();
   }
 
   function enter(row: JobRow, ended: Promise<void>): Running {
-    const entry: Running = {
-      row,
-      controller: new AbortController(),
-      ended,
-      progress: (percent) => (entry.percent = Math.max(0, Math.min(100, Math.round(percent)))),
-    };
-    running.add(entry);
+    const entry: Running = { row, stop: new Stop(), ended };
+    running.set(keyOf(row), entry);
     return entry;
   }
 
@@ -128,15 +138,13 @@ export function createExecutor(options: ExecutorOptions) {
     return definition && 'runBatch' in definition ? definition.batchSize : 1;
   }
 
-  const runs = ({ id, attempt }: Attempt) => [...running].some(({ row }) => row.id === id && row.attempt === attempt);
+  const runs = (attempt: Attempt) => running.has(keyOf(attempt));
 
   /** Stops all running attempts, or those given. Resolves when their outcomes are written. */
   async function abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
-    if (!attempts) await starting;
-    const entries = [...running].filter(
-      ({ row }) => !attempts || attempts.some(({ id, attempt }) => id === row.id && attempt === row.attempt),
-    );
-    for (const { controller } of entries) controller.abort(reason);
+    if (!attempts) await Promise.all(starting);
+    const entries = attempts ? attempts.flatMap((attempt) => running.get(keyOf(attempt)) ?? []) : [...running.values()];
+    for (const { stop } of entries) stop.now(reason);
     await Promise.all(entries.map(({ ended }) => ended));
   }
 
@@ -174,22 +182,25 @@ export function createExecutor(options: ExecutorOptions) {
     isBusy: () => places <= 0,
 
     /** Whether this attempt is under way here, or may be about to be. */
-    mayRun: (attempt: Attempt) => starting !== undefined || runs(attempt),
+    mayRun: (attempt: Attempt) => starting.size > 0 || runs(attempt),
 
     /** The attempts under way. */
-    attempts: (): Attempt[] => [...running].map(({ row: { id, attempt } }) => ({ id, attempt })),
+    attempts: (): Attempt[] => [...running.values()].map(({ row: { id, attempt } }) => ({ id, attempt })),
 
     /** Resolves when nothing runs. */
     async idle(): Promise<void> {
-      while (starting || running.size > 0) await Promise.all([starting, ...[...running].map(({ ended }) => ended)]);
+      while (starting.size > 0 || running.size > 0)
+        await Promise.all([...starting, ...[...running.values()].map(({ ended }) => ended)]);
     },
 
     /** The progress reported since the last call. */
     takeProgress: () =>
-      [...running].flatMap((entry) => {
-        const { row, percent } = entry;
-        delete entry.percent;
-        return percent === undefined ? [] : [{ id: row.id, attempt: row.attempt, progress: percent }];
+      [...running.values()].flatMap((entry) => {
+        const { row, progress } = entry;
+        delete entry.progress;
+        return progress === undefined ? [] : [{ id: row.id, attempt: row.attempt, progress }];
       }),
   };
 }
+
+const keyOf = ({ id, attempt }: Attempt) => `${id} ${attempt}`;

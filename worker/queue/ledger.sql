@@ -3,18 +3,25 @@
 -- `processing`, run by this worker, in this attempt.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A row that somebody holds
--- locked is left out: it gets a new ticket by the change that is being made to it, or by the reconciler.
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong.
+update :"live"
+   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
+ where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries;
+
+-- name: start_unlocked_jobs
+-- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is being made to it, or by
+-- the reconciler.
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
-returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries, created_at;
+returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries;
 
 -- name: started_jobs
 -- After an answer to start_jobs was lost: what it had started nonetheless.
-select id, queue, kind, payload, file_id, attempt, retry_count, max_retries, created_at
+select id, queue, kind, payload, file_id, attempt, retry_count, max_retries
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 

@@ -17,7 +17,6 @@ export type JobRow = {
   attempt: number;
   retry_count: number;
   max_retries: number;
-  created_at: Date;
 };
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
@@ -27,7 +26,8 @@ type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 export type Ledger = {
   /** Starts those of the jobs that are pending and due, and gives their rows. */
   start(ids: number[]): Promise<JobRow[]>;
-  complete(job: Attempt & { result: unknown }): Promise<{ id: number } | undefined>;
+  /** @param job its result is JSON that Postgres can store */
+  complete(job: Attempt & { result: string }): Promise<{ id: number } | undefined>;
   /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
   holdIn(tx: Tx, job: Attempt): Promise<boolean>;
   /** Completes a job that the transaction holds. */
@@ -48,14 +48,20 @@ export type Ledger = {
 };
 
 const statements = loadStatements(import.meta.dirname, 'ledger.sql');
-const batch = { max: 500 };
+const batch = { max: 500, parallel: 2 };
 
 /** @param worker gives the id under which this process is registered now: it changes when the process was declared dead */
-export function createLedger(db: Db, queue: string, worker: () => string, signal: AbortSignal): Ledger {
+export function createLedger(
+  { db, claims }: { db: Db; claims: Db },
+  queue: string,
+  worker: () => string,
+  signal: AbortSignal,
+): Ledger {
   const leaf = { live: `${queue}_jobs_live` };
   const on = (statement: Statement) => bind(statement, leaf);
   const sql = {
     start: on(statements['start_jobs']!),
+    startUnlocked: on(statements['start_unlocked_jobs']!),
     started: on(statements['started_jobs']!),
     hold: on(statements['hold_job']!),
     strays: on(statements['stray_jobs']!),
@@ -84,12 +90,16 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
   }
 
   /** A coalesced, fenced write of one parameter, a list of jobs. */
-  function fenced<Row extends { id: number }>(statement: Statement, param: string) {
-    return coalesce<Attempt & Record<string, unknown>, Row | undefined>(async (items) => {
+  function fenced<Row extends { id: number }, Item extends Attempt>(
+    statement: Statement,
+    param: string,
+    json: (items: Item[]) => string = storable,
+  ) {
+    return coalesce<Item, Row | undefined>(async (items) => {
       const ordered = items.toSorted((a, b) => a.id - b.id);
       // A batch does not wait for one row that somebody holds locked: its items go on alone.
       const waits = items.length === 1;
-      const rows = await run<Row>(statement, { [param]: storable(ordered), worker: worker() }, { waits });
+      const rows = await run<Row>(statement, { [param]: json(ordered), worker: worker() }, { waits });
       const byId = new Map(rows.map((row) => [row.id, row]));
       return items.map((item) => byId.get(item.id));
     }, batch);
@@ -99,19 +109,20 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
     async start(ids) {
       const values = { ids, worker: worker() };
       try {
-        return await query<JobRow>(db, sql.start, values);
+        return await query<JobRow>(claims, sql.start, values);
       } catch (error) {
+        if (isLockTimeout(error)) return run<JobRow>(sql.startUnlocked, values);
         if (!isTransient(error)) throw error;
-        const rows = await run<JobRow>(sql.start, values);
+        const rows = await run<JobRow>(sql.startUnlocked, values);
         return [
           ...rows,
           ...(await run<JobRow>(sql.started, values)).filter(({ id }) => !rows.some((row) => row.id === id)),
         ];
       }
     },
-    complete: fenced<{ id: number }>(sql.complete, 'jobs'),
-    fail: fenced<Failed>(sql.fail, 'failures'),
-    snooze: fenced<{ id: number }>(sql.snooze, 'jobs'),
+    complete: fenced<{ id: number }, Attempt & { result: string }>(sql.complete, 'jobs', resultsOf),
+    fail: fenced<Failed, Failure>(sql.fail, 'failures'),
+    snooze: fenced<{ id: number }, Attempt & { delay_ms: number }>(sql.snooze, 'jobs'),
     holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
       await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
@@ -127,6 +138,11 @@ export function createLedger(db: Db, queue: string, worker: () => string, signal
     strays: () => query<Attempt>(db, sql.strays, { worker: worker() }),
     taken: (attempts) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),
   };
+}
+
+/** The results are JSON already. */
+function resultsOf(jobs: (Attempt & { result: string })[]): string {
+  return `[${jobs.map(({ id, attempt, result }) => `{"id":${id},"attempt":${attempt},"result":${result}}`).join()}]`;
 }
 
 // An escaped character of JSON: NUL and lone surrogates, which are what jsonb does not take, and all others.

@@ -29,10 +29,11 @@ export type MembershipOptions = {
 const sql = loadStatements(import.meta.dirname, 'liveness.sql');
 
 /**
- * When Postgres comes back, all locks are free and all heartbeats old for a moment. Nobody is declared dead until we have been
- * back ourselves for as long as the others may take to show up again.
+ * When Postgres comes back, all locks are free and all heartbeats old for a moment. Nobody is declared dead until we have been back
+ * ourselves for as long as the others may take to show up again. Who has just been started knows of no such moment, and waits for as long
+ * as it takes to open a connection.
  */
-const settleMs = connectTimeoutMs + 1_000;
+const settleMs = { back: connectTimeoutMs + 1_000, started: 1_500 };
 /** How long a lock must have been free. */
 const secondLookMs = 500;
 
@@ -47,6 +48,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
   let id = randomUUID();
   let session: Client | undefined;
   let heldSince = Infinity;
+  let settle = settleMs.started;
   let holding: Promise<boolean> | undefined;
   let left = false;
 
@@ -74,6 +76,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       if (session !== client) return;
       session = undefined;
       heldSince = Infinity;
+      settle = settleMs.back;
       if (!left) hold().catch(() => {});
     });
     try {
@@ -99,9 +102,9 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
   /** Those whose lock is free, and those silent for too long: as far as we have been here long enough to judge. */
   async function findDead(): Promise<Suspect[]> {
     const backForMs = performance.now() - heldSince;
-    if (backForMs < settleMs) return [];
+    if (backForMs < settle) return [];
     const found = await query<Suspect>(db, sql['find_dead']!, { self: id, dead_after_s: deadAfterMs / 1_000 });
-    return found.filter(({ silent }) => !silent || backForMs > settleMs + heartbeatMs);
+    return found.filter(({ silent }) => !silent || backForMs > settle + heartbeatMs);
   }
 
   /** Buries one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
@@ -138,6 +141,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       const old = session;
       session = undefined;
       heldSince = Infinity;
+      settle = settleMs.back;
       await old?.end().catch(() => {});
       id = randomUUID();
       await join();

@@ -19,7 +19,8 @@ export class Stopped extends Error {
 export type Outcome =
   /** Its row says completed already: the handler committed it. */
   | { outcome: 'committed' }
-  | { outcome: 'completed'; result: unknown }
+  /** `result` is JSON that Postgres can store. */
+  | { outcome: 'completed'; result: string }
   | { outcome: 'retry' | 'fail'; error_code: string; error: string }
   | { outcome: 'snooze'; delay_ms: number; reason: string }
   /** The row is no longer ours to write to. */

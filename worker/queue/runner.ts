@@ -41,6 +41,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
+  let searching = false;
 
   /** Starts claiming; when the engine below fails, starts it again. */
   function start(): void {
@@ -57,7 +58,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
         running.graphile = await inTime(launch(running));
         current = running;
         const since = (claimedAt = Date.now());
-        poll = setInterval(() => wake(1), pollIntervalMs);
+        poll = setInterval(search, pollIntervalMs);
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
@@ -82,9 +83,11 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       running.lost.resolve();
     });
     events.on('pool:gracefulShutdown', () => running.lost.resolve());
-    const claimed = () => (claimedAt = Date.now());
-    events.on('worker:getJob:empty', claimed);
-    events.on('job:start', claimed);
+    events.on('worker:getJob:empty', () => {
+      claimedAt = Date.now();
+      searching = false;
+    });
+    events.on('job:start', () => (claimedAt = Date.now()));
 
     return run({
       pgPool: deaf(db),
@@ -94,8 +97,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       parsedCronItems: [],
       taskList: {
         [queue]: async (payload, { job }) => {
-          // Who finds a ticket wakes the next to look for one.
-          wake(1);
+          if (searching) wake(1);
           await running.registered;
           await take({ ...ticketPayload.parse(payload), priority: job.priority });
         },
@@ -113,9 +115,15 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     });
   }
 
-  /** Looks for due tickets, with so many free slots at most. */
+  /** Looks for due tickets with so many free slots, at most. */
   function wake(slotsAtMost: number): void {
     if (!stopped?.signal.aborted) current?.pool?.nudge(slotsAtMost);
+  }
+
+  /** Looks for due tickets when nobody knows how many there are: who finds one wakes the next to look for another. */
+  function search(): void {
+    searching = true;
+    wake(1);
   }
 
   // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.
@@ -137,6 +145,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       await supervisor;
     },
     wake,
+    search,
     /** Starts the engine below again. */
     restart: () => current?.lost.resolve(),
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */

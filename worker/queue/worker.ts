@@ -34,18 +34,31 @@ type ServedQueue = {
 
 const sql = loadStatements(import.meta.dirname, 'worker.sql');
 const abortPatienceMs = 6_000;
-/** For claims and the ledger's statements. */
-const engineConnections = 6;
+/** For tickets and starts. */
+const claimConnections = 4;
+/** For what ends attempts, and for the watch over the fleet. */
+const ledgerConnections = 3;
 /** The connections that a process opens at most: handlers and upkeep have the app's, the membership has a session of its own. */
-export const processConnections = appConnections + engineConnections + 1;
+export const processConnections = appConnections + claimConnections + ledgerConnections + 1;
 
 /**
  * What the engine's connections set. Its statements find a few rows of large tables by their keys: they always go by index and one row
  * at a time, whatever the statistics of a fresh table say. Up to Postgres 17 forbidden plans look so costly that they would be compiled
- * first, which takes far longer than to run them.
+ * first, or planned anew each time; both take longer than to run them.
  */
-const engineSettings =
-  'set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set lock_timeout = 2000';
+const engineSettings = [
+  'set enable_seqscan = off',
+  'set enable_hashjoin = off',
+  'set enable_mergejoin = off',
+  'set jit = off',
+  'set plan_cache_mode = force_generic_plan',
+  'set lock_timeout = 2000',
+].join('; ');
+/**
+ * A claim or a start that is lost when Postgres crashes is made again: it need not wait for the disk. What ends an attempt does. And a start
+ * leaves out rows that somebody holds locked.
+ */
+const claimSettings = `${engineSettings}; set lock_timeout = 100; set synchronous_commit = off`;
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
   media: 2,
@@ -70,7 +83,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     backoff_ms: config.backoffMs ?? null,
   });
 
-  const db = createPool(databaseUrl, { max: engineConnections, log, setUp: engineSettings, queryTimeoutMs: 30_000 });
+  const db = createPool(databaseUrl, { max: ledgerConnections, log, setUp: engineSettings, queryTimeoutMs: 30_000 });
+  const claims = createPool(databaseUrl, { max: claimConnections, log, setUp: claimSettings, queryTimeoutMs: 30_000 });
   const membership = await joinFleet({
     databaseUrl,
     db,
@@ -81,12 +95,12 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     onNews: hear,
   });
   const queues = served.map((row) => serve(row));
-  const alarm = createAlarm(db, names, (name) => wake(name, 1));
+  const alarm = createAlarm(db, names, wake);
 
   function serve(settings: QueueRow): ServedQueue {
     const { name } = settings;
     const concurrency = concurrencyOf(name, config);
-    const ledger = createLedger(db, name, membership.id, stopping.signal);
+    const ledger = createLedger({ db, claims }, name, membership.id, stopping.signal);
     const executor: Executor = createExecutor({
       queue: name,
       concurrency,
@@ -100,7 +114,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     const runner: Runner = createRunner({
       queue: name,
       slots: concurrency,
-      db,
+      db: claims,
       log,
       pollIntervalMs: config.pollIntervalMs,
       take: executor.take,
@@ -126,14 +140,16 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     else if (what === 'due') wake(queue!, Number(tickets));
     else if (what === 'soon') {
       // It may be due already when its transaction took a while to commit.
-      wake(queue!, 1);
+      wake(queue!);
       void alarm.look().catch(() => {});
     } else void watch().catch(() => {});
   }
 
-  function wake(name: string, tickets: number): void {
+  /** @param tickets how many are known to be due */
+  function wake(name: string, tickets?: number): void {
     const queue = queues.find((one) => one.name === name);
-    queue?.runner.wake(tickets);
+    if (tickets) queue?.runner.wake(tickets);
+    else queue?.runner.search();
     void queue?.makeRoom().catch(() => {});
   }
 
@@ -226,7 +242,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     alarm.stop();
     await within(Promise.allSettled(loops), abortPatienceMs);
     await membership.leave(clean);
-    await within(db.end(), 2_000);
+    await within(Promise.all([claims.end(), db.end()]), 2_000);
   }
 
   await watch();

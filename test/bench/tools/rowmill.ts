@@ -9,7 +9,7 @@ import type { Database, Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Queue, type WorkOptions } from './tool.ts';
 
-// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue media, 100 jobs of a bulk insert on a ticket.
+// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue media, 500 jobs of a bulk insert on a ticket.
 
 export type RowmillQueue = Queue & { db: Database };
 
@@ -17,7 +17,7 @@ export const insertOne = `insert into media_jobs (kind, payload) values ('noop',
 
 export async function create(server: Server): Promise<RowmillQueue> {
   const db = await server.create('rowmill');
-  await db.query(`update queues set batch_size = 100 where name = 'media'`);
+  await db.query(`update queues set batch_size = 500 where name = 'media'`);
   return queueOn(db);
 }
 
