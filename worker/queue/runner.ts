@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
-import type pg from 'pg';
 import { z } from 'zod';
-import type { Db } from '../base/db.ts';
+import type { Db, Tx } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import type { Ticket } from './backlog.ts';
 
@@ -183,8 +182,8 @@ function quiet(log: Log, queue: string): Logger {
  * callback.
  */
 function deaf(db: Db): Db {
-  const client = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as pg.PoolClient;
-  const connect = (listener?: (error: undefined, client: pg.PoolClient, release: () => void) => void) =>
+  const client = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
+  const connect = (listener?: (error: undefined, client: Tx, release: () => void) => void) =>
     listener ? listener(undefined, client, () => {}) : db.connect();
   return new Proxy(db, {
     get: (pool, name) => (name === 'connect' ? connect : (Reflect.get(pool, name, pool) as unknown)),
