@@ -29,15 +29,15 @@ afterEach(async () => {
 });
 
 test('the jobs of a killed worker are retried by another within seconds, as worker_lost', async () => {
+  // A job that lost its worker the first time does not wait for its backoff.
+  await db.query(`update queues set backoff_ms = 60000`);
   const doomed = await spawn();
   const ids = await Promise.all([1, 2].map(() => add(db, 'media', 'slow', { payload: { ms: 60_000 } })));
   for (const id of ids) await reads(db, id, { status: 'processing', locked_by: doomed.id });
   const heir = await spawn();
-  // Nobody is declared dead by who has just come up.
-  await sleep(7_000);
   await doomed.end('SIGKILL');
   for (const id of ids) {
-    const row = await reads(db, id, { status: 'processing', locked_by: heir.id, error_code: 'worker_lost' }, 5_000);
+    const row = await reads(db, id, { status: 'processing', locked_by: heir.id, error_code: 'worker_lost' }, 10_000);
     assert.deepEqual([row['attempt'], row['retry_count']], [2, 1]);
   }
   assert.equal((await db.query(`select from workers`)).rowCount, 1);

@@ -56,7 +56,8 @@ select id from jobs where id = :id and queue = :queue and attempt = :attempt and
 
 -- name: fail_jobs
 -- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A job that lost its worker
--- is due again at once; when it did so before, it may be what kills them, and waits for longer or shorter than the others who were there.
+-- is due again at once. One that did so before may be what kills them: counted from its start it waits about the backoff, some longer and
+-- some shorter, so that it does not meet the same neighbours again.
 with failures as (
   select f.*, clock_timestamp() as failed_at
     from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, permanent boolean)
@@ -66,7 +67,8 @@ with failures as (
            select case when again then 'pending' else 'failed' end,
                   case when not again then j.run_at
                        when f.error_code <> 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count)
-                       when j.error_code = 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count) * (0.5 + random())
+                       when j.error_code = 'worker_lost'
+                         then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0) * (0.5 + random()))
                        else f.failed_at end,
                   j.retry_count + again::int,
                   case when again then null else f.failed_at end
