@@ -42,7 +42,8 @@ begin
     return;
   end if;
   perform count(*) from graphile_worker.add_jobs(specs);
-  perform pg_notify('rowmill', format(case when n.due > 0 then 'due %s %s' else 'soon %s' end, n.queue, n.due))
+  -- random(): of equal notifications in one transaction but one is sent.
+  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end)
      from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
              from unnest(specs) t
             group by t.identifier) n
@@ -138,3 +139,5 @@ drop trigger queues_changed on queues;
 -- Not of archived_completed, which the archiver counts up all the time.
 create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
   for each statement execute function queues_changed();
+comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
+comment on column queues.batch_size is 'How many jobs of one statement, of equal kind, priority and run_at, share a ticket.';

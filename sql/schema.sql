@@ -40,7 +40,7 @@ create table queues (
 alter table queues enable row level security;
 comment on table queues is 'One row a queue: the settings that hold for the whole fleet. An UPDATE takes effect within two seconds.';
 comment on column queues.paused is 'Nothing new is started while true; rows stay pending.';
-comment on column queues.batch_size is 'How many jobs of one bulk insert share a ticket.';
+comment on column queues.batch_size is 'How many jobs of one statement, of equal kind, priority and run_at, share a ticket.';
 comment on column queues.max_retries is 'For new jobs that do not say: retries after the first attempt.';
 comment on column queues.backoff_ms is 'The wait before the first retry; doubled for each further one.';
 comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s handlers.';
@@ -482,7 +482,7 @@ begin
   perform pg_notify('rowmill', 'queues');
   return null;
 end $$;
-comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';
+comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
 
 create function watch_jobs(parent regclass, variadic arguments text[] default '{}'::text[]) returns void
   language plpgsql
@@ -598,7 +598,8 @@ begin
     return;
   end if;
   perform count(*) from graphile_worker.add_jobs(specs);
-  perform pg_notify('rowmill', format(case when n.due > 0 then 'due %s %s' else 'soon %s' end, n.queue, n.due))
+  -- random(): of equal notifications in one transaction but one is sent.
+  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end)
      from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
              from unnest(specs) t
             group by t.identifier) n

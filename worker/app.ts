@@ -23,6 +23,7 @@ export type App = {
   close(): Promise<void>;
 };
 
+/** The most that handlers and upkeep open. */
 export const appConnections = 8;
 
 export function createApp(config: Config, databaseUrl: string, log: Log): App {

@@ -7,6 +7,7 @@ update queues
        backoff_ms     = 5000,
        timeout_ms     = null,
        rate_limit     = null,
+       archive_after  = '30 seconds',
        keep_completed = '90 days'
  where name = 'media'
 returning *;

@@ -12,25 +12,31 @@ import { createRig, type Rig } from '../support/worker.ts';
 
 let rig: Rig;
 const aborted: number[] = [];
+const openGate = Promise.withResolvers<void>();
 const echoed: number[] = [];
 
 before(async () => {
   rig = await createRig();
-  await rig.worker({
-    'media.echo': async ({ job, payload }) => {
-      echoed.push(job.id);
-      return payload;
+  await rig.worker(
+    {
+      'media.echo': async ({ job, payload }) => {
+        echoed.push(job.id);
+        return payload;
+      },
+      'media.fail': async ({ job }) => {
+        throw new Error(`attempt ${job.attempt}`);
+      },
+      'notification.echo': async ({ payload }) => payload,
+      'publish.gated': async () => openGate.promise,
+      'media.slow': async ({ job, signal }) => {
+        await sleep(30_000, undefined, { signal }).catch((error: unknown) => {
+          aborted.push(job.id);
+          throw error;
+        });
+      },
     },
-    'media.fail': async ({ job }) => {
-      throw new Error(`attempt ${job.attempt}`);
-    },
-    'media.slow': async ({ job, signal }) => {
-      await sleep(30_000, undefined, { signal }).catch((error: unknown) => {
-        aborted.push(job.id);
-        throw error;
-      });
-    },
-  });
+    { CONCURRENCY: '16' },
+  );
   await rig.db.query(`update queues set backoff_ms = 50`);
 });
 after(() => rig.close());
@@ -224,6 +230,32 @@ test('a row that somebody holds locked does not keep the others of its queue fro
   await reads(rig.db, held, { status: 'completed' });
 });
 
+test('a transaction that holds the rows of one queue locked holds up no other, and no heartbeat', async () => {
+  const { rows: held } = await rig.db.query<{ id: number }>(
+    `insert into publish_jobs (kind) select 'gated' from generate_series(1, 16) returning id`,
+  );
+  for (const { id } of held) await reads(rig.db, id, { status: 'processing' });
+  const holder = await rig.db.connect();
+  await holder.query('begin');
+  await holder.query(`update publish_jobs set priority = 1`);
+  openGate.resolve();
+  await sleep(1_000);
+  for (let n = 0; n < 4; n++) {
+    const began = performance.now();
+    const id = await add(rig.db, 'notification', 'echo');
+    await reads(rig.db, id, { status: 'completed' });
+    assert.ok(performance.now() - began < 4_000, 'a job of another queue waits');
+    const [worker] = await sql(
+      `select extract(epoch from clock_timestamp() - heartbeat_at)::float8 as age from workers`,
+    );
+    assert.ok(worker!.age < 10, `the heartbeat is ${worker!.age} s old`);
+    await sleep(1_000);
+  }
+  await holder.query('rollback');
+  holder.release();
+  for (const { id } of held) await reads(rig.db, id, { status: 'completed' });
+});
+
 test('a row that a living worker lost track of is retried', async () => {
   const other = await rig.worker({ 'cleanup.x': async () => 'ran' }, { QUEUES: 'cleanup', SWEEP_INTERVAL: '200' });
   await sql(`update queues set backoff_ms = 50`);
@@ -233,7 +265,10 @@ test('a row that a living worker lost track of is retried', async () => {
     `update cleanup_jobs_live set status = 'processing', attempt = 1, locked_by = $2, started_at = now() - interval '20 seconds' where id = $1`,
     [id, other.id()],
   );
-  await reads(rig.db, id, { error_code: 'worker_lost', retry_count: 1 });
+  await reads(rig.db, id, { retry_count: 1 });
+  assert.deepEqual(await sql(`select error_code from job_errors where job_id = $1 and attempt = 1`, [id]), [
+    { error_code: 'worker_lost' },
+  ]);
 });
 
 test('workers are poked for a pause, and left alone by the archiver', async () => {

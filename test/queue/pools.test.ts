@@ -38,7 +38,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
   await add(db, 'media', 'any');
   await db.query(`update graphile_worker._private_jobs set locked_by = 'pool-1', locked_at = now()`);
 
-  await fleet.pools.drop('pool-1');
+  await fleet.pools.drop('pool-1', 'media');
 
   const { rows } = await db.query(
     `select (select array_agg(locked_by) from graphile_worker.jobs) as locked_by, (select pools from workers) as pools`,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../support/eventually.ts';
 import { add, reads } from '../support/jobs.ts';
 import { createRig, type Rig } from '../support/worker.ts';
@@ -42,7 +43,7 @@ test("a queue's limit holds over several workers, and takes effect within two se
   const echo = { 'media.echo': async () => null };
   for (let n = 0; n < 3; n++) await rig.worker(echo, { QUEUES: 'media', WORKER_CONCURRENCY: '5' });
   await rig.db.query(`update queues set rate_limit = 50 where name = 'media'`);
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await sleep(1_200);
   await rig.db.query(`insert into media_jobs (kind) select 'echo' from generate_series(1, 200)`);
   await eventually(async () => {
     assert.equal(await value(`select count(*) from media_jobs where status = 'completed'`), 200);
@@ -56,7 +57,7 @@ test("a queue's limit holds over several workers, and takes effect within two se
   assert.deepEqual([retries, attempts], [0, 200]);
 
   await rig.db.query(`update queues set rate_limit = null where name = 'media'`);
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await sleep(1_200);
   await rig.db.query(
     `insert into media_jobs (kind, payload) select 'echo', '{"free": true}' from generate_series(1, 200)`,
   );
@@ -66,13 +67,19 @@ test("a queue's limit holds over several workers, and takes effect within two se
 });
 
 test('a queue that waits for its limit can be paused, cancelled and stopped', async () => {
-  const worker = await rig.worker({ 'cleanup.echo': async () => null }, { QUEUES: 'cleanup' });
+  const worker = await rig.worker(
+    { 'cleanup.echo': async () => null },
+    { QUEUES: 'cleanup', WORKER_POLL_INTERVAL: '200' },
+  );
   await rig.db.query(`update queues set rate_limit = 1, batch_size = 10 where name = 'cleanup'`);
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
-  await rig.db.query(`insert into cleanup_jobs (kind) select 'echo' from generate_series(1, 30)`);
+  await sleep(1_200);
+  await rig.db.query(`insert into cleanup_jobs (kind) select 'echo' from generate_series(1, 60)`);
   await eventually(async () => {
     assert.ok((await value(`select count(*) from cleanup_jobs where status = 'completed'`)) >= 2);
   });
+  // Its slots are full of tickets that wait: so it claims nothing, and is well.
+  await sleep(11_000);
+  assert.equal(worker.trouble(), undefined);
   const began = performance.now();
   await worker.stop();
   assert.ok(performance.now() - began < 4_000, 'stops soon');

@@ -9,6 +9,7 @@ import { createRig, type Rig } from '../support/worker.ts';
 // When a job starts, though the worker polls but once a minute; and who goes first.
 
 let rig: Rig;
+let met = 0;
 
 before(async () => {
   rig = await createRig();
@@ -16,6 +17,11 @@ before(async () => {
   await rig.worker(
     {
       'media.echo': async () => null,
+      // Ends when three of them run.
+      'media.meet': async ({ signal }) => {
+        met++;
+        while (met < 3) await sleep(20, undefined, { signal });
+      },
       'media.flaky': async ({ job }) => {
         if (job.attempt === 1) throw new RetryableError('once', 'once more');
       },
@@ -77,6 +83,16 @@ test('a retry starts when its backoff is over', async () => {
   const id = await add(rig.db, 'media', 'flaky');
   const late = await lateBy(id);
   assert.ok(late >= 0 && late < 5_000, `${late} ms late`);
+});
+
+test('jobs of several inserts in one transaction start together', async () => {
+  const client = await rig.db.connect();
+  await client.query('begin');
+  const ids = [];
+  for (let n = 0; n < 3; n++) ids.push(await add(client, 'media', 'meet'));
+  await client.query('commit');
+  client.release();
+  for (const id of ids) await reads(rig.db, id, { status: 'completed' });
 });
 
 test('an urgent job does not wait for the ticket of a bulk insert to end', async () => {

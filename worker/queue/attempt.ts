@@ -148,6 +148,7 @@ async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Pr
         // The result itself may be anybody's data: it goes to the row and not to the log.
         return done ? { outcome: 'completed' } : lost;
       } catch (error) {
+        if (isTransient(error)) throw error;
         const words = redactor(app.config.secrets)(messageOf(error));
         return write(row, { outcome: 'retry', error_code: 'result_not_stored', error: words }, options);
       }

@@ -57,6 +57,9 @@ export function createBacklog() {
   return {
     add,
     next,
+    /** How many of the jobs that wait could be started next, with so much room. */
+    usable: (room: number, batchSize: (kind: string | undefined) => number) =>
+      Math.min(jobs, room * batchSize(tickets[0]?.kind)),
     /** How many jobs wait. */
     size: () => jobs,
     /** The priority of the least urgent ticket that has jobs waiting. */

@@ -30,17 +30,22 @@ export function createExecutor(options: ExecutorOptions) {
   const backlog = createBacklog();
   // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
   const running = new Map<string, Running>();
+  /** Tickets in hand. */
   let tickets = 0;
+  /** Room for more jobs, or batches: what is being started has taken its place already. */
   let places = concurrency;
   let filling = 0;
-  const starting = new Set<Promise<number>>();
+  /** The start statements in flight, and what they are to start. */
+  const starting = new Map<Promise<number>, Set<number>>();
   let paused = false;
 
   /** Takes on the jobs of one ticket. Resolves when each has been run or turned out not to be ours. */
   async function take(ticket: Ticket): Promise<void> {
     tickets++;
     const settled = backlog.add(ticket);
-    fill();
+    // It may have been claimed while we paused.
+    if (paused) void giveBack(backlog.takeAll());
+    else fill();
     await settled;
     tickets--;
   }
@@ -59,13 +64,13 @@ export function createExecutor(options: ExecutorOptions) {
   const hasWork = () => !paused && places > 0 && backlog.size() > 0;
 
   async function startSome(): Promise<void> {
-    const allowed = await limiter.take(backlog.size());
+    const allowed = await limiter.take(backlog.usable(places, batchSize));
     const groups = paused ? [] : backlog.next(Math.min(places, startsAtOnce), batchSize, allowed);
     places -= groups.length;
     let started = 0;
     if (groups.length > 0) {
       const statement = start(groups);
-      starting.add(statement);
+      starting.set(statement, new Set(groups.flatMap((group) => group.map(({ id }) => id))));
       started = await statement;
       starting.delete(statement);
     }
@@ -89,7 +94,7 @@ export function createExecutor(options: ExecutorOptions) {
         for (const job of jobs) started += await start([[job]]);
         return started;
       }
-      // The rows are pending still, or will be found by the reconciler: the ticket has done what it could.
+      // The row is pending still, and found by the reconciler; or processing, and found by the look for strays.
       log.error({ err: error, job_id: jobs[0]?.id }, 'could not start a job');
       for (const { settle } of jobs) settle();
       places++;
@@ -142,7 +147,7 @@ export function createExecutor(options: ExecutorOptions) {
 
   /** Stops all running attempts, or those given. Resolves when their outcomes are written. */
   async function abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
-    if (!attempts) await Promise.all(starting);
+    if (!attempts) await Promise.all(starting.keys());
     const entries = attempts ? attempts.flatMap((attempt) => running.get(keyOf(attempt)) ?? []) : [...running.values()];
     for (const { stop } of entries) stop.now(reason);
     await Promise.all(entries.map(({ ended }) => ended));
@@ -178,11 +183,11 @@ export function createExecutor(options: ExecutorOptions) {
     /** Makes room for a more urgent ticket: gives back what waits of the least urgent one. */
     makeRoom: (): Promise<void> => giveBack(backlog.takeLast()),
 
-    /** Whether no more can be started now. */
-    isBusy: () => places <= 0,
+    /** Whether no more tickets can be claimed now. */
+    isFull: () => tickets >= concurrency,
 
     /** Whether this attempt is under way here, or may be about to be. */
-    mayRun: (attempt: Attempt) => starting.size > 0 || runs(attempt),
+    mayRun: (attempt: Attempt) => runs(attempt) || [...starting.values()].some((ids) => ids.has(attempt.id)),
 
     /** The attempts under way. */
     attempts: (): Attempt[] => [...running.values()].map(({ row: { id, attempt } }) => ({ id, attempt })),
@@ -190,7 +195,7 @@ export function createExecutor(options: ExecutorOptions) {
     /** Resolves when nothing runs. */
     async idle(): Promise<void> {
       while (starting.size > 0 || running.size > 0)
-        await Promise.all([...starting, ...[...running.values()].map(({ ended }) => ended)]);
+        await Promise.all([...starting.keys(), ...[...running.values()].map(({ ended }) => ended)]);
     },
 
     /** The progress reported since the last call. */

@@ -97,7 +97,7 @@ export function createLedger(
   ) {
     return coalesce<Item, Row | undefined>(async (items) => {
       const ordered = items.toSorted((a, b) => a.id - b.id);
-      // A batch does not wait for one row that somebody holds locked: its items go on alone.
+      // A batch does not wait long for one row that somebody holds locked: its items go on alone.
       const waits = items.length === 1;
       const rows = await run<Row>(statement, { [param]: json(ordered), worker: worker() }, { waits });
       const byId = new Map(rows.map((row) => [row.id, row]));

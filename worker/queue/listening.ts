@@ -89,7 +89,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     if (looks % renewEvery > 0) return;
     if (!wanted()) return leave(current);
     // A session whose query fails is lost, and what comes then is said there.
-    const fresh = await inTime(current, register(current)).catch(() => false);
+    const fresh = await answered(current, register(current)).catch(() => false);
     if (fresh) look();
   }
 
@@ -103,7 +103,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
   async function leave(current: Session): Promise<void> {
     session = undefined;
     clearInterval(beat);
-    await inTime(current, query(current.client, sql['delete_listener']!, { id: current.id })).catch(() => {});
+    await answered(current, query(current.client, sql['delete_listener']!, { id: current.id })).catch(() => {});
     await current.client.end().catch(() => {});
   }
 
@@ -112,7 +112,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     /** Asks on the session: then a query that gets no answer is a session lost, too. */
     async ask<Row extends Record<string, unknown>>(name: string, values: Record<string, unknown>): Promise<Row[]> {
       const current = await open();
-      return inTime(current, query<Row>(current.client, sql[name]!, values));
+      return answered(current, query<Row>(current.client, sql[name]!, values));
     },
     /** @param reason what those get who are waiting for it to open */
     async close(reason: Error): Promise<void> {
@@ -132,7 +132,7 @@ async function register({ client, id }: Session): Promise<boolean> {
 }
 
 /** Ends a session that does not answer: its network may have vanished without a word. */
-async function inTime<T>({ client }: Session, answer: Promise<T>): Promise<T> {
+async function answered<T>({ client }: Session, answer: Promise<T>): Promise<T> {
   const timer = setTimeout(() => void client.end().catch(() => {}), answerWithinMs);
   try {
     return await answer;

@@ -38,11 +38,12 @@ delete from workers
 returning id, host, pid, queues, pools;
 
 -- name: unlock_tickets
--- The unlock wakes nobody, so graphile-worker's own channel is used to say that there is work.
-select graphile_worker.force_unlock_workers(:pools::text[]), pg_notify('jobs:insert', '{"r":0,"count":50}');
+-- The unlock wakes nobody, so the workers are told to look.
+select graphile_worker.force_unlock_workers(:pools::text[]), (select count(pg_notify('rowmill', 'soon ' || q)) from unnest(:queues::text[]) q) as told;
 
 -- name: jobs_of
-select id, attempt from :"live" where status = 'processing' and locked_by = :worker;
+-- A row that somebody holds locked does not keep the others waiting: the reconciler comes back for it.
+select id, attempt from :"live" where status = 'processing' and locked_by = :worker for update skip locked;
 
 -- name: leave_fleet
 delete from workers where id = :id;

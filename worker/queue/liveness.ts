@@ -88,7 +88,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       );
       const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
       const member = await belongs(client);
-      if (member && lock?.held) {
+      if (member && lock?.held && !left) {
         session = client;
         heldSince = performance.now();
       } else await client.end();
@@ -119,7 +119,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
         await failLost(tx, queue, worker.id, jobs);
         lost += jobs.length;
       }
-      await query(tx, sql['unlock_tickets']!, { pools: worker.pools });
+      await query(tx, sql['unlock_tickets']!, { pools: worker.pools, queues: worker.queues });
       log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
     });
   }
@@ -165,10 +165,10 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
     pools: {
       add: async (pool: string) => void (await query(db, sql['add_pool']!, { id, pool })),
       /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
-      async drop(pool: string) {
+      async drop(pool: string, queue: string) {
         for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
           try {
-            await query(db, sql['unlock_tickets']!, { pools: [pool] });
+            await query(db, sql['unlock_tickets']!, { pools: [pool], queues: [queue] });
             await query(db, sql['drop_pool']!, { id, pool });
             return;
           } catch (error) {

@@ -13,6 +13,7 @@ import { loadStatements, query } from '../base/sql.ts';
 const sql = loadStatements(import.meta.dirname, 'rate-limit.sql');
 /** Up to here the tokens are taken and one waits; above it nothing was taken. The default of take_tokens. */
 const patienceMs = 1_000;
+const keepMs = 20;
 
 /** Milliseconds to wait: up to 1,000 the tokens are taken, above it nothing was and one comes back then. */
 async function takeTokens(db: Db, key: string, n: number, rate: number): Promise<number> {
@@ -33,19 +34,20 @@ export type Limiter = ReturnType<typeof createLimiter>;
 /** @param rate jobs a second, null for no limit */
 export function createLimiter(db: Db, queue: string, rate: () => number | null, log: Log, signal: AbortSignal) {
   const key = `queue ${queue}`;
-  let unused = 0;
+  let unused = { tokens: 0, limit: 0, at: 0 };
   return {
     /** Waits until some jobs may be started, and says how many: as many as there are without a limit, none when `signal` has aborted. */
     async take(wanted: number): Promise<number> {
       for (;;) {
         const limit = rate();
         if (limit === null) return Infinity;
-        if (unused > 0) {
-          const granted = Math.min(unused, wanted);
-          unused -= granted;
+        if (signal.aborted) return 0;
+        const granted = Math.min(unused.tokens, wanted);
+        // Tokens do not keep: saved up, they would make a burst.
+        if (granted > 0 && unused.limit === limit && performance.now() - unused.at < keepMs) {
+          unused.tokens -= granted;
           return granted;
         }
-        if (signal.aborted) return 0;
         const n = Math.max(1, Math.min(wanted, Math.floor(limit / 50)));
         const wait = await takeTokens(db, key, n, limit).catch((error: unknown) => {
           log[isTransient(error) ? 'debug' : 'error'](
@@ -61,7 +63,7 @@ export function createLimiter(db: Db, queue: string, rate: () => number | null, 
 
     /** Takes back what was granted and not used, for the next to ask. */
     giveBack(n: number): void {
-      if (Number.isFinite(n)) unused += n;
+      if (n > 0 && Number.isFinite(n)) unused = { tokens: n, limit: rate() ?? 0, at: performance.now() };
     },
   };
 }

@@ -21,7 +21,7 @@ export type RunnerOptions = {
   pollIntervalMs: number;
   take: (ticket: Ticket) => Promise<void>;
   /** Pools are known to the fleet, so that a dead worker's tickets can be unlocked. */
-  pools: { add(id: string): Promise<void>; drop(id: string): Promise<void> };
+  pools: { add(id: string): Promise<void>; drop(id: string, queue: string): Promise<void> };
 };
 
 const ticketPayload = z.object({ kind: z.string().optional(), ids: z.array(z.number()) });
@@ -40,7 +40,8 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
-  let searching = false;
+  /** When a search began that has not come to its end: a look that found nothing. */
+  let searchedAt = Infinity;
 
   /** Starts claiming; when the engine below fails, starts it again. */
   function start(): void {
@@ -54,7 +55,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       let poll: NodeJS.Timeout | undefined;
       const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
       try {
-        running.graphile = await inTime(launch(running));
+        running.graphile = await startedInTime(launch(running));
         current = running;
         const since = (claimedAt = Date.now());
         poll = setInterval(search, pollIntervalMs);
@@ -72,6 +73,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
 
   function launch(running: Running): Promise<GraphileRunner> {
     const events: WorkerEvents = new EventEmitter();
+    const asked = new WeakMap<object, number>();
     events.on('pool:create', ({ workerPool }) => {
       running.pool = workerPool;
       running.registered = pools.add(workerPool.id);
@@ -82,9 +84,12 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       running.lost.resolve();
     });
     events.on('pool:gracefulShutdown', () => running.lost.resolve());
-    events.on('worker:getJob:empty', () => {
+    // Its tickets may have been claimed, and the answer lost: they are unlocked with the pool.
+    events.on('worker:getJob:error', () => running.lost.resolve());
+    events.on('worker:getJob:start', ({ worker }) => asked.set(worker, performance.now()));
+    events.on('worker:getJob:empty', ({ worker }) => {
       claimedAt = Date.now();
-      searching = false;
+      if (asked.get(worker)! >= searchedAt) searchedAt = Infinity;
     });
     events.on('job:start', () => (claimedAt = Date.now()));
 
@@ -96,7 +101,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       parsedCronItems: [],
       taskList: {
         [queue]: async (payload, { job }) => {
-          if (searching) wake(1);
+          if (searchedAt < Infinity) wake(1);
           await running.registered;
           await take({ ...ticketPayload.parse(payload), priority: job.priority });
         },
@@ -121,7 +126,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
 
   /** Looks for due tickets when nobody knows how many there are: who finds one wakes the next to look for another. */
   function search(): void {
-    searching = true;
+    searchedAt = performance.now();
     wake(1);
   }
 
@@ -132,7 +137,9 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       await Promise.race([graphile.stop().catch(() => {}), sleep(stopTimeoutMs)]);
     }
     if (pool)
-      await pools.drop(pool.id).catch((error: unknown) => log.warn({ err: error, queue }, 'could not unlock tickets'));
+      await pools
+        .drop(pool.id, queue)
+        .catch((error: unknown) => log.warn({ err: error, queue }, 'could not unlock tickets'));
   }
 
   return {
@@ -153,7 +160,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
 }
 
 /** A runner that does not come up in time is given up, and stopped when it does after all. */
-async function inTime(starting: Promise<GraphileRunner>): Promise<GraphileRunner> {
+async function startedInTime(starting: Promise<GraphileRunner>): Promise<GraphileRunner> {
   const late = new AbortController();
   const timeout = sleep(startTimeoutMs, undefined, { signal: late.signal, ref: false }).then(() => {
     void starting.then((runner) => runner.stop()).catch(() => {});

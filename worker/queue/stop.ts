@@ -49,9 +49,10 @@ export function inTime<T>(work: Promise<T>, stops: Stop[], limitMs = defaultLimi
     function end<Value>(settle: (value: Value) => void, value: Value): void {
       clearTimeout(limit);
       clearTimeout(grace);
+      for (const stop of stops) stop.onStop = undefined;
       settle(value);
     }
-    work.then(
+    Promise.resolve(work).then(
       (result) => end(resolve, result),
       (error: unknown) => end(reject, error),
     );

@@ -43,12 +43,14 @@ vacuum (truncate false, skip_locked) :"live", :"done", graphile_worker._private_
 select count(*) as workers from workers;
 
 -- name: reticket_jobs
--- Pending, overdue, and on no ticket: should not be, and is mended here. graphile-worker's public view does not show payloads.
+-- Pending, overdue, and on no ticket: should not be, and is mended here. A ticket that was claimed long ago may have been lost on its way to who
+-- claimed it. graphile-worker's public view does not show payloads.
 with ticketed as (
   select json_array_elements_text(t.payload -> 'ids')::bigint as id
     from graphile_worker._private_jobs t
     join graphile_worker._private_tasks k on k.id = t.task_id
-   where k.identifier = :queue and (t.run_at <= now() or t.locked_at is not null)
+   where k.identifier = :queue
+     and ((t.locked_at is null and t.run_at <= now()) or t.locked_at > now() - interval '5 minutes')
 ), forgotten as (
   select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
@@ -60,7 +62,8 @@ select count(*) as jobs, add_tickets(array_agg(queue), array_agg(kind), array_ag
 -- name: orphaned_jobs
 -- Processing for nobody: set so by hand, or left by a worker whose row was deleted by hand.
 select id, attempt, locked_by from :"live" j
- where status = 'processing' and not exists (select from workers w where w.id = j.locked_by);
+ where status = 'processing' and not exists (select from workers w where w.id = j.locked_by)
+   for update skip locked;
 
 -- name: unlock_strays
 -- Tickets locked by a pool that no worker has: it died before it could register.

@@ -34,11 +34,11 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
 
   /** @returns how many milliseconds it took to see that there is no more to archive */
   async function look(queue: string, reconcileNow: boolean): Promise<number> {
-    const archiving = await alone(db, (tx) => archive(tx, queue));
+    const archiving = await alone(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);
     if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, tablesOf(queue)));
-    if (reconcileNow) await alone(db, (tx) => reconcile(tx, queue, log));
+    if (reconcileNow) await alone(db, signal, (tx) => reconcile(tx, queue, log));
     return archiving.ms;
   }
 
@@ -53,7 +53,11 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
  * Repeats `work`, which gives the number of rows it changed, while these are a chunk or more.
  * @returns the rows of all times, and how many milliseconds the last took, which found no more
  */
-async function alone(db: Db, work: (tx: Tx) => Promise<number>): Promise<{ rows: number; ms: number }> {
+async function alone(
+  db: Db,
+  signal: AbortSignal,
+  work: (tx: Tx) => Promise<number>,
+): Promise<{ rows: number; ms: number }> {
   for (let rows = 0; ;) {
     const began = performance.now();
     const changed = await transaction(db, async (tx) => {
@@ -61,7 +65,7 @@ async function alone(db: Db, work: (tx: Tx) => Promise<number>): Promise<{ rows:
       return lock?.ours ? work(tx) : 0;
     });
     rows += changed;
-    if (changed < chunk) return { rows, ms: performance.now() - began };
+    if (changed < chunk || signal.aborted) return { rows, ms: performance.now() - began };
   }
 }
 

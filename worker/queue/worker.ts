@@ -44,7 +44,8 @@ export const processConnections = appConnections + claimConnections + ledgerConn
 /**
  * What the engine's connections set. Its statements find a few rows of large tables by their keys: they always go by index and one row
  * at a time, whatever the statistics of a fresh table say. Up to Postgres 17 forbidden plans look so costly that they would be compiled
- * first, or planned anew each time; both take longer than to run them.
+ * first, or planned anew each time; both take longer than to run them. Rows that somebody holds locked are asked for again and again, so that
+ * they keep no connection from the others.
  */
 const engineSettings = [
   'set enable_seqscan = off',
@@ -52,13 +53,10 @@ const engineSettings = [
   'set enable_mergejoin = off',
   'set jit = off',
   'set plan_cache_mode = force_generic_plan',
-  'set lock_timeout = 2000',
+  'set lock_timeout = 100',
 ].join('; ');
-/**
- * A claim or a start that is lost when Postgres crashes is made again: it need not wait for the disk. What ends an attempt does. And a start
- * leaves out rows that somebody holds locked.
- */
-const claimSettings = `${engineSettings}; set lock_timeout = 100; set synchronous_commit = off`;
+/** A claim or a start that is lost when Postgres crashes is made again, so it need not wait for the disk. What ends an attempt does. */
+const claimSettings = `${engineSettings}; set synchronous_commit = off`;
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
   media: 2,
@@ -260,7 +258,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       for (const { name, runner, executor } of queues) {
         const { wanted, claiming, claimed_at } = runner.state();
         if (wanted && !claiming) return `queue ${name} is not being claimed`;
-        if (wanted && !executor.isBusy() && Date.now() - claimed_at > patience)
+        if (wanted && !executor.isFull() && Date.now() - claimed_at > patience)
           return `queue ${name} has not been claimed for ${Math.round((Date.now() - claimed_at) / 1_000)} s`;
       }
       return undefined;
