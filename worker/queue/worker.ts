@@ -49,6 +49,7 @@ export const processConnections = appConnections + claimConnections + ledgerConn
  */
 const engineSettings = [
   'set enable_seqscan = off',
+  'set enable_bitmapscan = off',
   'set enable_hashjoin = off',
   'set enable_mergejoin = off',
   'set jit = off',
