@@ -571,6 +571,22 @@ begin
 end $$;
 comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
 
+create function announce(queues text[], ids bigint[], statuses text[]) returns void
+  language plpgsql security definer
+  set search_path from current
+  set jit = off
+as $$
+begin
+  if exists (select from listeners where until > clock_timestamp()) then
+    perform pg_notify('rowmill_ended',
+                      json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
+       from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
+               from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
+      group by c.queue, c.status, c.chunk;
+  end if;
+end $$;
+comment on function announce is 'Tells listeners, if there are any, that jobs ended: on channel rowmill_ended, at commit.';
+
 create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamp with time zone[]) returns void
   language plpgsql
   set search_path from current
@@ -641,22 +657,6 @@ begin
   return extract(epoch from back_at - clock_timestamp()) * 1000;
 end $$;
 comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
-
-create function announce(queues text[], ids bigint[], statuses text[]) returns void
-  language plpgsql security definer
-  set search_path from current
-  set jit = off
-as $$
-begin
-  if exists (select from listeners where until > clock_timestamp()) then
-    perform pg_notify('rowmill_ended',
-                      json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
-       from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
-               from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
-      group by c.queue, c.status, c.chunk;
-  end if;
-end $$;
-comment on function announce is 'Tells listeners, if there are any, that jobs ended: on channel rowmill_ended, at commit.';
 
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------

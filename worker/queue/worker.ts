@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { appConnections, type App } from '../app.ts';
 import { createPool, isTransient, type Notification } from '../base/db.ts';
-import { UsageError } from '../base/errors.ts';
 import { loadStatements, query } from '../base/sql.ts';
 import { createAlarm } from './alarm.ts';
 import { createExecutor, type Executor } from './executor.ts';
@@ -12,6 +11,7 @@ import { paced } from './paced.ts';
 import { createLimiter } from './rate-limit.ts';
 import type { Registry } from './registry.ts';
 import { createRunner, type Runner } from './runner.ts';
+import { concurrencyOf, servedQueues, type QueueRow } from './served.ts';
 import { keepUp } from './upkeep.ts';
 
 /**
@@ -20,7 +20,6 @@ import { keepUp } from './upkeep.ts';
  */
 export type Worker = Awaited<ReturnType<typeof startWorker>>;
 
-type QueueRow = { name: string; paused: boolean; timeout_ms: number | null; rate_limit: number | null };
 type ServedQueue = {
   name: string;
   settings: QueueRow;
@@ -58,15 +57,6 @@ const engineSettings = [
 ].join('; ');
 /** A claim or a start that is lost when Postgres crashes is made again, so it need not wait for the disk. What ends an attempt does. */
 const claimSettings = `${engineSettings}; set synchronous_commit = off`;
-const defaultConcurrency: Record<string, number> = {
-  publish: 3,
-  media: 2,
-  notification: 5,
-  social: 2,
-  analytics: 2,
-  cleanup: 1,
-};
-
 /** @throws UsageError when QUEUES names a queue that the database does not have */
 export async function startWorker(app: App, databaseUrl: string, registry: Registry) {
   const { config, log } = app;
@@ -287,20 +277,4 @@ async function within(work: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();
   const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
   return Promise.race([work.then(() => true), late]).finally(() => timer.abort());
-}
-
-function servedQueues(rows: QueueRow[], wanted: string[] | undefined): QueueRow[] {
-  if (!wanted) return rows;
-  const unknown = wanted.filter((name) => !rows.some((row) => row.name === name));
-  if (unknown.length > 0)
-    throw new UsageError(
-      `QUEUES: there is no queue ${unknown.join(', ')}; there are ${rows.map((row) => row.name).join(', ')}`,
-    );
-  return rows.filter((row) => wanted.includes(row.name));
-}
-
-/** CONCURRENCY is the publish queue's, WORKER_CONCURRENCY all others'. */
-function concurrencyOf(queue: string, config: App['config']): number {
-  const set = queue === 'publish' ? config.publishConcurrency : config.otherConcurrency;
-  return set ?? defaultConcurrency[queue] ?? 2;
 }

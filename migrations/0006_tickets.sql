@@ -81,8 +81,17 @@ begin
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
     perform pg_notify('rowmill', 'stop');
   end if;
+
+  if exists (select from listeners where until > clock_timestamp()) then
+    perform announce(array_agg(n.queue), array_agg(n.id), array_agg(n.status))
+       from fresh n
+       join stale o on o.id = n.id
+      where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
+     having count(*) > 0;
+  end if;
   return null;
 end $$;
+comment on function jobs_updated is 'Jobs that became pending, or whose run_at or priority moved, get a new ticket. Workers are told when a running job was taken from them, and listeners when one ended.';
 
 
 -- Rate limits ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,33 @@
+import type { Config } from '../base/config.ts';
+import { UsageError } from '../base/errors.ts';
+
+// Which queues this process serves, and with how much room.
+
+/** What a row of `queues` tells a worker. */
+export type QueueRow = { name: string; paused: boolean; timeout_ms: number | null; rate_limit: number | null };
+
+const defaultConcurrency: Record<string, number> = {
+  publish: 3,
+  media: 2,
+  notification: 5,
+  social: 2,
+  analytics: 2,
+  cleanup: 1,
+};
+
+/** The queues that QUEUES names, or all. @throws UsageError when it names one that the database does not have */
+export function servedQueues(rows: QueueRow[], wanted: string[] | undefined): QueueRow[] {
+  if (!wanted) return rows;
+  const unknown = wanted.filter((name) => !rows.some((row) => row.name === name));
+  if (unknown.length > 0)
+    throw new UsageError(
+      `QUEUES: there is no queue ${unknown.join(', ')}; there are ${rows.map((row) => row.name).join(', ')}`,
+    );
+  return rows.filter((row) => wanted.includes(row.name));
+}
+
+/** CONCURRENCY is the publish queue's, WORKER_CONCURRENCY all others'. */
+export function concurrencyOf(queue: string, config: Config): number {
+  const set = queue === 'publish' ? config.publishConcurrency : config.otherConcurrency;
+  return set ?? defaultConcurrency[queue] ?? 2;
+}
