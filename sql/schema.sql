@@ -8,6 +8,10 @@ set check_function_bodies = off;
 
 create sequence job_ids;
 
+create sequence storage_deletion_ids;
+
+create sequence cleanup_log_ids;
+
 create table rowmill_migrations (
   name       text        not null,
   checksum   text        not null,
@@ -73,8 +77,6 @@ create table jobs (
   completed_at timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
-  constraint jobs_check check (locked_by is null or status = 'processing'),
-  constraint jobs_check1 check ((completed_at is not null) = (status = any (array['completed', 'failed', 'cancelled']))),
   constraint jobs_id_check check (id >= '-9007199254740991'::bigint and id <= '9007199254740991'::bigint),
   constraint jobs_max_retries_check check (max_retries >= 0),
   constraint jobs_progress_check check (progress >= 0 and progress <= 100),
@@ -138,18 +140,45 @@ comment on table workers is 'One row for each running worker process. A row whos
 comment on column workers.pools is 'Its graphile-worker pool ids: the tickets these have locked are unlocked when the worker is buried.';
 
 create table schedules (
-  name      text        not null,
-  cron      text        not null,
-  time_zone text        not null default 'UTC',
-  queue     text        not null,
-  kind      text        not null,
-  payload   jsonb       not null default '{}'::jsonb,
-  enabled   boolean     not null default true,
-  last_tick timestamptz,
-  constraint schedules_pkey primary key (name)
+  name         text        not null,
+  cron         text        not null,
+  time_zone    text        not null default 'UTC',
+  queue        text        not null,
+  kind         text        not null,
+  payload      jsonb       not null default '{}'::jsonb,
+  enabled      boolean     not null default true,
+  last_tick    timestamptz,
+  priority     smallint    not null default 0,
+  max_retries  integer,
+  overlap      text        not null default 'queue',
+  since        timestamptz not null default clock_timestamp(),
+  next_tick    timestamptz,
+  last_job_id  bigint,
+  skipped      bigint      not null default 0,
+  skipped_tick timestamptz,
+  error        text,
+  constraint schedules_pkey primary key (name),
+  constraint schedules_cron_check check (cron ~ '^ *(@[A-Za-z]+|[^[:space:]]+( +[^[:space:]]+){4,5}) *$'),
+  constraint schedules_max_retries_check check (max_retries >= 0),
+  constraint schedules_name_check check (name ~ '^[^@]+$'),
+  constraint schedules_overlap_check check (overlap = any (array['skip', 'queue'])),
+  constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null)
 );
 alter table schedules enable row level security;
 comment on table schedules is 'Jobs that are inserted by the clock.';
+comment on column schedules.cron is 'Five fields: minute, hour, day of month, month, day of week; or six, the first for the second; or such as @daily.';
+comment on column schedules.time_zone is 'In which cron is read, such as Europe/Berlin.';
+comment on column schedules.queue is 'Where its jobs go.';
+comment on column schedules.enabled is 'Nothing is inserted while false. Ticks of that time are not made up.';
+comment on column schedules.last_tick is 'The last one that inserted a job, or was skipped.';
+comment on column schedules.max_retries is 'Of its jobs; null: the queue''s.';
+comment on column schedules.overlap is 'What a tick does while the last job is pending or processing. queue: inserts another. skip: nothing, and counts itself in skipped.';
+comment on column schedules.since is 'Only later ticks are its own: when it was made or enabled, or when its cron or time zone was changed.';
+comment on column schedules.next_tick is 'Written by workers; null until one has looked at it, and while it is disabled.';
+comment on column schedules.last_job_id is 'The last job that it inserted, or the one in which that goes on.';
+comment on column schedules.skipped is 'How many ticks were skipped so far.';
+comment on column schedules.skipped_tick is 'The last of them.';
+comment on column schedules.error is 'Why it inserts nothing, though it is enabled.';
 
 create table rate_limits (
   key            text             not null,
@@ -298,10 +327,13 @@ create table auction_files (
   display_bytes  bigint,
   published_at   timestamptz,
   deleted_at     timestamptz,
+  purged_at      timestamptz,
   constraint auction_files_pkey primary key (id),
   constraint auction_files_publish_status_check check (publish_status = any (array['pending', 'processing', 'published', 'failed']))
 );
 alter table auction_files enable row level security;
+create index auction_files_deleted on auction_files using btree (deleted_at) where deleted_at is not null and purged_at is null;
+create index auction_files_purged on auction_files using btree (purged_at) where purged_at is not null;
 comment on table auction_files is 'Files of auction lots. The publish queue makes their public pictures.';
 comment on column auction_files.source_key is 'The key of the original on RAID.';
 comment on column auction_files.publish_status is 'Follows the file''s publish job.';
@@ -310,18 +342,30 @@ comment on column auction_files.bytes is 'Of the original.';
 comment on column auction_files.thumb_url is 'WebP, 400 pixels wide at most.';
 comment on column auction_files.display_url is 'WebP, 1600 pixels wide at most.';
 comment on column auction_files.deleted_at is 'Soft deletion: jobs of a deleted file publish nothing.';
+comment on column auction_files.purged_at is 'Its pictures are being deleted from storage since then. The row goes after them, unless it is undeleted.';
 
 create table media (
-  id         uuid        not null default gen_random_uuid(),
-  created_at timestamptz not null default now(),
-  status     text        not null default 'PENDING',
-  deleted_at timestamptz,
+  id            uuid        not null default gen_random_uuid(),
+  created_at    timestamptz not null default now(),
+  status        text        not null default 'PENDING',
+  deleted_at    timestamptz,
+  source_key    text,
+  url           text,
+  thumbnail_url text,
+  thumbnails    jsonb,
+  metadata      jsonb,
+  processed_at  timestamptz,
   constraint media_pkey primary key (id),
   constraint media_status_check check (status = any (array['PENDING', 'PROCESSING', 'READY', 'FAILED']))
 );
 alter table media enable row level security;
+create index media_by_source_key on media using btree (source_key);
 comment on table media is 'Uploaded media. The media queue processes them.';
 comment on column media.status is 'Follows the file''s media job.';
+comment on column media.source_key is 'The key of the original in storage.';
+comment on column media.url is 'The processed file.';
+comment on column media.thumbnails is 'One object a size: url, key, width, height, bytes, format.';
+comment on column media.metadata is 'What was measured of the original.';
 
 create table listeners (
   id    uuid        not null,
@@ -331,6 +375,84 @@ create table listeners (
 alter table listeners enable row level security;
 comment on table listeners is 'One row for each client that wants to hear that jobs ended: without any, nothing is notified.';
 comment on column listeners.until is 'When it stops to count. Clients renew it every 20 seconds; rows of those that died are deleted by the next that comes.';
+
+create table storage_deletions (
+  id         bigint           not null default nextval('storage_deletion_ids'::regclass),
+  key        text collate "C" not null,
+  reason     text             not null,
+  bytes      bigint           not null default 0,
+  attempts   integer          not null default 0,
+  error_code text,
+  error      text,
+  due_at     timestamptz      not null default clock_timestamp(),
+  created_at timestamptz      not null default clock_timestamp(),
+  constraint storage_deletions_pkey primary key (id),
+  constraint storage_deletions_key_check check (key <> ''),
+  constraint storage_deletions_reason_check check (reason ~ '^[a-z][a-z0-9_]*$')
+);
+alter table storage_deletions enable row level security;
+create index storage_deletions_due_at_idx on storage_deletions using btree (due_at);
+create index storage_deletions_key_idx on storage_deletions using btree (key);
+comment on table storage_deletions is 'Objects to delete from storage. Whoever deletes what refers to an object inserts its key here in the same transaction.';
+comment on column storage_deletions.reason is 'The cleanup whose sql/cleanup/<reason>.sql says whether the object is in use after all; any other word: it is not asked.';
+comment on column storage_deletions.bytes is 'As far as known.';
+comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
+
+create table cleanup_logs (
+  id          bigint      not null default nextval('cleanup_log_ids'::regclass),
+  job_id      bigint      not null,
+  kind        text        not null,
+  cutoff      timestamptz not null,
+  dry_run     boolean     not null,
+  scanned     bigint      not null default 0,
+  deleted     bigint      not null default 0,
+  bytes       bigint      not null default 0,
+  skipped     bigint      not null default 0,
+  errors      bigint      not null default 0,
+  generated   bigint      not null default 0,
+  requested   bigint      not null default 0,
+  remaining   boolean,
+  started_at  timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  constraint cleanup_logs_pkey primary key (id)
+);
+alter table cleanup_logs enable row level security;
+create unique index cleanup_logs_job_id_idx on cleanup_logs using btree (job_id) where finished_at is null;
+create index cleanup_logs_kind_started_at_idx on cleanup_logs using btree (kind, started_at);
+comment on table cleanup_logs is 'One row for each run of a cleanup. Each chunk is counted in the transaction that deletes it, so the figures hold through crashes.';
+comment on column cleanup_logs.cutoff is 'By the clock of the database, fixed when the run began: what is younger stays. A retry of the job keeps it.';
+comment on column cleanup_logs.dry_run is 'Nothing was changed: the figures are what a run would have done.';
+comment on column cleanup_logs.scanned is 'Rows or objects that were old enough.';
+comment on column cleanup_logs.deleted is 'Of these: deleted, or what the kind does instead.';
+comment on column cleanup_logs.bytes is 'Of the objects that went with them, as far as known.';
+comment on column cleanup_logs.skipped is 'Old enough, and to be kept.';
+comment on column cleanup_logs.errors is 'Objects that could not be deleted; they are tried again.';
+comment on column cleanup_logs.generated is 'Prekeys made.';
+comment on column cleanup_logs.requested is 'Devices that were asked for prekeys.';
+comment on column cleanup_logs.remaining is 'Whether something was left to do.';
+comment on column cleanup_logs.finished_at is 'Null while it runs, and where the job failed for good.';
+
+create unlogged table storage_listing (
+  log_id      bigint           not null,
+  key         text collate "C" not null,
+  bytes       bigint           not null,
+  modified_at timestamptz      not null,
+  orphaned    boolean          not null default false,
+  constraint storage_listing_pkey primary key (log_id, key)
+);
+alter table storage_listing enable row level security;
+comment on table storage_listing is 'What storage holds, while cleanup.orphaned_media compares it with the tables.';
+comment on column storage_listing.orphaned is 'Old enough, and no row refers to it.';
+
+create table orphan_sightings (
+  key     text collate "C" not null,
+  bytes   bigint           not null,
+  seen_at timestamptz      not null default clock_timestamp(),
+  constraint orphan_sightings_pkey primary key (key)
+);
+alter table orphan_sightings enable row level security;
+comment on table orphan_sightings is 'Objects that no row referred to. One that is seen so again a day later is deleted.';
+comment on column orphan_sightings.seen_at is 'When it was first seen so.';
 
 alter table media_jobs add constraint media_jobs_file_id_fkey foreign key (file_id) references media(id) on delete set null;
 alter table publish_jobs add constraint publish_jobs_file_id_fkey foreign key (file_id) references auction_files(id) on delete set null;
@@ -420,22 +542,6 @@ create function job_normalise() returns trigger
   set search_path from current
 as $$
 begin
-  if tg_op = 'UPDATE' then
-    if old.status = 'failed' and new.status = 'failed' and new.max_retries > old.max_retries and new.max_retries > new.retry_count then
-      new.status := 'pending';
-      new.run_at := now();
-    end if;
-    if new.status = 'pending' and old.status <> 'pending' then
-      new.progress := null;
-      new.result := null;
-    end if;
-  end if;
-
-  if new.archived and new.status not in ('completed', 'cancelled') then
-    raise exception 'job % of queue % is archived and cannot become %', new.id, new.queue, new.status
-      using hint = 'Take it out of the archive in the same statement: set status = ''pending'', archived = false';
-  end if;
-
   if new.status <> 'processing' then
     new.locked_by := null;
   end if;
@@ -446,21 +552,13 @@ begin
   end if;
   return new;
 end $$;
-comment on function job_normalise is 'Makes a change written by hand a whole one.';
-
-create function job_identity() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  raise exception 'id, queue and dedupe_key of a job cannot be changed'
-    using hint = 'Cancel or delete job ' || old.id || ' of queue ' || old.queue || ', and insert another.';
-end $$;
-comment on function job_identity is 'Tickets, keys and errors name a job by these.';
+comment on function job_normalise is 'Makes a job inserted by hand a whole one.';
 
 create function jobs_deleted() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
+  set jit = off
 as $$
 begin
   if tg_op = 'TRUNCATE' then
@@ -493,14 +591,20 @@ declare
 begin
   execute format('create trigger jobs_inserted after insert on %s referencing new table as fresh
                     for each statement execute function jobs_inserted()', parent);
+  execute format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
+                    for each statement execute function jobs_mended()', parent);
   execute format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_updated()', parent);
   execute format('create trigger jobs_deleted after delete on %s referencing old table as stale
                     for each statement execute function jobs_deleted()', parent);
   execute format('create trigger jobs_truncated after truncate on %s
                     for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
+  if argument is not null then
+    execute format('create trigger job_archived before insert or update on %I
+                      for each row when (new.archived and new.status not in (''completed'', ''cancelled'')) execute function job_archived()', arguments[1] || '_jobs_done');
+  end if;
 end $$;
-comment on function watch_jobs is 'Puts the statement triggers on a table of jobs.';
+comment on function watch_jobs is 'Puts the triggers on a table of jobs: on that of a queue, if it is given, those of its archive too.';
 
 create function create_queue(queue text, batch_size integer, max_retries integer, backoff_ms integer, kind text default null::text) returns void
   language plpgsql
@@ -658,6 +762,208 @@ begin
 end $$;
 comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
 
+create function on_media_processed(kind text, payload jsonb, result jsonb) returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  message  text     := payload ->> 'messageId';
+  messages regclass := to_regclass('messages');
+  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages and attname = 'id' and not attisdropped);
+  changes  text;
+begin
+  if message is null or id_type is null then
+    return;
+  end if;
+  begin
+    execute format('select %L::%s', message, id_type);
+  exception
+    when invalid_text_representation or numeric_value_out_of_range then
+      return;
+  end;
+  -- Each value as its column takes it: as JSON, as an array, or as text.
+  select string_agg(format('%I = ', a.attname) ||
+                    case when a.atttypid in ('json'::regtype, 'jsonb'::regtype) then format('$1 -> %L', w.key)
+                         when t.typcategory = 'A' then format('array(select jsonb_array_elements_text($1 -> %L))::%s', w.key, a.atttypid::regtype)
+                         else format('$1 ->> %L', w.key) end, ', ')
+    into changes
+    from (values ('media_url',     'url'),
+                 ('thumbnail_url', 'thumbnail_url'),
+                 ('waveform',      'waveform'),
+                 ('metadata',      'metadata')) w (attname, key)
+    join pg_attribute a on a.attrelid = messages and a.attname = w.attname and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+   where jsonb_typeof(result -> w.key) <> 'null';
+  if exists (select from pg_attribute where attrelid = messages and attname = 'processed_at' and not attisdropped) then
+    changes := concat_ws(', ', changes, 'processed_at = clock_timestamp()');
+  end if;
+  if changes is not null then
+    -- As a literal of no type the id becomes what the column is, be it uuid, bigint or text.
+    execute format('update messages set %s where id = %L', changes, message) using result;
+  end if;
+end $$;
+comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
+
+create function schedule_reset() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.since := clock_timestamp();
+  new.next_tick := null;
+  new.error := null;
+  return new;
+end $$;
+comment on function schedule_reset is 'A schedule that was changed begins now.';
+
+create function schedules_changed() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  perform pg_notify('rowmill', 'schedules');
+  return null;
+end $$;
+comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';
+
+create function run_schedule(name text) returns bigint
+  language plpgsql
+  set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  schedule schedules;
+  job_id bigint := nextval('job_ids');
+begin
+  select * into schedule from schedules s where s.name = run_schedule.name for update;
+  if not found then
+    raise exception 'there is no schedule %', run_schedule.name using errcode = 'no_data_found';
+  end if;
+  if schedule.overlap = 'skip' and exists (select from jobs j where j.id = schedule.last_job_id and j.status in ('pending', 'processing')) then
+    raise exception 'job % of schedule % has not ended', schedule.last_job_id, schedule.name
+      using errcode = 'object_in_use', hint = 'Its overlap is skip. Wait for the job, or cancel it.';
+  end if;
+  insert into jobs (id, queue, kind, payload, priority, max_retries, dedupe_key)
+  values (job_id, schedule.queue, schedule.kind, schedule.payload, schedule.priority, schedule.max_retries,
+          schedule.name || '@' || to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+  update schedules s set last_job_id = job_id where s.name = schedule.name;
+  return job_id;
+end $$;
+comment on function run_schedule is 'Inserts a job of a schedule now, whether it is enabled or not. Gives the id of the job.';
+
+create function keep_object() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
+  return new;
+end $$;
+comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
+
+create function media_job_file() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
+  end if;
+  return new;
+end $$;
+comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
+
+create function worker_is_alive(worker uuid) returns boolean
+  language sql stable
+as $$
+  select exists (select from pg_locks l
+                  where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                    and l.database = (select oid from pg_database where datname = current_database())
+                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0))
+$$;
+comment on function worker_is_alive is 'Whether the session of this row of workers holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.';
+
+create function job_archived() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'job % of queue % is archived and cannot become %', new.id, new.queue, new.status
+    using hint = 'Take it out of the archive in the same statement: set status = ''pending'', archived = false';
+end $$;
+comment on function job_archived is 'The archive holds completed and cancelled jobs only.';
+
+create function jobs_mended() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_nestloop = off
+  set enable_seqscan = off
+  set jit = off
+as $$
+declare
+  renamed record;
+  part record;
+begin
+  select o.id, o.queue into renamed
+    from stale o
+    left join fresh n on n.id = o.id and n.queue = o.queue and n.dedupe_key is not distinct from o.dedupe_key
+   where n.id is null
+   limit 1;
+  if found then
+    raise exception 'id, queue and dedupe_key of a job cannot be changed'
+      using hint = 'Cancel or delete job ' || renamed.id || ' of queue ' || renamed.queue || ', and insert another.';
+  end if;
+
+  for part in
+    select c.queue, c.archived, c.again, array_agg(c.id) as ids
+      from (select n.id, n.queue, n.archived,
+                   n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
+                   (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
+                     or (n.locked_by is not null and n.status <> 'processing') as partial
+              from fresh n
+              join stale o on o.id = n.id) c
+     where c.again or c.partial
+     group by c.queue, c.archived, c.again
+  loop
+    update jobs j
+       set status = case when part.again then 'pending' else j.status end,
+           run_at = case when part.again then now() else j.run_at end,
+           locked_by = case when j.status = 'processing' then j.locked_by end,
+           completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
+                               then coalesce(j.completed_at, clock_timestamp()) end,
+           progress = case when j.status <> 'pending' and not part.again then j.progress end,
+           result = case when j.status <> 'pending' and not part.again then j.result end
+     where j.queue = part.queue and j.archived = part.archived and j.id = any(part.ids);
+  end loop;
+  return null;
+end $$;
+comment on function jobs_mended is 'Makes a change written by hand a whole one, and refuses to rename a job.';
+
+create function file_undeleted() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.purged_at := null;
+  return new;
+end $$;
+comment on function file_undeleted is 'What is not deleted is not purged.';
+
+create function file_recovered() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
+  if new.published_at is not null and new.source_key is not null then
+    insert into publish_jobs (file_id) values (new.id);
+  end if;
+  return null;
+end $$;
+comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
+
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
 
@@ -673,12 +979,6 @@ create trigger job_dedupe before insert on jobs
 create trigger job_normalise_insert before insert on jobs
   for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null)
   execute function job_normalise();
-create trigger job_normalise_update before update on jobs
-  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null and new.status <> 'processing' or new.status = 'failed' and old.status = 'failed' and new.max_retries > old.max_retries or new.archived and (new.status <> all (array['completed', 'cancelled'])))
-  execute function job_normalise();
-create trigger job_identity before update on jobs
-  for each row when (new.id <> old.id or new.queue <> old.queue or new.dedupe_key is distinct from old.dedupe_key)
-  execute function job_identity();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -690,6 +990,15 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
+create trigger jobs_mended after update on jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger schedule_reset before update on schedules
+  for each row when (new.cron is distinct from old.cron or new.time_zone is distinct from old.time_zone or new.enabled is distinct from old.enabled)
+  execute function schedule_reset();
+create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
+  for each statement execute function schedules_changed();
 
 create trigger jobs_inserted after insert on publish_jobs
   referencing new table as fresh
@@ -711,6 +1020,13 @@ create trigger publish_status_update after update on publish_jobs
 create trigger publish_status_delete after delete on publish_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function publish_status_follows();
+create trigger jobs_mended after update on publish_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger job_archived before insert or update on publish_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
 
 create trigger jobs_inserted after insert on media_jobs
   referencing new table as fresh
@@ -726,12 +1042,22 @@ create trigger jobs_truncated after truncate on media_jobs
 create trigger media_status_insert after insert on media_jobs
   for each row when (new.file_id is not null and not new.archived)
   execute function media_status_follows();
-create trigger media_status_update after update on media_jobs
-  for each row when (new.file_id is not null and new.status <> old.status)
-  execute function media_status_follows();
 create trigger media_status_delete after delete on media_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function media_status_follows();
+create trigger jobs_mended after update on media_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+create trigger media_job_file before insert on media_jobs
+  for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
+  execute function media_job_file();
+create trigger media_status_update after update on media_jobs
+  for each row when (new.file_id is not null and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function media_status_follows();
+
+create trigger job_archived before insert or update on media_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
 
 create trigger jobs_inserted after insert on notification_jobs
   referencing new table as fresh
@@ -744,6 +1070,13 @@ create trigger jobs_deleted after delete on notification_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on notification_jobs
   for each statement execute function jobs_deleted('notification');
+create trigger jobs_mended after update on notification_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger job_archived before insert or update on notification_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
 
 create trigger jobs_inserted after insert on social_jobs
   referencing new table as fresh
@@ -756,6 +1089,13 @@ create trigger jobs_deleted after delete on social_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on social_jobs
   for each statement execute function jobs_deleted('social');
+create trigger jobs_mended after update on social_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger job_archived before insert or update on social_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
 
 create trigger jobs_inserted after insert on analytics_jobs
   referencing new table as fresh
@@ -768,6 +1108,13 @@ create trigger jobs_deleted after delete on analytics_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on analytics_jobs
   for each statement execute function jobs_deleted('analytics');
+create trigger jobs_mended after update on analytics_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger job_archived before insert or update on analytics_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
 
 create trigger jobs_inserted after insert on cleanup_jobs
   referencing new table as fresh
@@ -780,6 +1127,20 @@ create trigger jobs_deleted after delete on cleanup_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on cleanup_jobs
   for each statement execute function jobs_deleted('cleanup');
+create trigger jobs_mended after update on cleanup_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
+
+create trigger job_archived before insert or update on cleanup_jobs_done
+  for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
+  execute function job_archived();
+
+create trigger file_undeleted before update on auction_files
+  for each row when (old.purged_at is not null and new.deleted_at is null)
+  execute function file_undeleted();
+create trigger file_recovered after update on auction_files
+  for each row when (old.purged_at is not null and new.purged_at is null and new.deleted_at is null)
+  execute function file_recovered();
 
 
 -- Views -------------------------------------------------------------------------------------------------------------------
@@ -824,3 +1185,51 @@ select q.name as queue,
   group by q.name;
 comment on view queue_depth is 'What each queue holds now. Its time does not grow with the history.';
 comment on column queue_depth.completed is 'Completed so far; pruning the history does not lower it.';
+
+create view schedule_status with (security_invoker=true) as
+select s.name,
+    s.cron,
+    s.time_zone,
+    s.queue,
+    s.kind,
+    s.enabled,
+    s.overlap,
+    s.last_tick,
+    s.next_tick,
+    s.skipped,
+    s.skipped_tick,
+    s.error,
+    s.last_job_id,
+    j.status as last_status,
+    j.result as last_result,
+    j.error_code as last_error_code,
+    j.error as last_error,
+    j.completed_at as last_completed_at
+   from schedules s
+     left join lateral ( select jobs.id,
+            jobs.archived,
+            jobs.queue,
+            jobs.kind,
+            jobs.payload,
+            jobs.file_id,
+            jobs.status,
+            jobs.priority,
+            jobs.run_at,
+            jobs.attempt,
+            jobs.retry_count,
+            jobs.max_retries,
+            jobs.error_code,
+            jobs.error,
+            jobs.result,
+            jobs.progress,
+            jobs.dedupe_key,
+            jobs.locked_by,
+            jobs.created_at,
+            jobs.started_at,
+            jobs.completed_at
+           from jobs
+          where jobs.id = s.last_job_id
+         limit 1) j on true;
+comment on view schedule_status is 'All schedules: their last tick, their next, and what became of the last job.';
+comment on column schedule_status.error is 'Why it inserts nothing, though it is enabled.';
+comment on column schedule_status.last_status is 'Of the last job; null: there was none, or it has been deleted.';

@@ -5,7 +5,9 @@ import { createPool, type Db } from './base/db.ts';
 import type { Log } from './base/log.ts';
 import { createStorage } from './base/storage/create.ts';
 import type { Storage } from './base/storage/storage.ts';
+import { createFfmpeg, type Ffmpeg } from './media/ffmpeg.ts';
 import { createMemoryGate, type MemoryGate } from './media/memory.ts';
+import { createImagorVideo, type ImagorVideo } from './providers/imagorvideo.ts';
 import { createRaid, type Raid } from './providers/raid.ts';
 
 /** What a handler may reach, built by hand, once a process. */
@@ -18,7 +20,11 @@ export type App = {
   storage: Storage;
   /** Where original files come from. */
   raid: Raid;
-  /** What decoding pictures may take of this machine, over all running jobs. */
+  /** For the frames of videos, where there is one. */
+  imagorVideo: ImagorVideo | undefined;
+  /** For video and sound. */
+  ffmpeg: Ffmpeg;
+  /** What media jobs may take of this machine, over all that run. */
   memory: MemoryGate;
   close(): Promise<void>;
 };
@@ -34,8 +40,14 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     db,
     storage: createStorage(config.storage),
     raid: createRaid(config.raid),
+    imagorVideo: config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined,
+    ffmpeg: createFfmpeg(config.ffmpeg),
     // sharp works on libuv's threads, four by default: one stays free for files and names.
-    memory: createMemoryGate({ bytes: config.mediaMemoryBytes, slots: Math.min(availableParallelism(), 3) }),
+    memory: createMemoryGate({
+      bytes: config.mediaMemoryBytes,
+      pictureBytes: config.pictureMemoryBytes,
+      slots: Math.min(availableParallelism(), 3),
+    }),
     // A handler deaf to its signal may hold a connection: the process ends all the same.
     close: () => Promise.race([db.end(), sleep(2_000, undefined, { ref: false })]),
   };

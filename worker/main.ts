@@ -1,8 +1,8 @@
-import { createApp } from './app.ts';
+import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { UsageError } from './base/errors.ts';
 import { createLog, type Log } from './base/log.ts';
-import { removeStaleTempDirs } from './base/temp.ts';
+import { removeDeadTempDirs } from './base/temp.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { install } from './queue/install.ts';
@@ -11,14 +11,15 @@ import { startWorker } from './queue/worker.ts';
 
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
-/** The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP. */
+/** The whole program, in the order in which it comes up: Postgres, its tables, ffmpeg, the worker, HTTP. */
 export async function startService(config: Config, log: Log): Promise<Service> {
   const postgres = await openPostgres(config);
   const applied = await install(postgres.url);
   if (applied.length > 0) log.info({ applied }, 'migrated');
-  await removeStaleTempDirs(config.tempDir);
 
   const app = createApp(config, postgres.url, log);
+  await lookUpFfmpeg(app);
+  const tidying = keepTidy(config.tempDir);
   const worker = await startWorker(app, postgres.url, await loadRegistry());
   const http = await listenSomewhere(routes(app, worker), config, log).catch(async (error: unknown) => {
     await worker.stop();
@@ -31,6 +32,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     port: http.port,
     databaseUrl: postgres.url,
     async stop() {
+      clearInterval(tidying);
       await worker.stop();
       await http.close();
       await app.close();
@@ -67,6 +69,27 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
   const embedded = await openEmbeddedPostgres(config.dataDir);
   process.stderr.write(`Embedded Postgres for development: psql "${embedded.url}"\n`);
   return embedded;
+}
+
+/** Before the first job needs it: a wrong path is told at once. Whoever only publishes needs none. */
+async function lookUpFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
+  if (config.queues && !config.queues.includes('media')) return;
+  try {
+    const { version, programs, sandbox, missing, toneMapping } = await ffmpeg.capabilities();
+    const found = { version, from: programs.ffmpeg.from, sandbox, missing, tone_mapping: toneMapping };
+    log[missing.length > 0 ? 'warn' : 'info'](found, 'ffmpeg found');
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    log.warn({ err: error }, 'no ffmpeg: media jobs that need one will fail');
+  }
+}
+
+const tidyMs = 30_000;
+
+/** What dead processes left is removed, now and from time to time. */
+function keepTidy(tempDir: string): NodeJS.Timeout {
+  void removeDeadTempDirs(tempDir);
+  return setInterval(() => void removeDeadTempDirs(tempDir), tidyMs).unref();
 }
 
 /** On the port that was asked for; where none was and the usual one is taken, on any. */

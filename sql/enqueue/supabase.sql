@@ -7,14 +7,14 @@ grant select, insert, update, delete
    on jobs, publish_jobs, media_jobs, notification_jobs, social_jobs, analytics_jobs, cleanup_jobs
    to service_role;
 grant select, update on queues to service_role;
-grant select on job_errors, workers, dead_letters, queue_depth to service_role;
-grant select, insert, update, delete on listeners to service_role;
-grant select, insert, update on auction_files to service_role;
+grant select on job_errors, workers, dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions to service_role;
+grant select, insert, update, delete on listeners, schedules to service_role;
+grant select, insert, update on auction_files, media to service_role;
 
 -- Row level security keeps browsers out already. This also takes away what it does not cover, such as TRUNCATE.
 revoke all on jobs, publish_jobs, media_jobs, notification_jobs, social_jobs, analytics_jobs, cleanup_jobs,
               queues, job_keys, job_errors, workers, schedules, rate_limits, listeners,
-              dead_letters, queue_depth
+              dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions, storage_listing, orphan_sightings
   from anon, authenticated;
 revoke all on sequence job_ids from anon, authenticated;
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../worker/base/config.ts';
@@ -53,7 +53,17 @@ test('an empty environment works: embedded Postgres, local storage, all queues',
     http: { host: '127.0.0.1', port: 3_000, chosen: false },
     raid: undefined,
     storage: { provider: 'local', dir: resolve('.data/storage') },
-    mediaMemoryBytes: 280_000_000,
+    storagePrivate: false,
+    mediaMemoryBytes: Math.min(process.constrainedMemory() || Infinity, totalmem()) >= 2e9 ? 700_000_000 : 280_000_000,
+    pictureMemoryBytes: 280_000_000,
+    mediaMaxBytes: 2_200_000_000,
+    ffmpeg: { searchPath: '', bundled: true },
+    video: { preset: 'veryfast', videoBitrate: undefined, audioBitrate: 128_000, maxSeconds: 14_400 },
+    watermark: { enabled: false, path: undefined, position: 'bottomright', opacity: 0.8, scale: 0.15 },
+    thumbnailSizes: [150, 320, 640].map((side) => ({ width: side, height: side })),
+    imagorVideoUrl: undefined,
+    prekeyMode: 'generate',
+    orphanedMediaDelete: false,
     secrets: [],
   });
 });
@@ -134,6 +144,12 @@ suite('a group is given whole or not at all', () => {
         assert.deepEqual(faultsOf({ ...rest, [missing]: '  ' }), [missing]);
       });
   }
+});
+
+test('a watermark for all videos, and none to put there, is a fault', () => {
+  assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'true' }), ['WATERMARK_PATH']);
+  assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'true', WATERMARK_PATH: 'logo.png' }), []);
+  assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'false' }), []);
 });
 
 test('empty and blank settings are unset', () => {

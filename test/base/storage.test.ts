@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3';
-import type { S3Config } from '../../worker/base/config.ts';
+import type { S3Config } from '../../worker/base/config/storage.ts';
 import { createStorage } from '../../worker/base/storage/create.ts';
 import { createClient } from '../../worker/base/storage/s3-client.ts';
 import { S3Storage } from '../../worker/base/storage/s3.ts';

@@ -1,10 +1,12 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { cleanup } from './cleanup.ts';
 import { growth } from './growth.ts';
 import { herd } from './herd.ts';
 import { horizon } from './horizon.ts';
 import { latency } from './latency.ts';
 import type { Bench } from './measure.ts';
+import { media } from './media.ts';
 import { packageVersion } from './peers.ts';
 import { publish } from './publish.ts';
 import { queue } from './queue.ts';
@@ -26,6 +28,8 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   herd,
   recovery,
   publish,
+  cleanup,
+  media,
 };
 
 const { values, positionals } = readArguments();

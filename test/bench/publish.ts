@@ -1,20 +1,15 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
-import { createClient } from '../../worker/base/db.ts';
 import { startRaid } from '../support/raid.ts';
-import { cpuMs } from './cpu.ts';
 import type { Bench } from './measure.ts';
+import { runBare, runWorker, type Run } from './programs.ts';
 import { atMost, median, type Result } from './result.ts';
+import type { Database } from './server.ts';
 
 const pictures = 24;
 const concurrency = 3;
 const budgetMb = 300;
-
-type Run = { cpuMs: number; wallMs: number; peakMb: number };
 
 /**
  * The publish job against the bare sharp pipeline (bare-publish.ts): the same 24-megapixel JPEGs, the same two WebP variants, three
@@ -31,8 +26,8 @@ export async function publish({ server, runs, notes }: Bench): Promise<Result[]>
     const ours: Run[] = [];
     const bare: Run[] = [];
     for (let round = 0; round < runs; round++) {
-      bare.push(await runBare([...photos.values()]));
-      ours.push(await runOurs(database.url, raid, join(server.dir, 'storage'), [...photos.keys()]));
+      bare.push(await runBare('bare-publish.ts', { atOnce: concurrency, paths: [...photos.values()] }));
+      ours.push(await runOurs(database, raid, join(server.dir, 'storage'), [...photos.keys()]));
     }
     const of = (all: Run[], key: keyof Run) => median(all.map((run) => run[key]));
     const compare = (name: string, key: 'cpuMs' | 'wallMs'): Result =>
@@ -72,100 +67,23 @@ async function makePhotos(dir: string): Promise<Map<string, string>> {
   return photos;
 }
 
-async function runBare(paths: string[]): Promise<Run> {
-  const child = launch(
-    join(import.meta.dirname, '../../node_modules/.bin/node'),
-    [join(import.meta.dirname, 'bare-publish.ts'), String(concurrency), ...paths],
-    {},
-  );
-  await line(child, 'ready');
-  const watch = await stopwatch(child);
-  child.stdin!.write('go\n');
-  await line(child, 'done');
-  const run = await watch.stop();
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  return run;
-}
-
-async function runOurs(
-  databaseUrl: string,
+function runOurs(
+  db: Database,
   raid: { endpoint: string; secret: string },
   dataDir: string,
   keys: string[],
 ): Promise<Run> {
-  const child = launch(join(import.meta.dirname, '../../worker/cli/rowmill'), ['start'], {
-    DATABASE_URL: databaseUrl,
+  const env = {
     DATA_DIR: dataDir,
-    QUEUES: 'publish',
     CONCURRENCY: String(concurrency),
-    PORT: '0',
     RAID_PUB_ENDPOINT: raid.endpoint,
     RAID_PUBLISHER_SECRET: raid.secret,
-  });
-  const client = createClient(databaseUrl);
-  await client.connect();
-  await line(child, '"listening"');
-  const watch = await stopwatch(child);
-  await client.query(
-    `with files as (insert into auction_files (source_key) select unnest($1::text[]) returning id)
-     insert into publish_jobs (file_id, max_retries) select id, 0 from files`,
-    [keys],
-  );
-  for (;;) {
-    const { rows } = await client.query<{ open: number; failed: number }>(
-      `select count(*) filter (where status in ('pending', 'processing'))::int as open, count(*) filter (where status = 'failed')::int as failed from publish_jobs`,
-    );
-    if (rows[0]!.failed > 0) throw new Error('a publish job of the benchmark failed');
-    if (rows[0]!.open === 0) break;
-    await sleep(20);
-  }
-  const run = await watch.stop();
-  await client.end();
-  child.kill('SIGTERM');
-  await once(child, 'exit');
-  return run;
-}
-
-/** With the malloc settings that worker/cli/rowmill sets, on both sides. */
-function launch(command: string, args: string[], env: Record<string, string>): ChildProcess {
-  const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
-  return spawn(command, args, {
-    env: { PATH: process.env['PATH'], ...malloc, ...env },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-}
-
-async function line(child: ChildProcess, word: string): Promise<void> {
-  let seen = '';
-  for await (const [chunk] of events(child)) {
-    seen += chunk;
-    if (seen.includes(word)) return;
-  }
-  throw new Error(`ended before it said ${word}: ${seen}`);
-}
-
-async function* events(child: ChildProcess): AsyncGenerator<[string]> {
-  for (;;) {
-    const chunk = await Promise.race([once(child.stdout!, 'data'), once(child, 'exit')]);
-    if (child.exitCode !== null) return;
-    yield [String(chunk[0])];
-  }
-}
-
-/** CPU and wall time of a process from now on, and the most memory it held since it started. */
-async function stopwatch(child: ChildProcess): Promise<{ stop(): Promise<Run> }> {
-  const started = performance.now();
-  const before = await cpuMs(child.pid!);
-  return {
-    async stop() {
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-      const peakKb = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]);
-      return {
-        cpuMs: (await cpuMs(child.pid!)) - before,
-        wallMs: performance.now() - started,
-        peakMb: peakKb / 1024,
-      };
-    },
   };
+  const insert = () =>
+    db.query(
+      `with files as (insert into auction_files (source_key) select unnest($1::text[]) returning id)
+       insert into publish_jobs (file_id, max_retries) select id, 0 from files`,
+      [keys],
+    );
+  return runWorker(db, 'publish', { env, insert });
 }

@@ -22,7 +22,7 @@ export async function recovery({ server }: Bench): Promise<Result[]> {
   let victim = await spawn();
   try {
     await db.query(
-      `insert into media_jobs (kind, payload, max_retries)
+      `insert into analytics_jobs (kind, payload, max_retries)
        select 'slow', '{"ms": 3600000}', 1000 from generate_series(1, $1)`,
       [jobs],
     );
@@ -50,7 +50,7 @@ export async function recovery({ server }: Bench): Promise<Result[]> {
 async function allRunOn(db: Database, worker: string): Promise<void> {
   for (;;) {
     const { rows } = await db.query<{ running: number }>(
-      `select count(*) as running from media_jobs_live where status = 'processing' and locked_by = $1`,
+      `select count(*) as running from analytics_jobs_live where status = 'processing' and locked_by = $1`,
       [worker],
     );
     if (rows[0]!.running === jobs) return;

@@ -89,7 +89,7 @@ async function position(db: Database): Promise<string> {
 
 async function archived(db: Database): Promise<void> {
   for (;;) {
-    const { rows } = await db.query<{ more: boolean }>('select exists (select from media_jobs_live) as more');
+    const { rows } = await db.query<{ more: boolean }>('select exists (select from analytics_jobs_live) as more');
     if (!rows[0]!.more) return;
     await sleep(100);
   }

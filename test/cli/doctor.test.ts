@@ -5,16 +5,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createClient } from '../../worker/base/db.ts';
+import { RetryableError } from '../../worker/base/errors.ts';
 import { judgeCapacity } from '../../worker/cli/doctor/capacity.ts';
 import { checkDirect } from '../../worker/cli/doctor/direct.ts';
+import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { checkHorizon, judgeHorizon } from '../../worker/cli/doctor/horizon.ts';
 import { checkNode } from '../../worker/cli/doctor/host.ts';
 import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
-import { processConnections } from '../../worker/queue/worker.ts';
+import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
+import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
+import { processConnections } from '../../worker/queue/connections.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { ffmpegs } from '../support/ffmpegs.ts';
 import { add } from '../support/jobs.ts';
 import { startPooler } from '../support/pooler.ts';
 
@@ -43,6 +48,7 @@ async function examine(env: Record<string, string> = {}): Promise<{ code: number
 }
 
 test('where all is well it says so, line by line, and exits 0', async (t) => {
+  const here = await createFfmpeg(ffmpegs[0]!.config).capabilities();
   const raid = await startStandIn(new Map(), 'sesame');
   t.after(raid.close);
   const { code, ok, found } = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' });
@@ -53,6 +59,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok pictures',
     'ok environment',
     'ok temp dir',
+    `${judgeFfmpeg(here, undefined).state} ffmpeg`,
     'ok Postgres',
     'ok connection',
     'ok capacity',
@@ -62,6 +69,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok migrations',
     'warn workers',
     'ok queues',
+    'ok schedules',
     'ok dead letters',
     'ok storage',
     'ok RAID',
@@ -69,6 +77,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
 
   const { stdout } = await runRowmill(['doctor'], { env: { DATABASE_URL: db.url, DATA_DIR: dir } });
   assert.match(stdout, /^ok {4}Node {10}24\./m);
+  assert.match(stdout, /^ok {4}environment {3}no faults; .*DATABASE_URL, DATA_DIR.* set$/m);
   assert.match(stdout, /^warn {2}workers {7}no worker is running\n {20}mend: rowmill start$/m);
 });
 
@@ -76,6 +85,13 @@ test('all faults of the environment are named at once', async () => {
   const { code, found } = await examine({ PORT: 'x', B2_BUCKET: 'b' });
   assert.equal(code, 1);
   assert.match(found['environment']!.detail, /PORT: [^]*B2_KEY_ID: is missing/);
+});
+
+test('a queue in QUEUES that is none is found before a worker stumbles over it', async () => {
+  const { code, found } = await examine({ QUEUES: 'publish,mdia' });
+  assert.equal(code, 1);
+  assert.match(found['served']!.detail, /^QUEUES: there is no queue mdia; there are .*media/);
+  assert.equal((await examine({ QUEUES: 'publish,media' })).found['served'], undefined);
 });
 
 test('a database that cannot be had is found, and the rest is still looked at', async () => {
@@ -106,6 +122,41 @@ test('storage that cannot be written to, and a temp dir that is none', async () 
   const s3 = await examine(minio);
   assert.equal(s3.code, 1);
   assert.match(s3.found['storage']!.detail, /^bucket b at http:\/\/127\.0\.0\.1:1: .*storage_unavailable/);
+});
+
+test('ffmpeg: a wrong path, one that is too old, one that lacks something, none', async () => {
+  const wrong = await examine({ FFMPEG_PATH: '/bin/true' });
+  assert.equal(wrong.code, 1);
+  assert.equal(wrong.found['ffmpeg']!.state, 'fail');
+  assert.match(wrong.found['ffmpeg']!.detail, /^FFMPEG_PATH: \/bin\/true does not run, or is no ffmpeg$/);
+
+  const program = { path: '/usr/bin/ffmpeg', from: 'PATH' as const };
+  const good: Capabilities = {
+    programs: { ffmpeg: program, ffprobe: program },
+    version: '7.1',
+    missing: [],
+    toneMapping: true,
+    statsPeriod: true,
+    sandbox: 'bwrap',
+  };
+  const old = { ...good, programs: { ...good.programs, ffmpeg: { path: 'x', from: 'npm' as const } } };
+  const absent = new RetryableError('ffmpeg_missing', 'There is no ffmpeg in PATH');
+  const cases: [unknown, string[] | undefined, string, RegExp][] = [
+    [good, undefined, 'ok', /^7\.1 from PATH, sandbox bwrap$/],
+    [old, undefined, 'warn', /from npm.*years old/],
+    [{ ...good, missing: ['libx264', 'aac'] }, undefined, 'fail', /it lacks libx264, aac$/],
+    [{ ...good, toneMapping: false }, undefined, 'warn', /HDR/],
+    [{ ...good, sandbox: 'none' }, undefined, 'warn', /the network/],
+    [absent, undefined, 'warn', /There is no ffmpeg in PATH: jobs of queue media/],
+    [absent, ['media'], 'fail', /There is no ffmpeg/],
+    [absent, ['publish'], 'ok', /none is needed/],
+  ];
+  for (const [found, queues, state, says] of cases) {
+    const check = judgeFfmpeg(found, queues);
+    assert.equal(check.state, state, check.detail);
+    assert.match(check.detail, says);
+    assert.equal(Boolean(check.mend), state !== 'ok');
+  }
 });
 
 test('RAID with another secret, or not there', async (t) => {

@@ -81,6 +81,9 @@ test('jobs lists the newest first, filtered', async () => {
   assert.deepEqual(await ids('--queue', 'social'), [pending, failed]);
   assert.deepEqual(await ids('--queue', 'social', '--status', 'failed'), [failed]);
   assert.deepEqual(await ids('--kind', 'y'), [pending]);
+  assert.deepEqual(await ids('--kind', 'social.y'), [pending]);
+  assert.deepEqual(await ids('--queue', 'social', '--kind', 'social.y'), [pending]);
+  assert.equal((await run('jobs', '--queue', 'media', '--kind', 'social.y')).code, 2);
   assert.deepEqual(await ids('--error-code', 'raid_not_found'), [failed]);
   assert.deepEqual(await ids('--limit', '1'), [pending]);
 
@@ -171,7 +174,7 @@ test('retry --failed takes all failed jobs of a queue, or of a kind or code in i
   const [a, b, c] = [await failed('x', 'one'), await failed('x', 'two'), await failed('y', 'two')];
   assert.equal((await run('retry', '--failed', '--queue', 'nope')).code, 2);
 
-  const byCode = await json('retry', '--failed', '--queue', 'analytics', '--kind', 'x', '--error-code', 'two');
+  const byCode = await json('retry', '--failed', '--kind', 'analytics.x', '--error-code', 'two');
   assert.deepEqual(byCode.document, { retried: [{ id: b, queue: 'analytics', kind: 'x', was: 'failed' }] });
   const { code, stdout } = await run('retry', '--failed', '--queue', 'analytics');
   assert.deepEqual({ code, stdout }, { code: 0, stdout: 'retried 2 failed jobs of queue analytics\n' });
@@ -215,6 +218,10 @@ test('status counts, names the workers, and says what needs attention', async (t
      values ('00000000-0000-0000-0000-00000000000a', 'there', 7, '1', '{media}', now() - interval '20 s'),
             ('00000000-0000-0000-0000-00000000000b', 'here',  8, '1', '{media}', now())`,
   );
+  await own.query(
+    `insert into schedules (name, cron, queue, kind, error, enabled)
+     values ('wrong', '61 * * * *', 'media', 'x', 'no such minute', true), ('off', '61 * * * *', 'media', 'x', 'no such minute', false)`,
+  );
   const client = await own.connect();
   await client.query(`select pg_advisory_lock(hashtextextended('00000000-0000-0000-0000-00000000000b', 0))`);
 
@@ -241,10 +248,11 @@ test('status counts, names the workers, and says what needs attention', async (t
   );
   assert.deepEqual(
     attention.map(({ name }: { name: string }) => name),
-    ['workers', 'paused', 'waiting', 'dead_letters'],
+    ['workers', 'paused', 'waiting', 'schedules', 'dead_letters'],
   );
   assert.match(text.stdout, /^media +1 +0 +0 +0 +1 +0\.2 +10 min$/m);
   assert.match(text.stdout, /^ {4}rowmill resume cleanup$/m);
+  assert.match(text.stdout, /^ {2}schedule wrong adds nothing: no such minute\n {4}rowmill schedule set wrong /m);
   assert.match(
     text.stdout,
     /1 dead letter of social\.x, no_luck\n.* rowmill retry --failed --queue social --kind x --error-code no_luck/,

@@ -28,6 +28,7 @@ const commands = [
   'pause',
   'resume',
   'status',
+  'schedule',
 ];
 const oneLine = /^error: [^\n]+\n$/;
 
@@ -65,6 +66,8 @@ for (const [args, said] of [
   [['retry'], /retry needs ids, or --failed and --queue <queue>/],
   [['retry', '--queue', 'media'], /retry needs ids, or --failed and --queue <queue>/],
   [['retry', '1', '--failed', '--queue', 'media'], /not both/],
+  [['schedule', 'sett'], /unknown command 'sett' \(Did you mean set\?\)/],
+  [['schedule', 'set'], /missing required argument 'name'/],
   [['demo', 'no-such-file'], /no-such-file: there is no such file/],
 ] as const) {
   test(`rowmill ${args.join(' ')} is told what is wrong, with exit code 2`, async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { drawing, left } from '../../worker/cli/wait.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { reads, rows } from '../support/jobs.ts';
 import { createRig, type Rig } from '../support/worker.ts';
+import type { Job } from '../../worker/queue/operate.ts';
 
 // `rowmill add --wait`, while a worker runs.
 
@@ -33,10 +35,11 @@ const startAdding = (payload: object) =>
   rowmillStarted(['add', 'publish.file', JSON.stringify(payload), '--wait'], { env: env() });
 
 test('a job that completes gives its id and its result, and exit code 0', async () => {
-  const { code, stdout, stderr } = await addAndWait({ a: 1 });
+  const { code, stdout, stderr } = await addAndWait({ a: 1, wave: [1, -2.5, 3] });
   assert.equal(code, 0);
   const [id, ...result] = stdout.split('\n');
-  assert.deepEqual(JSON.parse(result.join('\n')), { echo: { a: 1 } });
+  assert.deepEqual(JSON.parse(result.join('\n')), { echo: { a: 1, wave: [1, -2.5, 3] } });
+  assert.match(stdout, /"wave": \[1, -2\.5, 3\]/);
   assert.match(stderr, new RegExp(`^job ${id} completed in \\d\\.\\d s$`, 'm'));
 });
 
@@ -101,4 +104,40 @@ test('who waits on a paused queue, or for a job that is deleted, is told so', as
   assert.equal(code, 1);
   assert.match(stderr, /^error: Job \d+ was deleted$/m);
   await rig.db.query(`update queues set paused = false where name = 'publish'`);
+});
+
+test('the bar tells how long a job takes yet, once there is something to go by', () => {
+  const started_at = new Date('2026-01-01T00:00:00Z');
+  const at = (seconds: number) => started_at.getTime() + seconds * 1_000;
+  const cases: [number | null, number, string][] = [
+    [null, 60, ''],
+    [0, 60, ''],
+    [2, 60, ''],
+    [50, 2, ''],
+    [25, 10, ', 30 s left'],
+    [10, 60, ', 9 min left'],
+    [3, 720, ', 6 h left'],
+    [99, 100, ', 1 s left'],
+    [100, 100, ', 0 s left'],
+  ];
+  for (const [progress, ran, expected] of cases)
+    assert.equal(left({ status: 'processing', progress, started_at }, at(ran), at(ran)), expected);
+  assert.equal(left({ status: 'completed', progress: 50, started_at }, at(60), at(60)), '');
+  assert.equal(left({ status: 'processing', progress: 50, started_at: null }, at(60), at(60)), '');
+  const half = { status: 'processing', progress: 50, started_at } as const;
+  assert.equal(left(half, at(20), at(25)), ', 15 s left', 'it counts down until the next progress');
+  assert.equal(left(half, at(20), at(41)), '', 'what should have ended is not said to end');
+});
+
+test('a narrow terminal shortens the bar, not what it says', () => {
+  const job = { status: 'processing', attempt: 1, progress: 50 } as Job;
+  const says = 'processing, attempt 1, 50 %, 20 s left';
+  const cases: [columns: number, expected: string][] = [
+    [200, `[${'#'.repeat(12)}${'.'.repeat(12)}]  ${says}`],
+    [80, `[${'#'.repeat(12)}${'.'.repeat(12)}]  ${says}`],
+    [60, `[${'#'.repeat(6)}${'.'.repeat(7)}]  ${says}`],
+    [48, says],
+    [20, 'processing, attemp…'],
+  ];
+  for (const [columns, expected] of cases) assert.equal(drawing(job, ', 20 s left', columns), expected);
 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { picture, type PictureOptions } from '../support/pictures.ts';
+import { fixture, picture, type PictureOptions } from '../support/pictures.ts';
 
 const run = promisify(execFile);
 
@@ -15,7 +15,7 @@ before(async () => void (dir = await mkdtemp(join(tmpdir(), 'rowmill-estimate-')
 after(() => rm(dir, { recursive: true }));
 
 /** glibc as DESIGN.md wants it: a heap that is given back. */
-const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 describe(
   'The estimate of memory',
@@ -40,34 +40,70 @@ describe(
       it(`covers what the process really grows by, for ${what}`, async () => {
         const path = join(dir, 'original');
         await writeFile(path, await picture(options));
-        const { estimate, growth } = await measure(path);
-        assert.ok(growth <= estimate, `it grew by ${growth} MB, and ${estimate} MB was estimated`);
-        assert.ok(
-          estimate <= 280,
-          `it is asked to fit in the memory of a small machine, and ${estimate} MB was estimated`,
-        );
+        await covered(path, variants);
       });
     }
+
+    const messages: [what: string, file: () => Promise<Buffer>, formats?: string[]][] = [
+      ['a JPEG', () => picture({ width: 6000, height: 4000, photo: true })],
+      ['a see-through PNG', () => picture({ width: 4000, height: 3000, format: 'png', photo: true, alpha: true })],
+      [
+        'a copy in AVIF',
+        () => picture({ width: 2048, height: 2048, format: 'png', photo: true, alpha: true }),
+        ['avif'],
+      ],
+      ['a HEIC', () => fixture('large')],
+    ];
+    for (const [what, file, formats = []] of messages) {
+      it(`covers what the process really grows by, for a message with ${what}`, async () => {
+        const path = join(dir, 'original');
+        await writeFile(path, await file());
+        await covered(path, optimised(formats));
+      });
+    }
+
+    it('is not needed any more when a HEIC is done with', async () => {
+      const path = join(dir, 'original');
+      await writeFile(path, await fixture('large'));
+      const { rest } = await measure(path, optimised([]));
+      const { rest: later } = await measure(path, optimised([]), 4);
+      assert.ok(later < rest + 20, `${rest} MB stayed after one, and ${later} MB after four`);
+    });
   },
 );
 
+async function covered(path: string, call: string): Promise<void> {
+  const { estimate, growth } = await measure(path, call);
+  assert.ok(growth <= estimate, `it grew by ${growth} MB, and ${estimate} MB was estimated`);
+  assert.ok(estimate <= 280, `it is asked to fit in the memory of a small machine, and ${estimate} MB was estimated`);
+}
+
+const media = new URL('../../worker/media', import.meta.url).href;
+const variants = `
+    const { makeVariants } = await import('${media}/image.ts');
+    const make = (path, means) => makeVariants(path, [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }], means);`;
+const optimised = (formats: string[]) => `
+    const { optimise } = await import('${media}/image/optimise.ts');
+    const make = (path, means) => optimise(path, ${JSON.stringify({ formats })}, means);`;
+
 /** Megabytes, in a fresh process that has sharp warm already. */
-async function measure(path: string): Promise<{ estimate: number; growth: number }> {
+type Measured = { estimate: number; growth: number; rest: number };
+
+async function measure(path: string, call: string, times = 1): Promise<Measured> {
   const script = `
     import { readFileSync, writeFileSync } from 'node:fs';
-    import { makeVariants } from '${new URL('../../worker/media/image.ts', import.meta.url).href}';
-    import { sharp } from '${new URL('../../worker/media/sharp.ts', import.meta.url).href}';
+    import { sharp } from '${media}/sharp.ts';
+    ${call}
     const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1000;
     await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).resize(4).webp().toBuffer();
     const start = megabytes('VmRSS');
     writeFileSync('/proc/self/clear_refs', '5');
     let estimate;
     const memory = { bytes: 1e12, run: (bytes, signal, work) => ((estimate = bytes / 1e6), work()) };
-    const sizes = [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }];
-    await makeVariants(process.argv[1], sizes, { signal: new AbortController().signal, memory });
-    console.log(JSON.stringify({ estimate, growth: megabytes('VmHWM') - start }));`;
+    for (let n = 0; n < ${times}; n++) await make(process.argv[1], { signal: new AbortController().signal, memory });
+    console.log(JSON.stringify({ estimate, growth: megabytes('VmHWM') - start, rest: megabytes('VmRSS') - start }));`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script, path], {
     env: { ...process.env, ...MALLOC },
   });
-  return JSON.parse(stdout) as { estimate: number; growth: number };
+  return JSON.parse(stdout) as Measured;
 }

@@ -16,6 +16,7 @@ describe('Variants', () => {
       width: 3000,
       height: 2000,
       bytes: file.length,
+      orientation: 1,
       pages: 1,
       has_alpha: false,
     });
@@ -135,6 +136,7 @@ describe('An abort', () => {
     const gate = createMemoryGate({ bytes: 100e6, slots: 1 });
     const whileDecoding: MemoryGate = {
       bytes: gate.bytes,
+      pictureBytes: gate.bytes,
       run: (bytes, signal, work) =>
         gate.run(bytes, signal, () => {
           const done = work();

@@ -49,9 +49,13 @@ describe('What is no picture is refused', () => {
 
 describe('A picture of another format is refused by name', () => {
   const unsupported = (what: string, text: string, name: RegExp) =>
-    refuses(what, bytes(text), 'unsupported_image_format', new RegExp(`${name.source}.*JPEG, PNG, WebP, GIF and AVIF`));
-  unsupported('HEIC', '\0\0\0\x18ftypheic\0\0\0\0mif1heic', /HEIC/);
-  unsupported('HEIC with the general brand', '\0\0\0\x18ftypmif1\0\0\0\0mif1heic', /HEIC/);
+    refuses(
+      what,
+      bytes(text),
+      'unsupported_image_format',
+      new RegExp(`${name.source}.*JPEG, PNG, WebP, GIF, AVIF and HEIC`),
+    );
+  unsupported('JPEG in HEIF', '\0\0\0\x18ftypmif1\0\0\0\0mif1jpeg', /HEIF/);
   unsupported('SVG', '<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>', /SVG/);
   unsupported('SVG with a prolog', '<?xml version="1.0"?>\n<!-- x -->\n<svg viewBox="0 0 1 1"/>', /SVG/);
   unsupported('TIFF', 'II*\0\x08\0\0\0\0\0\0\0\0\0\0\0', /TIF/);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { appConnections } from '../../worker/app.ts';
-import { processConnections } from '../../worker/queue/worker.ts';
+import { processConnections } from '../../worker/queue/connections.ts';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { spawnWorker } from '../support/processes.ts';

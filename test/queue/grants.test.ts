@@ -87,6 +87,8 @@ suite('a role that may only add jobs', () => {
         'job_keys',
         'queues',
         'workers',
+        'schedules',
+        'schedule_status',
         'listeners',
         'dead_letters',
         'queue_depth',
@@ -153,6 +155,14 @@ suite('on Supabase', () => {
       assert.deepEqual(job, { status: 'pending', source_key: 'lots/4711/front.jpg', publish_status: 'pending' });
       assert.equal((await rows(tx, `select from dead_letters`)).length, 2);
       assert.equal((await rows(tx, `select from queue_depth`)).length, 6);
+      await runFile(tx, 'enqueue/media.sql');
+      await runFile(tx, 'operate/set_schedule.sql');
+      await tx.query(`select run_schedule(name) from schedules`);
+      assert.equal(
+        (await rows(tx, `select from schedule_status where last_status = 'pending' and name not like 'cleanup.%'`))
+          .length,
+        1,
+      );
       await runFile(tx, 'operate/retry_failed.sql');
       await runFile(tx, 'operate/pause_queue.sql');
       await tx.query(`delete from jobs where status = 'completed'`);
@@ -169,6 +179,7 @@ suite('on Supabase', () => {
         await refused(tx, `select from jobs`);
         await refused(tx, `select from queue_depth`);
         await refused(tx, `select from dead_letters`);
+        await refused(tx, `select from schedule_status`);
         await refused(tx, `insert into publish_jobs default values`);
         await refused(tx, `truncate jobs`);
         await refused(tx, `select attach_file('x')`);

@@ -52,6 +52,13 @@ suite('the history costs nothing', () => {
         }));
   }
 
+  test('schedules finds the last job by its id', () =>
+    rolledBack(db, async (tx) => {
+      const plan = await planOf(tx, 'select * from schedule_status');
+      assert.match(plan, /media_jobs_done_pkey/);
+      assert.doesNotMatch(plan, /Seq Scan on \w+_jobs_/);
+    }));
+
   test('as in the statements of the documentation that change jobs', () =>
     rolledBack(db, async (tx) => {
       assert.doesNotMatch(
@@ -92,7 +99,7 @@ const answers: Record<string, Record<string, unknown>[]> = {
   oldest_pending: inBoth({ due: 1, paused: false, workers: 1 }),
   running_now: inBoth({ host: 'host', attempt: 1 }),
   slowest_kinds: inBoth({ jobs: 2, p50: '2.000', p95: '2.000', max: '2.000' }),
-  workers_alive: [{ host: 'host', lock_held: false, running: 2 }],
+  workers_alive: [{ host: 'host', alive: false, running: 2 }],
   tickets: inBoth({ due: 1, claimed: 0, later: 2 }),
 };
 
@@ -111,7 +118,7 @@ test('workers_alive sees that a worker holds its lock', () =>
   rolledBack(db, async (tx) => {
     await addSomeJobs(tx);
     await tx.query(`select pg_advisory_xact_lock(hashtextextended(id::text, 0)) from workers`);
-    assert.equal((await runFile(tx, 'monitor/workers_alive.sql'))[0]!['lock_held'], true);
+    assert.equal((await runFile(tx, 'monitor/workers_alive.sql'))[0]!['alive'], true);
   }));
 
 test('long_transactions shows who keeps a snapshot', () =>

@@ -32,11 +32,11 @@ test('sql/schema.sql makes the same schema by itself', async () => {
 
 const changes = {
   'a column': `alter table jobs add column colour text`,
-  'a type': `alter table schedules alter column cron type varchar(100)`,
+  'a type': `alter table workers alter column host type varchar(100)`,
   'a default': `alter table queues alter column batch_size set default 2`,
   'a default of one partition': `alter table media_jobs alter column kind set default 'image'`,
   'not null': `alter table job_errors alter column error drop not null`,
-  'a check': `alter table jobs drop constraint jobs_check`,
+  'a check': `alter table jobs drop constraint jobs_progress_check`,
   'a foreign key': `alter table schedules drop constraint schedules_queue_fkey`,
   'an index': `create index on job_errors (failed_at)`,
   'an index of a leaf': `drop index media_jobs_done_completed_at_idx`,

@@ -10,6 +10,7 @@ import { createRig, type Rig } from '../support/worker.ts';
 
 let rig: Rig;
 let met = 0;
+let held = true;
 
 before(async () => {
   rig = await createRig();
@@ -34,6 +35,15 @@ before(async () => {
       'notification.urgent': async () => null,
     },
     { QUEUES: 'notification', WORKER_POLL_INTERVAL: '60000', WORKER_CONCURRENCY: '1' },
+  );
+  await rig.worker(
+    {
+      'analytics.held': async ({ signal }) => {
+        while (held) await sleep(20, undefined, { signal });
+      },
+      'analytics.urgent': async () => null,
+    },
+    { QUEUES: 'analytics', WORKER_POLL_INTERVAL: '60000', WORKER_CONCURRENCY: '20' },
   );
   // Their first looks are over.
   await sleep(1_000);
@@ -127,4 +137,33 @@ test('an urgent job does not wait for the ticket of a bulk insert to end', async
       ['completed'],
     );
   }, 15_000);
+});
+
+test('a worker claims what it can start soon, not more; and an urgent job all the same, when a place is free', async () => {
+  await rig.db.query(`insert into analytics_jobs (kind) select 'held' from generate_series(1, 400)`);
+  const claimed = async () => {
+    const { rows } = await rig.db.query<{ tickets: number }>(
+      `select count(*)::int as tickets from graphile_worker._private_jobs t
+         join graphile_worker._private_tasks k on k.id = t.task_id
+        where k.identifier = 'analytics' and t.locked_at is not null`,
+    );
+    return rows[0]!.tickets;
+  };
+  await eventually(async () => assert.ok((await claimed()) >= 10));
+  const id = await add(rig.db, 'analytics', 'urgent', { priority: -10 });
+  await sleep(500);
+  const tickets = await claimed();
+  assert.ok(tickets < 17, `${tickets} tickets of 10 jobs in 20 slots`);
+  held = false;
+  await eventually(async () => {
+    const { rows } = await rig.db.query(`select from analytics_jobs where status <> 'completed'`);
+    assert.equal(rows.length, 0);
+  }, 20_000);
+  const { rows } = await rig.db.query<{ before: number }>(
+    `select count(*)::int as before from analytics_jobs other, analytics_jobs urgent
+      where urgent.id = $1 and other.started_at < urgent.started_at`,
+    [id],
+  );
+  // Those that ran, and those that were started by the same statement.
+  assert.ok(rows[0]!.before < 40, `${rows[0]!.before} of 400 went before`);
 });

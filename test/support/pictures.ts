@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 
@@ -97,7 +99,7 @@ function dress(image: Sharp, { orientation, gps, profile, deep, grey }: PictureO
         },
       })
       .withXmp(
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>',
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="52,31.2000N" exif:GPSLongitude="13,24.3000E"/></rdf:RDF></x:xmpmeta>',
       );
   return orientation ? image.withMetadata({ orientation }) : image;
 }
@@ -116,6 +118,23 @@ function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, opt
     case 'jpeg':
       return image.jpeg({ quality: 90, progressive });
   }
+}
+
+/** A JPEG with a city in IPTC, as news agencies write it. https://www.iptc.org/std/IIM/4.2/specification/IIMV4.2.pdf */
+export function withIptc(jpeg: Buffer, city: string): Buffer {
+  const record = Buffer.concat([Buffer.from([0x1c, 2, 90, 0, city.length]), Buffer.from(city, 'latin1')]);
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(record.length);
+  const resource = Buffer.concat([
+    Buffer.from('8BIM\x04\x04\0\0', 'latin1'),
+    size,
+    record,
+    Buffer.alloc(record.length % 2),
+  ]);
+  const body = Buffer.concat([Buffer.from('Photoshop 3.0\0', 'latin1'), resource]);
+  const head = Buffer.from([0xff, 0xed, 0, 0]);
+  head.writeUInt16BE(body.length + 2, 2);
+  return Buffer.concat([jpeg.subarray(0, 2), head, body, jpeg.subarray(2)]);
 }
 
 /** A CMYK JPEG of one colour, with no profile to say what its inks are. */
@@ -210,3 +229,34 @@ function pngChunk(type: string, data: Buffer): Buffer {
   bytes.writeUInt32BE(crc32(bytes.subarray(4, -4)), bytes.length - 4);
   return bytes;
 }
+
+/** A small JPEG whose header says it has 60000 x 60000 pixels. */
+export async function jpegBomb(): Promise<Buffer> {
+  const file = await picture();
+  const frame = file.indexOf(Buffer.from([0xff, 0xc0]));
+  file.writeUInt16BE(60_000, frame + 5);
+  file.writeUInt16BE(60_000, frame + 7);
+  return file;
+}
+
+/** A small WebP whose header says it has 16383 x 16383 pixels. https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification */
+export async function webpBomb(): Promise<Buffer> {
+  const file = await picture({ format: 'webp', lossless: true });
+  file.writeUInt32LE(16_382 | (16_382 << 14), file.indexOf('VP8L') + 9);
+  return file;
+}
+
+/** A small GIF whose header, and whose frame, say 65535 x 65535. */
+export async function gifBomb(): Promise<Buffer> {
+  const file = await picture({ format: 'gif', width: 400, height: 300 });
+  file.writeUInt32LE(0xffff_ffff, 6);
+  file.writeUInt32LE(
+    0xffff_ffff,
+    file.indexOf(Buffer.from([0x2c, 0, 0, 0, 0, 400 & 255, 400 >> 8, 300 & 255, 300 >> 8])) + 5,
+  );
+  return file;
+}
+
+/** A HEIC file of test/fixtures. Written by heif-enc, whose encoder no package brings. */
+export const fixture = (name: string): Promise<Buffer> =>
+  readFile(join(import.meta.dirname, `../fixtures/${name}.heic`));

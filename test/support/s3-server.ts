@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { buildApp } from 'fauxqs';
-import type { S3Config } from '../../worker/base/config.ts';
+import type { S3Config } from '../../worker/base/config/storage.ts';
 import { refusalOf } from './sigv4.ts';
 
 /**
@@ -27,6 +27,8 @@ export type S3Server = {
 
   /** Answers with this error, `times` times or until `heal`, to the requests that `when` picks (all, if not given). */
   fail(failure: Failure): void;
+  /** Deletes none of these keys, and says so in the answer for the whole page, whose status is 200. */
+  refuseToDelete(keys: string[], code?: string): void;
   /** Takes requests and never answers. */
   hang(): void;
   /** Sends half of each body and drops the connection. */
@@ -73,7 +75,14 @@ export async function startS3Server(): Promise<S3Server> {
   const store = buildApp({ logger: false });
   const identity = { region: 'eu-test-1', accessKeyId: 'TESTACCESSKEY', secretAccessKey: 'test/secret+canary=41d5' };
   const requests: AskedRequest[] = [];
-  const mood = { failures: [] as Failure[], hangs: false, truncates: false, omitsEtag: false };
+  const honest = () => ({
+    failures: [] as Failure[],
+    refused: {} as Record<string, string>,
+    hangs: false,
+    truncates: false,
+    omitsEtag: false,
+  });
+  const mood = honest();
 
   async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = incoming;
@@ -83,13 +92,15 @@ export async function startS3Server(): Promise<S3Server> {
     const failure = refusalOf(request, identity) ?? nextFailure(mood.failures, request) ?? tooLarge(request);
     if (failure) return answerError(response, request, failure);
 
-    const { 'transfer-encoding': _, expect: __, ...passed } = headers;
+    const { 'transfer-encoding': _, expect: __, 'content-length': ___, ...passed } = headers;
     const answer = await store.inject({
       method: method as 'GET',
       url,
       headers: { ...passed, host: '127.0.0.1' },
-      payload: request.body,
+      payload: withoutKeys(request.body, mood.refused),
     });
+    const refusals = Object.entries(mood.refused).filter(([key]) => request.body.includes(`<Key>${key}</Key>`));
+    if (refusals.length > 0) return answerRefusals(response, refusals);
     if (mood.omitsEtag) delete answer.headers['etag'];
     response.writeHead(answer.statusCode, answer.headers as Record<string, string>);
     if (!mood.truncates) return void response.end(answer.rawPayload);
@@ -135,10 +146,12 @@ export async function startS3Server(): Promise<S3Server> {
     createBucket,
     requests,
     fail: (failure) => void mood.failures.push({ ...failure }),
+    refuseToDelete: (keys, code = 'AccessDenied') =>
+      void Object.assign(mood.refused, Object.fromEntries(keys.map((key) => [key, code]))),
     hang: () => void (mood.hangs = true),
     truncate: () => void (mood.truncates = true),
     omitEtag: () => void (mood.omitsEtag = true),
-    heal: () => void Object.assign(mood, { failures: [], hangs: false, truncates: false, omitsEtag: false }),
+    heal: () => void Object.assign(mood, honest()),
     stop,
     start: async () => void (await listen(port)),
     close: async () => {
@@ -157,6 +170,25 @@ function nextFailure(failures: Failure[], request: AskedRequest): Failure | unde
   const failure = failures.find(({ times = Infinity, when = () => true }) => times > 0 && when(request));
   if (failure?.times !== undefined) failure.times--;
   return failure;
+}
+
+/** A page of keys to delete, but for those that are refused. */
+function withoutKeys(body: Buffer, refused: Record<string, string>): Buffer {
+  const keys = Object.keys(refused);
+  if (keys.length === 0 || !body.includes('<Delete')) return body;
+  return Buffer.from(
+    body
+      .toString()
+      .replace(/<Object><Key>(.*?)<\/Key><\/Object>/g, (object, key: string) => (keys.includes(key) ? '' : object)),
+  );
+}
+
+function answerRefusals(response: ServerResponse, refusals: [string, string][]) {
+  const errors = refusals.map(
+    ([key, code]) => `<Error><Key>${key}</Key><Code>${code}</Code><Message>${code}</Message></Error>`,
+  );
+  response.writeHead(200, { 'content-type': 'application/xml' });
+  response.end(`<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult>${errors.join('')}</DeleteResult>`);
 }
 
 /** An answer to HEAD has no body, so its client sees the status alone. */

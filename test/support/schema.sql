@@ -14,7 +14,8 @@ select c.relname as name, format_type(s.seqtypid, null) as type, obj_description
 -- name: tables
 select c.relname as name, i.inhparent::regclass::text as parent, pg_get_expr(c.relpartbound, c.oid) as bound,
        pg_get_partkeydef(c.oid) as partition_key, array_to_string(c.reloptions, ', ') as options,
-       c.relrowsecurity as row_security, c.relforcerowsecurity as forced, obj_description(c.oid, 'pg_class') as comment
+       c.relrowsecurity as row_security, c.relforcerowsecurity as forced,
+       c.relpersistence = 'u' as unlogged, obj_description(c.oid, 'pg_class') as comment
   from pg_class c
   left join pg_inherits i on i.inhrelid = c.oid
  where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
@@ -22,12 +23,13 @@ select c.relname as name, i.inhparent::regclass::text as parent, pg_get_expr(c.r
 
 -- name: columns
 -- Of a partition only what it does not share with its parent.
-select c.relname as "table", a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as required,
+select c.relname as "table", a.attname as name, concat_ws(' collate ', format_type(a.atttypid, a.atttypmod), quote_ident(l.collname)) as type, a.attnotnull as required,
        pg_get_expr(d.adbin, d.adrelid) as "default", col_description(c.oid, a.attnum) as comment,
        i.inhparent is null or pg_get_expr(d.adbin, d.adrelid) is distinct from pg_get_expr(pd.adbin, pd.adrelid) as own
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+  left join pg_collation l on l.oid = a.attcollation and l.collname <> 'default' and c.relkind <> 'v'
   left join pg_inherits i on i.inhrelid = c.oid
   left join pg_attribute pa on pa.attrelid = i.inhparent and pa.attname = a.attname
   left join pg_attrdef pd on pd.adrelid = i.inhparent and pd.adnum = pa.attnum

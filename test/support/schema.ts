@@ -56,6 +56,7 @@ type Table = {
   options: string | null;
   row_security: boolean;
   forced: boolean;
+  unlogged: boolean;
   comment: string | null;
 };
 type Column = {
@@ -107,12 +108,12 @@ function describeSequence({ name, type, comment }: Sequence): string {
 }
 
 function describeTable(table: Table, columns: Column[], constraints: Constraint[], indexes: string[]): string {
-  const { name, parent, row_security, forced, comment } = table;
+  const { name, parent, row_security, forced, unlogged, comment } = table;
   const checks = constraints.map((constraint) => `constraint ${constraint.name} ${lower(constraint.definition)}`);
   const own = columns.filter((column) => column.own);
   const head = parent
     ? `create table ${name} partition of ${parent}${inBrackets([...own.map(newDefault), ...checks]) || '\n '} ${lower(table.bound ?? '')}`
-    : `create table ${name}${inBrackets([...alignColumns(own), ...checks])}`;
+    : `create ${unlogged ? 'unlogged ' : ''}table ${name}${inBrackets([...alignColumns(own), ...checks])}`;
   const key = table.partition_key ? ` partition by ${lower(table.partition_key)}` : '';
   const options = table.options ? ` with (${table.options})` : '';
   return [

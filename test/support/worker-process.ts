@@ -1,8 +1,11 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { createApp } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config.ts';
 import { createLog } from '../../worker/base/log.ts';
+import { withTempDir } from '../../worker/base/temp.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';
 
@@ -26,6 +29,18 @@ const kinds = [
         return { pid: process.pid };
       });
     },
+  }),
+  job({
+    // Sound at its own speed, for ever: as a long video.
+    name: 'media.endless_ffmpeg',
+    payload: z.object({ sound: z.string() }),
+    run: ({ app, payload: { sound }, signal }) =>
+      withTempDir(app.config.tempDir, async (dir) => {
+        const path = join(dir, 'in');
+        await copyFile(sound, path);
+        const inputs = [{ path, options: ['-stream_loop', '-1', '-re'] }];
+        await app.ffmpeg.run({ inputs, outputs: [{ path: join(dir, 'out.wav'), options: [] }] }, { dir, signal });
+      }),
   }),
   job({ name: 'media.abort', payload, run: async () => process.abort() }),
 ];

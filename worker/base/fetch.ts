@@ -17,6 +17,8 @@ export type Service = {
   code: string;
   name: string;
   settings: { address: string; secret: string };
+  /** Statuses that it uses in a way of its own. */
+  statuses?: Record<number, (said: string) => Error>;
 };
 
 export type DownloadOptions = {
@@ -157,8 +159,10 @@ function timedOut({ service: { code, name, settings }, timeoutMs }: DownloadOpti
  * https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
  */
 export function statusError(service: Service, status: number, retryAfter?: string): Error {
-  const { code, name, settings } = service;
+  const { code, name, settings, statuses } = service;
   const said = `${name} answered ${status}`;
+  const own = statuses?.[status];
+  if (own) return own(said);
   switch (status) {
     case 401:
     case 403:

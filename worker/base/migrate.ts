@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import type pg from 'pg';
 import { UsageError } from './errors.ts';
 
@@ -9,18 +9,26 @@ import { UsageError } from './errors.ts';
  * Safe to start in several processes at once: they wait for each other. Applied files must not change; that is verified.
  * Objects land in the first schema of the connection's search_path, and functions are pinned to it.
  *
+ * A folder inside is a set of its own, applied where it is asked for, and where an earlier one of it was: its files are known as
+ * `<set>/<file>`.
+ *
  * Our own and no library's, because those that run plain files as they are keep no checksums, or fail instead of waiting.
  *
  * @returns the names applied now
- * @throws UsageError when an applied file has changed, or the connection has no schema to create in
+ * @throws UsageError when there is no such set, an applied file has changed, or the connection has no schema to create in
  */
-export async function migrate(client: pg.Client, dir: string): Promise<string[]> {
+export async function migrate(client: pg.Client, dir: string, sets: string[] = []): Promise<string[]> {
   await createTable(client);
   const seen = await client.query<{ name: string; checksum: string }>('select name, checksum from rowmill_migrations');
   const applied = new Map(seen.rows.map((row) => [row.name, row.checksum]));
 
+  const known = migrationSets(dir);
+  const unknown = sets.filter((set) => !known.includes(set));
+  if (unknown.length > 0)
+    throw new UsageError(`There is no set of tables named ${unknown.join(', ')}: there are ${known.join(', ')}`);
+  const wanted = known.filter((set) => sets.includes(set) || hasSet(applied, set));
   const fresh = [];
-  for (const file of migrationFiles(dir)) {
+  for (const file of [...migrationFiles(dir), ...wanted.flatMap((set) => migrationFiles(dir, set))]) {
     const checksum = applied.get(file.name);
     if (checksum === undefined) fresh.push(file);
     else if (checksum !== file.checksum)
@@ -62,16 +70,28 @@ async function createTable(client: pg.Client): Promise<void> {
 
 type MigrationFile = { name: string; sql: string; checksum: string };
 
-/** The migration files there are, in order. */
-export function migrationFiles(dir: string): MigrationFile[] {
-  return readdirSync(dir)
+/** The migration files there are, in order; without a set those that every database gets. */
+export function migrationFiles(dir: string, set = ''): MigrationFile[] {
+  return readdirSync(join(dir, set))
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
     .toSorted()
     .map((name) => {
-      const sql = readFileSync(join(dir, name), 'utf8');
-      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+      const sql = readFileSync(join(dir, set, name), 'utf8');
+      return { name: posix.join(set, name), sql, checksum: createHash('sha256').update(sql).digest('hex') };
     });
 }
+
+/** The sets that may be asked for. */
+export function migrationSets(dir: string): string[] {
+  return readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+    .toSorted();
+}
+
+/** Whether a file of the set was applied, as the names of the applied ones say. */
+export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
+  applied.keys().some((name) => name.startsWith(`${set}/`));
 
 async function apply(client: pg.Client, file: MigrationFile): Promise<void> {
   await client.query('begin');

@@ -1,26 +1,89 @@
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { lstat, mkdir, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { codeOf } from './errors.ts';
+
+/**
+ * Folders for files while they are worked on. Beside each stands a socket of its name, on which its process listens: by that others see
+ * whether the process lives, also from another container, as long as it is on the same machine.
+ */
 
 const prefix = 'rowmill-';
+const suffix = '.alive';
+/** The longest path that a socket may have: 104 bytes on macOS, 108 on Linux, with a zero at its end. */
+const longestSocketPath = 103;
+const dayMs = 86_400_000;
 
-/** Runs `work` with a private folder that is gone afterwards, however it ends. */
+/** Runs `work` with a private folder that is gone afterwards, however it ends. Its path has no symbolic links. */
 export async function withTempDir<T>(parent: string, work: (dir: string) => Promise<T>): Promise<T> {
   await mkdir(parent, { recursive: true });
-  const dir = await mkdtemp(join(parent, prefix));
+  const path = join(await realpath(parent), prefix);
+  const unique = randomBytes(8).toString('hex');
+  const shown = `${path}${await machine()}-${unique}`;
+  // It listens before there is a folder, so that no folder is without.
+  const socket = await listenAt(shown + suffix);
+  const dir = socket ? shown : path + unique;
   try {
+    await mkdir(dir, { mode: 0o700 });
     return await work(dir);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    await rm(dir, { recursive: true, force: true }).finally(() => socket?.close());
   }
 }
 
-/** Removes the folders that killed processes left behind: those untouched for a day. */
-export async function removeStaleTempDirs(parent: string, now = Date.now()): Promise<void> {
-  for (const name of await readdir(parent).catch(() => [])) {
-    if (!name.startsWith(prefix)) continue;
-    const dir = join(parent, name);
-    const info = await stat(dir).catch(() => undefined);
-    if (info?.isDirectory() && now - info.mtimeMs > 86_400_000)
-      await rm(dir, { recursive: true, force: true }).catch(() => {});
+/** Undefined where there can be no socket: a long path, or a file system that has none. */
+async function listenAt(path: string): Promise<Server | undefined> {
+  if (Buffer.byteLength(path) > longestSocketPath) return undefined;
+  const server = createServer((visitor) => visitor.destroy());
+  // Of one that could not be let in.
+  server.on('error', () => {});
+  try {
+    server.listen(path);
+    await once(server, 'listening');
+    return server.unref();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The same for all processes between two starts of a machine, in containers too. https://docs.kernel.org/admin-guide/sysctl/kernel.html#random */
+async function machine(): Promise<string> {
+  const name = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => hostname());
+  return createHash('sha256').update(name).digest('hex').slice(0, 8);
+}
+
+/** Removes the folders of processes that are dead; where that cannot be seen, those untouched for a day. */
+export async function removeDeadTempDirs(parent: string, now = Date.now()): Promise<void> {
+  const ours = `${prefix}${await machine()}-`;
+  const names = await readdir(parent).catch((): string[] => []);
+  for (const name of names.filter((one) => one.startsWith(prefix))) {
+    const path = join(parent, name);
+    const info = await lstat(path).catch(() => undefined);
+    // What is another user's might be changed into something else while we remove it.
+    if (!info || info.uid !== process.getuid?.()) continue;
+    const strayed = name.endsWith(suffix) && !names.includes(name.slice(0, -suffix.length));
+    if (!info.isDirectory() && !strayed) continue;
+    const alive = name.startsWith(ours) && !strayed ? await isAlive(path + suffix) : undefined;
+    if (alive ?? now - info.mtimeMs < dayMs) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => {});
+    await rm(path + suffix, { force: true }).catch(() => {});
+  }
+}
+
+/** Whether somebody listens there, as a frozen process still does; undefined where there is no socket. */
+async function isAlive(path: string): Promise<boolean | undefined> {
+  if (Buffer.byteLength(path) > longestSocketPath) return undefined;
+  const visit = connect(path);
+  try {
+    await once(visit, 'connect');
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    return codeOf(error) !== 'ECONNREFUSED';
+  } finally {
+    visit.destroy();
   }
 }

@@ -1,9 +1,11 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
+import { UsageError } from '../base/errors.ts';
 import { addJob } from '../queue/add.ts';
 import type { Job } from '../queue/operate.ts';
+import type { Registry } from '../queue/registry.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
-import { example, integer, json, runAt } from './options.ts';
+import { example, integer, json, kindOf, payloadOf, runAt, type Kind } from './options.ts';
 import { note, plain, print, printJson } from './output.ts';
 import { follow } from './wait.ts';
 
@@ -14,9 +16,9 @@ type Options = {
   fileId?: string;
   maxRetries?: number;
   wait?: true;
+  dryRun?: true;
   json?: true;
 };
-type Kind = { queue: string; kind: string };
 
 export const add = example(
   new Command('add'),
@@ -30,33 +32,21 @@ export const add = example(
   .option('--dedupe-key <key>', 'add nothing where a job of the queue has this key already', text)
   .option('--file-id <uuid>', 'the stored file that the job is about', uuid)
   .option('--max-retries <n>', "retries after the first attempt (default: the queue's)", integer(0, 1_000_000))
+  .option('--dry-run', 'change nothing and say what would be done, with --wait: for cleanup jobs')
   .option('--wait', 'follow the job until it ends; exit code 1 if it fails or is cancelled')
   .addOption(json())
   .action(async (kind: Kind, payload: unknown, options: Options) => {
     const { loadRegistry } = await import('../queue/registry.ts');
     const registry = await loadRegistry();
+    const asked = options.dryRun ? dryRun(registry, kind, payload) : payload;
     await withDatabase(async (db) => {
-      const { id, created } = await addJob(db, registry, { ...kind, payload, ...columnsOf(options) });
+      const { id, created } = await addJob(db, registry, { ...kind, payload: asked, ...columnsOf(options) });
       if (!options.json) say(id, created, options);
       const job = options.wait ? await follow(db, id, { quiet: options.json === true }) : undefined;
       if (options.json) printJson({ id, created, ...(job ? { job } : {}) });
       if (job) end(job, options);
     });
   });
-
-function kindOf(name: string): Kind {
-  const [, queue, kind] = /^([a-z0-9_]+)\.([a-z0-9_]+)$/.exec(name) ?? [];
-  if (!queue || !kind) throw new InvalidArgumentError('It must be a queue and a kind, such as publish.file.');
-  return { queue, kind };
-}
-
-function payloadOf(source: string): unknown {
-  try {
-    return JSON.parse(source);
-  } catch (error) {
-    throw new InvalidArgumentError(`It must be JSON: ${(error as Error).message}.`);
-  }
-}
 
 function text(value: string): string {
   if (value === '') throw new InvalidArgumentError('It must not be empty.');
@@ -66,6 +56,15 @@ function text(value: string): string {
 function uuid(value: string): string {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) throw new InvalidArgumentError('It must be a uuid.');
   return value;
+}
+
+/** A kind that has no dry run would leave the word out of its payload, and do the work. */
+function dryRun(registry: Registry, { queue, kind }: Kind, payload: unknown): unknown {
+  const dry = { ...(payload as object), dryRun: true };
+  const understood = registry.get(`${queue}.${kind}`)?.payload.safeParse(dry);
+  if (understood?.success && (understood.data as { dryRun?: boolean }).dryRun !== true)
+    throw new UsageError(`${queue}.${kind} has no dry run`);
+  return dry;
 }
 
 function columnsOf({ runAt: due, priority, dedupeKey, fileId, maxRetries }: Options) {

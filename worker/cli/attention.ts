@@ -1,17 +1,22 @@
-import type { DeadLetters, FleetQueue, FleetStatus } from '../queue/operate.ts';
+import type { DeadLetters, FailingSchedule, FleetQueue, FleetStatus } from '../queue/operate.ts';
 import { count, duration } from './output.ts';
 
-export type Attention = { name: 'paused' | 'waiting' | 'workers' | 'dead_letters'; what: string; mend: string };
+export type Attention = {
+  name: 'paused' | 'waiting' | 'workers' | 'schedules' | 'dead_letters';
+  what: string;
+  mend: string;
+};
 
 const patienceS = 300;
 const mostGroups = 10;
 
 /** What a person should look at, and how to mend it. */
-export function attention({ queues, workers, dead_letters }: FleetStatus): Attention[] {
+export function attention({ queues, workers, dead_letters, failing_schedules }: FleetStatus): Attention[] {
   const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
   return [
     ...idle(queues, workers, served),
     ...queues.flatMap((queue) => waiting(queue, served)),
+    ...failing_schedules.map(failing),
     ...dead_letters.slice(0, mostGroups).map(deadLetters),
   ];
 }
@@ -53,6 +58,14 @@ function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue,
       mend: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
     },
   ];
+}
+
+function failing({ name, error }: FailingSchedule): Attention {
+  return {
+    name: 'schedules',
+    what: `schedule ${name} adds nothing: ${error}`,
+    mend: `rowmill schedule set ${name} with what is right, or rowmill schedule disable ${name}`,
+  };
 }
 
 function deadLetters({ queue, kind, error_code, jobs }: DeadLetters): Attention {

@@ -11,6 +11,7 @@ import { jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
 import { pause, resume } from './pause.ts';
 import { retry } from './retry.ts';
+import { schedule } from './schedule.ts';
 import { show } from './show.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
@@ -20,8 +21,10 @@ const program = new Command('rowmill')
   .version(version)
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(oneLine(text)) });
-for (const command of [start, migrate, demo, doctor, add, jobs, show, retry, cancel, pause, resume, status])
-  program.addCommand(command.copyInheritedSettings(program));
+for (const command of [start, migrate, demo, doctor, add, jobs, show, retry, cancel, pause, resume, status, schedule]) {
+  for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
+  program.addCommand(command);
+}
 
 process.stdout.on('error', (error) => {
   // Whoever reads us may stop early: `rowmill jobs | head`.

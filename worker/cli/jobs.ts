@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { listJobs, statuses, type Job, type Status } from '../queue/operate.ts';
 import { withDatabase } from './database.ts';
-import { example, integer, json } from './options.ts';
+import { example, integer, json, withQueue } from './options.ts';
 import { note, print, printJson, relative, statusStyle, table, type Column } from './output.ts';
 
 type Options = { queue?: string; kind?: string; status?: Status; errorCode?: string; limit: number; json?: true };
@@ -9,13 +9,13 @@ type Options = { queue?: string; kind?: string; status?: Status; errorCode?: str
 export const jobs = example(new Command('jobs'), 'rowmill jobs --queue publish --status failed')
   .description('list jobs, the newest first')
   .option('--queue <queue>', 'only of this queue')
-  .option('--kind <kind>', 'only of this kind, such as image')
+  .option('--kind <kind>', 'only of this kind, such as media.image')
   .addOption(new Option('--status <status>', 'only with this status').choices(statuses))
   .option('--error-code <code>', 'only with this as their last failure')
   .option('--limit <n>', 'at most so many', integer(1, 100_000), 20)
   .addOption(json())
   .action(async ({ errorCode, json: asJson, ...options }: Options) => {
-    const filter = { ...options, ...(errorCode === undefined ? {} : { error_code: errorCode }) };
+    const filter = { ...withQueue(options), ...(errorCode === undefined ? {} : { error_code: errorCode }) };
     const rows = await withDatabase((db) => listJobs(db, filter));
     if (asJson) return printJson({ jobs: rows });
     if (rows.length === 0) return note('No jobs');

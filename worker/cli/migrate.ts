@@ -6,10 +6,11 @@ import { print, printJson } from './output.ts';
 
 export const migrate = example(new Command('migrate'), 'DATABASE_URL=postgres://... rowmill migrate')
   .description('bring the tables of the database up to date, and say what was done')
+  .option('--with <set...>', 'also the tables of an application, such as messenger, which are made only when asked for')
   .addOption(json())
-  .action(async (options: { json?: true }) => {
+  .action(async ({ with: sets, ...options }: { with?: string[]; json?: true }) => {
     const { install } = await import('../queue/install.ts');
-    const applied = await withDatabaseUrl(loadConfig(), install, { make: true });
+    const applied = await withDatabaseUrl(loadConfig(), (url) => install(url, sets), { make: true });
     if (options.json) return printJson({ applied });
     for (const name of applied) print(`applied ${name}`);
     if (applied.length === 0) print('up to date');

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { UsageError } from '../base/errors.ts';
 
 /** What the options and arguments of several commands have in common. */
 
@@ -28,6 +29,33 @@ export function jobId(text: string): number {
 
 /** For an argument that may be given several times. */
 export const jobIds = (text: string, before: number[] | undefined): number[] => [...(before ?? []), jobId(text)];
+
+export type Kind = { queue: string; kind: string };
+
+/** For what names a kind. */
+export function kindOf(name: string): Kind {
+  const [, queue, kind] = /^([a-z0-9_]+)\.([a-z0-9_]+)$/.exec(name) ?? [];
+  if (!queue || !kind) throw new InvalidArgumentError('It must be a queue and a kind, such as publish.file.');
+  return { queue, kind };
+}
+
+/** A kind that is asked for as lists show it, `media.image`, names its queue. @throws UsageError when --queue is another */
+export function withQueue<Options extends { queue?: string; kind?: string }>(options: Options): Options {
+  const [, queue, kind] = /^(.+?)\.(.+)$/.exec(options.kind ?? '') ?? [];
+  if (!queue || !kind) return options;
+  if (options.queue !== undefined && options.queue !== queue)
+    throw new UsageError(`--kind ${options.kind} is no kind of queue ${options.queue}`);
+  return { ...options, queue, kind };
+}
+
+/** For JSON. */
+export function payloadOf(source: string): unknown {
+  try {
+    return JSON.parse(source);
+  } catch (error) {
+    throw new InvalidArgumentError(`It must be JSON: ${(error as Error).message}.`);
+  }
+}
 
 const units: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 

@@ -15,8 +15,10 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** Indented, but numbers of an array, such as a waveform, are on one line. */
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value, null, 2));
+  const numbers = /\[\n\s+(-?\d[^\n,]*(?:,\n\s+-?\d[^\n,]*)*)\n\s+\]/g;
+  print(JSON.stringify(value, null, 2).replace(numbers, (_, inside: string) => `[${inside.replace(/\n\s+/g, ' ')}]`));
 }
 
 export const paint = (style: Style, text: string) => styleText(style, text, { stream: process.stdout });

@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.ts';
 import { retryJobs } from '../queue/operate.ts';
 import { named, reportChanges } from './changes.ts';
 import { withDatabase } from './database.ts';
-import { example, jobIds, json } from './options.ts';
+import { example, jobIds, json, withQueue } from './options.ts';
 import { count, print, printJson } from './output.ts';
 
 type Options = { failed?: true; queue?: string; kind?: string; errorCode?: string; json?: true };
@@ -16,7 +16,7 @@ export const retry = example(
   .addArgument(new Argument('[ids...]', 'ids of jobs in any status but processing').argParser(jobIds))
   .option('--failed', 'all failed jobs of a queue')
   .option('--queue <queue>', 'with --failed: of this queue')
-  .option('--kind <kind>', 'with --failed: only of this kind')
+  .option('--kind <kind>', 'with --failed: only of this kind, such as media.image')
   .option('--error-code <code>', 'with --failed: only with this as their last failure')
   .addOption(json())
   .action(async (ids: number[] | undefined, options: Options) => {
@@ -26,7 +26,7 @@ export const retry = example(
       const changes = await withDatabase((db) => retryJobs(db, { ids }));
       return reportChanges(ids, changes, { verb: 'retried', refusal: 'cancel it first', json: options.json === true });
     }
-    const filter = bulk(options);
+    const filter = bulk(withQueue(options));
     const changes = await withDatabase((db) => retryJobs(db, filter));
     if (options.json) return printJson({ retried: changes.map(named) });
     print(`retried ${count(changes.length, 'failed job')} of queue ${filter.queue}`);

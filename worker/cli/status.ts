@@ -3,7 +3,7 @@ import { fleetStatus, type FleetQueue, type FleetStatus, type FleetWorker } from
 import { attention } from './attention.ts';
 import { withDatabase } from './database.ts';
 import { example, json } from './options.ts';
-import { duration, paint, print, printJson, relative, table, type Column } from './output.ts';
+import { duration, paint, plain, print, printJson, relative, table, type Column } from './output.ts';
 
 export const status = example(new Command('status'), 'rowmill status --json')
   .description('what each queue holds, which workers there are, and what needs attention')
@@ -21,7 +21,7 @@ export const status = example(new Command('status'), 'rowmill status --json')
     if (needs.length === 0) return print(paint('green', 'Nothing needs attention'));
     print('Needs attention');
     for (const { what, mend } of needs) {
-      print(`  ${paint('yellow', what)}`);
+      print(`  ${paint('yellow', plain(what))}`);
       print(`    ${mend}`);
     }
   });

@@ -73,14 +73,18 @@ function lines(): Display {
 
 function bar(): Display {
   let drawn = false;
+  let seen = { state: '', since: 0 };
   const clear = () => {
     if (drawn) process.stderr.write('\r\x1b[K');
     drawn = false;
   };
   return {
     show(job) {
+      const now = Date.now();
+      const state = `${job.attempt} ${job.progress}`;
+      if (state !== seen.state) seen = { state, since: now };
       clear();
-      process.stderr.write(cut(`${track(job)}  ${describe(job)}`, (process.stderr.columns || 80) - 1));
+      process.stderr.write(drawing(job, left(job, seen.since, now), process.stderr.columns || 80));
       drawn = true;
     },
     say(text) {
@@ -94,10 +98,33 @@ function bar(): Display {
   };
 }
 
-function track({ status, progress }: Job): string {
-  const width = 24;
+/** What the bar says counts for more than the bar: on a narrow terminal that is short, or left out. */
+export function drawing(job: Job, end: string, columns: number): string {
+  const width = Math.min(24, columns - widestText);
+  return cut(`${width < 8 ? '' : `${track(job, width)}  `}${describe(job)}${end}`, columns - 1);
+}
+
+const widestText = '[]  processing, attempt 10, 100 %, 59 min left '.length;
+
+function track({ status, progress }: Job, width: number): string {
   const done = status === 'completed' ? width : Math.floor(((progress ?? 0) / 100) * width);
   return `[${'#'.repeat(done)}${'.'.repeat(width - done)}]`;
+}
+
+/**
+ * How long a running job takes from now, if it goes on as it had until `since`, when it came to this progress: `, 5 min left`. Nothing as long
+ * as there is little to go by, or when that time is over.
+ */
+export function left(
+  { status, progress, started_at }: Pick<Job, 'status' | 'progress' | 'started_at'>,
+  since: number,
+  now: number,
+): string {
+  if (status !== 'processing' || !started_at || progress === null) return '';
+  const ran = (since - started_at.getTime()) / 1_000;
+  if (ran < 3 || progress < 3) return '';
+  const seconds = (ran / progress) * (100 - progress) - (now - since) / 1_000;
+  return seconds < 0 ? '' : `, ${duration(seconds)} left`;
 }
 
 /** Without times that run, so that it changes when the job does. */

@@ -1,20 +1,21 @@
-import type { Format } from './sniff.ts';
+import type { OutputFormat } from './image/encode.ts';
+import type { Header, Source } from './image/open.ts';
 
-/** What a picture's header says, which is all that is known before it is decoded. */
-export type Header = {
-  format: Format;
-  /** Of the picture as it is to be seen, after orientation. */
-  width: number;
-  height: number;
-  /** Stored on its side: width and height change places on the way. */
-  turned: boolean;
-  channels: number;
-  has_alpha: boolean;
-  /** More than 8 bits a sample, so that each takes two bytes. */
-  deep: boolean;
-  /** Progressive JPEG, interlaced PNG: no line is complete before the file has been read whole. */
-  interlaced: boolean;
+/** What is to be made of it. */
+export type Target = {
+  /** No larger than this, and never larger than it is. */
+  box: { width: number; height: number };
+  formats: readonly OutputFormat[];
+  /** An animation stays one, if it is not too long. */
+  animated?: boolean;
 };
+
+/** Of all frames together: some four seconds of CPU time. */
+const maxAnimationPixels = 40e6;
+
+/** Whether it moves, and may go on moving. */
+export const staysAnimated = ({ pages, width, height, orientation }: Source): boolean =>
+  pages > 1 && orientation === 1 && pages * width * height <= maxAnimationPixels;
 
 /** WebP's own limit, for both sides. https://developers.google.com/speed/webp/faq */
 export const maxSide = 16_383;
@@ -24,9 +25,9 @@ const base = 30e6;
 const margin = 1.1;
 
 /**
- * How many bytes the process grows by while this picture becomes WebP of at most `width` pixels across.
+ * How many bytes the process grows by while this picture becomes what is wanted of it. The table is of WebP, 1600 pixels across at most.
  * Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
- * (MALLOC_ARENA_MAX=2, MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_=131072). Rather too much than too little:
+ * (worker/cli/rowmill says how). Rather too much than too little:
  * the test measures it again.
  *
  * | picture                                | estimate MB | measured MB |
@@ -45,42 +46,84 @@ const margin = 1.1;
  * | 24 MP AVIF, 10 bits                    | 707         | 599         |
  * | 1600 x 16383 JPEG                      | 231         | 201         |
  * | 1600 x 16383 PNG, RGBA                 | 497         | 451         |
+ *
+ * And of media.image, where the main picture has 2048 x 2048 pixels at most:
+ *
+ * | 24 MP JPEG / PNG / PNG, RGBA           | 67 / 67 / 87 | 45 / 61 / 85 |
+ * | 12 MP JPEG, with a copy in AVIF        | 127          | 86           |
+ * | 4 MP PNG, RGBA, with a copy in AVIF    | 215          | 169          |
+ * | 12 MP HEIC, whole / in tiles           | 159          | 147 / 119    |
+ * | 24 MP HEIC                             | 251          | 235          |
+ * | 80 frames of 800 x 600, GIF / WebP     | 200          | 127 / 152    |
  */
-export function estimateMemory(picture: Header, width: number): number {
+export function estimateMemory(picture: Header, { box, formats, animated = false }: Target): number {
   const pixels = picture.width * picture.height;
-  const scale = Math.min(1, width / picture.width, maxSide / picture.height);
+  const scale = Math.min(1, box.width / picture.width, box.height / picture.height);
   const outPixels = pixels * scale * scale;
   const out = outPixels * (picture.has_alpha ? 4 : 3);
 
-  const decoding = wholePicture(picture, pixels, out) + rows(picture, scale) + out * (picture.turned ? 2 : 1);
-  // libwebp holds the picture as RGB(A), as YUV, and its alpha once more to compress it by itself.
-  const encoding = outPixels * (picture.has_alpha ? 16.2 : 7);
-  return Math.ceil(base + margin * Math.max(decoding, encoding));
+  // What a HEIC file becomes first is read as a PNG.
+  const decoding = Math.max(
+    picture.format === 'heic' ? heicThread(picture, pixels) : 0,
+    wholePicture(picture, pixels, out) +
+      rows(picture, scale) +
+      out * (1 + (turned(picture) ? 1 : 0) + (picture.has_alpha ? 2 : 0)),
+  );
+  // Two bytes a pixel is what a noisy picture comes to as PNG, the largest of the files that are held meanwhile.
+  const held = formats.includes('png') ? 2 : 0;
+  const encoding = outPixels * (held + Math.max(...formats.map((format) => encoderBytes(format, picture.has_alpha))));
+  const animation = animated && staysAnimated(picture) ? picture.pages * outPixels * 3.5 + pixels * 40 : 0;
+  return Math.ceil(base + margin * Math.max(decoding, encoding, animation));
 }
 
+/** A pixel, with the pixel itself. */
+function encoderBytes(format: OutputFormat, alpha: boolean): number {
+  switch (format) {
+    case 'jpeg':
+      return 10;
+    case 'png':
+      return 8;
+    case 'webp':
+      // libwebp holds the picture as RGB(A), as YUV, and its alpha once more to compress it by itself.
+      return alpha ? 16.2 : 7;
+    case 'avif':
+      return alpha ? 45 : 27;
+  }
+}
+
+/** The decoder itself, WebAssembly's memory with the picture in it as YUV and as RGB(A), and the file. */
+function heicThread({ has_alpha, bytes }: Header, pixels: number): number {
+  return 30e6 + pixels * (has_alpha ? 10 : 6.9) + bytes;
+}
+
+/** Stored on its side: width and height change places on the way. */
+const turned = ({ orientation }: Header) => orientation >= 5;
+
 /** What the decoder holds of the whole picture; nothing where it can go line by line. */
-function wholePicture({ format, channels, deep, interlaced }: Header, pixels: number, out: number): number {
+function wholePicture({ format, bytes, channels, deep, interlaced }: Header, pixels: number, out: number): number {
   switch (format) {
     case 'jpeg':
       // 16-bit coefficients, of all channels at full size: what the header says of subsampling need not be so.
       return interlaced ? pixels * channels * 2 : 0;
     case 'png':
+    case 'heic':
       return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
     case 'webp':
       // A lossless picture is decoded at full size, a lossy one at the size asked for, which the header does not tell.
-      return Math.max(pixels * 4.7, out * 2);
+      return Math.max(pixels * 4.7, out * 2) + bytes;
     case 'gif':
-      return pixels * 6;
+      return pixels * 6 + bytes;
     case 'avif':
       return pixels * (deep ? 24 : 17.5);
   }
 }
 
 /** The lines that libvips holds to shrink from: more of them the more it shrinks, and to turn a picture, up to a point. */
-function rows({ format, width, height, turned, channels, deep }: Header, scale: number): number {
+function rows(picture: Header, scale: number): number {
+  const { format, width, height, channels, deep } = picture;
   const loaded = format === 'jpeg' ? shrinkOnLoad(scale) : 1;
-  const [across, down] = turned ? [height / loaded, width / loaded] : [width / loaded, height / loaded];
-  const lines = turned ? 1250 : Math.min(down, 2000, 260 / (scale * loaded));
+  const [across, down] = turned(picture) ? [height / loaded, width / loaded] : [width / loaded, height / loaded];
+  const lines = turned(picture) ? 1250 : Math.min(down, 2000, 260 / (scale * loaded));
   return lines * across * channels * (deep ? 2 : 1);
 }
 

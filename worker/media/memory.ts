@@ -2,6 +2,8 @@
 export type MemoryGate = {
   /** The whole budget. What needs more than this never fits. */
   readonly bytes: number;
+  /** What one picture may take. */
+  readonly pictureBytes: number;
 
   /**
    * Waits until `bytes` are free, and its turn has come, then does `work`; holds them until that is done, whatever came of it.
@@ -12,7 +14,15 @@ export type MemoryGate = {
 };
 
 /** @param slots how many may run at once, however small they are */
-export function createMemoryGate({ bytes, slots }: { bytes: number; slots: number }): MemoryGate {
+export function createMemoryGate({
+  bytes,
+  pictureBytes = bytes,
+  slots,
+}: {
+  bytes: number;
+  pictureBytes?: number;
+  slots: number;
+}): MemoryGate {
   const free = { bytes, slots };
   const line: { bytes: number; enter: () => void }[] = [];
 
@@ -45,6 +55,7 @@ export function createMemoryGate({ bytes, slots }: { bytes: number; slots: numbe
 
   return {
     bytes,
+    pictureBytes,
     async run(need, signal, work) {
       if (need > bytes) throw new RangeError(`${need} bytes are more than the whole budget of ${bytes}`);
       signal.throwIfAborted();

@@ -2,7 +2,17 @@ import { open } from 'node:fs/promises';
 import { fileTypeFromFile, type FileTypeResult } from 'file-type';
 import { PermanentError } from '../base/errors.ts';
 
-export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif';
+export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'heic';
+
+/** What people call it. */
+export const label = {
+  jpeg: 'JPEG',
+  png: 'PNG',
+  webp: 'WebP',
+  gif: 'GIF',
+  avif: 'AVIF',
+  heic: 'HEIC',
+} satisfies Record<Format, string>;
 
 const formats: Record<string, Format> = {
   'image/jpeg': 'jpeg',
@@ -11,8 +21,11 @@ const formats: Record<string, Format> = {
   'image/webp': 'webp',
   'image/gif': 'gif',
   'image/avif': 'avif',
+  'image/heic': 'heic',
+  'image/heic-sequence': 'heic',
 };
-const accepted = 'JPEG, PNG, WebP, GIF and AVIF';
+const generalHeif = ['image/heif', 'image/heif-sequence'];
+const accepted = 'JPEG, PNG, WebP, GIF, AVIF and HEIC';
 
 /**
  * What a file is by its own bytes; its name and what its sender called it do not count.
@@ -25,7 +38,11 @@ export async function sniffImage(path: string): Promise<Format> {
 
   const head = await readHead(path);
   if (head.length === 0) throw new PermanentError('empty_file', 'the file is empty');
-  if (type?.mime === 'image/heif' && hasAvifBrand(head)) return 'avif';
+  if (type && generalHeif.includes(type.mime)) {
+    const brands = compatibleBrands(head);
+    if (brands.includes('avif')) return 'avif';
+    if (['heic', 'heix', 'hevc', 'hevx'].some((brand) => brands.includes(brand))) return 'heic';
+  }
   const kind = unacceptedPicture(type, head);
   if (kind)
     throw new PermanentError('unsupported_image_format', `the picture is ${kind}, which is not read: ${accepted} are`);
@@ -42,15 +59,16 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-/** Whether a file of the general HEIF kind says, among its compatible brands, that it is AVIF. ISO/IEC 14496-12, 4.3. */
-function hasAvifBrand(head: Buffer): boolean {
-  return head.subarray(0, head.readUInt32BE(0)).includes('avif', 8);
+/** What a file of the general HEIF kind says that it also is. ISO/IEC 14496-12, 4.3. */
+function compatibleBrands(head: Buffer): string {
+  return head.toString('latin1', 16, head.readUInt32BE(0));
 }
 
 /** The name of a format that is a picture, or a page of them, but not one of ours. */
 function unacceptedPicture(type: FileTypeResult | undefined, head: Buffer): string | undefined {
   const xml = type === undefined || type.mime === 'application/xml';
   if (xml && /<svg[\s>]/i.test(head.toString('latin1'))) return 'SVG';
+  if (type && generalHeif.includes(type.mime)) return 'HEIF with neither HEVC nor AV1 in it';
   const picture = type?.mime.startsWith('image/') || ['pdf', 'ps', 'eps'].includes(type?.ext ?? '');
   return picture ? type?.ext.toUpperCase() : undefined;
 }

@@ -38,7 +38,11 @@ export async function addJob(db: Queryable, registry: Registry, job: NewJob): Pr
   return added!;
 }
 
-function checkFits(registry: Registry, { queue, kind, payload = {} }: NewJob): void {
+/** @throws UsageError for a kind that is not there, or a payload that does not fit it */
+export function checkFits(
+  registry: Registry,
+  { queue, kind, payload = {} }: Pick<NewJob, 'queue' | 'kind' | 'payload'>,
+): void {
   try {
     accept(registry, { queue, kind, payload });
   } catch (error) {

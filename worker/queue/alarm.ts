@@ -35,7 +35,7 @@ export function createAlarm(db: Db, queues: string[], wake: (queue: string) => v
         wake(queue);
         void look().catch(() => {});
       },
-      Math.ceil(at - performance.now()) + 1,
+      Math.max(Math.ceil(at - performance.now()), 0) + 1,
     );
     set.set(queue, { at, timer: timer.unref() });
   }

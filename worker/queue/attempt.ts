@@ -52,31 +52,55 @@ export async function runAttempt(attempting: Attempting, options: AttemptOptions
   await conclude(attempting, answer, options, began);
 }
 
-/** What a handler is given for an attempt. */
-export function contextOf(attempting: Attempting, payload: unknown, options: AttemptOptions): JobContext<unknown> {
-  const { row, stop } = attempting;
-  const { app, log } = options;
-  return {
-    job: row,
-    payload,
-    app,
-    get log() {
-      return log.child({ kind: row.kind, job_id: row.id, attempt: row.attempt });
-    },
-    get signal() {
-      return stop.signal;
-    },
-    progress(percent) {
-      attempting.progress = Math.max(0, Math.min(100, Math.round(percent)));
-    },
-    async commit(work) {
-      const result = await commit(row, work, stop.signal, options);
-      attempting.committed = true;
+/** What a handler is given for an attempt. Handlers take it apart, so nothing in it goes by `this`; what few ask for is made when asked for. */
+class Context implements JobContext<unknown> {
+  readonly #attempting: Attempting;
+  readonly #options: AttemptOptions;
+  readonly payload: unknown;
+
+  constructor(attempting: Attempting, payload: unknown, options: AttemptOptions) {
+    this.#attempting = attempting;
+    this.#options = options;
+    this.payload = payload;
+  }
+
+  get job() {
+    return this.#attempting.row;
+  }
+
+  get app() {
+    return this.#options.app;
+  }
+
+  get log() {
+    return this.#options.log.child(named(this.#attempting.row));
+  }
+
+  get signal() {
+    return this.#attempting.stop.signal;
+  }
+
+  get progress() {
+    return (percent: number) => {
+      this.#attempting.progress = Math.max(0, Math.min(100, Math.round(percent)));
+    };
+  }
+
+  get commit() {
+    return async <Result>(work: (tx: Tx) => Promise<Result>) => {
+      const result = await commit(this.job, work, this.signal, this.#options);
+      this.#attempting.committed = true;
       return result;
-    },
-    rateLimit: (key, perSecond) => rateLimit(app.db, key, perSecond, stop.signal),
-  };
+    };
+  }
+
+  get rateLimit() {
+    return (key: string, perSecond: number) => rateLimit(this.app.db, key, perSecond, this.signal);
+  }
 }
+
+export const contextOf = (attempting: Attempting, payload: unknown, options: AttemptOptions): JobContext<unknown> =>
+  new Context(attempting, payload, options);
 
 async function commit<Result>(
   row: JobRow,
@@ -111,16 +135,18 @@ export async function conclude(
   began: number,
 ): Promise<void> {
   const { row } = attempting;
-  const { log } = options;
   try {
-    const written = await write(row, outcomeOf(attempting, answer, options), options);
-    const level = written.outcome === 'completed' ? 'info' : 'warn';
-    if (log.isLevelEnabled(level))
-      log[level]({ ...named(row), ...written, duration_ms: Math.round(performance.now() - began) }, 'attempt ended');
+    note(row, await write(row, outcomeOf(attempting, answer, options), options), options.log, began);
   } catch (error) {
     // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
-    log.error({ ...named(row), err: error }, 'could not write the outcome of a job');
+    options.log.error({ ...named(row), err: error }, 'could not write the outcome of a job');
   }
+}
+
+function note(row: JobRow, written: Written, log: Log, began: number): void {
+  const level = written.outcome === 'completed' ? 'info' : 'warn';
+  if (log.isLevelEnabled(level))
+    log[level]({ ...named(row), ...written, duration_ms: Math.round(performance.now() - began) }, 'attempt ended');
 }
 
 const named = ({ id, kind, attempt }: JobRow) => ({ kind, job_id: id, attempt });
@@ -135,39 +161,52 @@ function outcomeOf({ committed, stop }: Attempting, answer: Answer, { app }: Att
   }
 }
 
-async function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Promise<Written> {
-  const { app, ledger } = options;
-  const { id, attempt } = row;
-  const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
+const completed = { outcome: 'completed' } as const;
+const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
+
+function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Written | Promise<Written> {
   switch (outcome.outcome) {
     case 'committed':
-      return { outcome: 'completed' };
-    case 'completed': {
-      try {
-        const done = await ledger.complete({ id, attempt, result: outcome.result });
-        // The result itself may be anybody's data: it goes to the row and not to the log.
-        return done ? { outcome: 'completed' } : lost;
-      } catch (error) {
-        if (isTransient(error)) throw error;
-        const words = redactor(app.config.secrets)(messageOf(error));
-        return write(row, { outcome: 'retry', error_code: 'result_not_stored', error: words }, options);
-      }
-    }
+      return completed;
+    case 'completed':
+      return complete(row, outcome.result, options);
     case 'snooze':
-      return (await ledger.snooze({ id, attempt, delay_ms: outcome.delay_ms })) ? outcome : lost;
+      return snooze(row, outcome, options);
     case 'dropped':
       return outcome;
     case 'retry':
-    case 'fail': {
-      const { error_code, error } = outcome;
-      const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome.outcome === 'fail' });
-      if (!failed) return lost;
-      return {
-        outcome: failed.status === 'failed' ? 'fail' : 'retry',
-        error_code,
-        status: failed.status,
-        retry_count: failed.retry_count,
-      };
-    }
+    case 'fail':
+      return fail(row, outcome, options);
   }
+}
+
+/** The result itself may be anybody's data: it goes to the row and not to the log. */
+async function complete(row: JobRow, result: string, options: AttemptOptions): Promise<Written> {
+  try {
+    const done = await options.ledger.complete({ id: row.id, attempt: row.attempt, result });
+    return done ? completed : lost;
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    const words = redactor(options.app.config.secrets)(messageOf(error));
+    return fail(row, { outcome: 'retry', error_code: 'result_not_stored', error: words }, options);
+  }
+}
+
+async function snooze(
+  { id, attempt }: JobRow,
+  outcome: Outcome & { outcome: 'snooze' },
+  { ledger }: AttemptOptions,
+): Promise<Written> {
+  return (await ledger.snooze({ id, attempt, delay_ms: outcome.delay_ms })) ? outcome : lost;
+}
+
+async function fail(
+  { id, attempt }: JobRow,
+  { outcome, error_code, error }: Outcome & { outcome: 'retry' | 'fail' },
+  { ledger }: AttemptOptions,
+): Promise<Written> {
+  const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome === 'fail' });
+  if (!failed) return lost;
+  const { status, retry_count } = failed;
+  return { outcome: status === 'failed' ? 'fail' : 'retry', error_code, status, retry_count };
 }

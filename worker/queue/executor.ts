@@ -4,6 +4,7 @@ import { runBatch } from './batch.ts';
 import type { Attempt, JobRow } from './ledger.ts';
 import type { Stopped } from './outcome.ts';
 import type { Limiter } from './rate-limit.ts';
+import type { Registry } from './registry.ts';
 import { Stop } from './stop.ts';
 
 /**
@@ -17,17 +18,28 @@ export type ExecutorOptions = AttemptOptions & {
   limiter: Limiter;
   /** Jobs run at once; a batch counts as one. */
   concurrency: number;
+  /** Jobs on a ticket, of those that were inserted together. */
+  ticketSize: () => number;
+  /** Told whenever jobs have left the backlog and there is room for more. */
+  onRoom: () => void;
 };
 
-type Running = Attempting & { ended: Promise<void> };
+type Running = Attempting & {
+  key: string;
+  settle: () => void;
+  /** Resolves when its outcome is written; made when somebody waits for it. */
+  ended?: PromiseWithResolvers<void>;
+};
 
 const startsInFlight = 2;
 /** Jobs, or batches, that one statement starts at most. */
-const startsAtOnce = 250;
+const startsAtOnce = 500;
 
 export function createExecutor(options: ExecutorOptions) {
   const { queue, concurrency, ledger, limiter, registry, log } = options;
   const backlog = createBacklog();
+  /** Jobs that may wait here: what can be started soon. More would only be kept from other workers. */
+  const enough = 4 * concurrency * largestBatch(registry, queue);
   // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
   const running = new Map<string, Running>();
   /** Tickets in hand. */
@@ -61,12 +73,19 @@ export function createExecutor(options: ExecutorOptions) {
     }
   }
 
+  /** How many more tickets are to be claimed: as many as there are slots for, and as have jobs that can be started soon. */
+  function room(): number {
+    const jobs = Math.max(0, places + enough - backlog.size());
+    return Math.min(Math.max(0, concurrency - tickets), Math.ceil(jobs / options.ticketSize()));
+  }
+
   const hasWork = () => !paused && places > 0 && backlog.size() > 0;
 
   async function startSome(): Promise<void> {
     const allowed = await limiter.take(backlog.usable(places, batchSize));
     const groups = paused ? [] : backlog.next(Math.min(places, startsAtOnce), batchSize, allowed);
     places -= groups.length;
+    if (room() > 0) options.onRoom();
     let started = 0;
     if (groups.length > 0) {
       const statement = start(groups);
@@ -105,38 +124,54 @@ export function createExecutor(options: ExecutorOptions) {
   /** Runs those jobs of a group that were started, on the place that is held for it. */
   function runGroup(group: Waiting[], ours: Map<number, JobRow>): void {
     places++;
-    const batches = new Map<string, { row: JobRow; settle: () => void }[]>();
-    for (const { id, settle } of group) {
-      const row = ours.get(id);
-      // Two tickets may name one job: it runs once.
-      ours.delete(id);
-      if (row === undefined || runs(row)) settle();
-      else if (batchSize(row.kind) === 1) void run([{ row, settle }]);
-      else batches.set(row.kind, [...(batches.get(row.kind) ?? []), { row, settle }]);
+    const entries: Running[] = [];
+    for (const job of group) {
+      const entry = enter(job, ours);
+      if (entry) entries.push(entry);
     }
-    for (const batch of batches.values()) void run(batch);
+    if (entries.length === 1) void run(entries[0]!.row.kind, entries);
+    else runEach(entries);
+  }
+
+  /** Runs jobs of any kinds: together those that their kind runs by one call. */
+  function runEach(entries: Running[]): void {
+    for (const [kind, some] of Map.groupBy(entries, ({ row }) => row.kind)) {
+      if (batchSize(kind) > 1) void run(kind, some);
+      else for (const entry of some) void run(kind, [entry]);
+    }
+  }
+
+  /** A job that was started and does not run already: two tickets may name one job. */
+  function enter({ id, settle }: Waiting, ours: Map<number, JobRow>): Running | undefined {
+    const row = ours.get(id);
+    const key = row ? keyOf(row) : '';
+    if (!row || running.has(key)) {
+      settle();
+      return undefined;
+    }
+    const entry: Running = { key, row, settle, stop: new Stop() };
+    running.set(key, entry);
+    return entry;
   }
 
   /** Runs one job, or one batch of jobs of one kind. */
-  async function run(jobs: { row: JobRow; settle: () => void }[]): Promise<void> {
-    const ended = Promise.withResolvers<void>();
-    const entries = jobs.map(({ row }) => enter(row, ended.promise));
+  async function run(kind: string, entries: Running[]): Promise<void> {
     places--;
-    const definition = registry.get(`${queue}.${jobs[0]!.row.kind}`);
+    const definition = registry.get(`${queue}.${kind}`);
     if (definition && 'runBatch' in definition) await runBatch(definition, entries, options);
     else await runAttempt(entries[0]!, options);
     places++;
-    for (const { row } of entries) running.delete(keyOf(row));
-    for (const { settle } of jobs) settle();
-    ended.resolve();
+    entries.forEach(leave);
     fill();
   }
 
-  function enter(row: JobRow, ended: Promise<void>): Running {
-    const entry: Running = { row, stop: new Stop(), ended };
-    running.set(keyOf(row), entry);
-    return entry;
+  function leave({ key, settle, ended }: Running): void {
+    running.delete(key);
+    settle();
+    ended?.resolve();
   }
+
+  const endOf = (entry: Running) => (entry.ended ??= Promise.withResolvers<void>()).promise;
 
   function batchSize(kind: string | undefined): number {
     const definition = registry.get(`${queue}.${kind}`);
@@ -150,7 +185,7 @@ export function createExecutor(options: ExecutorOptions) {
     if (!attempts) await Promise.all(starting.keys());
     const entries = attempts ? attempts.flatMap((attempt) => running.get(keyOf(attempt)) ?? []) : [...running.values()];
     for (const { stop } of entries) stop.now(reason);
-    await Promise.all(entries.map(({ ended }) => ended));
+    await Promise.all(entries.map(endOf));
   }
 
   /** Gives jobs that were not started a ticket for another worker, or for later. */
@@ -178,13 +213,12 @@ export function createExecutor(options: ExecutorOptions) {
     },
 
     /** The least urgent priority that waits, when so many tickets are held that a more urgent one cannot be claimed. */
-    crowdedBy: (): number | undefined => (tickets >= concurrency ? backlog.leastUrgent() : undefined),
+    crowdedBy: (): number | undefined => (room() === 0 ? backlog.leastUrgent() : undefined),
 
     /** Makes room for a more urgent ticket: gives back what waits of the least urgent one. */
     makeRoom: (): Promise<void> => giveBack(backlog.takeLast()),
 
-    /** Whether no more tickets can be claimed now. */
-    isFull: () => tickets >= concurrency,
+    room,
 
     /** Whether this attempt is under way here, or may be about to be. */
     mayRun: (attempt: Attempt) => runs(attempt) || [...starting.values()].some((ids) => ids.has(attempt.id)),
@@ -195,7 +229,7 @@ export function createExecutor(options: ExecutorOptions) {
     /** Resolves when nothing runs. */
     async idle(): Promise<void> {
       while (starting.size > 0 || running.size > 0)
-        await Promise.all([...starting.keys(), ...[...running.values()].map(({ ended }) => ended)]);
+        await Promise.all([...starting.keys(), ...[...running.values()].map(endOf)]);
     },
 
     /** The progress reported since the last call. */
@@ -206,6 +240,13 @@ export function createExecutor(options: ExecutorOptions) {
         return progress === undefined ? [] : [{ id: row.id, attempt: row.attempt, progress }];
       }),
   };
+}
+
+function largestBatch(registry: Registry, queue: string): number {
+  const sizes = [...registry].map(([name, kind]) =>
+    name.startsWith(`${queue}.`) && 'runBatch' in kind ? kind.batchSize : 1,
+  );
+  return Math.max(1, ...sizes);
 }
 
 const keyOf = ({ id, attempt }: Attempt) => `${id} ${attempt}`;

@@ -31,16 +31,18 @@ select id from :"live"
    for update;
 
 -- name: complete_jobs
--- Where nobody listens not even the arrays are made.
+-- Names those that it completed only where they are not all.
 with completed as (
   update :"live" j
-     set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = f.result, progress = 100
-    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, result jsonb)
+     set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = nullif(f.result, 'null'), progress = 100
+    from rows from (unnest(:ids::bigint[]), unnest(:attempts::integer[]), jsonb_array_elements(:results)) as f (id, attempt, result)
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
-  returning j.id, j.queue, j.status
+  returning j.id
 )
-select id, (select announce(array_agg(queue), array_agg(id), array_agg(status))
-              from completed where exists (select from listeners) having count(*) > 0) as announced
+select case when count(*) < cardinality(:ids::bigint[]) then coalesce(array_agg(id::float8), '{}') end as some,
+       case when count(*) > 0 and exists (select from listeners)
+            then announce(array_fill(:queue::text, array[count(*)::integer]), array_agg(id), array_fill('completed'::text, array[count(*)::integer]))
+       end as announced
   from completed;
 
 -- name: complete_job

@@ -19,6 +19,7 @@ export type JobRow = {
   max_retries: number;
 };
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
+type Completion = Attempt & { result: string };
 type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
@@ -26,8 +27,8 @@ type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 export type Ledger = {
   /** Starts those of the jobs that are pending and due, and gives their rows. */
   start(ids: number[]): Promise<JobRow[]>;
-  /** @param job its result is JSON that Postgres can store */
-  complete(job: Attempt & { result: string }): Promise<{ id: number } | undefined>;
+  /** @param job its result is JSON that Postgres can store. @returns whether it was still ours */
+  complete(job: Completion): Promise<boolean>;
   /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
   holdIn(tx: Tx, job: Attempt): Promise<boolean>;
   /** Completes a job that the transaction holds. */
@@ -74,7 +75,7 @@ export function createLedger(
     taken: on(statements['taken_jobs']!),
   };
 
-  async function run<Row extends { id: number }>(
+  async function run<Row extends Record<string, unknown>>(
     statement: Statement,
     values: Record<string, unknown>,
     { waits = true } = {},
@@ -89,25 +90,39 @@ export function createLedger(
     }
   }
 
-  /** A coalesced, fenced write of one parameter, a list of jobs. */
-  function fenced<Row extends { id: number }, Item extends Attempt>(
-    statement: Statement,
-    param: string,
-    json: (items: Item[]) => string = storable,
-  ) {
-    return coalesce<Item, Row | undefined>(async (items) => {
-      const ordered = items.toSorted((a, b) => a.id - b.id);
-      // A batch does not wait long for one row that somebody holds locked: its items go on alone.
-      const waits = items.length === 1;
-      const rows = await run<Row>(statement, { [param]: json(ordered), worker: worker() }, { waits });
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return items.map((item) => byId.get(item.id));
-    }, batch);
+  /** A coalesced write of many items by one statement. */
+  function coalesced<Item extends Attempt, Result>(
+    write: (items: Item[], options: { waits: boolean }) => Promise<Result[]>,
+  ): (item: Item) => Promise<Result> {
+    // A batch does not wait long for one row that somebody holds locked: its items go on alone.
+    return coalesce((items) => write(items, { waits: items.length === 1 }), batch);
   }
+
+  /** A fenced write of one parameter, a list of jobs, in the order of their ids: so no two statements wait for each other. */
+  function fenced<Row extends { id: number }>(statement: Statement, param: string) {
+    return coalesced<Attempt, Row | undefined>(async (items, options) => {
+      const json = storable(items.toSorted(byId));
+      const rows = await run<Row>(statement, { [param]: json, worker: worker() }, options);
+      const found = new Map(rows.map((row) => [row.id, row]));
+      return items.map((item) => found.get(item.id));
+    });
+  }
+
+  const complete = coalesced<Completion, boolean>(async (items, options) => {
+    const jobs = items.toSorted(byId);
+    const values = {
+      ids: arrayOf(jobs.map(({ id }) => id)),
+      attempts: arrayOf(jobs.map(({ attempt }) => attempt)),
+      results: `[${jobs.map(({ result }) => result).join()}]`,
+    };
+    const [row] = await run<{ some: number[] | null }>(sql.complete, { ...values, queue, worker: worker() }, options);
+    const some = row!.some && new Set(row!.some);
+    return items.map(({ id }) => some === null || some.has(id));
+  });
 
   return {
     async start(ids) {
-      const values = { ids, worker: worker() };
+      const values = { ids: arrayOf(ids), worker: worker() };
       try {
         return await query<JobRow>(claims, sql.start, values);
       } catch (error) {
@@ -120,9 +135,9 @@ export function createLedger(
         ];
       }
     },
-    complete: fenced<{ id: number }, Attempt & { result: string }>(sql.complete, 'jobs', resultsOf),
-    fail: fenced<Failed, Failure>(sql.fail, 'failures'),
-    snooze: fenced<{ id: number }, Attempt & { delay_ms: number }>(sql.snooze, 'jobs'),
+    complete,
+    fail: fenced<Failed>(sql.fail, 'failures'),
+    snooze: fenced<{ id: number }>(sql.snooze, 'jobs'),
     holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
       await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
@@ -140,10 +155,10 @@ export function createLedger(
   };
 }
 
-/** The results are JSON already. */
-function resultsOf(jobs: (Attempt & { result: string })[]): string {
-  return `[${jobs.map(({ id, attempt, result }) => `{"id":${id},"attempt":${attempt},"result":${result}}`).join()}]`;
-}
+const byId = (a: Attempt, b: Attempt) => a.id - b.id;
+
+/** An array of Postgres, of numbers. */
+const arrayOf = (numbers: number[]) => `{${numbers.join()}}`;
 
 // An escaped character of JSON: NUL and lone surrogates, which are what jsonb does not take, and all others.
 const escaped = /\\(u0000|ud[89a-f][0-9a-f]{2}|.)/gi;

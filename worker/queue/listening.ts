@@ -25,6 +25,7 @@ const lookAgainAfterMs = 500;
 /** In looks: every 20 s, of the minute that a row counts. */
 const renewEvery = 4;
 const answerWithinMs = 15_000;
+const reopenEveryMs = 5_000;
 
 /**
  * The one session by which a client hears that jobs ended. It is opened at first need, opened again when it is lost, and closed
@@ -97,7 +98,20 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     if (session !== ended) return;
     session = undefined;
     clearInterval(beat);
-    if (wanted() && !closing.signal.aborted) open().catch(gaveUp);
+    void reopen();
+  }
+
+  async function reopen(): Promise<void> {
+    while (wanted() && !closing.signal.aborted) {
+      try {
+        await open();
+        return;
+      } catch (error) {
+        // Who waits is told; who only listens goes on, since it was possible once.
+        gaveUp(error);
+        await sleep(reopenEveryMs, undefined, { signal: closing.signal }).catch(() => {});
+      }
+    }
   }
 
   async function leave(current: Session): Promise<void> {

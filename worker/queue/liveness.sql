@@ -21,15 +21,11 @@ update workers set pools = array_append(pools, :pool) where id = :id returning i
 update workers set pools = array_remove(pools, :pool) where id = :id;
 
 -- name: find_dead
--- The lock is looked up and not tried, for whoever tries it may keep the worker from taking it again.
 select w.id, w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s) as silent
   from workers w
  where w.id <> :self
    and (w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s)
-        or not exists (select from pg_locks l
-                        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-                          and l.database = (select oid from pg_database where datname = current_database())
-                          and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0)));
+        or not worker_is_alive(w.id));
 
 -- name: bury
 -- Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.

@@ -40,6 +40,8 @@ const secondLookMs = 500;
 type Suspect = { id: string; silent: boolean };
 type Dead = { id: string; host: string; pid: number; queues: string[]; pools: string[] };
 
+export type Membership = Awaited<ReturnType<typeof joinFleet>>;
+
 /**
  * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
  * part in burying others.

@@ -6,9 +6,7 @@ select name from queues order by name;
 
 -- name: list_jobs
 -- Newest first: the primary keys of the leaves begin with id, so a short list costs little however long the history is.
-select id, queue, kind, status, priority, attempt, retry_count, max_retries, run_at, created_at, started_at, completed_at,
-       progress, error_code, error, file_id, dedupe_key, locked_by, archived, payload, result
-  from jobs
+select * from jobs
  where (:queue::text is null or queue = :queue)
    and (:kind::text is null or kind = :kind)
    and (:status::text is null or status = :status)
@@ -17,9 +15,7 @@ select id, queue, kind, status, priority, attempt, retry_count, max_retries, run
  limit :limit;
 
 -- name: show_job
-select id, queue, kind, status, priority, attempt, retry_count, max_retries, run_at, created_at, started_at, completed_at,
-       progress, error_code, error, file_id, dedupe_key, locked_by, archived, payload, result
-  from jobs
+select * from jobs
  where id = :id;
 
 -- name: errors_of_job
@@ -88,13 +84,9 @@ select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed,
  order by d.queue;
 
 -- name: fleet_workers
--- Alive: its session holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.
 select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
        extract(epoch from clock_timestamp() - w.heartbeat_at)::float8 as heartbeat_age_s,
-       exists (select from pg_locks l
-                where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-                  and l.database = (select oid from pg_database where datname = current_database())
-                  and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0)) as alive
+       worker_is_alive(w.id) as alive
   from workers w
  order by w.host, w.pid;
 
@@ -103,3 +95,9 @@ select queue, kind, error_code, count(*) as jobs, max(completed_at) as last_at
   from dead_letters
  group by queue, kind, error_code
  order by jobs desc, queue, kind, error_code;
+
+-- name: fleet_schedules
+-- In trouble: enabled, and adding nothing.
+select name, error from schedules
+ where enabled and error is not null
+ order by name;

@@ -36,8 +36,12 @@ export type JobFilter = { queue?: string; kind?: string; status?: Status; error_
 
 /** @throws UsageError that names the queues there are */
 export async function checkQueue(db: Queryable, queue: string): Promise<void> {
-  const names = (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
+  const names = await queueNames(db);
   if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
+}
+
+export async function queueNames(db: Queryable): Promise<string[]> {
+  return (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
 }
 
 /** The newest first. @throws UsageError for a queue that is not there */
@@ -119,11 +123,14 @@ export type FleetWorker = {
   alive: boolean;
 };
 export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
+/** One that is enabled, and why it adds nothing. */
+export type FailingSchedule = { name: string; error: string };
 export type FleetStatus = {
   lately_s: number;
   queues: FleetQueue[];
   workers: FleetWorker[];
   dead_letters: DeadLetters[];
+  failing_schedules: FailingSchedule[];
 };
 
 /** What there is to do, who does it, and what waits for a person. Its time does not grow with the history. */
@@ -134,6 +141,7 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
     queues: await query<FleetQueue>(db, sql['fleet_queues']!, { lately_s }),
     workers: await query<FleetWorker>(db, sql['fleet_workers']!),
     dead_letters: await query<DeadLetters>(db, sql['fleet_dead_letters']!),
+    failing_schedules: await query<FailingSchedule>(db, sql['fleet_schedules']!),
   };
 }
 

@@ -20,6 +20,8 @@ export type RunnerOptions = {
   log: Log;
   pollIntervalMs: number;
   take: (ticket: Ticket) => Promise<void>;
+  /** How many more tickets are to be claimed now. */
+  room: () => number;
   /** Pools are known to the fleet, so that a dead worker's tickets can be unlocked. */
   pools: { add(id: string): Promise<void>; drop(id: string, queue: string): Promise<void> };
 };
@@ -31,11 +33,13 @@ const stopTimeoutMs = 2_000;
 type Running = {
   graphile?: GraphileRunner;
   pool?: WorkerPool;
+  /** Slots that wait for Postgres to give them a ticket. */
+  asking: number;
   registered: Promise<void>;
   lost: PromiseWithResolvers<void>;
 };
 
-export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pools }: RunnerOptions) {
+export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room, pools }: RunnerOptions) {
   let supervisor: Promise<void> = Promise.resolve();
   let stopped: AbortController | undefined;
   let current: Running | undefined;
@@ -53,7 +57,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
   async function supervise(signal: AbortSignal): Promise<void> {
     for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
       let poll: NodeJS.Timeout | undefined;
-      const running: Running = { registered: Promise.resolve(), lost: Promise.withResolvers() };
+      const running: Running = { asking: 0, registered: Promise.resolve(), lost: Promise.withResolvers() };
       try {
         running.graphile = await startedInTime(launch(running));
         current = running;
@@ -86,12 +90,21 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     events.on('pool:gracefulShutdown', () => running.lost.resolve());
     // Its tickets may have been claimed, and the answer lost: they are unlocked with the pool.
     events.on('worker:getJob:error', () => running.lost.resolve());
-    events.on('worker:getJob:start', ({ worker }) => asked.set(worker, performance.now()));
+    events.on('worker:getJob:start', ({ worker }) => {
+      running.asking++;
+      asked.set(worker, performance.now());
+    });
     events.on('worker:getJob:empty', ({ worker }) => {
+      running.asking--;
       claimedAt = Date.now();
       if (asked.get(worker)! >= searchedAt) searchedAt = Infinity;
+      // What it was to find came after it had asked.
+      else goOn();
     });
-    events.on('job:start', () => (claimedAt = Date.now()));
+    events.on('job:start', () => {
+      running.asking--;
+      claimedAt = Date.now();
+    });
 
     return run({
       pgPool: deaf(db),
@@ -101,9 +114,10 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
       parsedCronItems: [],
       taskList: {
         [queue]: async (payload, { job }) => {
-          if (searchedAt < Infinity) wake(1);
           await running.registered;
-          await take({ ...ticketPayload.parse(payload), priority: job.priority });
+          const taken = take({ ...ticketPayload.parse(payload), priority: job.priority });
+          goOn();
+          await taken;
         },
       },
       preset: {
@@ -119,15 +133,22 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     });
   }
 
-  /** Looks for due tickets with so many free slots, at most. */
+  /** Looks for due tickets with so many free slots, at most, as there is room for what they find. */
   function wake(slotsAtMost: number): void {
-    if (!stopped?.signal.aborted) current?.pool?.nudge(slotsAtMost);
+    const wanted = Math.min(slotsAtMost, room() - (current?.asking ?? 0));
+    if (wanted < slotsAtMost) searchedAt = performance.now();
+    if (wanted > 0 && !stopped?.signal.aborted) current?.pool?.nudge(wanted);
   }
 
   /** Looks for due tickets when nobody knows how many there are: who finds one wakes the next to look for another. */
   function search(): void {
     searchedAt = performance.now();
     wake(1);
+  }
+
+  /** Goes on with a search that has not come to its end. */
+  function goOn(): void {
+    if (searchedAt < Infinity) wake(1);
   }
 
   // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.
@@ -152,6 +173,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, pool
     },
     wake,
     search,
+    goOn,
     /** Starts the engine below again. */
     restart: () => current?.lost.resolve(),
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */

@@ -4,7 +4,13 @@ import { UsageError } from '../base/errors.ts';
 // Which queues this process serves, and with how much room.
 
 /** What a row of `queues` tells a worker. */
-export type QueueRow = { name: string; paused: boolean; timeout_ms: number | null; rate_limit: number | null };
+export type QueueRow = {
+  name: string;
+  paused: boolean;
+  batch_size: number;
+  timeout_ms: number | null;
+  rate_limit: number | null;
+};
 
 const defaultConcurrency: Record<string, number> = {
   publish: 3,
@@ -16,7 +22,7 @@ const defaultConcurrency: Record<string, number> = {
 };
 
 /** The queues that QUEUES names, or all. @throws UsageError when it names one that the database does not have */
-export function servedQueues(rows: QueueRow[], wanted: string[] | undefined): QueueRow[] {
+export function servedQueues<Row extends { name: string }>(rows: Row[], wanted: string[] | undefined): Row[] {
   if (!wanted) return rows;
   const unknown = wanted.filter((name) => !rows.some((row) => row.name === name));
   if (unknown.length > 0)

@@ -4,18 +4,21 @@
 select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep', 0)) as ours;
 
 -- name: archive_jobs
--- After a rest, so that a job that has just finished can be run again without taking it out of the archive.
+-- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
+-- between a prune and the next vacuum the statistics say anything, and a join would compare each row with each.
 with finished as (
+  select array_agg(id) as ids
+    from (select id from :"live"
+           where status in ('completed', 'cancelled') and completed_at < now() - (select archive_after from queues where name = :queue)
+           limit 5000
+             for update skip locked) f
+), doubled as (
   -- An id that is in the archive already was given by hand to two jobs: it must not keep the others from it.
-  select id from :"live" j
-   where status in ('completed', 'cancelled') and completed_at < now() - (select archive_after from queues where name = :queue)
-     and not exists (select from :"done" d where d.id = j.id)
-   limit 5000
-     for update skip locked
+  select coalesce(array_agg(d.id), '{}') as ids from :"done" d where d.id = any((select ids from finished)::bigint[])
 ), moved as (
   update :"jobs" j set archived = true
-    from finished f
-   where j.id = f.id and j.archived = false
+   where j.id = any((select ids from finished)::bigint[]) and j.archived = false
+     and j.id <> all((select ids from doubled)::bigint[])
   returning j.status
 ), counted as (
   update queues set archived_completed = archived_completed + m.completed
@@ -25,14 +28,19 @@ with finished as (
 select count(*) as jobs from moved;
 
 -- name: prune_jobs
-with old as (
-  select id from :"done"
-   where completed_at < (select now() - keep_completed from queues where name = :queue)
-   limit 5000
-), pruned as (
-  delete from :"jobs" j using old where j.id = old.id and j.archived = true returning j.id
+with pruned as (
+  delete from :"jobs" j
+   where j.id = any(array(select id from :"done"
+                           where completed_at < (select now() - keep_completed from queues where name = :queue)
+                           limit 5000))
+     and j.archived = true
+  returning j.id
 )
 select count(*) as jobs from pruned;
+
+-- name: prunable_jobs
+select count(*) as jobs from :"done"
+ where completed_at < (select now() - keep_completed from queues where name = :queue);
 
 -- name: vacuum
 -- What was moved and pruned leaves room that is used again only once it has been vacuumed, and autovacuum looks once a minute. Without

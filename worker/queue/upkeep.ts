@@ -34,11 +34,11 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
 
   /** @returns how many milliseconds it took to see that there is no more to archive */
   async function look(queue: string, reconcileNow: boolean): Promise<number> {
-    const archiving = await alone(db, signal, (tx) => archive(tx, queue));
+    const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);
     if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, tablesOf(queue)));
-    if (reconcileNow) await alone(db, signal, (tx) => reconcile(tx, queue, log));
+    if (reconcileNow) await locked(db, (tx) => reconcile(tx, queue, log));
     return archiving.ms;
   }
 
@@ -53,20 +53,25 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
  * Repeats `work`, which gives the number of rows it changed, while these are a chunk or more.
  * @returns the rows of all times, and how many milliseconds the last took, which found no more
  */
-async function alone(
+async function repeat(
   db: Db,
   signal: AbortSignal,
   work: (tx: Tx) => Promise<number>,
 ): Promise<{ rows: number; ms: number }> {
   for (let rows = 0; ;) {
     const began = performance.now();
-    const changed = await transaction(db, async (tx) => {
-      const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
-      return lock?.ours ? work(tx) : 0;
-    });
+    const changed = (await locked(db, work)) ?? 0;
     rows += changed;
     if (changed < chunk || signal.aborted) return { rows, ms: performance.now() - began };
   }
+}
+
+/** Does `work` in a transaction, unless another worker is at it. */
+function locked<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T | undefined> {
+  return transaction(db, async (tx) => {
+    const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
+    return lock?.ours ? work(tx) : undefined;
+  });
 }
 
 function tablesOf(queue: string) {
@@ -77,12 +82,26 @@ function tablesOf(queue: string) {
 export async function archive(tx: Tx, queue: string): Promise<number> {
   const tables = tablesOf(queue);
   const [moved] = await query<{ jobs: number }>(tx, bind(sql['archive_jobs']!, tables), { queue });
-  const [pruned] = await query<{ jobs: number }>(tx, bind(sql['prune_jobs']!, tables), { queue });
-  return (moved?.jobs ?? 0) + (pruned?.jobs ?? 0);
+  return (moved?.jobs ?? 0) + (await prune(tx, queue));
 }
 
-/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. @returns 0: it leaves nothing for another time */
-export async function reconcile(tx: Tx, queue: string, log: Log): Promise<number> {
+/** The most that `prune` deletes at a time. */
+export const pruneChunk = chunk;
+
+/** Deletes archived jobs that were kept for long enough. @returns how many */
+export async function prune(tx: Tx, queue: string): Promise<number> {
+  const [pruned] = await query<{ jobs: number }>(tx, bind(sql['prune_jobs']!, tablesOf(queue)), { queue });
+  return pruned!.jobs;
+}
+
+/** How many jobs there are to prune. */
+export async function countPrunable(db: Db, queue: string): Promise<number> {
+  const [prunable] = await query<{ jobs: number }>(db, bind(sql['prunable_jobs']!, tablesOf(queue)), { queue });
+  return prunable!.jobs;
+}
+
+/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
+export async function reconcile(tx: Tx, queue: string, log: Log): Promise<void> {
   const { live } = tablesOf(queue);
   const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live }), { queue });
   if (forgotten && forgotten.jobs > 0) log.warn({ queue, jobs: forgotten.jobs }, 'made tickets for forgotten jobs');
@@ -94,5 +113,4 @@ export async function reconcile(tx: Tx, queue: string, log: Log): Promise<number
   const byWorker = Map.groupBy(orphaned, (job) => job.locked_by);
   for (const [worker, jobs] of byWorker) await failLost(tx, queue, worker, jobs);
   if (orphaned.length > 0) log.warn({ queue, jobs: orphaned.length }, 'retried jobs that no worker ran');
-  return 0;
 }

@@ -9,15 +9,16 @@ import type { Database, Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Queue, type WorkOptions } from './tool.ts';
 
-// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue media, 500 jobs of a bulk insert on a ticket.
+// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue analytics, whose jobs are about no file, and 500 of a bulk insert on a
+// ticket.
 
 export type RowmillQueue = Queue & { db: Database };
 
-export const insertOne = `insert into media_jobs (kind, payload) values ('noop', $1)`;
+export const insertOne = `insert into analytics_jobs (kind, payload) values ('noop', $1)`;
 
 export async function create(server: Server): Promise<RowmillQueue> {
   const db = await server.create('rowmill');
-  await db.query(`update queues set batch_size = 500 where name = 'media'`);
+  await db.query(`update queues set batch_size = 500 where name = 'analytics'`);
   return queueOn(db);
 }
 
@@ -31,14 +32,14 @@ export async function queueOn(db: Database): Promise<RowmillQueue> {
     db,
     async insert(count) {
       await db.query(
-        `insert into media_jobs (kind, payload)
+        `insert into analytics_jobs (kind, payload)
          select 'noop', jsonb_build_object('n', n, 'pad', $2::text) from generate_series(1, $1) n`,
         [count, padding],
       );
     },
     async left() {
       const open = await db.query<{ jobs: number }>(
-        `select count(*) as jobs from media_jobs_live where id > $1 and status in ('pending', 'processing')`,
+        `select count(*) as jobs from analytics_jobs_live where id > $1 and status in ('pending', 'processing')`,
         [last],
       );
       return open.rows[0]!.jobs;
@@ -49,7 +50,7 @@ export async function queueOn(db: Database): Promise<RowmillQueue> {
 
 /** When finished jobs go to the archive, and when they go from there. */
 export async function keep(db: Database, queue: { archive_after: string; keep_completed: string }): Promise<void> {
-  await db.query(`update queues set archive_after = $1, keep_completed = $2 where name = 'media'`, [
+  await db.query(`update queues set archive_after = $1, keep_completed = $2 where name = 'analytics'`, [
     queue.archive_after,
     queue.keep_completed,
   ]);
@@ -59,7 +60,7 @@ export async function work({ url, concurrency, idle }: WorkOptions, tally: Tally
   const config = loadConfig({
     DATABASE_URL: url,
     // The other queue never has a job.
-    QUEUES: idle ? 'analytics' : 'media',
+    QUEUES: idle ? 'social' : 'analytics',
     WORKER_CONCURRENCY: String(concurrency),
     LOG_LEVEL: 'warn',
     DATA_DIR: tmpdir(),
@@ -67,7 +68,7 @@ export async function work({ url, concurrency, idle }: WorkOptions, tally: Tally
   const log = createLog(config, process.stderr);
   const app = createApp(config, url, log);
   const noop = job({
-    name: 'media.noop',
+    name: 'analytics.noop',
     payload: z.object({ n: z.number().optional(), sent: z.number().optional() }),
     run: async ({ payload }) => tally.handle(payload),
   });

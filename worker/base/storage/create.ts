@@ -1,4 +1,4 @@
-import type { StorageConfig } from '../config.ts';
+import type { StorageConfig } from '../config/storage.ts';
 import { LocalStorage } from './local.ts';
 import { S3Storage } from './s3.ts';
 import type { Storage } from './storage.ts';

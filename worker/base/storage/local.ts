@@ -5,7 +5,7 @@ import { dirname, join, sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
-import type { LocalConfig } from '../config.ts';
+import type { LocalConfig } from '../config/storage.ts';
 import { codeOf, messageOf, PermanentError, RetryableError } from '../errors.ts';
 import { checkByDoing } from './check.ts';
 import { contentTypeOf } from './content-type.ts';

@@ -1,5 +1,5 @@
 import { S3Client } from '@aws-sdk/client-s3';
-import type { S3Config } from '../config.ts';
+import type { S3Config } from '../config/storage.ts';
 
 /** Tries once, since the queue retries, and never waits for ever on a server that has gone silent. */
 export function createClient(config: S3Config, timeouts: { connectMs: number; idleMs: number }): S3Client {

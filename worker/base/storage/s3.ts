@@ -7,7 +7,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
-import type { S3Config } from '../config.ts';
+import type { S3Config } from '../config/storage.ts';
 import { codeOf } from '../errors.ts';
 import { checkByDoing } from './check.ts';
 import { addressOf, checkKey, keyFailures } from './key.ts';

@@ -1,6 +1,6 @@
 import type { Session } from '../../base/pooler.ts';
 import { loadStatements } from '../../base/sql.ts';
-import { processConnections } from '../../queue/worker.ts';
+import { processConnections } from '../../queue/connections.ts';
 import { ok, warn, type Check } from './check.ts';
 
 const sql = loadStatements(import.meta.dirname, 'capacity.sql');

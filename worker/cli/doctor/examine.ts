@@ -1,10 +1,11 @@
-import { loadConfig, type Config } from '../../base/config.ts';
+import { loadConfig, settingsGiven, type Config } from '../../base/config.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { redactor } from '../../base/log.ts';
 import { findBinaries } from '../../embedded/binaries.ts';
 import { hasEmbedded, withDatabaseUrl } from '../database.ts';
 import { explain } from '../faults.ts';
 import { fail, ok, warn, type Check } from './check.ts';
+import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
 import { checkNode, checkPictures, checkTemp } from './host.ts';
 import { checkPostgres } from './postgres.ts';
@@ -18,7 +19,7 @@ export async function* examine(): AsyncGenerator<Check> {
   let config: Config;
   try {
     config = loadConfig();
-    yield ok('environment', 'no faults');
+    yield ok('environment', `no faults; ${settingsGiven().join(', ') || 'nothing'} set`);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     yield fail('environment', error.message, 'set these right, then run this again: the rest could not be checked');
@@ -31,6 +32,7 @@ export async function* examine(): AsyncGenerator<Check> {
 
 async function* checksOf(config: Config): AsyncGenerator<Check> {
   yield await checkTemp(config);
+  yield await checkFfmpeg(config);
   yield* await database(config);
   yield await checkStorage(config);
   yield await checkRaid(config);
@@ -46,7 +48,7 @@ async function database(config: Config): Promise<Check[]> {
     }
     return await withDatabaseUrl(config, async (url) => {
       const { checks, usable } = await checkPostgres(url);
-      return usable ? [...checks, ...(await checkFleet(url))] : checks;
+      return usable ? [...checks, ...(await checkFleet(url, config.queues))] : checks;
     });
   } catch (error) {
     return [fail(name, explain(error) ?? messageOf(error), 'set DATABASE_URL')];

@@ -1,14 +1,22 @@
 import { createPool } from '../../base/db.ts';
+import { UsageError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import { fleetStatus } from '../../queue/operate.ts';
+import { fleetStatus, type FleetQueue } from '../../queue/operate.ts';
+import { servedQueues } from '../../queue/served.ts';
 import { attention } from '../attention.ts';
 import { count } from '../output.ts';
-import { ok, warn, type Check } from './check.ts';
+import { fail, ok, warn, type Check } from './check.ts';
 
-const names = { workers: 'workers', paused: 'queues', waiting: 'queues', dead_letters: 'dead letters' } as const;
+const names = {
+  workers: 'workers',
+  paused: 'queues',
+  waiting: 'queues',
+  schedules: 'schedules',
+  dead_letters: 'dead letters',
+} as const;
 
-/** Nothing of this keeps Rowmill from working, so there are no failures here. */
-export async function checkFleet(url: string): Promise<Check[]> {
+/** Nothing of this keeps Rowmill from working, but for a queue in QUEUES that is none. */
+export async function checkFleet(url: string, wanted: string[] | undefined): Promise<Check[]> {
   const db = createPool(url, { max: 1, log: createLog({ logLevel: 'silent', secrets: [] }) });
   try {
     const fleet = await fleetStatus(db);
@@ -17,13 +25,28 @@ export async function checkFleet(url: string): Promise<Check[]> {
     const fine: Record<string, string> = {
       workers: `${count(alive, 'worker')} alive`,
       queues: `${count(fleet.queues.length, 'queue')}, none paused or late`,
+      schedules: 'all that are enabled can tick',
       'dead letters': 'none',
     };
-    return Object.entries(fine).flatMap(([name, detail]) => {
+    const checks = Object.entries(fine).flatMap(([name, detail]) => {
       const found = needs.filter((need) => names[need.name] === name);
       return found.length > 0 ? found.map(({ what, mend }) => warn(name, what, mend)) : [ok(name, detail)];
     });
+    return [...checks, ...unknownQueues(fleet.queues, wanted)];
   } finally {
     await db.end();
+  }
+}
+
+function unknownQueues(queues: FleetQueue[], wanted: string[] | undefined): Check[] {
+  try {
+    servedQueues(
+      queues.map(({ queue: name }) => ({ name })),
+      wanted,
+    );
+    return [];
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return [fail('served', error.message, 'set QUEUES to some of these, or to nothing for all')];
   }
 }

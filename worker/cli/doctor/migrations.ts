@@ -1,11 +1,12 @@
-import { migrationFiles } from '../../base/migrate.ts';
+import { hasSet, migrationFiles, migrationSets } from '../../base/migrate.ts';
 import { migrationsDir } from '../../queue/install.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 /** @param seen what the database says was applied, as base/migrate.ts wrote it down */
 export function checkMigrations(seen: { name: string; checksum: string }[]): Check {
-  const files = migrationFiles(migrationsDir);
   const applied = new Map(seen.map(({ name, checksum }) => [name, checksum]));
+  const sets = migrationSets(migrationsDir).filter((set) => hasSet(applied, set));
+  const files = ['', ...sets].flatMap((set) => migrationFiles(migrationsDir, set));
 
   const changed = files.filter(({ name, checksum }) => applied.has(name) && applied.get(name) !== checksum);
   if (changed.length > 0)

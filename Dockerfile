@@ -1,0 +1,30 @@
+# Rowmill, with all that its jobs need.
+#   docker build -t rowmill .
+#   docker run -e DATABASE_URL=postgres://... -p 3000:3000 rowmill
+FROM node:24-bookworm-slim
+
+# ffmpeg gets Debian's security updates. bubblewrap keeps it from files and the network, where the platform lets it. tini is process 1, which has
+# to take leave of processes that lost their parent.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends bubblewrap ffmpeg tini \
+ && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
+
+COPY migrations migrations
+COPY sql sql
+COPY worker worker
+RUN ln -s /app/worker/cli/rowmill /usr/local/bin/rowmill && mkdir /data && chown node:node /data
+
+# /data is used by local storage only.
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+USER node
+EXPOSE 3000
+HEALTHCHECK --start-period=60s --timeout=5s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+
+# rowmill sets what glibc reads once, when a process starts.
+ENTRYPOINT ["tini", "--", "rowmill"]
+CMD ["start"]

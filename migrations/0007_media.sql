@@ -1,0 +1,66 @@
+-- What media jobs write: columns of media, and the seam to the messages of the user's own application.
+--
+-- 1. media gets the columns that its jobs read and write, where it lacks them.
+-- 2. on_media_processed is called in the transaction that completes a media job. Its default writes to a table `messages`, where there is one,
+--    those of the columns media_url, thumbnail_url, waveform, metadata, processed_at that it has. Replace it to do otherwise.
+-- 3. Deleting jobs finds their keys and errors by index, also while the statistics say that there are none.
+--
+-- Locks: a short ACCESS EXCLUSIVE on media for the new columns. Undo: drop the function and the columns.
+
+alter table media
+  add column if not exists source_key    text,
+  add column if not exists url           text,
+  add column if not exists thumbnail_url text,
+  add column if not exists thumbnails    jsonb,
+  add column if not exists metadata      jsonb,
+  add column if not exists processed_at  timestamptz;
+comment on column media.source_key is 'The key of the original in storage.';
+comment on column media.url is 'The processed file.';
+comment on column media.thumbnails is 'One object a size: url, key, width, height, bytes, format.';
+comment on column media.metadata is 'What was measured of the original.';
+
+-- A message that is not there, or whose id could be none, is no error: it may have been deleted meanwhile.
+create function on_media_processed(kind text, payload jsonb, result jsonb) returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  message  text     := payload ->> 'messageId';
+  messages regclass := to_regclass('messages');
+  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages and attname = 'id' and not attisdropped);
+  changes  text;
+begin
+  if message is null or id_type is null then
+    return;
+  end if;
+  begin
+    execute format('select %L::%s', message, id_type);
+  exception
+    when invalid_text_representation or numeric_value_out_of_range then
+      return;
+  end;
+  -- Each value as its column takes it: as JSON, as an array, or as text.
+  select string_agg(format('%I = ', a.attname) ||
+                    case when a.atttypid in ('json'::regtype, 'jsonb'::regtype) then format('$1 -> %L', w.key)
+                         when t.typcategory = 'A' then format('array(select jsonb_array_elements_text($1 -> %L))::%s', w.key, a.atttypid::regtype)
+                         else format('$1 ->> %L', w.key) end, ', ')
+    into changes
+    from (values ('media_url',     'url'),
+                 ('thumbnail_url', 'thumbnail_url'),
+                 ('waveform',      'waveform'),
+                 ('metadata',      'metadata')) w (attname, key)
+    join pg_attribute a on a.attrelid = messages and a.attname = w.attname and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+   where jsonb_typeof(result -> w.key) <> 'null';
+  if exists (select from pg_attribute where attrelid = messages and attname = 'processed_at' and not attisdropped) then
+    changes := concat_ws(', ', changes, 'processed_at = clock_timestamp()');
+  end if;
+  if changes is not null then
+    -- As a literal of no type the id becomes what the column is, be it uuid, bigint or text.
+    execute format('update messages set %s where id = %L', changes, message) using result;
+  end if;
+end $$;
+comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
+
+alter function jobs_deleted() set enable_seqscan = off;
+alter function jobs_deleted() set jit = off;

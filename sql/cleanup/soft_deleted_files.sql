@@ -1,0 +1,53 @@
+-- Auction files that were soft-deleted 30 days ago: their pictures are deleted from storage, then the rows. The original on RAID is not ours to delete.
+
+-- name: preview
+-- Those too whose objects an earlier run has deleted or tried to.
+select count(*) filter (where purged_at is null) as scanned, count(*) as deleted, 0 as skipped,
+       coalesce(sum(coalesce(display_bytes, 0) + coalesce(thumb_bytes, 0)) filter (where purged_at is null), 0) as bytes
+  from auction_files
+ where (deleted_at < :cutoff and purged_at is null) or purged_at is not null;
+
+-- name: purge
+-- Keys begin with the file's id, and a URL ends with the key. Pictures of an earlier original are in the results of the file's jobs.
+with due as materialized (
+  select * from auction_files
+   where deleted_at >= :after and deleted_at < :cutoff and purged_at is null
+   order by deleted_at limit :chunk
+     for update skip locked
+), marked as (
+  update auction_files set purged_at = clock_timestamp() where id = any(array(select id from due))
+), pictures as (
+  select substring(v.url from f.id || '/[^?#]+') as key, v.bytes
+    from due f cross join lateral (values (f.display_url, f.display_bytes), (f.thumb_url, f.thumb_bytes)) v (url, bytes)
+   union all
+  select j.result -> v.name ->> 'key', null
+    from publish_jobs j cross join (values ('display'), ('thumb')) v (name)
+   where j.file_id = any(array(select id from due)) and j.status = 'completed'
+), objects as (
+  insert into storage_deletions (key, bytes, reason)
+  select key, coalesce(max(bytes), 0), 'soft_deleted_files' from pictures where key is not null group by key
+  returning bytes
+)
+select count(*) as scanned, 0 as deleted, max(deleted_at) as reached, (select coalesce(sum(bytes), 0) from objects) as bytes
+  from due;
+
+-- name: remove
+-- The rows whose objects are gone.
+with gone as materialized (
+  select id, purged_at from auction_files f
+   where purged_at >= :after
+     and not exists (select from storage_deletions d where d.key >= f.id || '/' and d.key < f.id || '0')
+   order by purged_at limit :chunk
+     for update skip locked
+), removed as (
+  delete from auction_files where id = any(array(select id from gone))
+)
+select 0 as scanned, count(*) as deleted, max(purged_at) as reached, 0 as bytes
+  from gone;
+
+-- name: in_use
+-- A file that was undeleted meanwhile keeps its pictures: purged_at is cleared with deleted_at.
+select k.key
+  from unnest(:keys::text[]) k (key)
+  join auction_files f on f.id = case when k.key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/' then substring(k.key for 36)::uuid end
+ where f.purged_at is null;

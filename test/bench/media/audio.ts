@@ -1,0 +1,22 @@
+import { processAudio } from '../../../worker/media/audio.ts';
+import { loadConfig } from '../../../worker/base/config.ts';
+import { createMemoryGate } from '../../../worker/media/memory.ts';
+import type { Footage } from '../../support/footage.ts';
+import { interleave } from '../measure.ts';
+import { atMost, type Result } from '../result.ts';
+import { besideHand } from './by-hand.ts';
+
+const seconds = 180;
+const { video: settings } = loadConfig({});
+
+/** The work of media.audio on a voice message, an MP3 and its waveform, against an ffmpeg that makes the MP3 alone. */
+export async function audio(footage: Footage, runs: number): Promise<Result[]> {
+  const voice = `anoisesrc=c=pink:d=${seconds}:r=48000:a=0.5,tremolo=f=3:d=0.8`;
+  const source = await footage.make('voice.ogg', `-f lavfi -i ${voice} -c:a libopus -b:a 32k`);
+  const memory = createMemoryGate({ bytes: 4e9, slots: 1 });
+  const { ours, anchor, figures } = await besideHand(footage, source, (path, means) =>
+    processAudio(path, { ...means, memory, settings }),
+  );
+  await interleave(runs, { 'media.audio': ours, 'ffmpeg, MP3 alone': anchor });
+  return [atMost(1.15, 'audio, wall, against the MP3 alone', figures())];
+}

@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import sharp from 'sharp';
+import type { App } from '../../worker/app.ts';
+import { loadRegistry } from '../../worker/queue/registry.ts';
+import { aac, h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
+import { ffmpegEnv } from '../support/clips.ts';
+import { eventually } from '../support/eventually.ts';
+import { add, reads, rows, type Row } from '../support/jobs.ts';
+import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
+import { createRig, type Rig } from '../support/worker.ts';
+
+// media.video end to end: a row, S3 over a socket, ffmpeg.
+
+let rig: Rig;
+let s3: S3Server;
+let app: App;
+let clips: Footage;
+let temp: string;
+let clip: string;
+
+const sql = async (text: string, values: unknown[] = []) => (await rig.db.query<Row>(text, values)).rows;
+
+before(async () => {
+  [rig, s3, clips, temp] = await Promise.all([
+    createRig(),
+    startS3Server(),
+    openFootage(),
+    mkdtemp(join(tmpdir(), 'video-')),
+  ]);
+  await rig.db.query(`update queues set backoff_ms = 100 where name = 'media'`);
+  // As it stands in the messenger's own database.
+  await rig.db.query(
+    `create table messages (id text primary key, media_url text, thumbnail_url text, metadata jsonb, processed_at timestamptz)`,
+  );
+  ({ app } = await rig.worker(await loadRegistry(), {
+    ...s3.env,
+    ...ffmpegEnv,
+    QUEUES: 'media',
+    CDN_BASE_URL: 'https://cdn.example.com',
+    TEMP_DIR: temp,
+    // So that an encode takes long.
+    FFMPEG_PRESET: 'veryslow',
+    MEDIA_MEMORY_MB: '1000',
+  }));
+  clip = await clips.make(
+    'clip.mp4',
+    `${picture('320x180', 2)} ${tone(2)} -shortest ${h264} ${aac} -movflags +faststart`,
+  );
+});
+beforeEach(() => {
+  s3.heal();
+  s3.requests.length = 0;
+});
+after(async () => {
+  await rig.close();
+  await Promise.all([s3.close(), clips.close(), rm(temp, { recursive: true })]);
+});
+
+const store = async (key: string, path = clip) =>
+  app.storage.put(key, await readFile(path), { contentType: 'video/mp4' });
+const video = (payload: Record<string, unknown>, columns: Record<string, unknown> = {}) =>
+  add(rig.db, 'media', 'video', { payload, ...columns });
+const written = () => s3.requests.filter(({ method, url }) => method === 'PUT' && url.includes('/processed/'));
+const tempIsEmpty = () =>
+  eventually(async () => assert.deepEqual(await readdir(temp), [], 'no temporary file is left'));
+
+test('the message of the documentation is processed: video and thumbnail stored, the message told', async () => {
+  await store('uploads/user123/video.mp4');
+  await sql(`insert into messages values ('message-uuid'), ('another')`);
+  const id = await video({
+    type: 'video',
+    s3Key: 'uploads/user123/video.mp4',
+    userId: 'user-uuid',
+    messageId: 'message-uuid',
+    originalName: 'clip.mp4',
+    unknown: true,
+  });
+  const { result } = await reads(
+    rig.db,
+    id,
+    { status: 'completed', attempt: 1, progress: 100, error_code: null },
+    30_000,
+  );
+  const { width, height, mode, metadata, thumbnail } = result;
+  assert.deepEqual([width, height, mode, thumbnail.width, thumbnail.height], [320, 180, 'copy', 320, 180]);
+  assert.deepEqual([metadata.format, metadata.width, metadata.height], ['mp4', 320, 180]);
+  const folder = 'processed/uploads/user123/video-[0-9a-f]{20}';
+  assert.match(result.url, new RegExp(`^https://cdn.example.com/${folder}/video.mp4$`));
+  assert.match(result.thumbnail_url, new RegExp(`^https://cdn.example.com/${folder}/thumbnail.jpg$`));
+
+  const stored = written();
+  assert.deepEqual(
+    stored.map(({ headers }) => [headers['content-type'], headers['cache-control']]),
+    ['image/jpeg', 'video/mp4'].map((type) => [type, 'public, max-age=31536000, immutable']),
+  );
+  assert.equal((await sharp(stored[0]!.body).metadata()).format, 'jpeg');
+  assert.equal(stored[1]!.body.length, result.bytes);
+
+  const messages = await sql(`select * from messages order by id`);
+  assert.equal(messages[0]!['media_url'], null, 'no other message is touched');
+  const { processed_at, ...told } = messages[1]!;
+  assert.ok(processed_at);
+  assert.deepEqual(told, {
+    id: 'message-uuid',
+    media_url: result.url,
+    thumbnail_url: result.thumbnail_url,
+    metadata,
+  });
+  await tempIsEmpty();
+});
+
+test('a row of media names the original, is told what became of it, and its status follows', async () => {
+  await store('rows/a.mp4');
+  const [media] = await sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
+  const id = await video({}, { file_id: media!.id });
+  const { result } = await reads(rig.db, id, { status: 'completed' }, 30_000);
+  const [row] = await sql(`select status, url, thumbnail_url, metadata, processed_at from media where id = $1`, [
+    media!.id,
+  ]);
+  const { processed_at, ...saved } = row!;
+  assert.ok(processed_at);
+  const { url, thumbnail_url, metadata } = result;
+  assert.deepEqual(saved, { status: 'READY', url, thumbnail_url, metadata });
+
+  const [other] = await sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
+  await reads(rig.db, await video({ mediaId: other!.id }), { status: 'completed' }, 30_000);
+  assert.equal((await sql(`select url from media where id = $1`, [other!.id]))[0]!['url'], url);
+});
+
+test('a repeat writes the same keys', async () => {
+  await store('repeat.mp4');
+  const id = await video({ s3Key: 'repeat.mp4' });
+  const first = await reads(rig.db, id, { status: 'completed' }, 30_000);
+  await sql(`update media_jobs set status = 'pending' where id = $1`, [id]);
+  const second = await reads(rig.db, id, { status: 'completed', attempt: 2 }, 30_000);
+  assert.deepEqual(second['result'], first['result']);
+  const keys = written().map(({ url }) => url.split('?')[0]);
+  assert.deepEqual([keys.length, new Set(keys).size], [4, 2]);
+});
+
+test('when storage fails in the middle the job is tried again, until it is right', async () => {
+  await store('retried.mp4');
+  s3.fail({
+    ...s3Failures.internalError,
+    times: 2,
+    when: ({ method, url }) => method === 'PUT' && url.includes('video.mp4'),
+  });
+  const id = await video({ s3Key: 'retried.mp4' });
+  const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' }, 60_000);
+  assert.ok(row['attempt'] > 1);
+  assert.equal((await app.storage.head(row['result'].key))?.bytes, row['result'].bytes);
+});
+
+/** What cannot be: [name, payload, code]. */
+const refusals: [string, () => Promise<Record<string, unknown>>, string][] = [
+  ['names nothing', async () => ({ type: 'video' }), 'source_key_missing'],
+  ['names an object that is not there', async () => ({ s3Key: 'absent.mp4' }), 'object_not_found'],
+  [
+    'names a row that is not there',
+    async () => ({ mediaId: '6a2f3c1e-8f0e-4b8e-9d0c-0b6d7e0f9a11' }),
+    'media_not_found',
+  ],
+  ['names a row by what can be no id', async () => ({ mediaId: 'none' }), 'media_not_found'],
+  [
+    'names a row that was deleted',
+    async () => ({
+      mediaId: (await sql(`insert into media (source_key, deleted_at) values ('a', now()) returning id`))[0]!.id,
+    }),
+    'media_deleted',
+  ],
+  [
+    'is about a file that is cut off',
+    async () => {
+      await store('cut.mp4', await clips.change(clip, (bytes) => bytes.subarray(0, bytes.length / 2)));
+      return { s3Key: 'cut.mp4' };
+    },
+    'media_truncated',
+  ],
+];
+for (const [name, payload, code] of refusals)
+  test(`a job that ${name} is a dead letter at once: ${code}`, async () => {
+    const id = await video(await payload());
+    const row = await reads(rig.db, id, { status: 'failed', error_code: code, attempt: 1, retry_count: 0 }, 30_000);
+    assert.ok(!row['error'].includes(temp));
+    assert.deepEqual(written(), []);
+    await tempIsEmpty();
+  });
+
+test(
+  'a job that is cancelled by SQL takes its ffmpeg with it',
+  { skip: process.platform !== 'linux' && 'it reads /proc' },
+  async () => {
+    await store(
+      'long.avi',
+      await clips.make('long.avi', '-f lavfi -i testsrc2=s=1280x720:r=30:d=30 -c:v mpeg4 -q:v 20'),
+    );
+    const id = await video({ s3Key: 'long.avi' });
+    await eventually(async () => assert.ok((await encoders()).length > 0), 30_000);
+    await eventually(async () => assert.ok((await rows(rig.db, [id]))[0]!['progress'] > 5), 30_000);
+    await sql(`update media_jobs set status = 'cancelled' where id = $1`, [id]);
+    const cancelled = Date.now();
+    await eventually(async () => assert.deepEqual(await encoders(), []));
+    const took = Date.now() - cancelled;
+    assert.ok(took < 5_000, `${took} ms`);
+    await tempIsEmpty();
+    assert.equal((await rows(rig.db, [id]))[0]!.status, 'cancelled');
+    assert.deepEqual(written(), []);
+  },
+);
+
+/** The processes that write a video in this test's folder. */
+async function encoders(): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return commands.filter((command) => command.includes(temp) && command.includes('libx264'));
+}

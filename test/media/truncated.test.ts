@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { processAudio } from '../../worker/media/audio.ts';
+import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
+import { createMemoryGate } from '../../worker/media/memory.ts';
+import { transcode } from '../../worker/media/transcode.ts';
+import { processVideo } from '../../worker/media/video.ts';
+import { generate } from '../support/clips.ts';
+import { ffmpegs } from '../support/ffmpegs.ts';
+import { truncated } from '../support/pictures.ts';
+
+// A WebM that is cut off, by whatever is made of it and whichever ffmpeg: its own fault, which another attempt does not mend.
+
+const signal = new AbortController().signal;
+const memory = createMemoryGate({ bytes: 1e9, slots: 2 });
+const settings = { videoBitrate: undefined, audioBitrate: 64_000, maxSeconds: 100, preset: 'ultrafast' } as const;
+
+let dir: string;
+let whole: Buffer;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'truncated-'));
+  const source = '-f lavfi -i testsrc2=s=320x180:r=30:d=4 -f lavfi -i sine=d=4';
+  whole = await generate('a.webm', `${source} -c:v libvpx -b:v 500k -deadline realtime -c:a libopus`);
+});
+after(() => rm(dir, { recursive: true }));
+
+for (const { name, config } of ffmpegs)
+  describe(name, () => {
+    const ffmpeg = createFfmpeg({ ...config, sandbox: 'none' });
+    const made = async (kind: string, bytes: Buffer) => {
+      const work = await mkdtemp(join(dir, 'work-'));
+      const path = join(work, 'original');
+      await writeFile(path, bytes);
+      const options = { ffmpeg, memory, settings, dir: work, signal, onProgress: () => {} };
+      if (kind === 'video') return processVideo(path, options);
+      if (kind === 'audio') return processAudio(path, options);
+      return transcode(path, { ...options, formats: ['hls'], thumbnails: undefined, watermark: undefined });
+    };
+
+    for (const kind of ['video', 'audio', 'transcode']) {
+      for (const share of [0.05, 0.5, 0.9])
+        test(`${kind} of ${share * 100} % of it`, () =>
+          assert.rejects(made(kind, truncated(whole, share)), { name: 'PermanentError', code: 'media_truncated' }));
+      test(`${kind} of all of it`, async () => void (await made(kind, whole)));
+    }
+  });

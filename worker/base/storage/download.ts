@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { PermanentError } from '../errors.ts';
+import type { Storage } from './storage.ts';
+
+export type Downloaded = { bytes: number; sha256: string };
+
+/**
+ * Streams an object into a new private file. When it throws, the file is gone.
+ * @throws PermanentError `object_not_found`, `file_too_large`, `empty_file`, and what Storage throws; the signal's reason
+ */
+export async function download(
+  storage: Storage,
+  key: string,
+  { to, maxBytes, signal }: { to: string; maxBytes: number; signal: AbortSignal },
+): Promise<Downloaded> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  async function* measured(chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      if (bytes > maxBytes)
+        throw new PermanentError(
+          'file_too_large',
+          `The file has more than ${Math.floor(maxBytes / 1e6)} MB (MEDIA_MAX_MB)`,
+        );
+      hash.update(chunk);
+      yield chunk;
+    }
+  }
+  try {
+    const body = await storage.get(key, { signal });
+    await pipeline(body, measured, createWriteStream(to, { flags: 'wx', mode: 0o600 }), { signal });
+  } catch (error) {
+    await rm(to, { force: true });
+    signal.throwIfAborted();
+    throw error;
+  }
+  if (bytes === 0) throw new PermanentError('empty_file', 'The file is empty');
+  return { bytes, sha256: hash.digest('hex') };
+}

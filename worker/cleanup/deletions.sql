@@ -1,0 +1,32 @@
+-- The objects that are still to be deleted.
+
+-- name: take_deletions
+-- Locked until they are deleted: who uses one of these keys again waits for that (keep_object).
+select id, key, reason, bytes from storage_deletions
+ where due_at <= clock_timestamp()
+ order by due_at limit :limit
+   for update skip locked;
+
+-- name: settle_deletions
+delete from storage_deletions where id = any(:ids);
+
+-- name: postpone_deletions
+-- After half a minute, doubled each time, six hours at most. A key that no storage can have waits for a person.
+update storage_deletions d
+   set attempts = attempts + 1, error_code = f.error_code, error = f.error,
+       due_at = case f.error_code
+                  when 'invalid_storage_key' then 'infinity'
+                  else clock_timestamp() + make_interval(secs => least(30 * 2.0 ^ least(attempts, 20), 21600))
+                end
+  from jsonb_to_recordset(:failures::jsonb) as f (id bigint, error_code text, error text)
+ where d.id = f.id;
+
+-- name: look_at_deletions
+-- For a dry run.
+select id, key, reason, bytes from storage_deletions
+ where due_at <= clock_timestamp() and id > :after
+ order by id limit :limit;
+
+-- name: has_deletions
+-- Of one reason, or of any.
+select exists (select from storage_deletions where due_at < 'infinity' and reason = coalesce(:reason, reason)) as found;

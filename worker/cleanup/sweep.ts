@@ -1,0 +1,63 @@
+import type { JobContext } from '../queue/job.ts';
+import { deleteObjects, hasDeletions } from './deletions.ts';
+import { cleanUp, inChunks, type CleanupPayload, type Counts, type End, type Report, type Run } from './run.ts';
+import { inChunk, loadSteps, runStep, type Steps } from './steps.ts';
+
+type Figures = Pick<Counts, 'scanned' | 'deleted' | 'bytes'>;
+/** What a statement answers: Postgres gives sums as text, where they are not cast. */
+type Answer<Name extends string> = Record<Name, number | string>;
+type Chunk = Answer<keyof Figures> & { reached: Date | null };
+
+/** A cleanup that is nothing but its statements: sql/cleanup/<kind>.sql. */
+export const sweep = (context: JobContext<CleanupPayload>): Promise<Report> => cleanUp(context, sweepRows);
+
+async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
+  const steps = loadSteps(run.kind);
+  const due = await preview(run, steps);
+  if (run.dryRun) {
+    await run.count(run.app.db, due);
+    return { remaining: due.deleted > 0 };
+  }
+  if (run.fresh) await run.count(run.app.db, { scanned: due.skipped, skipped: due.skipped });
+  let done = await inSteps(run, steps, 'purge', due.deleted);
+  if ('in_use' in steps) await deleteObjects(run);
+  if ('remove' in steps) done = (await inSteps(run, steps, 'remove', due.deleted)) && done;
+  const remaining = !done || (await hasDeletions(run.app.db, run.kind)) || (await preview(run, steps)).deleted > 0;
+  return { remaining, cutOff: !done };
+}
+
+export async function preview(run: Run, steps: Steps): Promise<Figures & { skipped: number }> {
+  const [row] = await inChunk(run.app.db, (tx) =>
+    runStep<Answer<keyof Figures | 'skipped'>>(tx, steps['preview']!, { cutoff: run.cutoff }),
+  );
+  return { ...figures(row!), skipped: Number(row!.skipped) };
+}
+
+/** Repeats a step until it finds less than a chunk. @returns whether it came so far within the budget */
+export async function inSteps(
+  run: Run<CleanupPayload>,
+  steps: Steps,
+  name: string,
+  expected: number,
+): Promise<boolean> {
+  const { cutoff, payload } = run;
+  let after: Date | string = '-infinity';
+  let done = 0;
+  return inChunks(run, async (tx) => {
+    const values = { cutoff, after, chunk: payload.chunk };
+    const [chunk] = await runStep<Chunk>(tx, steps[name]!, values);
+    const counts = figures(chunk!);
+    await run.count(tx, counts);
+    after = chunk!.reached ?? after;
+    const rows = Math.max(counts.scanned, counts.deleted);
+    done += rows;
+    run.progress((done / Math.max(expected, done)) * 95);
+    return rows >= payload.chunk;
+  });
+}
+
+const figures = ({ scanned, deleted, bytes }: Answer<keyof Figures>): Figures => ({
+  scanned: Number(scanned),
+  deleted: Number(deleted),
+  bytes: Number(bytes),
+});

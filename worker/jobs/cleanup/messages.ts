@@ -1,0 +1,11 @@
+import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
+import { sweep } from '../../cleanup/sweep.ts';
+import { job } from '../../queue/job.ts';
+
+/** Messages over a year: media deleted from storage, URLs cleared. The row and its metadata stay; so does what is pinned or under legal hold. */
+export default job({
+  name: 'cleanup.messages',
+  payload: cleanupPayload('messages', '365 days'),
+  timeout: cleanupTimeout,
+  run: sweep,
+});

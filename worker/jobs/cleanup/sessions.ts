@@ -1,0 +1,11 @@
+import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
+import { sweep } from '../../cleanup/sweep.ts';
+import { job } from '../../queue/job.ts';
+
+/** Sessions inactive for 30 days, with all that belongs to them; their devices become inactive. */
+export default job({
+  name: 'cleanup.sessions',
+  payload: cleanupPayload('sessions', '30 days'),
+  timeout: cleanupTimeout,
+  run: sweep,
+});

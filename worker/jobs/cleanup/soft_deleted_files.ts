@@ -1,0 +1,11 @@
+import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
+import { sweep } from '../../cleanup/sweep.ts';
+import { job } from '../../queue/job.ts';
+
+/** Auction files that were soft-deleted 30 days ago: their pictures, then the rows. */
+export default job({
+  name: 'cleanup.soft_deleted_files',
+  payload: cleanupPayload('soft_deleted_files', '30 days'),
+  timeout: cleanupTimeout,
+  run: sweep,
+});

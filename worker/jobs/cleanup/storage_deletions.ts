@@ -1,0 +1,16 @@
+import { deleteObjects, foreseeObjects, hasDeletions } from '../../cleanup/deletions.ts';
+import { budgetPayload, cleanUp, cleanupTimeout } from '../../cleanup/run.ts';
+import { job } from '../../queue/job.ts';
+
+/** Objects that other cleanups left in storage_deletions, because storage failed or their time was over. Added by these when there are any. */
+export default job({
+  name: 'cleanup.storage_deletions',
+  payload: budgetPayload('storage_deletions'),
+  timeout: cleanupTimeout,
+  run: (context) =>
+    cleanUp(context, async (run) => {
+      if (run.dryRun) await foreseeObjects(run);
+      else await deleteObjects(run, { countAll: true });
+      return { remaining: await hasDeletions(run.app.db) };
+    }),
+});

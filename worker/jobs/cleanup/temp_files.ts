@@ -1,0 +1,11 @@
+import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
+import { sweep } from '../../cleanup/sweep.ts';
+import { job } from '../../queue/job.ts';
+
+/** Temporary files over a day: the object, then the row. */
+export default job({
+  name: 'cleanup.temp_files',
+  payload: cleanupPayload('temp_files', '24 hours'),
+  timeout: cleanupTimeout,
+  run: sweep,
+});

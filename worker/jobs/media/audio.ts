@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { download } from '../../base/storage/download.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { processAudio, type ProcessedAudio } from '../../media/audio.ts';
+import { outputsOf, type Stored } from '../../media/outputs.ts';
+import { job, minutes } from '../../queue/job.ts';
+import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+
+/** url, key and bytes are those of the MP3. */
+export type AudioResult = Stored & Pick<ProcessedAudio, 'waveform' | 'metadata'>;
+
+/**
+ * Makes an MP3 of a sound in storage, that of a video too, without its metadata; and its waveform for players to draw, 100 numbers from 0 to 100.
+ * The original stays as it is.
+ */
+export default job({
+  name: 'media.audio',
+  payload: originalPayload,
+  timeout: minutes(60),
+
+  async run({ job: row, payload, app, signal, progress, commit }) {
+    const { ffmpeg, memory, config } = app;
+    const original = await findOriginal(app.db, row, payload);
+
+    return withTempDir(config.tempDir, async (dir) => {
+      const path = join(dir, 'original');
+      const { key } = original;
+      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
+      progress(10);
+
+      const onProgress = (share: number) => progress(10 + share * 80);
+      const { audioBitrate, maxSeconds } = config.video;
+      const settings = { audioBitrate, maxSeconds };
+      const made = await processAudio(path, { ffmpeg, memory, settings, dir, signal, onProgress });
+      progress(90);
+
+      const recipe = { kind: 'audio', audioBitrate };
+      const presigned = config.storagePrivate;
+      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const { waveform, metadata } = made;
+      const result: AudioResult = { ...(await outputs.put('audio.mp3', { path: made.path })), waveform, metadata };
+      return commit(async (tx) => {
+        await saveProcessed(tx, row, original, result);
+        return result;
+      });
+    });
+  },
+});

@@ -1,0 +1,82 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { download } from '../../base/storage/download.ts';
+import { withTempDir } from '../../base/temp.ts';
+import type { Encoded, OutputFormat } from '../../media/image/encode.ts';
+import { optimise } from '../../media/image/optimise.ts';
+import type { Source } from '../../media/image/open.ts';
+import { outputsOf, type Outputs, type Stored } from '../../media/outputs.ts';
+import { job, minutes } from '../../queue/job.ts';
+import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+
+/** url, key, width, height, bytes and format are those of the picture to show, 2048 x 2048 pixels at most. */
+export type ImageResult = StoredPicture & {
+  thumbnail_url: string;
+  /** 200 x 200 pixels at most, WebP. */
+  thumbnail: StoredPicture;
+  /** Those of `formats` that the picture is not in already. */
+  copies: StoredPicture[];
+  thumbhash: string;
+  /** Of the original; and the hash, since this is what reaches media and messages. */
+  metadata: Source & { thumbhash: string };
+};
+type StoredPicture = Stored & { width: number; height: number; format: OutputFormat };
+
+/**
+ * Makes a picture in storage fit to be shown: upright, sRGB, 2048 x 2048 pixels at most, without its metadata; and a thumbnail of it.
+ * The original stays as it is. Which format becomes which: media/image/optimise.ts.
+ *
+ * The job names the original by `s3Key`, or a row of media whose source_key it is, by file_id or `mediaId`. The row, and the message
+ * that `messageId` names, are told in the transaction that completes the job; media.status follows the jobs that have a file_id.
+ */
+export default job({
+  name: 'media.image',
+  payload: originalPayload.extend({
+    /** Copies beside the picture itself. AVIF takes seconds of CPU time. */
+    formats: z.array(z.enum(['webp', 'avif'])).default([]),
+  }),
+  timeout: minutes(5),
+
+  async run({ job: row, payload, app, signal, progress, commit }) {
+    const { formats } = payload;
+    const original = await findOriginal(app.db, row, payload);
+    const { key } = original;
+
+    return withTempDir(app.config.tempDir, async (dir) => {
+      const to = join(dir, 'original');
+      const { sha256 } = await download(app.storage, key, { to, maxBytes: app.config.mediaMaxBytes, signal });
+      progress(20);
+
+      const made = await optimise(to, { formats }, { signal, memory: app.memory });
+      progress(80);
+
+      const presigned = app.config.storagePrivate;
+      const outputs = outputsOf(app.storage, { key, sha256 }, { kind: 'image' }, { signal, presigned });
+      const [picture, thumbnail, ...copies] = await Promise.all([
+        store(outputs, 'image', made.main),
+        store(outputs, 'thumbnail', made.thumbnail),
+        ...made.copies.map((copy) => store(outputs, 'image', copy)),
+      ]);
+      const { source, thumbhash } = made;
+      const result: ImageResult = {
+        ...picture,
+        thumbnail_url: thumbnail.url,
+        thumbnail,
+        copies,
+        thumbhash,
+        metadata: { ...source, thumbhash },
+      };
+
+      return commit(async (tx) => {
+        await saveProcessed(tx, row, original, result);
+        return result;
+      });
+    });
+  },
+});
+
+async function store(outputs: Outputs, name: string, file: Encoded): Promise<StoredPicture> {
+  const { width, height, format, data } = file;
+  const stored = await outputs.put(`${name}.${format === 'jpeg' ? 'jpg' : format}`, data);
+  return { ...stored, width, height, format };
+}

@@ -1,0 +1,188 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { App } from '../../app.ts';
+import { codeOf, PermanentError, RetryableError } from '../../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../../base/sql.ts';
+import { download } from '../../base/storage/download.ts';
+import { withTempDir } from '../../base/temp.ts';
+import type { Size } from '../../media/filters.ts';
+import { takeFrame } from '../../media/frame.ts';
+import { outputsOf, prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
+import { sniffImage } from '../../media/sniff.ts';
+import {
+  around,
+  makeThumbnails,
+  thumbnailFormats,
+  type Thumbnail,
+  type ThumbnailFormat,
+} from '../../media/thumbnails.ts';
+import { chooseStreams } from '../../media/video-source.ts';
+import { job, minutes } from '../../queue/job.ts';
+import type { JobRow } from '../../queue/ledger.ts';
+import { keyOf, nameFile, originalPayload } from '../original.ts';
+
+const sql = loadStatements(import.meta.dirname, 'thumbnails.sql');
+const side = z.int().min(1).max(4096);
+
+/**
+ * Makes thumbnails of a row of media, which is a picture or a video, and saves them on it. The row is the job's file_id, or the mediaId of the
+ * payload, which names the file_id too: media.status follows the job.
+ *
+ * Skipped, with a result that says why, is a row that is not there, that is deleted, or that has thumbnails of this original in
+ * these sizes and this format already. Set media.thumbnails to null to have them made again.
+ */
+export default job({
+  name: 'media.thumbnails',
+  payload: originalPayload.extend({
+    mediaId: z.guid().optional(),
+    /** Boxes that the thumbnails fit into, in pixels. Default THUMBNAIL_SIZES. */
+    sizes: z
+      .array(z.object({ width: side, height: side }))
+      .min(1)
+      .max(20)
+      .optional(),
+    format: z.enum(thumbnailFormats).default('webp'),
+  }),
+  timeout: minutes(10),
+
+  async run({ job: row, payload, app, signal, progress, commit }) {
+    const { sizes: boxes = app.config.thumbnailSizes, format } = payload;
+    const media = await loadMedia(app.db, row.file_id ?? payload.mediaId);
+    if (!media) return { skipped: 'media_not_found' };
+    if (media.deleted) return { skipped: 'media_deleted' };
+    await nameFile(app.db, row, media);
+    const key = keyOf(payload, media);
+    if (hasThumbnails(media, key, boxes, format)) return { skipped: 'already_made' };
+
+    return withTempDir(app.config.tempDir, async (dir) => {
+      const path = join(dir, 'original');
+      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: app.config.mediaMaxBytes, signal });
+      progress(30);
+
+      const still = await stillOf(app, { path, key }, boxes, { dir, signal });
+      progress(60);
+      const made = await thumbnailsOf(app, still, boxes, format, { dir, signal });
+      progress(80);
+
+      const recipe = { kind: 'thumbnails', from: still.from };
+      const presigned = app.config.storagePrivate;
+      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const thumbnails = await store(outputs, made, boxes, format);
+
+      return commit(async (tx) => {
+        await save(tx, media, thumbnails);
+        await tell(tx, row, { thumbnails });
+        return { thumbnails };
+      });
+    });
+  },
+});
+
+type Media = { id: string; source_key: string | null; deleted: boolean; thumbnail_keys: string[] | null };
+type Saved = Stored & Size & { format: ThumbnailFormat };
+
+async function loadMedia(db: Queryable, id: string | undefined): Promise<Media | undefined> {
+  const [media] = id ? await query<Media>(db, sql['load_media']!, { id }) : [];
+  return media;
+}
+
+const fileName = ({ width, height }: Size, format: ThumbnailFormat) => `${width}x${height}.${format}`;
+
+function hasThumbnails(media: Media, key: string, boxes: readonly Size[], format: ThumbnailFormat): boolean {
+  const keys = media.thumbnail_keys ?? [];
+  return (
+    keys.length === boxes.length &&
+    boxes.every((box, n) => keys[n]!.startsWith(prefixOf(key)) && keys[n]!.endsWith(`/${fileName(box, format)}`))
+  );
+}
+
+type Place = { dir: string; signal: AbortSignal };
+type Still = { path: string; from: 'picture' | 'ffmpeg' | 'imagorvideo' };
+
+/** The picture that all thumbnails are made of: the original, or a frame of it that is large enough for them. */
+async function stillOf(
+  app: App,
+  original: { path: string; key: string },
+  boxes: readonly Size[],
+  { dir, signal }: Place,
+): Promise<Still> {
+  if (await isPicture(original.path)) return { path: original.path, from: 'picture' };
+  const probe = await app.ffmpeg.probe(original.path, { dir, signal }).catch(unsupported);
+  if (!probe.video[0]) throw unsupportedMedia();
+  const { video, seconds: duration } = chooseStreams(probe);
+
+  const box = around(boxes);
+  const source = app.imagorVideo ? await app.storage.presign(original.key, hour) : '';
+  // Files of a local storage are not for imagorvideo to read.
+  if (app.imagorVideo && source.startsWith('http')) {
+    const path = join(dir, 'frame');
+    await app.imagorVideo.takeFrame(source, path, { box, signal });
+    return { path, from: 'imagorvideo' };
+  }
+  const { ffmpeg, memory } = app;
+  const options = { ffmpeg, memory, video, duration, at: 1, box, dir, signal };
+  const { path } = await takeFrame(original.path, options);
+  return { path, from: 'ffmpeg' };
+}
+
+const hour = 3600;
+
+async function isPicture(path: string): Promise<boolean> {
+  try {
+    await sniffImage(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'not_an_image') return false;
+    throw error;
+  }
+}
+
+function unsupported(error: unknown): never {
+  throw codeOf(error) === 'not_media' ? unsupportedMedia() : error;
+}
+
+const unsupportedMedia = () =>
+  new PermanentError('unsupported_media', 'The file is neither a picture nor a video that can be read');
+
+async function thumbnailsOf(
+  { memory }: App,
+  still: Still,
+  boxes: readonly Size[],
+  format: ThumbnailFormat,
+  place: Place,
+): Promise<Thumbnail[]> {
+  try {
+    return await makeThumbnails(still.path, boxes, format, { ...place, memory });
+  } catch (error) {
+    // It is no fault of the original's when what imagorvideo sent is broken.
+    if (still.from !== 'imagorvideo' || !(error instanceof PermanentError)) throw error;
+    throw new RetryableError(
+      'imagorvideo_bad_answer',
+      `imagorvideo sent a picture that cannot be used: ${error.message}`,
+    );
+  }
+}
+
+async function store(
+  outputs: Outputs,
+  made: Thumbnail[],
+  boxes: readonly Size[],
+  format: ThumbnailFormat,
+): Promise<Saved[]> {
+  const saved: Saved[] = [];
+  for (const [n, { path, width, height }] of made.entries()) {
+    const { url, key, bytes } = await outputs.put(fileName(boxes[n]!, format), { path });
+    saved.push({ url, key, width, height, bytes, format });
+  }
+  return saved;
+}
+
+async function save(tx: Queryable, { id, source_key }: Media, thumbnails: Saved[]): Promise<void> {
+  const rows = await query(tx, sql['save_thumbnails']!, { id, source_key, thumbnails: JSON.stringify(thumbnails) });
+  if (rows.length === 0)
+    throw new RetryableError('media_changed', 'The row of media was deleted or got another original meanwhile');
+}
+
+async function tell(tx: Queryable, { kind, payload }: JobRow, result: unknown): Promise<void> {
+  await query(tx, sql['tell_messages']!, { kind, payload: JSON.stringify(payload), result: JSON.stringify(result) });
+}

@@ -1,0 +1,190 @@
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import type { Config } from '../../base/config.ts';
+import type { Db, Tx } from '../../base/db.ts';
+import { loadStatements, query } from '../../base/sql.ts';
+import { download } from '../../base/storage/download.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { outputsOf, type Stored } from '../../media/outputs.ts';
+import { createRelease, type Outgoing } from '../../media/release.ts';
+import type { Storyboard } from '../../media/storyboard.ts';
+import { manifestName, masterName, type Rendition } from '../../media/streaming.ts';
+import { formats, transcode, type Format, type Transcoded } from '../../media/transcode.ts';
+import type { VideoMetadata } from '../../media/video.ts';
+import { findWatermark, positions } from '../../media/watermark.ts';
+import { job, minutes } from '../../queue/job.ts';
+import type { JobRow } from '../../queue/ledger.ts';
+import { Stopped } from '../../queue/outcome.ts';
+import { findOriginal, originalPayload, saveProcessed, type Original } from '../original.ts';
+
+const sql = loadStatements(import.meta.dirname, 'transcode.sql');
+
+const side = z.int().min(1).max(4096);
+const box = z.object({ width: side, height: side });
+const part = z.number().min(0.01).max(1);
+const mark = z.object({
+  /** A picture in storage. */
+  key: z.string().min(1).optional(),
+  position: z.enum(positions).optional(),
+  opacity: part.optional(),
+  /** Its width, of the video's. */
+  scale: part.optional(),
+});
+const options = z.object({
+  formats: z.array(z.enum(formats)).min(1).default(['hls', 'mp4']),
+  /** true, or what is to be otherwise than WATERMARK_* say. Default WATERMARK_ENABLED. */
+  watermark: z.union([z.boolean(), mark]).optional(),
+  /** true: THUMBNAIL_SIZES. false: neither thumbnails nor a storyboard. */
+  thumbnails: z.union([z.boolean(), z.array(box).min(1).max(20)]).default(true),
+});
+
+/** Addresses of all that was made; null where it was not asked for. */
+export type TranscodeResult = {
+  /** Of the MP4, else of the master playlist, else of the manifest. */
+  url: string;
+  thumbnail_url?: string;
+  hls: { master_url: string; key: string } | null;
+  dash: { manifest_url: string; key: string } | null;
+  mp4: (Stored & { width: number; height: number; duration: number }) | null;
+  /** What players choose from, largest first. */
+  renditions: Rendition[];
+  thumbnails: (Stored & { width: number; height: number; format: 'webp' })[];
+  /** Pictures every `interval` seconds, in rows in one JPEG; `vtt_url` says which is where. */
+  storyboard: {
+    url: string;
+    vtt_url: string;
+    interval: number;
+    count: number;
+    columns: number;
+    rows: number;
+    tile_width: number;
+    tile_height: number;
+  } | null;
+  /** Of the original. */
+  metadata: VideoMetadata;
+};
+
+/**
+ * Makes a video in storage ready to be streamed: HLS and DASH over the same segments, in up to four sizes, an MP4 of the largest, thumbnails and a
+ * storyboard. The original stays as it is. Nothing is public before all of it is, and nothing stays of a job that fails or is cancelled.
+ */
+export default job({
+  name: 'media.transcode',
+  payload: originalPayload.extend({
+    options: options.prefault({}),
+  }),
+  // The longest video that is let in, in four sizes, on a slow machine.
+  timeout: minutes(24 * 60),
+
+  async run({ job: row, payload, app, signal, log, progress, commit }) {
+    const { ffmpeg, memory, storage, config } = app;
+    const asked = wishesOf(payload.options, config);
+    const original = await findOriginal(app.db, row, payload);
+    const { key } = original;
+
+    return withTempDir(config.tempDir, async (dir) => {
+      const path = join(dir, 'original');
+      const { sha256 } = await download(storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
+      const watermark = await findWatermark(storage, config.watermark, asked.watermark, { dir, signal });
+      progress(5);
+
+      const settings = config.video;
+      const onProgress = (share: number) => progress(5 + share * 80);
+      const made = await transcode(path, { ...asked, ffmpeg, memory, settings, watermark, dir, signal, onProgress });
+
+      const recipe = {
+        kind: 'transcode',
+        ...asked,
+        settings,
+        watermark: watermark && { ...watermark, path: undefined },
+        made: made.ladder.made,
+      };
+      const outputs = outputsOf(storage, { key, sha256 }, recipe, { signal, presigned: config.storagePrivate });
+      const stages = stagesOf(made, asked.formats);
+      const release = await createRelease(storage, outputs, stages, {
+        signal,
+        log,
+        onProgress: (share) => progress(85 + share * 14),
+      });
+      try {
+        const result = resultOf(made, await release.putAll(), (name) => storage.url(`${outputs.folder}/${name}`));
+        return await commit(async (tx) => {
+          await save(tx, row, original, result);
+          return result;
+        });
+      } catch (error) {
+        if (!goesOnElsewhere(signal) && (await makesAlone(app.db, row, key))) await release.takeBack();
+        throw error;
+      }
+    });
+  },
+});
+
+/** What is to be made, with the settings where the job does not say; in one order, since keys follow from it. */
+function wishesOf({ formats: some, thumbnails, watermark }: z.output<typeof options>, { thumbnailSizes }: Config) {
+  return {
+    formats: formats.filter((format) => some.includes(format)),
+    thumbnails: thumbnails === true ? thumbnailSizes : thumbnails || undefined,
+    watermark,
+  };
+}
+
+/** What names others comes after them. */
+function stagesOf({ stream, mp4, thumbnails, storyboard }: Transcoded, wanted: readonly Format[]): Outgoing[][] {
+  const of = (names: string[]) => names.map((name) => ({ name, path: join(stream?.dir ?? '', name) }));
+  return [
+    thumbnails.map(({ path }, n) => ({ name: `thumbnail-${n}.webp`, path })),
+    storyboard ? [storyboard.sprite, storyboard.vtt].map((path) => ({ name: basename(path), path })) : [],
+    stream ? of(stream.segments) : [],
+    mp4 ? [{ name: 'video.mp4', path: mp4.path }] : [],
+    stream && wanted.includes('hls') ? of(stream.playlists) : [],
+    stream && wanted.includes('hls') ? of([masterName]) : [],
+    stream && wanted.includes('dash') ? of([manifestName]) : [],
+  ];
+}
+
+/** @param urlOf addresses without a signature: one would not reach the segments that a manifest names */
+function resultOf(made: Transcoded, stored: Map<string, Stored>, urlOf: (name: string) => string): TranscodeResult {
+  const { duration, stream, storyboard, metadata } = made;
+  const [file, master, manifest] = ['video.mp4', masterName, manifestName].map((name) => stored.get(name));
+  const hls = master ? { master_url: urlOf(masterName), key: master.key } : null;
+  const dash = manifest ? { manifest_url: urlOf(manifestName), key: manifest.key } : null;
+  const mp4 = file ? { ...file, width: made.mp4!.width, height: made.mp4!.height, duration } : null;
+  const thumbnails = made.thumbnails.map(({ width, height }, n) => {
+    return { ...stored.get(`thumbnail-${n}.webp`)!, width, height, format: 'webp' as const };
+  });
+  const largest = thumbnails.toSorted((a, b) => b.width * b.height - a.width * a.height)[0];
+  return {
+    url: mp4?.url ?? hls?.master_url ?? dash!.manifest_url,
+    ...(largest ? { thumbnail_url: largest.url } : {}),
+    hls,
+    dash,
+    mp4,
+    renditions: stream?.renditions ?? [],
+    thumbnails,
+    storyboard: storyboard ? boardOf(storyboard, stored) : null,
+    metadata,
+  };
+}
+
+function boardOf({ sprite, vtt, interval, count, columns, rows, tile }: Storyboard, stored: Map<string, Stored>) {
+  const urlOf = (path: string) => stored.get(basename(path))!.url;
+  const size = { tile_width: tile.width, tile_height: tile.height };
+  return { url: urlOf(sprite), vtt_url: urlOf(vtt), interval, count, columns, rows, ...size };
+}
+
+async function save(tx: Tx, row: JobRow, original: Original, result: TranscodeResult): Promise<void> {
+  await saveProcessed(tx, row, original, result);
+  if (!original.media) return;
+  const thumbnails = JSON.stringify(result.thumbnails);
+  await query(tx, sql['save_thumbnails']!, { id: original.media.id, thumbnails });
+}
+
+/** Whether nobody else makes the same, under the same keys. Where that cannot be seen, somebody may. */
+async function makesAlone(db: Db, { id, attempt }: JobRow, key: string): Promise<boolean> {
+  const [row] = await query<{ alone: boolean }>(db, sql['makes_nobody_else']!, { id, attempt, key }).catch(() => []);
+  return row?.alone === true;
+}
+
+/** Stopped, but neither failed nor cancelled: another worker makes the same again, under the same keys. */
+const goesOnElsewhere = ({ reason }: AbortSignal) => reason instanceof Stopped && reason.because !== 'taken';

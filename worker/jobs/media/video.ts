@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { download } from '../../base/storage/download.ts';
+import { withTempDir } from '../../base/temp.ts';
+import { outputsOf, type Stored } from '../../media/outputs.ts';
+import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video.ts';
+import { job, minutes } from '../../queue/job.ts';
+import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+
+/** url, key, bytes, width, height and duration are those of the MP4. */
+export type VideoResult = Stored & {
+  width: number;
+  height: number;
+  duration: number;
+  mode: ProcessedVideo['mode'];
+  thumbnail_url: string;
+  /** A JPEG, 640 x 640 pixels at most. */
+  thumbnail: Stored & { width: number; height: number };
+  metadata: VideoMetadata;
+};
+
+/**
+ * Makes a video in storage fit to be played everywhere: MP4 of H.264 and AAC, 1920 pixels on the longer side at most, playing while it loads, without
+ * its metadata; and a thumbnail, the frame at one second. The original stays as it is.
+ */
+export default job({
+  name: 'media.video',
+  payload: originalPayload,
+  // The longest video that is let in, on a slow machine.
+  timeout: minutes(8 * 60),
+
+  async run({ job: row, payload, app, signal, progress, commit }) {
+    const { ffmpeg, memory, config } = app;
+    const original = await findOriginal(app.db, row, payload);
+
+    return withTempDir(config.tempDir, async (dir) => {
+      const path = join(dir, 'original');
+      const { key } = original;
+      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
+      progress(5);
+
+      const onProgress = (share: number) => progress(5 + share * 85);
+      const settings = config.video;
+      const made = await processVideo(path, { ffmpeg, memory, settings, dir, signal, onProgress });
+      progress(90);
+
+      const recipe = { kind: 'video', settings };
+      const presigned = config.storagePrivate;
+      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const thumbnail = await outputs.put('thumbnail.jpg', made.poster.data);
+      const video = await outputs.put('video.mp4', { path: made.path });
+
+      const { width, height, duration, mode, poster, metadata } = made;
+      const result: VideoResult = {
+        ...video,
+        width,
+        height,
+        duration,
+        mode,
+        thumbnail_url: thumbnail.url,
+        thumbnail: { ...thumbnail, width: poster.width, height: poster.height },
+        metadata,
+      };
+      return commit(async (tx) => {
+        await saveProcessed(tx, row, original, result);
+        return result;
+      });
+    });
+  },
+});

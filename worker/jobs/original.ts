@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { codeOf, PermanentError, RetryableError } from '../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../base/sql.ts';
+import type { JobRow } from '../queue/ledger.ts';
+
+const sql = loadStatements(import.meta.dirname, 'original.sql');
+
+/**
+ * What names the original of a media job: its key in storage, under the names that payloads have for it, or a row of media whose source_key that is;
+ * the job's file_id names one too. What else the payload holds, such as messageId, is for on_media_processed.
+ */
+export const originalPayload = z.object({
+  s3Key: z.string().min(1).optional(),
+  inputPath: z.string().min(1).optional(),
+  key: z.string().min(1).optional(),
+  mediaId: z.string().min(1).optional(),
+});
+type OriginalPayload = z.output<typeof originalPayload>;
+
+/**
+ * The key of the original: the payload's, where it names one, else that of the row of media. Keys have no slash in front; a file of this machine is
+ * never read, whatever it is called: anybody could have any.
+ * @throws PermanentError `source_key_missing`
+ */
+export function keyOf(
+  { s3Key, inputPath, key }: Omit<OriginalPayload, 'mediaId'>,
+  media: { source_key: string | null } | undefined,
+): string {
+  const found = s3Key ?? inputPath?.replace(/^\/+/, '') ?? key ?? media?.source_key;
+  if (!found)
+    throw new PermanentError(
+      'source_key_missing',
+      'Nothing says what to process: the payload needs s3Key, or mediaId of a row of media that has a source_key',
+    );
+  return found;
+}
+
+export type Original = { key: string; media: Media | undefined };
+type Media = { id: string; source_key: string | null; deleted_at: Date | null };
+
+/** @throws PermanentError `media_not_found`, `media_deleted`, `source_key_missing` */
+export async function findOriginal(db: Queryable, job: JobRow, payload: OriginalPayload): Promise<Original> {
+  const id = job.file_id ?? payload.mediaId;
+  const media = id === undefined ? undefined : await loadMedia(db, id);
+  if (media) await nameFile(db, job, media);
+  return { key: keyOf(payload, media), media };
+}
+
+/** A row of media that came later than its job: from now on media.status follows the job. */
+export async function nameFile(db: Queryable, { id, file_id }: JobRow, media: { id: string }): Promise<void> {
+  if (file_id === null) await query(db, sql['name_file']!, { id, media: media.id });
+}
+
+async function loadMedia(db: Queryable, id: string): Promise<Media> {
+  const [media] = await query<Media>(db, sql['load_media']!, { id }).catch((error: unknown) => {
+    // What can be no id is the id of nothing.
+    if (codeOf(error) === '22P02') return [];
+    throw error;
+  });
+  if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
+  if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
+  return media;
+}
+
+/**
+ * Writes what became of an original to its row of media, where it has one, and tells the application, in the transaction that completes the job.
+ * @throws RetryableError `media_changed`
+ */
+export async function saveProcessed(
+  tx: Queryable,
+  { kind, payload }: JobRow,
+  { media }: Original,
+  result: { url: string; thumbnail_url?: string; metadata: object },
+): Promise<void> {
+  if (media) {
+    const { url, thumbnail_url = null, metadata } = result;
+    const { id, source_key } = media;
+    const saved = await query(tx, sql['save_media']!, { id, source_key, url, thumbnail_url, metadata });
+    if (saved.length === 0)
+      throw new RetryableError('media_changed', 'The row of media was deleted or got another original meanwhile');
+  }
+  await query(tx, sql['tell_application']!, { kind, payload, result: JSON.stringify(result) });
+}

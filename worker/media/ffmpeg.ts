@@ -1,0 +1,232 @@
+import { availableParallelism, constants } from 'node:os';
+import buildCommand from 'fluent-ffmpeg';
+import { PermanentError, RetryableError } from '../base/errors.ts';
+import { confine, lookUp, type Capabilities } from './ffmpeg/capabilities.ts';
+import { findPrograms, type FfmpegConfig } from './ffmpeg/find.ts';
+import { outputOf, runProcess, type Exit, type Limits } from './ffmpeg/process.ts';
+import { entries, readProbe, type Probe } from './ffmpeg/probe.ts';
+
+/**
+ * The one door to ffmpeg and ffprobe, for files that nobody trusts. Each input goes through a whitelist of formats and protocols, each
+ * run has its own process group, limits, an empty environment, and no network where the system can take it away.
+ */
+export type Ffmpeg = {
+  /** What is installed; looked up once. @throws as findPrograms does */
+  capabilities(): Promise<Capabilities>;
+
+  /**
+   * What a media file holds.
+   * @throws PermanentError `not_media`, `media_corrupt`; RetryableError as `run` does; the signal's reason
+   */
+  probe(path: string, options: { dir: string; signal: AbortSignal; formats?: string }): Promise<Probe>;
+
+  /**
+   * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws the process is gone already.
+   * @throws PermanentError `media_corrupt`, `output_too_large`; RetryableError `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`,
+   *   `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the signal's reason
+   */
+  run(task: Task, options: RunOptions): Promise<Run>;
+};
+
+/** Paths are absolute, and of files directly in the folder of the run or below. Options that contain file names are the caller's to get right. */
+export type Task = {
+  inputs: Input[];
+  /** A filter graph over all inputs. */
+  filter?: string;
+  /** A path, or `pipe:1` for `onOutput`. */
+  outputs: { path: string; options: string[] }[];
+};
+
+/** `formats`: demuxers to take in place of those for files that nobody trusts, for a file of our own making. */
+export type Input = { path: string; options?: string[]; formats?: string };
+
+export type RunOptions = {
+  /** The only folder that it needs; where there is bwrap, the only one that it has. Absolute, without symbolic links. */
+  dir: string;
+  signal: AbortSignal;
+  /** Seconds of media that are 100 %; without it there is no progress. */
+  duration?: number;
+  /** Called about twice a second with the share that is done, 0 to 1. */
+  onProgress?: (share: number) => void;
+  onOutput?: (chunk: Buffer) => void | Promise<void>;
+  limits?: Partial<Limits & { wallMs: number }>;
+};
+
+/** `stderr`: what it complained about though it succeeded, at level error. */
+type Run = { stderr: string };
+
+/**
+ * Demuxers that read a file and nothing beside it: no playlists, no scripts, no images by pattern. A playlist named .mp4 would otherwise
+ * have ffmpeg read other files. `mov` is also mp4, m4a, 3gp; `matroska` also webm.
+ */
+const safeFormats = 'mov,matroska,avi,mpegts,mpeg,ogg,wav,mp3,flac,aac,amr,amrnb,amrwb,flv,asf,caf,aiff,w64,webm';
+const guard = ['-protocol_whitelist', 'file,pipe', '-format_whitelist'];
+/** The most pixels of a frame that is decoded: 8192 x 8192. */
+const maxPixels = '67108864';
+
+export function createFfmpeg(config: FfmpegConfig): Ffmpeg {
+  let known: Promise<Capabilities> | undefined;
+
+  function capabilities(): Promise<Capabilities> {
+    known ??= findPrograms(config).then((programs) => lookUp(programs, config.sandbox));
+    // It may be installed meanwhile.
+    known.catch(() => (known = undefined));
+    return known;
+  }
+
+  return {
+    capabilities,
+
+    async probe(path, { dir, signal, formats = safeFormats }) {
+      const { programs, sandbox } = await capabilities();
+      const args = ['-v', 'error', ...guard, formats, '-print_format', 'json', '-show_entries', entries, '-i', path];
+      const exit = await inTime(probeLimits.wallMs, signal, (ending) =>
+        outputOf(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
+          cwd: dir,
+          limits: probeLimits,
+          signal: ending,
+          maxBytes: 4_000_000,
+        }),
+      );
+      if (exit.code !== 0) throw probeFault(exit, dir);
+      return readProbe(exit.stdout);
+    },
+
+    async run(task, options) {
+      const { programs, sandbox, statsPeriod } = await capabilities();
+      const { dir, signal, duration, onProgress, onOutput } = options;
+      const limits = { ...defaultLimits(duration), ...options.limits };
+      const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
+      if (onProgress) args.push('-progress', 'pipe:3', ...(statsPeriod ? ['-stats_period', '0.5'] : []));
+      args.push(...argumentsOf(task));
+      const nice = ['nice', '-n', '10'];
+      const exit = await inTime(limits.wallMs, signal, (ending) =>
+        runProcess(command([...nice, ...confine(sandbox, programs, dir), programs.ffmpeg.path, ...args]), {
+          cwd: dir,
+          limits,
+          signal: ending,
+          ...(onOutput ? { onOutput } : {}),
+          ...(onProgress && duration ? { onReport: (line) => report(line, duration, onProgress) } : {}),
+        }),
+      );
+      const fault = runFault(exit, dir);
+      if (fault) throw fault;
+      return { stderr: exit.stderr };
+    },
+  };
+}
+
+const probeLimits = { wallMs: 120_000, cpuSeconds: 20, fileBytes: 1_000_000, memoryBytes: 1.5e9 };
+const command = (words: string[]) => words as [string, ...string[]];
+
+/** fluent-ffmpeg builds the arguments and nothing else: it is archived, and its way of running programs is not safe. */
+function argumentsOf({ inputs, filter, outputs }: Task): string[] {
+  const build = buildCommand();
+  for (const { path, options = [], formats = safeFormats } of inputs)
+    build.input(path).inputOptions(...guard, formats, '-max_pixels', maxPixels, ...options);
+  if (filter) build.complexFilter(filter);
+  for (const { path, options } of outputs) {
+    build.output(path);
+    // Of no options it would make one, "undefined".
+    if (options.length > 0) build.outputOptions(...options);
+  }
+  return (build as unknown as Record<'_getArguments', () => string[]>)['_getArguments']();
+}
+
+function defaultLimits(duration = 60): Limits & { wallMs: number } {
+  const seconds = Math.min(Math.max(60, duration * 20), 86_400);
+  return { wallMs: seconds * 1_000, cpuSeconds: seconds * availableParallelism(), fileBytes: 8e9, memoryBytes: 6e9 };
+}
+
+/** @throws the signal's reason, RetryableError `ffmpeg_timeout`, `ffmpeg_not_started`; what `work` throws */
+async function inTime<T>(wallMs: number, signal: AbortSignal, work: (ending: AbortSignal) => Promise<T>): Promise<T> {
+  // Timers know no more than 24 days.
+  const deadline = AbortSignal.timeout(Math.min(Math.ceil(wallMs), 2 ** 31 - 1));
+  try {
+    const result = await work(AbortSignal.any([signal, deadline]));
+    signal.throwIfAborted();
+    deadline.throwIfAborted();
+    return result;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (deadline.aborted)
+      throw new RetryableError('ffmpeg_timeout', `ffmpeg took longer than ${Math.round(wallMs / 1_000)} s`);
+    if (isSpawnError(error))
+      throw new RetryableError('ffmpeg_not_started', `ffmpeg could not be started: ${error.code}`, { cause: error });
+    throw error;
+  }
+}
+
+const isSpawnError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && 'syscall' in error && String(error.syscall).startsWith('spawn');
+
+// Whatever its name says, out_time_ms is in microseconds. https://ffmpeg.org/ffmpeg.html#Main-options
+function report(line: string, duration: number, onProgress: (share: number) => void): void {
+  const [key, value] = line.split('=');
+  if (key === 'out_time_ms') {
+    const seconds = Number(value) / 1e6;
+    if (seconds >= 0) onProgress(Math.min(seconds / duration, 0.99));
+  }
+}
+
+function probeFault(exit: Exit, dir: string): Error {
+  if (exit.code === signalled('SIGXCPU'))
+    return new PermanentError('media_corrupt', `The file could not be looked through in ${probeLimits.cpuSeconds} s`);
+  const fault = machineFault(exit);
+  // A true file needs a tenth of it. It is also how ffprobe says that there are more than a thousand streams.
+  if (fault?.code === 'out_of_memory')
+    return new PermanentError('media_corrupt', 'The file would take too much memory to be looked through');
+  return fault ?? new PermanentError('not_media', `The file cannot be read as video or audio: ${complaint(exit, dir)}`);
+}
+
+/** It says that it succeeded also when the end of a file could not be written, with what it keeps in memory for that. */
+function runFault(exit: Exit, dir: string): Error | undefined {
+  if (exit.code === signalled('SIGXFSZ'))
+    return new PermanentError('output_too_large', 'What ffmpeg wrote became too large');
+  const fault = machineFault(exit);
+  if (fault || exit.code === 0) return fault;
+  return new PermanentError('media_corrupt', `ffmpeg could not read the file to its end: ${complaint(exit, dir)}`);
+}
+
+const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
+const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
+
+/** What is the machine's fault and not the file's, and may pass. Codes above the signals' are errors of ffmpeg 7's own. */
+function machineFault({ code, stderr }: Exit): RetryableError | undefined {
+  if (/No space left on device|Disk quota exceeded/.test(stderr))
+    return new RetryableError('disk_full', 'The disk of the temporary files is full');
+  // Frames that it had no memory for it leaves out, and goes on.
+  if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
+  if (code === 0) return undefined;
+  if (/(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr)) return noMemory();
+  if (/^(bwrap|unshare): /m.test(stderr))
+    return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be made');
+  if (code === 126 || code === 127) return new RetryableError('ffmpeg_missing', 'ffmpeg could not be started');
+  const crash = crashes.find((name) => code === signalled(name));
+  if (crash) return new RetryableError('ffmpeg_crashed', `ffmpeg crashed: ${crash}`);
+  if (code === signalled('SIGKILL'))
+    return new RetryableError('ffmpeg_killed', 'ffmpeg was killed: no memory was left, or no CPU time');
+  // It ends with these, of its own will, when it is told to by SIGTERM, or by SIGXCPU at the limit of CPU time.
+  if ((code > 128 && code < 160) || code === 255 || code === 123)
+    return new RetryableError('ffmpeg_killed', 'ffmpeg was told to end, or had used up its CPU time');
+  return undefined;
+}
+
+const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg was given no more memory');
+
+/** The last of its words, without paths and addresses of memory. */
+function complaint({ stderr, code }: Exit, dir: string): string {
+  if (stderr.includes('not on whitelist')) return 'its format is none that is taken';
+  const last = stderr
+    .trim()
+    .split('\n')
+    .findLast((line) => !/^ *(Last message repeated|Error marking filters|Conversion failed)/.test(line));
+  const plain = (last ?? '')
+    .replace(/^(\[[^\]]* @ 0x[0-9a-f]+\] *)+/, '')
+    .replaceAll(dir, '')
+    .replace(/(file:)?\/\S*/g, '')
+    // oxlint-disable-next-line no-control-regex -- what ffmpeg quotes of the file
+    .replace(/[\x00-\x1f\x7f]+/g, ' ')
+    .trim();
+  return plain.slice(0, 300) || `exit code ${code}`;
+}

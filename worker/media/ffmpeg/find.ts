@@ -1,0 +1,68 @@
+import { constants } from 'node:fs';
+import { access, chmod, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { delimiter, join, resolve } from 'node:path';
+import { RetryableError, UsageError } from '../../base/errors.ts';
+
+export type FfmpegConfig = {
+  /** FFMPEG_PATH and FFPROBE_PATH. */
+  ffmpeg?: string;
+  ffprobe?: string;
+  /** Where to look otherwise, as PATH has it. */
+  searchPath: string;
+  /** Whether the binaries of the npm packages may be used: years old, and so for development and tests only. */
+  bundled: boolean;
+  /** Undefined: the best that works here. */
+  sandbox?: Sandbox;
+};
+
+/** How ffmpeg is kept from the network; by bwrap also from files that are not its own. */
+export type Sandbox = 'bwrap' | 'unshare' | 'none';
+
+type Program = { path: string; from: 'setting' | 'PATH' | 'npm' };
+export type Programs = { ffmpeg: Program; ffprobe: Program };
+
+/**
+ * The programs to run.
+ * @throws UsageError when a path that was set is no program; RetryableError `ffmpeg_missing` when there is none anywhere
+ */
+export async function findPrograms(config: FfmpegConfig): Promise<Programs> {
+  return { ffmpeg: await find('ffmpeg', config), ffprobe: await find('ffprobe', config) };
+}
+
+async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<Program> {
+  const set = config[name];
+  if (set) {
+    if (await isProgram(set)) return { path: resolve(set), from: 'setting' };
+    throw new UsageError(`${name.toUpperCase()}_PATH: ${set} is no program that can be run`);
+  }
+  for (const dir of config.searchPath.split(delimiter).filter(Boolean))
+    if (await isProgram(join(dir, name))) return { path: resolve(dir, name), from: 'PATH' };
+  const bundled = config.bundled ? await findBundled(name) : undefined;
+  if (bundled) return { path: bundled, from: 'npm' };
+  const where = config.bundled ? 'in PATH, nor as an npm package' : 'in PATH';
+  throw new RetryableError(
+    'ffmpeg_missing',
+    `There is no ${name} ${where}: install ffmpeg, or set ${name.toUpperCase()}_PATH`,
+  );
+}
+
+async function findBundled(name: string): Promise<string | undefined> {
+  try {
+    const { path } = createRequire(import.meta.url)(`@${name}-installer/${name}`) as { path: string };
+    // npm unpacks it without leave to run it for anybody but its owner.
+    if (!(await isProgram(path))) await chmod(path, 0o755);
+    return path;
+  } catch {
+    return undefined;
+  }
+}
+
+async function isProgram(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,183 @@
+import { z } from 'zod';
+import { PermanentError } from '../../base/errors.ts';
+
+/** What ffprobe says of a file, in the units that we use. Absent numbers are undefined, never 0 or NaN. */
+export type Probe = {
+  /** Demuxer names, such as `mov,mp4,m4a,3gp,3g2,mj2`. */
+  format: string;
+  /** Seconds, as the container says: it may lie. */
+  duration: number | undefined;
+  bitrate: number | undefined;
+  bytes: number;
+  /** Without attached pictures. */
+  video: VideoStream[];
+  audio: AudioStream[];
+};
+
+export type VideoStream = {
+  index: number;
+  codec: string;
+  profile: string | undefined;
+  level: number | undefined;
+  pixelFormat: string | undefined;
+  /** As coded, in pixels. */
+  width: number;
+  height: number;
+  /** Width of a pixel by its height. */
+  pixelAspect: number;
+  /** Degrees clockwise by which it is to be turned for watching: 0, 90, 180 or 270. */
+  rotation: number;
+  /** As it is to be seen: turned, with square pixels; before any rounding to even numbers. */
+  shown: { width: number; height: number };
+  /** Frames a second on average, and as the stream's clock has it: they differ for a variable rate. */
+  fps: number | undefined;
+  clockFps: number | undefined;
+  duration: number | undefined;
+  bitrate: number | undefined;
+  hdr: boolean;
+  interlaced: boolean;
+  alpha: boolean;
+};
+
+export type AudioStream = {
+  index: number;
+  codec: string;
+  profile: string | undefined;
+  channels: number;
+  sampleRate: number;
+  bitrate: number | undefined;
+  duration: number | undefined;
+  isDefault: boolean;
+};
+
+const number = z.coerce.number().optional().catch(undefined);
+const text = z.string().optional().catch(undefined);
+
+const shape = z.object({
+  format: z.object({ format_name: z.string(), duration: number, bit_rate: number, size: number }),
+  streams: z
+    .array(
+      z.object({
+        index: z.number(),
+        codec_type: text,
+        codec_name: text,
+        profile: text,
+        level: number,
+        pix_fmt: text,
+        width: number,
+        height: number,
+        sample_aspect_ratio: text,
+        avg_frame_rate: text,
+        r_frame_rate: text,
+        duration: number,
+        bit_rate: number,
+        color_transfer: text,
+        field_order: text,
+        channels: number,
+        sample_rate: number,
+        tags: z.record(z.string(), z.string()).optional().catch(undefined),
+        disposition: z.record(z.string(), z.number()).optional().catch(undefined),
+        side_data_list: z
+          .array(z.looseObject({ rotation: number }))
+          .optional()
+          .catch(undefined),
+      }),
+    )
+    .default([]),
+});
+type Stream = z.infer<typeof shape>['streams'][number];
+
+/** What ffprobe is asked for: what `shape` has, so that a file cannot make the answer long. */
+export const entries = [
+  'format=format_name,duration,bit_rate,size',
+  `stream=${Object.keys(shape.shape.streams.unwrap().element.shape).join(',')}`,
+  'stream_tags=rotate,alpha_mode',
+  'stream_disposition=default,attached_pic',
+  'stream_side_data=rotation',
+].join(':');
+
+/** @throws PermanentError `media_corrupt` */
+export function readProbe(json: string): Probe {
+  const parsed = shape.safeParse(parse(json));
+  if (!parsed.success) throw new PermanentError('media_corrupt', 'The file cannot be read as video or audio');
+  const { format, streams } = parsed.data;
+  return {
+    format: format.format_name,
+    duration: positive(format.duration),
+    bitrate: positive(format.bit_rate),
+    bytes: format.size ?? 0,
+    video: streams.filter((s) => s.codec_type === 'video' && !s.disposition?.['attached_pic']).flatMap(videoOf),
+    audio: streams.filter((s) => s.codec_type === 'audio').flatMap(audioOf),
+  };
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function videoOf(stream: Stream): VideoStream[] {
+  const { width, height, codec_name } = stream;
+  if (!width || !height || !codec_name) return [];
+  const pixelAspect = ratio(stream.sample_aspect_ratio, ':') ?? 1;
+  const rotation = rotationOf(stream);
+  const upright = { width: width * pixelAspect, height };
+  return [
+    {
+      index: stream.index,
+      codec: codec_name,
+      profile: stream.profile,
+      level: positive(stream.level),
+      pixelFormat: stream.pix_fmt,
+      width,
+      height,
+      pixelAspect,
+      rotation,
+      shown: rotation % 180 === 0 ? upright : { width: upright.height, height: upright.width },
+      fps: ratio(stream.avg_frame_rate, '/'),
+      clockFps: ratio(stream.r_frame_rate, '/'),
+      duration: positive(stream.duration),
+      bitrate: positive(stream.bit_rate),
+      // PQ and HLG. https://ffmpeg.org/ffmpeg-utils.html
+      hdr: stream.color_transfer === 'smpte2084' || stream.color_transfer === 'arib-std-b67',
+      interlaced: ['tt', 'bb', 'tb', 'bt'].includes(stream.field_order ?? ''),
+      alpha: /^(yuva|rgba|bgra|argb|abgr|gbrap|ya)/.test(stream.pix_fmt ?? '') || stream.tags?.['alpha_mode'] === '1',
+    },
+  ];
+}
+
+function audioOf(stream: Stream): AudioStream[] {
+  const { channels, sample_rate, codec_name } = stream;
+  // A codec that it does not know has no name, and cannot be decoded.
+  if (!channels || !sample_rate || !codec_name) return [];
+  return [
+    {
+      index: stream.index,
+      codec: codec_name,
+      profile: stream.profile,
+      channels,
+      sampleRate: sample_rate,
+      bitrate: positive(stream.bit_rate),
+      duration: positive(stream.duration),
+      isDefault: stream.disposition?.['default'] === 1,
+    },
+  ];
+}
+
+/** The display matrix counts against the clock, the old tag with it. */
+function rotationOf({ side_data_list, tags }: Stream): number {
+  const matrix = side_data_list?.find(({ rotation }) => rotation !== undefined)?.rotation;
+  const degrees = matrix === undefined ? Number(tags?.['rotate'] ?? 0) : -matrix;
+  return Number.isFinite(degrees) ? (((Math.round(degrees / 90) * 90) % 360) + 360) % 360 : 0;
+}
+
+const positive = (value: number | undefined) =>
+  value !== undefined && value > 0 && Number.isFinite(value) ? value : undefined;
+
+function ratio(words: string | undefined, by: string): number | undefined {
+  const [above, below] = (words ?? '').split(by).map(Number);
+  return above && below ? positive(above / below) : undefined;
+}

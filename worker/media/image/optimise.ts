@@ -1,0 +1,88 @@
+import { rgbaToThumbHash } from 'thumbhash';
+import { sharp } from '../sharp.ts';
+import type { Format } from '../sniff.ts';
+import { staysAnimated } from '../estimate.ts';
+import { encode, encodeAnimation, type Encoded, type OutputFormat } from './encode.ts';
+import type { Source } from './open.ts';
+import { shrink, withPixels, type Means, type Pixels } from './pixels.ts';
+
+export type Optimised = {
+  source: Source;
+  /** The picture to show. */
+  main: Encoded;
+  /** The middle of it. */
+  thumbnail: Encoded;
+  /** The main picture in other formats. */
+  copies: Encoded[];
+  /** Some 25 bytes from which a client draws a blurred picture while it waits, base64. https://evanw.github.io/thumbhash/ */
+  thumbhash: string;
+};
+
+export type CopyFormat = 'webp' | 'avif';
+
+const box = { width: 2048, height: 2048 };
+const thumbnailSide = 200;
+/** More than this ThumbHash does not take. */
+const hashSide = 100;
+
+/**
+ * Makes of one picture file what a message shows: the picture at 2048 x 2048 at most, a thumbnail of 200 x 200, and copies in other
+ * `formats`; never enlarged, upright, sRGB, metadata (GPS!) gone. The file is decoded once.
+ * An animation of up to 40 megapixels in all frames stays one; of a longer one, and of all in thumbnail and copies, the first frame.
+ *
+ * A JPEG stays a JPEG, a PNG a PNG, a WebP a WebP. HEIC, which few programs show, becomes JPEG. GIF and AVIF become WebP:
+ * both may be see-through, the one is larger and the other takes ten times as long to write. Whatever is
+ * see-through stays so.
+ * @throws what withPixels does
+ */
+export async function optimise(
+  path: string,
+  { formats }: { formats: readonly CopyFormat[] },
+  means: Means,
+): Promise<Optimised> {
+  const target = { box, formats: ['jpeg', 'png', 'webp', ...formats], animated: true } as const;
+  const { source, made } = await withPixels(path, target, means, async (pixels, original) => {
+    const format = mainFormat(original.source);
+    const animated = staysAnimated(original.source);
+    const main = animated ? await encodeAnimation(original, box) : await encode(pixels, format);
+    const copies: Encoded[] = [];
+    for (const other of new Set(formats)) {
+      means.signal.throwIfAborted();
+      if (other !== format) copies.push(await encode(pixels, other));
+    }
+    const thumbnail = await encode(await crop(pixels), 'webp');
+    return { main, thumbnail, copies, thumbhash: await hashOf(pixels) };
+  });
+  return { source, ...made };
+}
+
+const families = {
+  jpeg: 'jpeg',
+  png: 'png',
+  webp: 'webp',
+  gif: 'webp',
+  avif: 'webp',
+  heic: 'jpeg',
+} satisfies Record<Format, OutputFormat>;
+
+function mainFormat({ format, has_alpha }: Source): OutputFormat {
+  const family = families[format];
+  return family === 'jpeg' && has_alpha ? 'webp' : family;
+}
+
+/** The middle, square; of what is smaller than a thumbnail, as much as there is. */
+async function crop({ data, info }: Pixels): Promise<Pixels> {
+  const width = Math.min(thumbnailSide, info.width);
+  const height = Math.min(thumbnailSide, info.height);
+  return sharp(data, { raw: info }).resize({ width, height, fit: 'cover' }).raw().toBuffer({ resolveWithObject: true });
+}
+
+async function hashOf(pixels: Pixels): Promise<string> {
+  const small = await shrink(pixels, { width: hashSide, height: hashSide });
+  const { data, info } = await sharp(small.data, { raw: small.info })
+    .toColourspace('srgb')
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return Buffer.from(rgbaToThumbHash(info.width, info.height, data)).toString('base64');
+}

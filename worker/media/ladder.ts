@@ -1,0 +1,140 @@
+import { join } from 'node:path';
+import { PermanentError, RetryableError } from '../base/errors.ts';
+import { checkDamage } from './damage.ts';
+import type { Ffmpeg, Task } from './ffmpeg.ts';
+import { profileOptions, threads, type Preset, type Profile } from './ffmpeg-memory.ts';
+import { ladderGraph } from './ladder/graph.ts';
+import { planLadder, type Group } from './ladder/plan.ts';
+import { rungsOf, type Rung } from './ladder/rungs.ts';
+import type { MemoryGate } from './memory.ts';
+import type { VideoSettings, VideoSource } from './video-source.ts';
+import { drawWatermark, type Watermark } from './watermark.ts';
+
+export type LadderOptions = {
+  ffmpeg: Ffmpeg;
+  memory: MemoryGate;
+  settings: VideoSettings & { preset: Preset };
+  watermark: Watermark | undefined;
+  dir: string;
+  signal: AbortSignal;
+  /** The share that is done, 0 to 1. */
+  onProgress: (share: number) => void;
+};
+
+/** Files of one stream each: every rung of the picture, largest first, and the sound. */
+export type Ladder = {
+  rungs: (Rung & { path: string })[];
+  audio: string | undefined;
+  /** What has a say in the bytes besides the options: the names of the rungs that were encoded together, the profile, the threads, the version. */
+  made: unknown;
+};
+
+/** Seconds from one key frame to the next, in every rung: where players may change from one to another. */
+export const keyFrameSeconds = 2;
+
+/**
+ * Encodes a video in several sizes, H.264 in MP4, and its sound once, in AAC with two channels.
+ * @throws PermanentError `video_too_large`, `watermark_broken`, `media_truncated`, `media_corrupt`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ */
+export async function encodeLadder(
+  path: string,
+  source: VideoSource,
+  options: LadderOptions & { onlyTop: boolean },
+): Promise<Ladder> {
+  const { ffmpeg, memory, settings, dir, signal, onProgress } = options;
+  const { toneMapping, version } = await ffmpeg.capabilities();
+  const all = rungsOf(source.video.shown, settings.videoBitrate);
+  const wanted = options.onlyTop ? all.slice(0, 1) : all;
+  const plan = planLadder(source.video, wanted, { preset: settings.preset, toneMapping, budget: memory.bytes });
+  if (!plan) {
+    const { width, height } = source.video;
+    const budget = `MEDIA_MEMORY_MB is ${Math.floor(memory.bytes / 1e6)}`;
+    throw new PermanentError('video_too_large', `${width} x ${height} pixels are too many for this machine: ${budget}`);
+  }
+  const audio = source.audio ? join(dir, 'audio.mp4') : undefined;
+  const rungs = plan.groups.flatMap((group) => group.rungs.map((rung) => ({ ...rung, path: fileOf(rung, dir) })));
+  const progressOf = byWork(plan.groups, onProgress);
+  let stderr = '';
+  for (const [n, group] of plan.groups.entries()) {
+    const { profile } = plan;
+    const run = await memory.run(group.bytes, signal, async () => {
+      const task = await taskOf(path, source, group, { ...options, profile, audio: n === 0 ? audio : undefined });
+      return ffmpeg.run(task, { dir, signal, ...progressOf(n), ...limitsOf(source, settings) });
+    });
+    stderr += run.stderr;
+  }
+  // Where the original is broken, it is not what was made of it that is wrong.
+  checkDamage(stderr, source.seconds ?? 0);
+  for (const rung of rungs) await checkRung(rung, options);
+  const together = plan.groups.map((group) => group.rungs.map(({ name }) => name));
+  return { rungs, audio, made: { together, profile: plan.profile, threads, version } };
+}
+
+const fileOf = ({ name }: Rung, dir: string) => join(dir, `${name}.mp4`);
+
+async function taskOf(
+  path: string,
+  source: VideoSource,
+  { rungs }: Group,
+  { ffmpeg, settings, watermark, dir, profile, audio }: LadderOptions & { profile: Profile; audio: string | undefined },
+): Promise<Task> {
+  const mark = watermark ? await drawWatermark(watermark, rungs[0], dir) : undefined;
+  const common = fileOptions(settings);
+  return {
+    inputs: [{ path, options: profileOptions[profile].decoder }, ...(mark ? [mark.input] : [])],
+    filter: ladderGraph(source.video, rungs, { capabilities: await ffmpeg.capabilities(), mark: mark?.place }),
+    outputs: [
+      ...rungs.map((rung, n) => ({
+        path: fileOf(rung, dir),
+        options: ['-map', `[r${n}]`, ...pictureOptions(rung, settings), ...profileOptions[profile].encoder, ...common],
+      })),
+      ...(audio && source.audio
+        ? [{ path: audio, options: ['-map', `0:${source.audio.index}`, ...soundOptions(settings), ...common] }]
+        : []),
+    ],
+  };
+}
+
+/** Of constant quality, with a limit: https://trac.ffmpeg.org/wiki/Encode/H.264 */
+const pictureOptions = ({ bitrate }: Rung, { preset }: LadderOptions['settings']) =>
+  words(
+    `-c:v libx264 -preset ${preset} -crf 23 -profile:v high -maxrate ${bitrate} -bufsize ${bitrate * 2}`,
+    `-force_key_frames expr:gte(t,n_forced*${keyFrameSeconds}) -sc_threshold 0`,
+  );
+
+/** From 0 on and without gaps, as the picture is. */
+const soundOptions = ({ audioBitrate }: VideoSettings) =>
+  words(`-af aresample=async=1000:first_pts=0 -ac 2 -ar 48000 -c:a aac -b:a ${audioBitrate}`);
+
+/** Older versions of ffmpeg hold 128 packets of one stream until another has its first, and then give up. */
+const fileOptions = ({ maxSeconds }: VideoSettings) =>
+  words(
+    '-map_metadata -1 -map_chapters -1 -fflags +bitexact -max_muxing_queue_size 4096',
+    `-t ${maxSeconds + 1} -f mp4`,
+  );
+
+const words = (...lines: string[]) => lines.flatMap((line) => line.split(' '));
+
+/** Slow presets take a multiple of the time that a ladder does; a file holds little more than its bitrate. */
+function limitsOf({ seconds }: VideoSource, { maxSeconds }: VideoSettings) {
+  const duration = Math.min(seconds ?? maxSeconds, maxSeconds);
+  const wallMs = Math.max(120, duration * 60) * 1_000;
+  return { duration, limits: { wallMs, cpuSeconds: (wallMs / 1_000) * 8, fileBytes: 100e6 + duration * 2e6 } };
+}
+
+/** The share of the whole that a group's own share is, by the pixels that are encoded. */
+function byWork(groups: Group[], onProgress: (share: number) => void) {
+  const pixels = groups.map(({ rungs }) => rungs.reduce((sum, { width, height }) => sum + width * height, 0));
+  const all = pixels.reduce((sum, some) => sum + some, 0);
+  return (n: number) => {
+    const before = pixels.slice(0, n).reduce((sum, some) => sum + some, 0);
+    return { onProgress: (share: number) => onProgress((before + share * pixels[n]!) / all) };
+  };
+}
+
+async function checkRung(rung: Rung & { path: string }, { ffmpeg, dir, signal }: LadderOptions): Promise<void> {
+  const { video } = await ffmpeg.probe(rung.path, { dir, signal });
+  const [{ codec, width, height } = {}] = video;
+  if (codec !== 'h264' || width !== rung.width || height !== rung.height)
+    throw new RetryableError('output_invalid', `What ffmpeg made is no ${rung.name} of H.264`);
+}

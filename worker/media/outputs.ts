@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { contentTypeOf } from '../base/storage/content-type.ts';
+import type { Storage } from '../base/storage/storage.ts';
+
+/** What a media job made of one original, and where it goes in storage. */
+export type Outputs = {
+  /** The folder of all of them, such as `processed/uploads/user123/photo-1f3a...`. */
+  readonly folder: string;
+  /** Stores one file under `name` in the folder. Names are ours: letters, digits, `-`, `_`, `.` and `/`. */
+  put(name: string, body: Uint8Array | { path: string }, options?: { cacheControl?: string }): Promise<Stored>;
+};
+
+/** `url` is public, or signed for a week where the bucket is private. */
+export type Stored = { key: string; url: string; bytes: number };
+
+/** Nothing under these keys ever changes, except that a repeat of the job writes the same again. */
+const immutable = 'public, max-age=31536000, immutable';
+const week = 604_800;
+
+/**
+ * Keys follow from the original's key, its bytes, and what is made of them: a repeat overwrites itself, and another original under the
+ * same key, or other options, go elsewhere.
+ * @param source the original's key, and the SHA-256 of its bytes
+ * @param recipe what else decides the bytes that come out: kind, options, settings
+ */
+export function outputsOf(
+  storage: Storage,
+  source: { key: string; sha256: string },
+  recipe: unknown,
+  { signal, presigned }: { signal: AbortSignal; presigned: boolean },
+): Outputs {
+  const hash = createHash('sha256')
+    .update(`${source.sha256} ${JSON.stringify(recipe)}`)
+    .digest('hex')
+    .slice(0, 20);
+  const folder = `${prefixOf(source.key)}${hash}`;
+  return {
+    folder,
+    async put(name, body, { cacheControl = immutable } = {}) {
+      const key = `${folder}/${name}`;
+      await storage.put(key, body, { contentType: contentTypeOf(key), cacheControl, signal });
+      const url = presigned ? await storage.presign(key, week) : storage.url(key);
+      return { key, url, bytes: body instanceof Uint8Array ? body.length : (await stat(body.path)).size };
+    },
+  };
+}
+
+/** What the keys of all outputs of an original start with. */
+export const prefixOf = (key: string): string => `processed/${tame(key)}-`;
+
+const longestSegment = 80;
+
+/** The key without its extension, in characters that need no escaping anywhere. */
+function tame(key: string): string {
+  const { dir, name } = posix.parse(key);
+  const segments = [...dir.split('/').filter(Boolean).slice(-6), name];
+  return segments
+    .map((segment) => {
+      const plain = segment
+        .normalize('NFKD')
+        .replace(/\p{M}/gu, '')
+        .replace(/[^a-zA-Z0-9._-]+/g, '-')
+        .replace(/^[.-]+/, '')
+        .slice(0, longestSegment);
+      return plain || 'file';
+    })
+    .join('/');
+}

@@ -1,0 +1,93 @@
+import { PermanentError } from '../base/errors.ts';
+import type { AudioStream, Probe, VideoStream } from './ffmpeg/probe.ts';
+import { steadyFps } from './filters.ts';
+
+/** Of a file with video, what is made use of. */
+export type VideoSource = {
+  video: VideoStream;
+  audio: AudioStream | undefined;
+  /** As its streams say, else its container; it may lie. */
+  seconds: number | undefined;
+};
+
+export type VideoSettings = {
+  /** Bits a second at most; undefined: as the size of the picture needs. */
+  videoBitrate: number | undefined;
+  audioBitrate: number;
+  maxSeconds: number;
+};
+
+/** The longer side of what we make. */
+export const longSide = 1920;
+
+/** Phones take slow motion at 240 frames a second. */
+const most = { side: 8192, pixels: 36e6, fps: 300, streams: 32 };
+
+/**
+ * The first picture, and the sound that its maker put first.
+ * @throws PermanentError `no_video_stream`, `too_many_streams`, `video_too_large`, `frame_rate_too_high`
+ */
+export function chooseStreams(probe: Probe): VideoSource {
+  const [video] = probe.video;
+  if (!video) throw new PermanentError('no_video_stream', 'The file has no video that can be decoded');
+  const streams = probe.video.length + probe.audio.length;
+  if (streams > most.streams)
+    throw new PermanentError('too_many_streams', `The file has ${streams} streams: ${most.streams} is the most`);
+  const { width, height, fps = 0 } = video;
+  if (Math.max(width, height) > most.side || width * height > most.pixels)
+    throw new PermanentError(
+      'video_too_large',
+      `The video has ${width} x ${height} pixels: ${most.side} on a side and ${most.pixels / 1e6} million in all is the most`,
+    );
+  if (fps > most.fps)
+    throw new PermanentError(
+      'frame_rate_too_high',
+      `The video has ${Math.round(fps)} frames a second: ${most.fps} is the most`,
+    );
+  const audio = chooseAudio(probe);
+  return { video, audio, seconds: secondsOf(video, audio) ?? probe.duration };
+}
+
+export const chooseAudio = ({ audio }: Probe): AudioStream | undefined =>
+  audio.find(({ isDefault }) => isDefault) ?? audio[0];
+
+function secondsOf(video: VideoStream, audio: AudioStream | undefined): number | undefined {
+  if (video.duration === undefined || (audio && audio.duration === undefined)) return undefined;
+  return Math.max(video.duration, audio?.duration ?? 0);
+}
+
+/** Containers whose time stamps and parameter sets survive being moved to another file. */
+const movable = /^(mov|matroska)/;
+const profiles = ['Constrained Baseline', 'Main', 'High'];
+const highestLevel = 42;
+const highestBitrate = 10e6;
+
+/**
+ * Whether every player takes the picture as it is, so that it need not be encoded again. Much as Mux's "standard input".
+ * https://docs.mux.com/guides/minimize-processing-time
+ */
+export function canCopyPicture(
+  probe: Probe,
+  { video, seconds }: VideoSource,
+  { videoBitrate }: VideoSettings,
+): boolean {
+  const bitrate = video.bitrate ?? probe.bitrate ?? (seconds ? (probe.bytes * 8) / seconds : Infinity);
+  return (
+    movable.test(probe.format) &&
+    video.codec === 'h264' &&
+    profiles.includes(video.profile ?? '') &&
+    (video.level ?? Infinity) <= highestLevel &&
+    ['yuv420p', 'yuvj420p'].includes(video.pixelFormat ?? '') &&
+    Math.max(video.width, video.height) <= longSide &&
+    Math.abs(video.pixelAspect - 1) < 0.01 &&
+    !video.hdr &&
+    !video.interlaced &&
+    steadyFps(video) === undefined &&
+    bitrate <= Math.min(highestBitrate, videoBitrate ?? Infinity)
+  );
+}
+
+export function canCopySound(audio: AudioStream | undefined): boolean {
+  if (!audio) return true;
+  return audio.codec === 'aac' && audio.profile === 'LC' && audio.channels <= 2 && audio.sampleRate <= 48_000;
+}

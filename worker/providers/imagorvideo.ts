@@ -1,0 +1,67 @@
+import { rm } from 'node:fs/promises';
+import { PermanentError, RetryableError } from '../base/errors.ts';
+import { download } from '../base/fetch.ts';
+import type { Size } from '../media/filters.ts';
+import { sniffImage } from '../media/sniff.ts';
+
+/** imagorvideo, a server that takes pictures out of videos. https://github.com/cshum/imagorvideo */
+export type ImagorVideo = {
+  /**
+   * The frame of a video that tells the most of it, of the beginning of it, as a new PNG file at `to`: upright, within `box`, not enlarged.
+   * @param source where imagorvideo can fetch the video; who has this address can, too, so it is in no message
+   * @throws RetryableError `imagorvideo_failed`, `imagorvideo_bad_answer`; what `download` in base/fetch.ts throws, with codes that start
+   *   with `imagorvideo_`
+   */
+  takeFrame(source: string, to: string, options: { box: Size; signal: AbortSignal }): Promise<void>;
+};
+
+const service = {
+  code: 'imagorvideo',
+  name: 'imagorvideo',
+  settings: {
+    address: 'IMAGORVIDEO_URL',
+    secret: 'that it runs with -imagor-unsafe and may read the storage',
+    limit: 'the most that is read',
+    timeout: 'the most that is waited',
+  },
+  statuses: {
+    // With a picture of one pixel. It says so of a file that it cannot read, and of a disk of its own that is full.
+    // https://github.com/cshum/imagorvideo/blob/master/processor.go
+    406: (said: string) =>
+      new RetryableError('imagorvideo_failed', `${said}: it could not make a picture of the video`),
+  },
+};
+
+/** Twice what it allows itself by default. https://github.com/cshum/imagor#configuration */
+const timeoutMs = 60_000;
+const maxBytes = 100_000_000;
+
+/** @param base its address, with or without the `/unsafe` that goes before what is asked for */
+export function createImagorVideo(base: string, limits: { timeoutMs?: number } = {}): ImagorVideo {
+  return {
+    async takeFrame(source, to, { box, signal }) {
+      await download(addressOf(base, source, box), { service, to, maxBytes, timeoutMs, ...limits, signal });
+      try {
+        await checkPng(to);
+      } catch (error) {
+        await rm(to, { force: true });
+        throw error;
+      }
+    },
+  };
+}
+
+/** The source as one segment, for it has a query of its own. https://github.com/cshum/imagor#image-endpoint */
+function addressOf(base: string, source: string, { width, height }: Size): URL {
+  const unsafe = base.endsWith('/unsafe') ? base : `${base}/unsafe`;
+  return new URL(`${unsafe}/fit-in/${width}x${height}/filters:format(png)/${encodeURIComponent(source)}`);
+}
+
+async function checkPng(path: string): Promise<void> {
+  const format = await sniffImage(path).catch((error: unknown) => {
+    if (error instanceof PermanentError) return undefined;
+    throw error;
+  });
+  if (format !== 'png')
+    throw new RetryableError('imagorvideo_bad_answer', `imagorvideo sent no PNG: check ${service.settings.address}`);
+}

@@ -1,0 +1,122 @@
+import type { App } from '../app.ts';
+import type { Db } from '../base/db.ts';
+import { loadStatements, query } from '../base/sql.ts';
+import { createExecutor, type Executor } from './executor.ts';
+import { createLedger, failLost } from './ledger.ts';
+import type { Membership } from './liveness.ts';
+import { Stopped } from './outcome.ts';
+import { paced } from './paced.ts';
+import { createLimiter } from './rate-limit.ts';
+import type { Registry } from './registry.ts';
+import { createRunner, type Runner } from './runner.ts';
+import { concurrencyOf, type QueueRow } from './served.ts';
+
+/** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
+export type ServedQueue = ReturnType<typeof serveQueue>;
+
+export type Serving = { app: App; db: Db; claims: Db; membership: Membership; registry: Registry; signal: AbortSignal };
+
+const sql = loadStatements(import.meta.dirname, 'queue.sql');
+
+/** @param settings its row as it is at first */
+export function serveQueue(settings: QueueRow, { app, db, claims, membership, registry, signal }: Serving) {
+  const { name } = settings;
+  const { config, log } = app;
+  const concurrency = concurrencyOf(name, config);
+  const ledger = createLedger({ db, claims }, name, membership.id, signal);
+  const executor: Executor = createExecutor({
+    queue: name,
+    concurrency,
+    app,
+    ledger,
+    limiter: createLimiter(db, name, () => settings.rate_limit, log, signal),
+    registry,
+    log: log.child({ queue: name }),
+    timeoutMs: () => settings.timeout_ms,
+    ticketSize: () => settings.batch_size,
+    onRoom: () => runner.goOn(),
+  });
+  const runner: Runner = createRunner({
+    queue: name,
+    slots: concurrency,
+    db: claims,
+    log,
+    pollIntervalMs: config.pollIntervalMs,
+    take: executor.take,
+    room: executor.room,
+    pools: membership.pools,
+  });
+
+  /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
+  const makeRoom = paced(20, async () => {
+    for (;;) {
+      const priority = executor.crowdedBy();
+      if (priority === undefined) return;
+      const [urgent] = await query<{ found: boolean }>(db, sql['more_urgent']!, { queue: name, priority });
+      if (!urgent?.found) return;
+      await executor.makeRoom();
+    }
+  });
+
+  return {
+    name,
+
+    /** @param tickets how many are known to be due */
+    wake(tickets?: number): void {
+      if (tickets) runner.wake(tickets);
+      else runner.search();
+      void makeRoom().catch(() => {});
+    },
+
+    /** Goes by what people changed by plain SQL: the queue's row, and running jobs that were cancelled or set back. */
+    async follow(row: QueueRow = settings): Promise<void> {
+      settings = row;
+      if (settings.paused) {
+        void runner.stop();
+        void executor.pause();
+      } else {
+        executor.resume();
+        runner.start();
+      }
+      const attempts = executor.attempts();
+      if (attempts.length > 0) void executor.abort(new Stopped('taken'), await ledger.taken(attempts));
+    },
+
+    /** Retries rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
+    async findStrays(): Promise<void> {
+      const strays = (await ledger.strays()).filter((attempt) => !executor.mayRun(attempt));
+      await failLost(db, name, membership.id(), strays);
+      if (strays.length > 0)
+        log.warn({ queue: name, jobs: strays.length }, 'retried jobs that this worker lost track of');
+    },
+
+    async reportProgress(): Promise<void> {
+      const reports = executor.takeProgress();
+      if (reports.length > 0) await ledger.progress(reports);
+    },
+
+    /** Starts claiming afresh, as when a newer graphile-worker has changed its tables. */
+    restart: runner.restart,
+
+    /** Claims and starts nothing more. Resolves when tickets in hand were given back. */
+    halt: () => Promise.all([executor.pause(), runner.stop()]),
+
+    /** Resolves when nothing runs. */
+    idle: executor.idle,
+
+    abort: (because: Stopped['because']) => executor.abort(new Stopped(because)),
+
+    /** Why it is not served, or undefined when it is. */
+    trouble(): string | undefined {
+      const { wanted, claiming, claimed_at } = runner.state();
+      if (wanted && !claiming) return `queue ${name} is not being claimed`;
+      const silentMs = Date.now() - claimed_at;
+      if (wanted && executor.room() > 0 && silentMs > config.pollIntervalMs * 2 + 10_000)
+        return `queue ${name} has not been claimed for ${Math.round(silentMs / 1_000)} s`;
+      return undefined;
+    },
+
+    /** What runs here, now. */
+    activity: () => ({ queue: name, running: executor.attempts().length, concurrency, paused: settings.paused }),
+  };
+}
