@@ -920,7 +920,8 @@ begin
       from (select n.id, n.queue, n.archived,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
-                     or (n.locked_by is not null and n.status <> 'processing') as partial
+                     or (n.locked_by is not null and n.status <> 'processing')
+                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result) > 0) as partial
               from fresh n
               join stale o on o.id = n.id) c
      where c.again or c.partial

@@ -143,7 +143,11 @@ test('an archived job says how to run it again, and then does', async () => {
     message: `job ${id} of queue media is archived and cannot become pending`,
     hint: /set status = 'pending', archived = false/,
   });
-  await sql(`update media_jobs set status = 'pending', archived = false where id = $1`, [id]);
+  await sql(
+    `update media_jobs set status = 'pending', archived = false, run_at = now() + interval '1 second' where id = $1`,
+    [id],
+  );
+  await reads(rig.db, id, { status: 'pending', result: null, completed_at: null });
   await reads(rig.db, id, { status: 'completed', attempt: 2, archived: false });
 });
 
