@@ -4,6 +4,9 @@
 -- to storage_deletions: both happen or neither does. The objects are deleted after that, a thousand a request; what fails is tried again later. A crash
 -- anywhere leaves keys to delete, never a row whose object is gone.
 --
+-- Who refers to a key in a transaction that is still open cannot be seen. So a key is deleted only when all transactions have ended that may not
+-- have seen that it was to be: those up to `horizon`, which a worker writes down when it first sees the row.
+--
 -- Locks: writes to auction_files wait while its two small indexes are built, which reads the table once. Undo: drop what is made here.
 
 create sequence storage_deletion_ids;
@@ -17,6 +20,7 @@ create table storage_deletions (
   error_code text,
   error      text,
   due_at     timestamptz not null default clock_timestamp(),
+  horizon    xid8,
   created_at timestamptz not null default clock_timestamp()
 );
 create index on storage_deletions (due_at);
@@ -25,10 +29,12 @@ comment on table  storage_deletions is 'Objects to delete from storage. Whoever 
 comment on column storage_deletions.reason is 'The cleanup whose sql/cleanup/<reason>.sql says whether the object is in use after all; any other word: it is not asked.';
 comment on column storage_deletions.bytes is 'As far as known.';
 comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
+comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
 
 -- Which application writes an object under a key that it used before puts this on the table that refers to it, and writes the row first:
 --   create trigger keep_object before insert or update of key on my_files for each row execute function keep_object('key');
--- A deletion that waits is called off. One that is under way is waited for, so that the upload comes after it.
+-- A deletion that waits is called off. One that is under way is waited for, so that the upload comes after it. One that is written down later waits
+-- for this transaction, which therefore takes its number first. (A transaction of repeatable read looks at what was there when it began: too early.)
 -- Without a sequential scan, whatever the statistics of a table say that is empty most of the time.
 create function keep_object() returns trigger
   language plpgsql security definer
@@ -36,10 +42,17 @@ create function keep_object() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  perform pg_current_xact_id();
   delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
   return new;
 end $$;
 comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
+
+create table storage_holds (
+  job_id bigint primary key,
+  folder text   collate "C" not null
+);
+comment on table storage_holds is 'Folders that media jobs write to while they run: nothing in them is deleted until then. Rows refer to it only when they complete.';
 
 create sequence cleanup_log_ids;
 
@@ -95,6 +108,7 @@ comment on table  orphan_sightings is 'Objects that no row referred to. One that
 comment on column orphan_sightings.seen_at is 'When it was first seen so.';
 
 alter table storage_deletions enable row level security;
+alter table storage_holds     enable row level security;
 alter table cleanup_logs      enable row level security;
 alter table storage_listing   enable row level security;
 alter table orphan_sightings  enable row level security;

@@ -385,6 +385,7 @@ create table storage_deletions (
   error_code text,
   error      text,
   due_at     timestamptz      not null default clock_timestamp(),
+  horizon    xid8,
   created_at timestamptz      not null default clock_timestamp(),
   constraint storage_deletions_pkey primary key (id),
   constraint storage_deletions_key_check check (key <> ''),
@@ -397,6 +398,15 @@ comment on table storage_deletions is 'Objects to delete from storage. Whoever d
 comment on column storage_deletions.reason is 'The cleanup whose sql/cleanup/<reason>.sql says whether the object is in use after all; any other word: it is not asked.';
 comment on column storage_deletions.bytes is 'As far as known.';
 comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
+comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
+
+create table storage_holds (
+  job_id bigint           not null,
+  folder text collate "C" not null,
+  constraint storage_holds_pkey primary key (job_id)
+);
+alter table storage_holds enable row level security;
+comment on table storage_holds is 'Folders that media jobs write to while they run: nothing in them is deleted until then. Rows refer to it only when they complete.';
 
 create table cleanup_logs (
   id          bigint      not null default nextval('cleanup_log_ids'::regclass),
@@ -857,6 +867,7 @@ create function keep_object() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  perform pg_current_xact_id();
   delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
   return new;
 end $$;

@@ -1,11 +1,40 @@
 -- The objects that are still to be deleted.
 
+-- name: note_horizon
+-- The transactions that may use a key and have not seen its row have smaller numbers than this one, which comes after it. A number that is yet to come
+-- is another server's: the database was restored from a dump.
+update storage_deletions set horizon = pg_current_xact_id()
+ where id = any(array(select id from storage_deletions
+                       where due_at <= clock_timestamp() and (horizon is null or horizon >= pg_snapshot_xmax(pg_current_snapshot()))
+                       order by due_at limit :limit
+                         for update skip locked))
+returning id;
+
 -- name: take_deletions
 -- Locked until they are deleted: who uses one of these keys again waits for that (keep_object).
 select id, key, reason, bytes from storage_deletions
- where due_at <= clock_timestamp()
+ where due_at <= clock_timestamp() and horizon < pg_snapshot_xmin(pg_current_snapshot())
  order by due_at limit :limit
    for update skip locked;
+
+-- name: waits_for_transactions
+select exists (select from storage_deletions where due_at <= clock_timestamp() and horizon >= pg_snapshot_xmin(pg_current_snapshot())) as found;
+
+-- name: put_off_deletions
+-- Some transaction takes long.
+update storage_deletions set due_at = clock_timestamp() + interval '5 minutes'
+ where id = any(array(select id from storage_deletions
+                       where due_at <= clock_timestamp() and horizon >= pg_snapshot_xmin(pg_current_snapshot())
+                       order by due_at limit :limit
+                         for update skip locked))
+returning id;
+
+-- name: held
+-- Those of the keys that a running media job writes.
+select key from unnest(:keys::text[]) key
+ where exists (select from storage_holds h
+                 join media_jobs_live j on j.id = h.job_id and j.status = 'processing'
+                where starts_with(key, h.folder || '/'));
 
 -- name: settle_deletions
 delete from storage_deletions where id = any(:ids);

@@ -1,21 +1,25 @@
-import type { Db } from '../base/db.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Db, Tx } from '../base/db.ts';
 import { codeOf, messageOf } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
 import type { DeleteFailure } from '../base/storage/storage.ts';
-import { inChunks, type Counts, type Run } from './run.ts';
+import { budget, inChunks, type Counts, type Run } from './run.ts';
 import { runStep, stepsOf } from './steps.ts';
 
 /**
  * Deletes from storage what rows no longer refer to: the keys in storage_deletions, a thousand a request.
  *
  * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So whether it is in use is asked once more, by
- * the `in_use` of the cleanup that the key came from, while the row of storage_deletions is locked. An application that writes its row
+ * the `in_use` of the cleanup that the key came from, while the row of storage_deletions is locked, and when every transaction has ended that
+ * may have begun to use it unseen; what a running media job writes is in use as well. An application that writes its row
  * under the trigger keep_object, and commits before it uploads, is safe; one that uploads first should never use a key twice.
  */
 
 const sql = loadStatements(import.meta.dirname, 'deletions.sql');
 const pageSize = 1_000;
 const requestMs = 30_000;
+/** Most transactions end within this time. Others are left alone until later. */
+const waitMs = 3_000;
 /** So many requests in a row that failed as a whole, and storage is left alone until later. */
 const patience = 3;
 
@@ -24,6 +28,8 @@ type Failure = { id: number; error_code: string; error: string };
 
 /** Deletes what is due, and counts the keys that failed; of the cleanup that does nothing else, everything. */
 export async function deleteObjects(run: Run, { countAll = false } = {}): Promise<boolean> {
+  await inChunks(run, async (tx) => (await change(tx, 'note_horizon')) === pageSize);
+  const waited = budget(waitMs / 1_000);
   let refused = 0;
   return inChunks(run, async (tx) => {
     const rows = await query<Deletion>(tx, sql['take_deletions']!, { limit: pageSize });
@@ -41,9 +47,21 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
       countAll ? { ...countsOf(rows, deleted), skipped: rows.length - unused.length, errors } : { errors },
     );
     refused = unused.length > 0 && deleted.length === 0 ? refused + 1 : 0;
-    return rows.length === pageSize && refused < patience;
+    if (refused === patience) return false;
+    return rows.length === pageSize || (await waitsForTransactions(tx, waited));
   });
 }
+
+/** Whether some may soon be deleted. Those that take longer are put off. */
+async function waitsForTransactions(tx: Tx, waited: () => boolean): Promise<boolean> {
+  if (waited()) return (await change(tx, 'put_off_deletions')) === pageSize;
+  const [row] = await query<{ found: boolean }>(tx, sql['waits_for_transactions']!);
+  if (row!.found) await sleep(20);
+  return row!.found;
+}
+
+/** A page at a time. @returns how many rows it changed */
+const change = async (tx: Tx, statement: string) => (await query(tx, sql[statement]!, { limit: pageSize })).length;
 
 /** What it would do. */
 export async function foreseeObjects(run: Run): Promise<void> {
@@ -70,7 +88,9 @@ const countsOf = (scanned: Deletion[], deleted: Deletion[]): Partial<Counts> => 
 });
 
 async function inUse(db: Queryable, rows: Deletion[]): Promise<Set<string>> {
-  const used = new Set<string>();
+  // First: a job that completes meanwhile has its rows by the time that they are asked for.
+  const held = await query<{ key: string }>(db, sql['held']!, { keys: rows.map(({ key }) => key) });
+  const used = new Set(held.map(({ key }) => key));
   for (const [reason, group] of Map.groupBy(rows, (row) => row.reason)) {
     const steps = stepsOf(reason);
     if (!steps || !('in_use' in steps)) continue;

@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { App } from '../app.ts';
 import { codeOf, PermanentError, RetryableError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
+import { outputsOf, type Outputs } from '../media/outputs.ts';
 import type { JobRow } from '../queue/ledger.ts';
 
 const sql = loadStatements(import.meta.dirname, 'original.sql');
@@ -60,6 +62,24 @@ async function loadMedia(db: Queryable, id: string): Promise<Media> {
   if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
   if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
   return media;
+}
+
+/**
+ * Where the outputs of a job go. While it runs no cleanup deletes anything there: an earlier job may have written the same, for a message
+ * whose time is over.
+ */
+export async function prepareOutputs(
+  { db, storage, config }: App,
+  { id: job_id }: JobRow,
+  source: Parameters<typeof outputsOf>[1],
+  recipe: unknown,
+  signal: AbortSignal,
+): Promise<Outputs> {
+  const outputs = outputsOf(storage, source, recipe, { signal, presigned: config.storagePrivate });
+  const { folder } = outputs;
+  await query(db, sql['hold_folder']!, { job_id, folder });
+  await query(db, sql['call_off_deletions']!, { folder });
+  return outputs;
 }
 
 /**

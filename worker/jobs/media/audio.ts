@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { processAudio, type ProcessedAudio } from '../../media/audio.ts';
-import { outputsOf, type Stored } from '../../media/outputs.ts';
+import type { Stored } from '../../media/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
 
 /** url, key and bytes are those of the MP3. */
 export type AudioResult = Stored & Pick<ProcessedAudio, 'waveform' | 'metadata'>;
@@ -35,8 +35,7 @@ export default job({
       progress(90);
 
       const recipe = { kind: 'audio', audioBitrate };
-      const presigned = config.storagePrivate;
-      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
       const { waveform, metadata } = made;
       const result: AudioResult = { ...(await outputs.put('audio.mp3', { path: made.path })), waveform, metadata };
       return commit(async (tx) => {

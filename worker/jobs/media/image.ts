@@ -5,9 +5,9 @@ import { withTempDir } from '../../base/temp.ts';
 import type { Encoded, OutputFormat } from '../../media/image/encode.ts';
 import { optimise } from '../../media/image/optimise.ts';
 import type { Source } from '../../media/image/open.ts';
-import { outputsOf, type Outputs, type Stored } from '../../media/outputs.ts';
+import type { Outputs, Stored } from '../../media/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
 
 /** url, key, width, height, bytes and format are those of the picture to show, 2048 x 2048 pixels at most. */
 export type ImageResult = StoredPicture & {
@@ -50,8 +50,7 @@ export default job({
       const made = await optimise(to, { formats }, { signal, memory: app.memory });
       progress(80);
 
-      const presigned = app.config.storagePrivate;
-      const outputs = outputsOf(app.storage, { key, sha256 }, { kind: 'image' }, { signal, presigned });
+      const outputs = await prepareOutputs(app, row, { key, sha256 }, { kind: 'image' }, signal);
       const [picture, thumbnail, ...copies] = await Promise.all([
         store(outputs, 'image', made.main),
         store(outputs, 'thumbnail', made.thumbnail),

@@ -7,7 +7,7 @@ import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Size } from '../../media/filters.ts';
 import { takeFrame } from '../../media/frame.ts';
-import { outputsOf, prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
+import { prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
 import { sniffImage } from '../../media/sniff.ts';
 import {
   around,
@@ -19,7 +19,7 @@ import {
 import { chooseStreams } from '../../media/video-source.ts';
 import { job, minutes } from '../../queue/job.ts';
 import type { JobRow } from '../../queue/ledger.ts';
-import { keyOf, nameFile, originalPayload } from '../original.ts';
+import { keyOf, nameFile, originalPayload, prepareOutputs } from '../original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'thumbnails.sql');
 const side = z.int().min(1).max(4096);
@@ -65,8 +65,7 @@ export default job({
       progress(80);
 
       const recipe = { kind: 'thumbnails', from: still.from };
-      const presigned = app.config.storagePrivate;
-      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
       const thumbnails = await store(outputs, made, boxes, format);
 
       return commit(async (tx) => {

@@ -5,7 +5,7 @@ import type { Db, Tx } from '../../base/db.ts';
 import { loadStatements, query } from '../../base/sql.ts';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
-import { outputsOf, type Stored } from '../../media/outputs.ts';
+import type { Stored } from '../../media/outputs.ts';
 import { createRelease, type Outgoing } from '../../media/release.ts';
 import type { Storyboard } from '../../media/storyboard.ts';
 import { manifestName, masterName, type Rendition } from '../../media/streaming.ts';
@@ -15,7 +15,7 @@ import { findWatermark, positions } from '../../media/watermark.ts';
 import { job, minutes } from '../../queue/job.ts';
 import type { JobRow } from '../../queue/ledger.ts';
 import { Stopped } from '../../queue/outcome.ts';
-import { findOriginal, originalPayload, saveProcessed, type Original } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed, type Original } from '../original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'transcode.sql');
 
@@ -99,7 +99,7 @@ export default job({
         watermark: watermark && { ...watermark, path: undefined },
         made: made.ladder.made,
       };
-      const outputs = outputsOf(storage, { key, sha256 }, recipe, { signal, presigned: config.storagePrivate });
+      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
       const stages = stagesOf(made, asked.formats);
       const release = await createRelease(storage, outputs, stages, {
         signal,

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
-import { outputsOf, type Stored } from '../../media/outputs.ts';
+import type { Stored } from '../../media/outputs.ts';
 import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, saveProcessed } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
 
 /** url, key, bytes, width, height and duration are those of the MP4. */
 export type VideoResult = Stored & {
@@ -44,8 +44,7 @@ export default job({
       progress(90);
 
       const recipe = { kind: 'video', settings };
-      const presigned = config.storagePrivate;
-      const outputs = outputsOf(app.storage, { key, sha256 }, recipe, { signal, presigned });
+      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
       const thumbnail = await outputs.put('thumbnail.jpg', made.poster.data);
       const video = await outputs.put('video.mp4', { path: made.path });
 
