@@ -96,7 +96,7 @@ comment on function run_schedule is 'Inserts a job of a schedule now, whether it
 
 -- The job is found by its id, whatever the statistics say and however long the history is.
 create view schedule_status as
-select s.name, s.cron, s.time_zone, s.queue, s.kind, s.enabled, s.overlap, s.last_tick, s.next_tick, s.skipped, s.skipped_tick, s.error,
+select s.name, s.cron, s.time_zone, s.queue, s.kind, s.payload, s.priority, s.max_retries, s.enabled, s.overlap, s.last_tick, s.next_tick, s.skipped, s.skipped_tick, s.error,
        s.last_job_id, j.status as last_status, j.result as last_result, j.error_code as last_error_code, j.error as last_error,
        j.completed_at as last_completed_at
   from schedules s

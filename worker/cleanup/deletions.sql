@@ -17,8 +17,9 @@ select id, key, reason, bytes from storage_deletions
  order by due_at limit :limit
    for update skip locked;
 
--- name: waits_for_transactions
-select exists (select from storage_deletions where due_at <= clock_timestamp() and horizon >= pg_snapshot_xmin(pg_current_snapshot())) as found;
+-- name: left_deletions
+-- Those that were not taken, in a state that may have changed since.
+select id from storage_deletions where due_at <= clock_timestamp() and horizon is not null limit 1 for update skip locked;
 
 -- name: put_off_deletions
 -- Some transaction takes long.

@@ -55,9 +55,9 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
 /** Whether some may soon be deleted. Those that take longer are put off. */
 async function waitsForTransactions(tx: Tx, waited: () => boolean): Promise<boolean> {
   if (waited()) return (await change(tx, 'put_off_deletions')) === pageSize;
-  const [row] = await query<{ found: boolean }>(tx, sql['waits_for_transactions']!);
-  if (row!.found) await sleep(20);
-  return row!.found;
+  const left = await query(tx, sql['left_deletions']!);
+  if (left.length > 0) await sleep(20);
+  return left.length > 0;
 }
 
 /** A page at a time. @returns how many rows it changed */

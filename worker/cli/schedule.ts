@@ -12,7 +12,20 @@ import {
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, integer, json, kindOf, payloadOf, type Kind } from './options.ts';
-import { note, print, printJson, relative, statusStyle, table, type Column } from './output.ts';
+import {
+  count,
+  cut,
+  note,
+  paint,
+  plain,
+  print,
+  printJson,
+  relative,
+  statusStyle,
+  table,
+  type Column,
+  type Style,
+} from './output.ts';
 
 type Json = { json?: true };
 type SetOptions = Json & {
@@ -40,7 +53,12 @@ example(schedule.command('list'), 'rowmill schedule list')
     const schedules = await withDatabase(listSchedules);
     if (options.json) return printJson({ schedules });
     if (schedules.length === 0) return note('No schedules');
-    for (const line of table(schedules, columns)) print(line);
+    const [head, ...lines] = table(schedules, columns);
+    print(head);
+    for (const [at, line] of lines.entries()) {
+      print(line);
+      for (const detail of detailsOf(schedules[at]!)) print(detail);
+    }
   });
 
 example(
@@ -113,20 +131,16 @@ function changesOf(options: SetOptions): Partial<Schedule> {
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 
+// What is longer, and not always there, is on lines of its own: with it a table would be wider than terminals are.
 const columns: Column<ScheduleStatus>[] = [
   { title: 'SCHEDULE', value: ({ name }) => name },
-  { title: 'CRON', value: ({ cron, time_zone }) => `${cron} ${time_zone}` },
-  { title: 'JOB', value: ({ queue, kind }) => `${queue}.${kind}` },
+  { title: 'CRON', value: ({ cron }) => cron },
   { title: 'LAST TICK', value: ({ last_tick }) => last_tick && relative(last_tick) },
   {
     title: 'NEXT TICK',
     value: next,
-    style: ({ enabled, error }) => (!enabled ? 'dim' : error ? 'red' : undefined),
+    style: ({ enabled, error }) => (!enabled ? 'dim' : error === null ? undefined : 'red'),
   },
-  { title: 'SKIPPED', value: ({ skipped }) => skipped, align: 'right' },
-  { title: 'LAST JOB', value: ({ last_job_id }) => last_job_id, align: 'right' },
-  { title: 'STATUS', value: ({ last_status }) => last_status, style: (row) => statusStyle(row.last_status ?? '') },
-  { title: 'LAST RESULT', value: result },
 ];
 
 function next({ enabled, error, next_tick }: ScheduleStatus): string | null {
@@ -135,8 +149,35 @@ function next({ enabled, error, next_tick }: ScheduleStatus): string | null {
   return next_tick && relative(next_tick);
 }
 
-function result({ error, last_error_code, last_error, last_result }: ScheduleStatus): string | null {
-  if (error !== null) return error;
-  if (last_error_code !== null) return `${last_error_code}: ${last_error}`;
-  return last_result === null ? null : JSON.stringify(last_result);
+/** Under its line in the table. */
+function detailsOf(schedule: ScheduleStatus): string[] {
+  const { name, queue, kind, time_zone, skipped, error, last_job_id, last_status } = schedule;
+  const what = [
+    ...(name === `${queue}.${kind}` ? [] : [`adds ${queue}.${kind}`]),
+    ...(time_zone === 'UTC' ? [] : [`by the clocks of ${time_zone}`]),
+    ...(skipped === 0 ? [] : [`${count(skipped, 'tick')} skipped`]),
+  ].join(', ');
+  const job = last_job_id === null ? '' : `job ${last_job_id} ${last_status ?? 'was deleted'}${outcome(schedule)}`;
+  return [
+    ...detail(what, 'dim'),
+    ...detail(job, statusStyle(last_status ?? '')),
+    ...detail(error === null ? '' : `cannot tick: ${error}`, 'red'),
+  ];
+}
+
+function detail(text: string, style: Style): string[] {
+  if (text === '') return [];
+  const room = (process.stdout.columns ?? Infinity) - 1;
+  return [paint(style, cut(`    ${plain(text)}`, room))];
+}
+
+/** Of a result, what is not nothing. A job that completed at last has the error of an attempt before. */
+function outcome({ last_status, last_error_code, last_error, last_result }: ScheduleStatus): string {
+  if (last_status !== 'completed' && last_error_code !== null) return `, ${last_error_code}: ${last_error}`;
+  if (last_result === null) return '';
+  if (typeof last_result !== 'object') return `: ${JSON.stringify(last_result)}`;
+  const told = Object.entries(last_result)
+    .filter(([, value]) => value !== 0 && value !== false && value !== null)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  return told.length === 0 ? '' : `: ${told.join(', ')}`;
 }

@@ -1,8 +1,8 @@
 -- What people do with schedules, by the CLI. The triggers on the table tell the workers.
 
 -- name: list_schedules
-select name, cron, time_zone, queue, kind, enabled, overlap, last_tick, next_tick, skipped, skipped_tick, error, last_job_id, last_status,
-       last_result, last_error_code, last_error, last_completed_at
+select name, cron, time_zone, queue, kind, payload, priority, max_retries, enabled, overlap, last_tick, next_tick, skipped, skipped_tick, error,
+       last_job_id, last_status, last_result, last_error_code, last_error, last_completed_at
   from schedule_status
  order by name;
 

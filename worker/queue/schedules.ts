@@ -25,7 +25,7 @@ export type Schedule = {
   overlap: (typeof overlaps)[number];
   enabled: boolean;
 };
-export type ScheduleStatus = Omit<Schedule, 'payload' | 'priority' | 'max_retries'> & {
+export type ScheduleStatus = Schedule & {
   last_tick: Date | null;
   next_tick: Date | null;
   skipped: number;
