@@ -13,7 +13,7 @@ create sequence storage_deletion_ids;
 
 create table storage_deletions (
   id         bigint      primary key default nextval('storage_deletion_ids'),
-  key        text        collate "C" not null check (key <> ''),
+  key        text        collate "C" not null,
   reason     text        not null check (reason ~ '^[a-z][a-z0-9_]*$'),
   bytes      bigint      not null default 0,
   attempts   integer     not null default 0,

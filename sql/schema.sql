@@ -388,7 +388,6 @@ create table storage_deletions (
   horizon    xid8,
   created_at timestamptz      not null default clock_timestamp(),
   constraint storage_deletions_pkey primary key (id),
-  constraint storage_deletions_key_check check (key <> ''),
   constraint storage_deletions_reason_check check (reason ~ '^[a-z][a-z0-9_]*$')
 );
 alter table storage_deletions enable row level security;

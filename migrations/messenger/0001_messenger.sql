@@ -139,10 +139,12 @@ create table prekey_refill_requests (
   missing      integer     not null,
   reason       text        not null check (reason in ('request_mode', 'no_identity_key', 'bad_identity_key', 'ids_used_up')),
   requested_at timestamptz not null default now(),
-  fulfilled_at timestamptz
+  fulfilled_at timestamptz,
+  push_job_id  bigint
 );
 create unique index prekey_refill_requests_open on prekey_refill_requests (device_id) where fulfilled_at is null;
 comment on table  prekey_refill_requests is 'Devices that have to make prekeys themselves and upload them.';
+comment on column prekey_refill_requests.push_job_id is 'The last job that was to tell the device: a row of notification_jobs.';
 comment on column prekey_refill_requests.fulfilled_at is 'When cleanup.prekeys found enough of them.';
 
 -- Whoever inserts prekeys, the device or the worker: an id that was used is not given out again after its row was deleted.

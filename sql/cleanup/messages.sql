@@ -36,4 +36,8 @@ select key from media_objects where key = any(:keys)
  union all
 select key from temp_files where key = any(:keys) and deleted_at is null
  union all
-select source_key from media where source_key = any(:keys) and deleted_at is null;
+select source_key from media where source_key = any(:keys) and deleted_at is null
+ union all
+select key
+  from media_jobs cross join lateral unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) key
+ where status in ('pending', 'processing') and key = any(:keys);

@@ -8,7 +8,8 @@ select count(*) as scanned, count(*) as deleted, 0 as skipped, 0 as bytes
         select from prekey_refill_requests where fulfilled_at < :cutoff) due;
 
 -- name: purge
--- Never unused ones: somebody may hold one, and write to the device with it later. Locked rows stay where they are, so their places will do.
+-- Never unused ones: somebody may hold one, and write to the device with it later. A used one also where the device has not collected it: it was
+-- away for 30 days, and what was written with that key it will not be able to read. Locked rows stay where they are, so their places will do.
 with due as materialized (
   select ctid as place, used_at from prekeys
    where used_at >= :after and used_at < :cutoff
@@ -47,22 +48,29 @@ select device_id, prekey_id, decode(public_key, 'base64'), decode(sealed_private
   from jsonb_to_recordset(:prekeys::jsonb) as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
 
 -- name: request_prekeys
--- One open request a device, and one push a day to those that are active and can be reached.
+-- One open request a device, and one push a day to those that are active and can be reached; none while the last one waits, or has failed.
 with asked as (
   select * from jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
-), requested as (
-  insert into prekey_refill_requests (device_id, missing, reason)
-  select device_id, missing, reason from asked
-      on conflict (device_id) where fulfilled_at is null do update set missing = excluded.missing, reason = excluded.reason
+), pushed as (
+  insert into notification_jobs (kind, payload, dedupe_key)
+  select 'push',
+         jsonb_build_object('type', 'push', 'userId', d.user_id, 'fcmToken', d.fcm_token,
+                            'data', jsonb_build_object('type', 'prekeys_low', 'deviceId', d.id, 'missing', a.missing::text)),
+         format('prekeys_low:%s:%s', d.id, current_date)
+    from asked a
+    join devices d on d.id = a.device_id
+   where d.status = 'active' and d.fcm_token is not null
+     and not exists (select from prekey_refill_requests r
+                       join notification_jobs_live j on j.id = r.push_job_id
+                      where r.device_id = d.id and r.fulfilled_at is null and j.status in ('pending', 'processing', 'failed'))
+  returning id, payload #>> '{data,deviceId}' as device_id
 )
-insert into notification_jobs (kind, payload, dedupe_key)
-select 'push',
-       jsonb_build_object('type', 'push', 'userId', d.user_id, 'fcmToken', d.fcm_token,
-                          'data', jsonb_build_object('type', 'prekeys_low', 'deviceId', d.id, 'missing', a.missing::text)),
-       format('prekeys_low:%s:%s', d.id, current_date)
+insert into prekey_refill_requests as r (device_id, missing, reason, push_job_id)
+select a.device_id, a.missing, a.reason, p.id
   from asked a
-  join devices d on d.id = a.device_id
- where d.status = 'active' and d.fcm_token is not null;
+  left join pushed p on p.device_id = a.device_id::text
+    on conflict (device_id) where fulfilled_at is null do update
+   set missing = excluded.missing, reason = excluded.reason, push_job_id = coalesce(excluded.push_job_id, r.push_job_id);
 
 -- name: close_requests
 update prekey_refill_requests r set fulfilled_at = clock_timestamp()

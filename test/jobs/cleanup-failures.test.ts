@@ -101,6 +101,15 @@ test('a key that no storage can have is put aside for a person, and keeps the ot
   await messenger.sql('delete from storage_deletions');
 });
 
+test('a row whose key is empty keeps the others from nothing', async () => {
+  await fill('beside', 3);
+  await messenger.sql(`insert into temp_files (key, created_at) values ('', now() - interval '2 days')`);
+  const { scanned, deleted, errors } = await messenger.cleanUp('temp_files');
+  assert.deepEqual({ scanned, deleted, errors }, { scanned: 4, deleted: 3, errors: 1 });
+  assert.deepEqual((await left()).objects, []);
+  await messenger.sql('delete from storage_deletions; delete from temp_files');
+});
+
 test('a key that is used again is not deleted: neither one that a row names by then, nor one whose row was written first', async () => {
   const { sql, one, cleanUp, keys, storage } = messenger;
   await putAll(storage, ['temp/a', 'temp/b', 'temp/c']);
@@ -211,14 +220,15 @@ const expired: Record<string, string> = {
   messages: `insert into messages (media_type, created_at) values ('image', now() - interval '400 days') returning id`,
 };
 for (const [kind, insert] of Object.entries(expired))
-  test(`an object of expired ${kind} that is the original of a row of media stays in storage`, async () => {
+  test(`an object of expired ${kind} that is the original of a row of media, or of a job to be done, stays in storage`, async () => {
     const { sql, one, cleanUp, keys, storage } = messenger;
-    const objects = ['original', 'rubbish', 'forgotten'].map((name) => `uploads/${kind}/${name}`);
+    const objects = ['original', 'rubbish', 'forgotten', 'waiting'].map((name) => `uploads/${kind}/${name}`);
     await putAll(storage, objects);
     const owner = kind === 'stories' ? 'story_id' : 'message_id';
     await sql(`insert into media_objects (key, ${owner}) select unnest($1::text[]), $2`, [objects, await one(insert)]);
-    const [original, , forgotten] = objects;
+    const [original, , forgotten, waiting] = objects;
+    await sql(`insert into media_jobs (kind, payload) values ('x', $1)`, [{ s3Key: waiting }]);
     await sql(`insert into media (source_key, deleted_at) values ($1, null), ($2, now())`, [original, forgotten]);
     await cleanUp(kind);
-    assert.deepEqual(await keys(`uploads/${kind}/`), [original]);
+    assert.deepEqual(await keys(`uploads/${kind}/`), [original, waiting]);
   });

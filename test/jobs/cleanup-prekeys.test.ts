@@ -154,6 +154,17 @@ test('a device that cannot be served is asked instead, once, with one push a day
     ],
   );
 
+  // On the next day.
+  for (const [status, more] of [
+    ['failed', 0],
+    ['completed', 1],
+  ] as const) {
+    await messenger.sql(`update jobs set status = $1 where queue = 'notification'`, [status]);
+    await messenger.sql(`delete from job_keys where dedupe_key like 'prekeys_low:%'`);
+    await messenger.cleanUp('prekeys');
+    assert.equal(await messenger.one(`select count(*) from notification_jobs`), 1 + more, status);
+  }
+
   await messenger.sql(
     `insert into prekeys (device_id, prekey_id, public_key) select $1::uuid, n, decode('05' || repeat('11', 32), 'hex') from generate_series(100, 110) n`,
     [keyless.id],
