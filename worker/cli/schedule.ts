@@ -57,7 +57,7 @@ example(schedule.command('list'), 'rowmill schedule list')
     print(head);
     for (const [at, line] of lines.entries()) {
       print(line);
-      for (const detail of detailsOf(schedules[at]!)) print(detail);
+      for (const more of detailsOf(schedules[at]!)) print(more);
     }
   });
 
@@ -150,14 +150,14 @@ function next({ enabled, error, next_tick }: ScheduleStatus): string | null {
 }
 
 /** Under its line in the table. */
-function detailsOf(schedule: ScheduleStatus): string[] {
-  const { name, queue, kind, time_zone, skipped, error, last_job_id, last_status } = schedule;
+function detailsOf(status: ScheduleStatus): string[] {
+  const { name, queue, kind, time_zone, skipped, error, last_job_id, last_status } = status;
   const what = [
     ...(name === `${queue}.${kind}` ? [] : [`adds ${queue}.${kind}`]),
     ...(time_zone === 'UTC' ? [] : [`by the clocks of ${time_zone}`]),
     ...(skipped === 0 ? [] : [`${count(skipped, 'tick')} skipped`]),
   ].join(', ');
-  const job = last_job_id === null ? '' : `job ${last_job_id} ${last_status ?? 'was deleted'}${outcome(schedule)}`;
+  const job = last_job_id === null ? '' : `job ${last_job_id} ${last_status ?? 'was deleted'}${outcome(status)}`;
   return [
     ...detail(what, 'dim'),
     ...detail(job, statusStyle(last_status ?? '')),
