@@ -117,10 +117,9 @@ for (const source_key of [null, 'uploads/another.jpg'])
 test('a row of media that comes later than its job follows it from the start', async () => {
   const { id, key } = await local.upload(photo);
   await local.sql(`delete from media where id = $1`, [id]);
-  await local.sql(`update queues set paused = true where name = 'media'`);
-  const job = await local.add({ mediaId: id });
+  const job = await local.add({ mediaId: id }, { run_at: new Date(Date.now() + 3_600_000) });
   await local.sql(`insert into media (id, source_key) values ($1, $2)`, [id, key]);
-  await local.sql(`update queues set paused = false where name = 'media'`);
+  await local.sql(`update media_jobs set run_at = now() where id = $1`, [job]);
   await reads(local.db, job, { status: 'completed', file_id: id });
   assert.equal((await local.media(id)).status, 'READY');
 });
