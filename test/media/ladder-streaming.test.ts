@@ -99,6 +99,18 @@ test('a manifest has the times of all segments in ticks', () => {
   assert.equal(dashManifest(pictures, undefined).match(/<AdaptationSet/g)!.length, 1);
 });
 
+test('a manifest that lists its segments names each of them, at the same times', () => {
+  const mpd = dashManifest(pictures, sound, true);
+  const names = [...mpd.matchAll(/(?:sourceURL|media)="([^"]+)"/g)].map(([, name]) => name);
+  const of = (name: string, init: string, count: number) =>
+    [init, ...['00000.m4s', '00001.m4s', '00002.m4s'].slice(0, count)].map((file) => `${name}/${file}`);
+  const expected = [of('720p', 'init_0.mp4', 3), of('360p', 'init_0.mp4', 3), of('audio', 'init_2.mp4', 2)];
+  assert.deepEqual(names, expected.flat());
+  assert.doesNotMatch(mpd, /SegmentTemplate|isoff-live/);
+  const times = (manifest: string) => manifest.match(/<S .*/g);
+  assert.deepEqual(times(mpd), times(dashManifest(pictures, sound)));
+});
+
 test('times are run-length coded, and rounded to whole ticks', () => {
   assert.deepEqual(timeline(segments([4.010667, 1], [4.010667, 1], [3.989333, 1]), 48_000), [
     '<S t="0" d="192512" r="1"/>',
