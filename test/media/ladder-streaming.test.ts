@@ -12,7 +12,7 @@ import {
 import { readInit } from '../../worker/media/streaming/init.ts';
 import { placeOf, positions } from '../../worker/media/watermark.ts';
 
-// What is written about streams: playlists, manifests, storyboards. Pure; that players understand it is seen in media-transcode.test.ts.
+// What is written about streams: playlists, manifests, storyboards. Pure; that players understand it is seen in media-transcode-streams.test.ts.
 
 const segments = (...all: [number, number][]) =>
   all.map(([seconds, bytes], n) => ({ file: `0000${n}.m4s`, seconds, bytes }));

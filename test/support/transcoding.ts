@@ -14,7 +14,6 @@ import { ffmpeg, ffmpegEnv, generate } from './clips.ts';
 import { eventually } from './eventually.ts';
 import { add, reads, type Row } from './jobs.ts';
 import { createMediaRig, type MediaRig } from './media-rig.ts';
-import type { AskedRequest } from './s3-server.ts';
 
 /** For tests of media.transcode: a worker with S3, a web server that is its CDN, and a red watermark. */
 export type TranscodeRig = MediaRig & {
@@ -92,11 +91,6 @@ export const tone = (seconds: number) => `-f lavfi -i sine=frequency=440:duratio
 export const blue = () => generate('blue.mp4', '-f lavfi -i color=blue:size=320x180:duration=0.4 -pix_fmt yuv420p');
 
 export const text = async (url: string) => (await fetch(url)).text();
-
-export const isPut =
-  (name: RegExp) =>
-  ({ method, url }: AskedRequest) =>
-    method === 'PUT' && name.test(url.split('?')[0]!);
 
 export async function ffprobe(...args: string[]): Promise<string> {
   const { programs } = await ffmpeg.capabilities();
