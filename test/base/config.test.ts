@@ -68,6 +68,11 @@ test('an empty environment works: embedded Postgres, local storage, all queues',
   });
 });
 
+test('a bucket can be private, a folder cannot', () => {
+  assert.equal(loadConfig({ ...minio, STORAGE_PRIVATE: 'true' }).storagePrivate, true);
+  assert.equal(loadConfig({ STORAGE_PRIVATE: 'true' }).storagePrivate, false);
+});
+
 test('the settings of the media publishing worker are taken as its users have them', () => {
   const config = loadConfig({
     DATABASE_URL: 'postgresql://postgres:password@host:5432/postgres',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -87,6 +87,18 @@ test('storage that cannot be written to, and a temp dir that is none', async () 
   const s3 = await examine(minio);
   assert.equal(s3.code, 1);
   assert.match(s3.found['storage']!.detail, /^bucket b at http:\/\/127\.0\.0\.1:1: .*storage_unavailable/);
+});
+
+test('a temp dir that is not there yet is told of, and not made', async (t) => {
+  const raid = await startStandIn(new Map(), 'sesame');
+  t.after(raid.close);
+  const missing = join(doctor.dir, 'not', 'yet');
+  const env = { TEMP_DIR: missing, RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' };
+  const { code, found } = await examine(env);
+  assert.equal(code, 0);
+  assert.match(found['temp dir']!.detail, /not\/yet, not there yet: the first job makes it, .* free$/);
+  assert.equal(found['RAID']!.state, 'ok');
+  await assert.rejects(stat(join(doctor.dir, 'not')), { code: 'ENOENT' });
 });
 
 test('ffmpeg: a wrong path, one that is too old, one that lacks something, none', async () => {

@@ -130,7 +130,15 @@ suite('skipped, with a word why', () => {
 
   test('is a row that is not there', async () => {
     await skips(await local.add({ mediaId: randomUUID(), s3Key: 'uploads/x.jpg' }), 'media_not_found');
-    await skips(await local.add({}), 'media_not_found');
+  });
+
+  test('is one that was deleted from the table while its job waited, which leaves a job that names none', async () => {
+    const { id } = await local.upload(photo);
+    const job = await local.add({}, { file_id: id, run_at: new Date(Date.now() + 3_600_000) });
+    await local.sql(`delete from media where id = $1`, [id]);
+    await local.sql(`update media_jobs set run_at = now() where id = $1`, [job]);
+    await skips(job, 'media_not_found');
+    await reads(local.db, job, { file_id: null, payload: {} });
   });
 
   test('is a deleted one', async () => {

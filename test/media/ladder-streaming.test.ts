@@ -12,7 +12,7 @@ import {
 import { readInit } from '../../worker/media/streaming/init.ts';
 import { placeOf, positions } from '../../worker/media/watermark.ts';
 
-// What is written about streams: playlists, manifests, storyboards. Pure; that players understand it is seen in media-transcode.test.ts.
+// What is written about streams: playlists, manifests, storyboards. Pure; that players understand it is seen in media-transcode-streams.test.ts.
 
 const segments = (...all: [number, number][]) =>
   all.map(([seconds, bytes], n) => ({ file: `0000${n}.m4s`, seconds, bytes }));
@@ -97,6 +97,18 @@ test('a manifest has the times of all segments in ticks', () => {
   assert.match(mpd, /<S t="0" d="120120" r="1"\/>\s+<S d="30030"\/>/);
   assert.match(mpd, /<Representation id="audio" codecs="mp4a\.40\.2" bandwidth="128000" audioSamplingRate="48000">/);
   assert.equal(dashManifest(pictures, undefined).match(/<AdaptationSet/g)!.length, 1);
+});
+
+test('a manifest that lists its segments names each of them, at the same times', () => {
+  const mpd = dashManifest(pictures, sound, true);
+  const names = [...mpd.matchAll(/(?:sourceURL|media)="([^"]+)"/g)].map(([, name]) => name);
+  const of = (name: string, init: string, count: number) =>
+    [init, ...['00000.m4s', '00001.m4s', '00002.m4s'].slice(0, count)].map((file) => `${name}/${file}`);
+  const expected = [of('720p', 'init_0.mp4', 3), of('360p', 'init_0.mp4', 3), of('audio', 'init_2.mp4', 2)];
+  assert.deepEqual(names, expected.flat());
+  assert.doesNotMatch(mpd, /SegmentTemplate|isoff-live/);
+  const times = (manifest: string) => manifest.match(/<S .*/g);
+  assert.deepEqual(times(mpd), times(dashManifest(pictures, sound)));
 });
 
 test('times are run-length coded, and rounded to whole ticks', () => {

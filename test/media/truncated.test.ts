@@ -37,7 +37,13 @@ for (const { name, config } of ffmpegs)
       const options = { ffmpeg, memory, settings, dir: work, signal, onProgress: () => {} };
       if (kind === 'video') return processVideo(path, options);
       if (kind === 'audio') return processAudio(path, options);
-      return transcode(path, { ...options, formats: ['hls'], thumbnails: undefined, watermark: undefined });
+      return transcode(path, {
+        ...options,
+        formats: ['hls'],
+        thumbnails: undefined,
+        watermark: undefined,
+        listed: false,
+      });
     };
 
     for (const kind of ['video', 'audio', 'transcode']) {

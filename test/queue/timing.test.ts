@@ -141,18 +141,10 @@ test('an urgent job does not wait for the ticket of a bulk insert to end', async
 
 test('a worker claims what it can start soon, not more; and an urgent job all the same, when a place is free', async () => {
   await rig.db.query(`insert into analytics_jobs (kind) select 'held' from generate_series(1, 400)`);
-  const claimed = async () => {
-    const { rows } = await rig.db.query<{ tickets: number }>(
-      `select count(*)::int as tickets from graphile_worker._private_jobs t
-         join graphile_worker._private_tasks k on k.id = t.task_id
-        where k.identifier = 'analytics' and t.locked_at is not null`,
-    );
-    return rows[0]!.tickets;
-  };
-  await eventually(async () => assert.ok((await claimed()) >= 10));
+  await eventually(async () => assert.ok((await claimed('analytics')) >= 10));
   const id = await add(rig.db, 'analytics', 'urgent', { priority: -10 });
   await sleep(500);
-  const tickets = await claimed();
+  const tickets = await claimed('analytics');
   assert.ok(tickets < 17, `${tickets} tickets of 10 jobs in 20 slots`);
   held = false;
   await eventually(async () => {
@@ -167,3 +159,32 @@ test('a worker claims what it can start soon, not more; and an urgent job all th
   // Those that ran, and those that were started by the same statement.
   assert.ok(rows[0]!.before < 40, `${rows[0]!.before} of 400 went before`);
 });
+
+test('a worker that starts with a long queue before it claims no more at a time than that', async () => {
+  await rig.db.query(`update queues set batch_size = 10 where name = 'social'`);
+  await rig.db.query(`insert into social_jobs (kind) select 'brief' from generate_series(1, 600)`);
+  const brief = async () => sleep(100);
+  await rig.worker({ 'social.brief': brief }, { QUEUES: 'social', WORKER_CONCURRENCY: '20' });
+  const looks: number[] = [];
+  for (let left = 1; left > 0; left = await waiting('social')) looks.push(await claimed('social'));
+  assert.ok(Math.max(...looks) < 18, `${Math.max(...looks)} tickets of 10 jobs in 20 slots`);
+});
+
+/** Tickets of the queue that a worker holds. */
+async function claimed(queue: string): Promise<number> {
+  const { rows } = await rig.db.query<{ tickets: number }>(
+    `select count(*)::int as tickets from graphile_worker._private_jobs t
+       join graphile_worker._private_tasks k on k.id = t.task_id
+      where k.identifier = $1 and t.locked_at is not null`,
+    [queue],
+  );
+  return rows[0]!.tickets;
+}
+
+async function waiting(queue: string): Promise<number> {
+  const { rows } = await rig.db.query<{ jobs: number }>(
+    `select count(*)::int as jobs from jobs where queue = $1 and status = 'pending'`,
+    [queue],
+  );
+  return rows[0]!.jobs;
+}

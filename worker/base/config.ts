@@ -45,6 +45,7 @@ function incompleteGroups(given: Record<string, unknown>): string[] {
 
 function shape(env: Env, searchPath: string) {
   const dataDir = resolve(env.DATA_DIR);
+  const storage = storageOf(env, dataDir);
   const port = env.PORT ?? env.HEALTH_CHECK_PORT;
   return {
     production: env.NODE_ENV === 'production',
@@ -75,9 +76,9 @@ function shape(env: Env, searchPath: string) {
             maxBytes: env.RAID_MAX_MB * 1_000_000,
           }
         : undefined,
-    storage: storageOf(env, dataDir),
-    /** Addresses are signed, since nobody can read the bucket without. */
-    storagePrivate: env.STORAGE_PRIVATE ?? false,
+    storage,
+    /** Addresses are signed, since nobody can read the bucket without. A folder has nothing to sign with. */
+    storagePrivate: (env.STORAGE_PRIVATE ?? false) && storage.provider !== 'local',
 
     ...mediaOf(env, searchPath),
 

@@ -1,22 +1,24 @@
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { contentTypeOf } from '../base/storage/content-type.ts';
 import type { Storage } from '../base/storage/storage.ts';
+import { namesOthers, withAddresses } from './naming.ts';
 
 /** What a media job made of one original, and where it goes in storage. */
 export type Outputs = {
   /** The folder of all of them, such as `processed/uploads/user123/photo-1f3a...`. */
   readonly folder: string;
-  /** Stores one file under `name` in the folder. Names are ours: letters, digits, `-`, `_`, `.` and `/`. */
-  put(name: string, body: Uint8Array | { path: string }, options?: { cacheControl?: string }): Promise<Stored>;
+  /**
+   * Stores one file under `name` in the folder. Names are ours: letters, digits, `-`, `_`, `.` and `/`. A file that names others, which are
+   * there already, does so by addresses that are signed, where the bucket is private.
+   */
+  put(name: string, body: Uint8Array | { path: string }): Promise<Stored>;
 };
 
 /** `url` is public, or signed for a week where the bucket is private. */
 export type Stored = { key: string; url: string; bytes: number };
 
-/** Nothing under these keys ever changes, except that a repeat of the job writes the same again. */
-const immutable = 'public, max-age=31536000, immutable';
 const week = 604_800;
 
 /**
@@ -36,16 +38,35 @@ export function outputsOf(
     .digest('hex')
     .slice(0, 20);
   const folder = `${prefixOf(source.key)}${hash}`;
+  const keyOf = (name: string) => `${folder}/${name}`;
+  const sign = async (name: string) => {
+    signal.throwIfAborted();
+    return storage.presign(keyOf(name), week);
+  };
   return {
     folder,
-    async put(name, body, { cacheControl = immutable } = {}) {
-      const key = `${folder}/${name}`;
+    async put(name, file) {
+      const key = keyOf(name);
+      const signs = presigned && namesOthers(name);
+      const body = signs ? Buffer.from(await withAddresses(name, await textOf(file), sign)) : file;
+      const cacheControl = signs ? revalidated : isManifest(name) ? brief : immutable;
       await storage.put(key, body, { contentType: contentTypeOf(key), cacheControl, signal });
-      const url = presigned ? await storage.presign(key, week) : storage.url(key);
+      const url = presigned ? await sign(name) : storage.url(key);
       return { key, url, bytes: body instanceof Uint8Array ? body.length : (await stat(body.path)).size };
     },
   };
 }
+
+/** Nothing under these keys ever changes, except that a repeat of the job writes the same again. */
+const immutable = 'public, max-age=31536000, immutable';
+const brief = 'public, max-age=300';
+/** No cache gives out signed addresses that have expired, or that a repeat of the job has renewed. */
+const revalidated = 'private, no-cache';
+
+const isManifest = (name: string) => /\.(m3u8|mpd)$/.test(name);
+
+const textOf = async (file: Uint8Array | { path: string }) =>
+  file instanceof Uint8Array ? Buffer.from(file).toString() : readFile(file.path, 'utf8');
 
 /** What the keys of all outputs of an original start with. */
 export const prefixOf = (key: string): string => `processed/${tame(key)}-`;

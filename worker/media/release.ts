@@ -25,7 +25,6 @@ const atATime = 6;
 const perDelete = 500;
 /** It may take this long after the job has ended. */
 const takeBackMs = 20_000;
-const brief = 'public, max-age=300';
 
 /** @param stages the last file of all stands for the whole: once it is there, everything is */
 export async function createRelease(
@@ -44,7 +43,7 @@ export async function createRelease(
   async function put({ name, path }: Outgoing): Promise<void> {
     // Also when it fails: it may have arrived.
     tried.push(`${outputs.folder}/${name}`);
-    stored.set(name, await outputs.put(name, { path }, isManifest(name) ? { cacheControl: brief } : {}));
+    stored.set(name, await outputs.put(name, { path }));
     onProgress(stored.size / files.length);
   }
 
@@ -85,5 +84,3 @@ async function inLanes<T>(all: T[], work: (one: T) => Promise<void>): Promise<vo
   await Promise.all(Array.from({ length: atATime }, () => lane().catch((error: unknown) => failures.push(error))));
   if (failures.length > 0) throw failures[0];
 }
-
-const isManifest = (name: string) => /\.(m3u8|mpd)$/.test(name);

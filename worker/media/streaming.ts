@@ -38,7 +38,13 @@ export type Rendition = {
   average_bandwidth: number;
 };
 
-type Options = { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal };
+type Options = {
+  ffmpeg: Ffmpeg;
+  dir: string;
+  signal: AbortSignal;
+  /** Whether the DASH manifest names each segment, since each is to have an address of its own. */
+  listed: boolean;
+};
 
 /** Seconds that a segment lasts: two of the ladder's key frames. */
 const segmentSeconds = 4;
@@ -59,7 +65,7 @@ export async function packageStream(ladder: Ladder, rate: Rate, options: Options
   const pictures = ladder.rungs.map(({ width, height }, n) => ({ ...tracks[n]!, width, height, rate }));
 
   await writeFile(join(dir, masterName), masterPlaylist(pictures, sound));
-  await writeFile(join(dir, manifestName), dashManifest(pictures, sound));
+  await writeFile(join(dir, manifestName), dashManifest(pictures, sound, options.listed));
   await checkStream(join(dir, masterName), ladder, options);
   return {
     dir,

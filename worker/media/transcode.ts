@@ -21,6 +21,8 @@ export type TranscodeOptions = LadderOptions & {
   formats: readonly Format[];
   /** Boxes that thumbnails fit into; undefined: no thumbnails, and no storyboard. */
   thumbnails: readonly Size[] | undefined;
+  /** Whether the DASH manifest names each segment, since each is to have an address of its own. */
+  listed: boolean;
 };
 
 /** Files in the folder of the options. */
@@ -60,7 +62,7 @@ export async function transcode(path: string, options: TranscodeOptions): Promis
 
   const copying = <T>(work: () => Promise<T>) => memory.run(copyMemory, signal, work);
   const stream = streaming
-    ? await copying(() => packageStream(ladder, rateOf(source.video), { ffmpeg, dir, signal }))
+    ? await copying(() => packageStream(ladder, rateOf(source.video), { ffmpeg, dir, signal, listed: options.listed }))
     : undefined;
   onProgress(0.93);
   const mp4 = options.formats.includes('mp4') ? await copying(() => remux(ladder, options)) : undefined;

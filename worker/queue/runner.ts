@@ -5,10 +5,12 @@ import { z } from 'zod';
 import type { Db, Tx } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import type { Ticket } from './backlog.ts';
+import { createGate, type Gate } from './gate.ts';
 
 /**
- * Claims one queue's tickets with graphile-worker, and keeps doing so. graphile-worker shuts its pool down on one failed batch, and
- * its promise may never settle when Postgres restarts; so it is watched by its events, and replaced when it stops by itself.
+ * Claims one queue's tickets with graphile-worker, and keeps doing so: as many at a time as there is room for. graphile-worker shuts its
+ * pool down on one failed batch, and its promise may never settle when Postgres restarts; so it is watched by its events, and replaced
+ * when it stops by itself.
  */
 export type Runner = ReturnType<typeof createRunner>;
 
@@ -27,13 +29,16 @@ export type RunnerOptions = {
 };
 
 const ticketPayload = z.object({ kind: z.string().optional(), ids: z.array(z.number()) });
+/** Looks in flight while nobody knows how many tickets there are. */
+const looksAtOnce = 4;
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 2_000;
 
 type Running = {
   graphile?: GraphileRunner;
   pool?: WorkerPool;
-  /** Slots that wait for Postgres to give them a ticket. */
+  gate: Gate;
+  /** Looks for a ticket that were let through and are not answered. */
   asking: number;
   registered: Promise<void>;
   lost: PromiseWithResolvers<void>;
@@ -57,7 +62,12 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
   async function supervise(signal: AbortSignal): Promise<void> {
     for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
       let poll: NodeJS.Timeout | undefined;
-      const running: Running = { asking: 0, registered: Promise.resolve(), lost: Promise.withResolvers() };
+      const running: Running = {
+        gate: createGate(),
+        asking: 0,
+        registered: Promise.resolve(),
+        lost: Promise.withResolvers(),
+      };
       try {
         running.graphile = await startedInTime(launch(running));
         current = running;
@@ -87,13 +97,14 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
       log.warn({ err: error, queue }, 'graphile-worker gave up, starting it again');
       running.lost.resolve();
     });
-    events.on('pool:gracefulShutdown', () => running.lost.resolve());
+    events.on('pool:gracefulShutdown', () => {
+      running.lost.resolve();
+      // It waits for its slots, and has none of them look any more.
+      running.gate.open();
+    });
     // Its tickets may have been claimed, and the answer lost: they are unlocked with the pool.
     events.on('worker:getJob:error', () => running.lost.resolve());
-    events.on('worker:getJob:start', ({ worker }) => {
-      running.asking++;
-      asked.set(worker, performance.now());
-    });
+    events.on('worker:getJob:start', ({ worker }) => void asked.set(worker, performance.now()));
     events.on('worker:getJob:empty', ({ worker }) => {
       running.asking--;
       claimedAt = Date.now();
@@ -112,19 +123,21 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
       events,
       logger: quiet(log, queue),
       parsedCronItems: [],
+      forbiddenFlags: running.gate.pass,
       taskList: {
         [queue]: async (payload, { job }) => {
           await running.registered;
           const taken = take({ ...ticketPayload.parse(payload), priority: job.priority });
           goOn();
           await taken;
+          goOn();
         },
       },
       preset: {
         worker: {
           concurrentJobs: slots,
-          // We poll for it: by one look, whatever the number of slots.
-          pollInterval: 60_000,
+          // A slot that found nothing goes to the gate.
+          pollInterval: 0,
           // Batching is what makes graphile-worker await its own writes (reference: its performance.md).
           completeJobBatchDelay: 0,
           failJobBatchDelay: 0,
@@ -133,22 +146,29 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
     });
   }
 
-  /** Looks for due tickets with so many free slots, at most, as there is room for what they find. */
-  function wake(slotsAtMost: number): void {
-    const wanted = Math.min(slotsAtMost, room() - (current?.asking ?? 0));
-    if (wanted < slotsAtMost) searchedAt = performance.now();
-    if (wanted > 0 && !stopped?.signal.aborted) current?.pool?.nudge(wanted);
+  /** Looks for so many tickets that are due, and for what there is no room for when there is. */
+  function wake(tickets: number): void {
+    if (look(tickets) < tickets) searchedAt = performance.now();
   }
 
-  /** Looks for due tickets when nobody knows how many there are: who finds one wakes the next to look for another. */
+  /** Looks for due tickets when nobody knows how many there are: who finds one has others look for more. */
   function search(): void {
     searchedAt = performance.now();
-    wake(1);
+    look(1);
   }
 
   /** Goes on with a search that has not come to its end. */
   function goOn(): void {
-    if (searchedAt < Infinity) wake(1);
+    if (searchedAt < Infinity && current) look(looksAtOnce - current.asking);
+  }
+
+  /** Looks for a ticket so many times, if there is room for what may be found. @returns how many times */
+  function look(times: number): number {
+    if (!current) return 0;
+    const looks = Math.max(0, Math.min(times, room() - current.asking));
+    current.asking += looks;
+    current.gate.admit(looks);
+    return looks;
   }
 
   // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.

@@ -57,7 +57,7 @@ async function climb(ffmpeg: Ffmpeg, dir: string): Promise<void> {
   const memory = createMemoryGate({ bytes: 4e9, slots: 1 });
   const means = { ffmpeg, memory, settings, watermark: undefined, dir, signal };
   const made = await encodeLadder(path, source, { ...means, onlyTop: false, onProgress: () => {} });
-  await packageStream(made, rateOf(source.video), { ffmpeg, dir, signal });
+  await packageStream(made, rateOf(source.video), { ffmpeg, dir, signal, listed: false });
 }
 
 const encoder = (bitrate: number) =>

@@ -1,7 +1,7 @@
-import { statfs, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Config } from '../../base/config.ts';
-import { messageOf } from '../../base/errors.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { size } from '../output.ts';
 import { fail, ok, warn, type Check } from './check.ts';
@@ -29,12 +29,25 @@ const littleBytes = 1e9;
 export async function checkTemp({ tempDir }: Pick<Config, 'tempDir'>): Promise<Check> {
   const name = 'temp dir';
   try {
-    await withTempDir(tempDir, (dir) => writeFile(join(dir, 'probe'), 'x'));
-    const { bavail, bsize } = await statfs(tempDir);
-    const free = `${tempDir}, ${size(bavail * bsize)} free`;
+    const place = await existing(tempDir);
+    await withTempDir(place, (dir) => writeFile(join(dir, 'probe'), 'x'));
+    const { bavail, bsize } = await statfs(place);
+    const missing = place === tempDir ? '' : ', not there yet: the first job makes it';
+    const free = `${tempDir}${missing}, ${size(bavail * bsize)} free`;
     if (bavail * bsize >= littleBytes) return ok(name, free);
     return warn(name, free, 'originals are downloaded there: make room, or set TEMP_DIR to where there is some');
   } catch (error) {
     return fail(name, messageOf(error), 'set TEMP_DIR to a directory that can be written to');
+  }
+}
+
+/** The folder itself, or the nearest above it that is there: looking at something does not make it. */
+export async function existing(dir: string): Promise<string> {
+  try {
+    await lstat(dir);
+    return dir;
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error;
+    return existing(dirname(dir));
   }
 }

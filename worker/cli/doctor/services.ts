@@ -6,6 +6,7 @@ import { createStorage } from '../../base/storage/create.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { createRaid } from '../../providers/raid.ts';
 import { fail, ok, warn, type Check } from './check.ts';
+import { existing } from './host.ts';
 
 const patienceMs = 20_000;
 
@@ -38,7 +39,7 @@ export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDi
   try {
     const key = `rowmill-doctor/${randomUUID()}`;
     const signal = AbortSignal.timeout(patienceMs);
-    await withTempDir(tempDir, (dir) => createRaid(raid).download(key, join(dir, 'none'), { signal }));
+    await withTempDir(await existing(tempDir), (dir) => createRaid(raid).download(key, join(dir, 'none'), { signal }));
     return warn(name, `${raid.endpoint} has a file under a key that was just made up`, 'check RAID_PUB_ENDPOINT');
   } catch (error) {
     switch (codeOf(error) ?? '') {

@@ -29,7 +29,8 @@ const side = z.int().min(1).max(4096);
  * payload, which names the file_id too: media.status follows the job.
  *
  * Skipped, with a result that says why, is a row that is not there, that is deleted, or that has thumbnails of this original in
- * these sizes and this format already. Set media.thumbnails to null to have them made again.
+ * these sizes and this format already. Set media.thumbnails to null to have them made again. A job that names no row looks the same as
+ * one whose row was deleted while it waited, since that sets its file_id to null.
  */
 export default job({
   name: 'media.thumbnails',

@@ -90,7 +90,8 @@ export default job({
 
       const settings = config.video;
       const onProgress = (share: number) => progress(5 + share * 80);
-      const made = await transcode(path, { ...asked, ffmpeg, memory, settings, watermark, dir, signal, onProgress });
+      const means = { ffmpeg, memory, settings, watermark, dir, signal, onProgress };
+      const made = await transcode(path, { ...asked, ...means, listed: config.storagePrivate });
 
       const recipe = {
         kind: 'transcode',
@@ -107,7 +108,7 @@ export default job({
         onProgress: (share) => progress(85 + share * 14),
       });
       try {
-        const result = resultOf(made, await release.putAll(), (name) => storage.url(`${outputs.folder}/${name}`));
+        const result = resultOf(made, await release.putAll());
         return await commit(async (tx) => {
           await save(tx, row, original, result);
           return result;
@@ -131,10 +132,12 @@ function wishesOf({ formats: some, thumbnails, watermark }: z.output<typeof opti
 
 /** What names others comes after them. */
 function stagesOf({ stream, mp4, thumbnails, storyboard }: Transcoded, wanted: readonly Format[]): Outgoing[][] {
+  const file = (path: string) => ({ name: basename(path), path });
   const of = (names: string[]) => names.map((name) => ({ name, path: join(stream?.dir ?? '', name) }));
   return [
     thumbnails.map(({ path }, n) => ({ name: `thumbnail-${n}.webp`, path })),
-    storyboard ? [storyboard.sprite, storyboard.vtt].map((path) => ({ name: basename(path), path })) : [],
+    storyboard ? [file(storyboard.sprite)] : [],
+    storyboard ? [file(storyboard.vtt)] : [],
     stream ? of(stream.segments) : [],
     mp4 ? [{ name: 'video.mp4', path: mp4.path }] : [],
     stream && wanted.includes('hls') ? of(stream.playlists) : [],
@@ -143,12 +146,11 @@ function stagesOf({ stream, mp4, thumbnails, storyboard }: Transcoded, wanted: r
   ];
 }
 
-/** @param urlOf addresses without a signature: one would not reach the segments that a manifest names */
-function resultOf(made: Transcoded, stored: Map<string, Stored>, urlOf: (name: string) => string): TranscodeResult {
+function resultOf(made: Transcoded, stored: Map<string, Stored>): TranscodeResult {
   const { duration, stream, storyboard, metadata } = made;
   const [file, master, manifest] = ['video.mp4', masterName, manifestName].map((name) => stored.get(name));
-  const hls = master ? { master_url: urlOf(masterName), key: master.key } : null;
-  const dash = manifest ? { manifest_url: urlOf(manifestName), key: manifest.key } : null;
+  const hls = master ? { master_url: master.url, key: master.key } : null;
+  const dash = manifest ? { manifest_url: manifest.url, key: manifest.key } : null;
   const mp4 = file ? { ...file, width: made.mp4!.width, height: made.mp4!.height, duration } : null;
   const thumbnails = made.thumbnails.map(({ width, height }, n) => {
     return { ...stored.get(`thumbnail-${n}.webp`)!, width, height, format: 'webp' as const };

@@ -3,55 +3,77 @@ import { bandwidthOf, type PictureTrack, type Segment, type Track } from './hls.
 /**
  * An MPD over the segments that the HLS playlists name. ISO/IEC 23009-1, with exact times of all segments, which the live profile allows on
  * demand too. https://dashif.org/docs/DASH-IF-IOP-v4.3.pdf
+ * @param listed each segment is named, which that profile does not allow, in place of a pattern for all
  */
-export function dashManifest(pictures: readonly PictureTrack[], sound: Track | undefined): string {
+export function dashManifest(pictures: readonly PictureTrack[], sound: Track | undefined, listed = false): string {
   const tracks = [...pictures, ...(sound ? [sound] : [])];
   const seconds = Math.max(...tracks.map(({ segments }) => lengthOf(segments)));
   const longest = Math.max(...tracks.flatMap(({ segments }) => segments.map((segment) => segment.seconds)));
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static"` +
+    `<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:${listed ? 'full' : 'isoff-live'}:2011" type="static"` +
       ` mediaPresentationDuration="${duration(seconds)}" maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(longest)}">`,
     '  <Period id="0" start="PT0S">',
     '    <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">',
     ...pictures.flatMap(({ width, height, rate, ...track }) =>
       representation(
         track,
+        listed,
         `width="${width}" height="${height}" frameRate="${rate.above}${rate.below === 1 ? '' : `/${rate.below}`}" sar="1:1"`,
       ),
     ),
     '    </AdaptationSet>',
-    ...(sound ? soundSet(sound) : []),
+    ...(sound ? soundSet(sound, listed) : []),
     '  </Period>',
     '</MPD>',
     '',
   ].join('\n');
 }
 
-function soundSet(sound: Track): string[] {
+function soundSet(sound: Track, listed: boolean): string[] {
   return [
     '    <AdaptationSet id="1" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">',
-    ...representation(sound, `audioSamplingRate="${sound.timescale}"`, [
-      '        <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2"/>',
+    ...representation(sound, listed, `audioSamplingRate="${sound.timescale}"`, [
+      '<AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2"/>',
     ]),
     '    </AdaptationSet>',
   ];
 }
 
-function representation(track: Track, attributes: string, children: string[] = []): string[] {
-  const { name, init, codec, timescale, segments } = track;
-  const media = segments[0]!.file.replace(/^\d+/, (digits) => `$Number%0${digits.length}d$`);
+function representation(track: Track, listed: boolean, attributes: string, children: string[] = []): string[] {
+  const { name, codec, segments } = track;
+  const lines = [...children, ...(listed ? segmentList(track) : segmentTemplate(track))];
   return [
     `      <Representation id="${name}" codecs="${codec}" bandwidth="${bandwidthOf(segments).peak}" ${attributes}>`,
-    ...children,
-    `        <SegmentTemplate timescale="${timescale}" initialization="${name}/${init}" media="${name}/${media}" startNumber="0">`,
-    '          <SegmentTimeline>',
-    ...timeline(segments, timescale).map((line) => `            ${line}`),
-    '          </SegmentTimeline>',
-    '        </SegmentTemplate>',
+    ...lines.map((line) => `        ${line}`),
     '      </Representation>',
   ];
 }
+
+function segmentTemplate({ name, init, timescale, segments }: Track): string[] {
+  const media = segments[0]!.file.replace(/^\d+/, (digits) => `$Number%0${digits.length}d$`);
+  return [
+    `<SegmentTemplate timescale="${timescale}" initialization="${name}/${init}" media="${name}/${media}" startNumber="0">`,
+    ...segmentTimeline(segments, timescale),
+    '</SegmentTemplate>',
+  ];
+}
+
+function segmentList({ name, init, timescale, segments }: Track): string[] {
+  return [
+    `<SegmentList timescale="${timescale}">`,
+    `  <Initialization sourceURL="${name}/${init}"/>`,
+    ...segmentTimeline(segments, timescale),
+    ...segments.map(({ file }) => `  <SegmentURL media="${name}/${file}"/>`),
+    '</SegmentList>',
+  ];
+}
+
+const segmentTimeline = (segments: readonly Segment[], timescale: number) => [
+  '  <SegmentTimeline>',
+  ...timeline(segments, timescale).map((line) => `    ${line}`),
+  '  </SegmentTimeline>',
+];
 
 /** A line for each run of segments of one length. Ticks are whole: the playlist's six decimals name each of them. */
 export function timeline(segments: readonly Segment[], timescale: number): string[] {
