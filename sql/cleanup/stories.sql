@@ -40,4 +40,4 @@ select source_key from media where source_key = any(:keys) and deleted_at is nul
  union all
 select key
   from media_jobs cross join lateral unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) key
- where status in ('pending', 'processing') and key = any(:keys);
+ where not archived and status in ('pending', 'processing') and key = any(:keys);
