@@ -4,7 +4,7 @@
 select q.name as queue,
        count(j.id)                                                         as due,
        min(j.run_at)                                                       as oldest_run_at,
-       date_trunc('second', now() - min(j.run_at))                         as waits,
+       date_trunc('second', now() - min(greatest(j.run_at, j.created_at))) as waits,
        q.paused,
        (select count(*) from workers w where q.name = any (w.queues))      as workers
   from queues q
