@@ -102,11 +102,14 @@ const archive = engine[1]!;
 
 /** Some more often than others, so that there is mostly something that runs. */
 export const commands = [
-  ...byHand,
-  ...[claimed, claimed, claimed, claimed, claimed],
-  ...[...endings, ...endings, ...endings],
-  ...[...engine, archive, archive, archive],
-];
+  byHand,
+  Array<typeof claimed>(5).fill(claimed),
+  endings,
+  endings,
+  endings,
+  engine,
+  Array<typeof archive>(3).fill(archive),
+].flat();
 
 type FencedWrite<With> = {
   expected(job: ModelJob, by: Claim, how: With): boolean;

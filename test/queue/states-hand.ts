@@ -49,15 +49,32 @@ const inserted: fc.Arbitrary<Command> = fc
          select $1, 'model', now() + $2::interval, $3, $4, $5, $6, jsonb_build_object('attempt', $7::int), $7::int, $8, $9, $10, $11
            from generate_series(1, $12) returning id`,
         [
-          ...[queue, due ? '-1 hour' : '1 hour', max_retries, priority, status, archived],
-          ...[result, of.locked ? workers[0]!.id : null, of.locked ? new Date() : null, dedupe_key, file_id, of.n],
+          queue,
+          due ? '-1 hour' : '1 hour',
+          max_retries,
+          priority,
+          status,
+          archived,
+          result,
+          of.locked ? workers[0]!.id : null,
+          of.locked ? new Date() : null,
+          dedupe_key,
+          file_id,
+          of.n,
         ],
       );
       assert.equal(rows.length, dedupe_key === null ? of.n : taken ? 0 : 1);
       for (const { id } of rows)
         jobs.push(
           model.inserted(id, {
-            ...{ queue, status, archived, due, max_retries, priority, dedupe_key, file_id },
+            queue,
+            status,
+            archived,
+            due,
+            max_retries,
+            priority,
+            dedupe_key,
+            file_id,
             result: status === 'pending' ? null : result,
             locked_by: status === 'processing' && of.locked ? workers[0]!.id : null,
           }),
@@ -117,8 +134,10 @@ const setPending = write(`set pending`, `status = 'pending', archived = false`, 
 );
 
 export const byHand: fc.Arbitrary<Command>[] = [
-  ...[inserted, inserted],
-  ...[setPending, setPending],
+  inserted,
+  inserted,
+  setPending,
+  setPending,
   write('cancel', `status = 'cancelled'`, (job) => model.setStatus(job, 'cancelled')),
   write('complete', `status = 'completed', completed_at = null`, (job) => model.setStatus(job, 'completed')),
   write('make failed', `status = 'failed', archived = false`, (job) =>

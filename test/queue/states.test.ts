@@ -60,31 +60,33 @@ function checked(command: Command): Command {
     check: (model) => command.check(model),
     toString: () => command.toString(),
     async run(model, on) {
-      const before = structuredClone(model.jobs);
+      const was = structuredClone(model.jobs);
       await command.run(model, on);
-      followAll(model, before);
+      followAll(model, was);
       await agree(model);
     },
   };
 }
 
 /** The files of all jobs that were changed. What is written into the archive, or deleted when it was done with, changes no file. */
-function followAll(model: Model, before: ModelJob[]): void {
+function followAll(model: Model, was: ModelJob[]): void {
   const touched = new Set<string | null>();
   for (const job of model.jobs) {
-    const old = before.find(({ id }) => id === job.id);
+    const old = was.find(({ id }) => id === job.id);
     if (
       old ? old.status !== job.status || old.file_id !== job.file_id || (old.archived && !job.archived) : !job.archived
     )
       touched.add(job.file_id).add(old?.file_id ?? null);
   }
-  for (const old of before)
+  for (const old of was)
     if (['pending', 'processing', 'failed'].includes(old.status) && !model.jobs.some(({ id }) => id === old.id))
       touched.add(old.file_id);
   for (const file of touched) if (file !== null) follow(model, file);
 }
 
 type RowNow = ModelJob & { ticketed: boolean; keyed: boolean; whole: boolean };
+
+const flagsOf = (row?: RowNow) => ({ ticketed: row?.ticketed, keyed: row?.keyed, whole: row?.whole });
 
 async function agree({ jobs, files }: Model): Promise<void> {
   const { rows } = await db.query<RowNow>(`
@@ -98,8 +100,8 @@ async function agree({ jobs, files }: Model): Promise<void> {
            (completed_at is not null) = (status in ('completed', 'failed', 'cancelled')) and (status <> 'pending' or progress is null) as whole
       from jobs j order by id`);
   assert.deepEqual(
-    rows.map(({ ticketed, keyed, whole, ...row }) => row),
-    jobs,
+    rows,
+    jobs.map((job, index) => ({ ...job, ...flagsOf(rows[index]) })),
   );
   for (const { id, status, dedupe_key, ticketed, keyed, whole } of rows) {
     assert.ok(status !== 'pending' || ticketed, `job ${id} is pending and has no ticket at its run_at and priority`);
