@@ -5,8 +5,10 @@
 -- Statement triggers do not stand on the live leaves, whose two checks of a whole row go with the row triggers: who names a leaf in an
 -- UPDATE writes the whole row, as the worker does.
 --
--- Locks: ACCESS EXCLUSIVE on jobs and all its partitions, for a moment. Undo: put the two checks, job_normalise_update, job_identity and
--- the functions of 0002 back, drop what is made here.
+-- Also here, for rows written by hand: keys and files follow them wherever they go.
+--
+-- Locks: ACCESS EXCLUSIVE on jobs and all its partitions, for a moment. Undo: put the two checks, job_normalise_update, job_identity,
+-- job_normalise_insert, and the functions and triggers of 0002, 0004 and 0006 back, drop what is made here.
 
 drop trigger job_normalise_update on jobs;
 drop trigger job_identity on jobs;
@@ -26,9 +28,20 @@ begin
   else
     new.completed_at := null;
   end if;
+  if new.status = 'pending' then
+    new.progress := null;
+    new.result := null;
+  end if;
   return new;
 end $$;
-comment on function job_normalise is 'Makes a job inserted by hand a whole one.';
+comment on function job_normalise is 'Makes a job inserted by hand a whole one, and one that is taken out of the archive.';
+
+drop trigger job_normalise_insert on jobs;
+create trigger job_normalise_insert before insert on jobs
+  for each row when ((new.status in ('completed', 'failed', 'cancelled')) <> (new.completed_at is not null)
+                     or new.locked_by is not null
+                     or (new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0))
+  execute function job_normalise();
 
 create function job_archived() returns trigger
   language plpgsql
@@ -63,20 +76,20 @@ begin
   end if;
 
   for part in
-    select c.queue, c.archived, c.again, array_agg(c.id) as ids
-      from (select n.id, n.queue, n.archived,
+    select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
+      from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
                      or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result) > 0) as partial
               from fresh n
-              join stale o on o.id = n.id) c
+              join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
-     group by c.queue, c.archived, c.again
+     group by c.queue, c.archived, c.again, c.moved
   loop
     update jobs j
        set status = case when part.again then 'pending' else j.status end,
-           run_at = case when part.again then now() else j.run_at end,
+           run_at = case when part.again and not part.moved then now() else j.run_at end,
            locked_by = case when j.status = 'processing' then j.locked_by end,
            completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
                                then coalesce(j.completed_at, clock_timestamp()) end,
@@ -128,6 +141,128 @@ begin
 end $$;
 
 
+-- Keys ----------------------------------------------------------------------------------------------------------------------
+
+-- A key whose job does not have it was left by an insert that was skipped (on conflict do nothing), or by a delete from a leaf.
+create or replace function job_dedupe() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  holder bigint;
+begin
+  insert into job_keys (queue, dedupe_key, job_id)
+  values (new.queue, new.dedupe_key, new.id)
+      on conflict do nothing;
+  if found then
+    return new;
+  end if;
+  select job_id into holder from job_keys k where k.queue = new.queue and k.dedupe_key = new.dedupe_key;
+  if holder = new.id then
+    return new;
+  end if;
+  if not exists (select from jobs j where j.id = holder and j.queue = new.queue and j.dedupe_key = new.dedupe_key) then
+    update job_keys k set job_id = new.id where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = holder;
+    if found then
+      return new;
+    end if;
+  end if;
+  return null;
+end $$;
+
+create or replace function jobs_inserted() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+     from fresh
+    where status = 'pending'
+   having count(*) > 0;
+  if exists (select from fresh where archived and dedupe_key is not null) then
+    insert into job_keys (queue, dedupe_key, job_id)
+    select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
+        on conflict do nothing;
+  end if;
+  return null;
+end $$;
+comment on function jobs_inserted is 'Every job inserted pending gets a ticket, and one inserted into the archive its key.';
+
+
+-- Files ---------------------------------------------------------------------------------------------------------------------
+
+-- The row of the file is locked before its jobs are looked at: of two that change at once, who comes second sees what the first did. Neither
+-- limit nor an order by id alone: for these the planner may read the jobs from the newest on, for each row of a bulk insert.
+create or replace function publish_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  file    uuid;
+  latest  text;
+  follows auction_files.publish_status%type;
+begin
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from auction_files where id = file for no key update;
+    latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed'                                              then 'published'
+      when latest is not null                                                then latest
+      when (select published_at is not null from auction_files where id = file) then 'published'
+      else                                                                        'pending'
+    end;
+    update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
+  end loop;
+  return null;
+end $$;
+
+create or replace function media_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  file    uuid;
+  latest  text;
+  follows media.status%type;
+begin
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from media where id = file for no key update;
+    latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed' then 'READY'
+      when latest is not null   then upper(latest)
+      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
+    end;
+    update media set status = follows where id = file and status is distinct from follows;
+  end loop;
+  return null;
+end $$;
+
+create function files_truncated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if tg_argv[0] = 'publish' then
+    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
+     where publish_status in ('pending', 'processing', 'failed');
+  else
+    update media set status = 'PENDING' where status = 'PROCESSING';
+  end if;
+  return null;
+end $$;
+comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
+
+create trigger publish_status_truncate after truncate on publish_jobs
+  for each statement execute function files_truncated('publish');
+drop trigger publish_status_update on publish_jobs;
+create trigger publish_status_update after update on publish_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function publish_status_follows();
+
 -- The row of media that comes later than its job is found by the job's handler, which names it on the row.
 do $$
 begin
@@ -140,6 +275,8 @@ begin
     execute function media_job_file();
   drop trigger media_status_update on media_jobs;
   create trigger media_status_update after update on media_jobs
-    for each row when (new.file_id is not null and (new.status <> old.status or new.file_id is distinct from old.file_id))
+    for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
     execute function media_status_follows();
+  create trigger media_status_truncate after truncate on media_jobs
+    for each statement execute function files_truncated('media');
 end $$;

@@ -488,9 +488,14 @@ begin
      from fresh
     where status = 'pending'
    having count(*) > 0;
+  if exists (select from fresh where archived and dedupe_key is not null) then
+    insert into job_keys (queue, dedupe_key, job_id)
+    select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
+        on conflict do nothing;
+  end if;
   return null;
 end $$;
-comment on function jobs_inserted is 'Every job inserted pending gets a ticket.';
+comment on function jobs_inserted is 'Every job inserted pending gets a ticket, and one inserted into the archive its key.';
 
 create function job_defaults() returns trigger
   language plpgsql security definer
@@ -505,13 +510,26 @@ comment on function job_defaults is 'max_retries left out at insert is the queue
 create function job_dedupe() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
 as $$
+declare
+  holder bigint;
 begin
   insert into job_keys (queue, dedupe_key, job_id)
   values (new.queue, new.dedupe_key, new.id)
       on conflict do nothing;
-  if found or exists (select from job_keys k where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = new.id) then
+  if found then
     return new;
+  end if;
+  select job_id into holder from job_keys k where k.queue = new.queue and k.dedupe_key = new.dedupe_key;
+  if holder = new.id then
+    return new;
+  end if;
+  if not exists (select from jobs j where j.id = holder and j.queue = new.queue and j.dedupe_key = new.dedupe_key) then
+    update job_keys k set job_id = new.id where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = holder;
+    if found then
+      return new;
+    end if;
   end if;
   return null;
 end $$;
@@ -559,9 +577,13 @@ begin
   else
     new.completed_at := null;
   end if;
+  if new.status = 'pending' then
+    new.progress := null;
+    new.result := null;
+  end if;
   return new;
 end $$;
-comment on function job_normalise is 'Makes a job inserted by hand a whole one.';
+comment on function job_normalise is 'Makes a job inserted by hand a whole one, and one that is taken out of the archive.';
 
 create function jobs_deleted() returns trigger
   language plpgsql security definer
@@ -650,18 +672,24 @@ comment on function create_queue is 'Makes a queue: its row in queues, its table
 create function publish_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
 as $$
 declare
-  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
-  latest  text := (select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
-  follows auction_files.publish_status%type := case
-    when latest = 'completed'                                              then 'published'
-    when latest is not null                                                then latest
-    when (select published_at is not null from auction_files where id = file) then 'published'
-    else                                                                        'pending'
-  end;
+  file    uuid;
+  latest  text;
+  follows auction_files.publish_status%type;
 begin
-  update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from auction_files where id = file for no key update;
+    latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed'                                              then 'published'
+      when latest is not null                                                then latest
+      when (select published_at is not null from auction_files where id = file) then 'published'
+      else                                                                        'pending'
+    end;
+    update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
+  end loop;
   return null;
 end $$;
 comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count.';
@@ -669,17 +697,23 @@ comment on function publish_status_follows is 'auction_files.publish_status is t
 create function media_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
 as $$
 declare
-  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
-  latest  text := (select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
-  follows media.status%type := case
-    when latest = 'completed' then 'READY'
-    when latest is not null   then upper(latest)
-    else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
-  end;
+  file    uuid;
+  latest  text;
+  follows media.status%type;
 begin
-  update media set status = follows where id = file and status is distinct from follows;
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from media where id = file for no key update;
+    latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed' then 'READY'
+      when latest is not null   then upper(latest)
+      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
+    end;
+    update media set status = follows where id = file and status is distinct from follows;
+  end loop;
   return null;
 end $$;
 comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
@@ -926,20 +960,20 @@ begin
   end if;
 
   for part in
-    select c.queue, c.archived, c.again, array_agg(c.id) as ids
-      from (select n.id, n.queue, n.archived,
+    select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
+      from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
                      or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result) > 0) as partial
               from fresh n
-              join stale o on o.id = n.id) c
+              join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
-     group by c.queue, c.archived, c.again
+     group by c.queue, c.archived, c.again, c.moved
   loop
     update jobs j
        set status = case when part.again then 'pending' else j.status end,
-           run_at = case when part.again then now() else j.run_at end,
+           run_at = case when part.again and not part.moved then now() else j.run_at end,
            locked_by = case when j.status = 'processing' then j.locked_by end,
            completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
                                then coalesce(j.completed_at, clock_timestamp()) end,
@@ -950,6 +984,21 @@ begin
   return null;
 end $$;
 comment on function jobs_mended is 'Makes a change written by hand a whole one, and refuses to rename a job.';
+
+create function files_truncated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if tg_argv[0] = 'publish' then
+    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
+     where publish_status in ('pending', 'processing', 'failed');
+  else
+    update media set status = 'PENDING' where status = 'PROCESSING';
+  end if;
+  return null;
+end $$;
+comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
 
 create function file_undeleted() returns trigger
   language plpgsql
@@ -987,9 +1036,6 @@ create trigger job_defaults before insert on jobs
 create trigger job_dedupe before insert on jobs
   for each row when (new.dedupe_key is not null and not new.archived)
   execute function job_dedupe();
-create trigger job_normalise_insert before insert on jobs
-  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null)
-  execute function job_normalise();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -1001,6 +1047,9 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
+create trigger job_normalise_insert before insert on jobs
+  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
+  execute function job_normalise();
 create trigger jobs_mended after update on jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_mended();
@@ -1025,15 +1074,17 @@ create trigger jobs_truncated after truncate on publish_jobs
 create trigger publish_status_insert after insert on publish_jobs
   for each row when (new.file_id is not null and not new.archived)
   execute function publish_status_follows();
-create trigger publish_status_update after update on publish_jobs
-  for each row when (new.file_id is not null and new.status <> old.status)
-  execute function publish_status_follows();
 create trigger publish_status_delete after delete on publish_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function publish_status_follows();
 create trigger jobs_mended after update on publish_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_mended();
+create trigger publish_status_truncate after truncate on publish_jobs
+  for each statement execute function files_truncated('publish');
+create trigger publish_status_update after update on publish_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function publish_status_follows();
 
 create trigger job_archived before insert or update on publish_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1063,8 +1114,10 @@ create trigger media_job_file before insert on media_jobs
   for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
   execute function media_job_file();
 create trigger media_status_update after update on media_jobs
-  for each row when (new.file_id is not null and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function media_status_follows();
+create trigger media_status_truncate after truncate on media_jobs
+  for each statement execute function files_truncated('media');
 
 create trigger job_archived before insert or update on media_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))

@@ -273,6 +273,12 @@ test('a row that a living worker lost track of is retried', async () => {
   assert.deepEqual(await sql(`select error_code from job_errors where job_id = $1 and attempt = 1`, [id]), [
     { error_code: 'worker_lost' },
   ]);
+  // Given to it by hand, and never started.
+  const [given] = await sql(
+    `insert into cleanup_jobs (kind, status, locked_by, created_at) values ('x', 'processing', $1, now() - interval '20 seconds') returning id`,
+    [other.id()],
+  );
+  await reads(rig.db, given!.id, { retry_count: 1 });
 });
 
 test('workers are poked for a pause, and left alone by the archiver', async () => {

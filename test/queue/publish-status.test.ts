@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 
-// auction_files.publish_status follows the rows of publish_jobs, whoever changes them: here nobody but SQL does.
+// auction_files.publish_status follows the rows of publish_jobs, and media.status those of media_jobs, whoever changes them: here nobody but SQL does.
 
 let db: TestDatabase;
 let file_id: string;
@@ -58,3 +59,43 @@ test('a file that was published stays so when its only new job is cancelled', as
   await set(id, 'cancelled');
   assert.equal(await status(), 'published');
 });
+
+for (const [queue, files, column, words] of [
+  ['publish', 'auction_files', 'publish_status', ['pending', 'failed', 'published', 'pending']],
+  ['media', 'media', 'status', ['FAILED', 'FAILED', 'READY', 'PENDING']],
+] as const) {
+  const addFile = async () =>
+    (await db.query<{ id: string }>(`insert into ${files} default values returning id`)).rows[0]!.id;
+  const reads = async (id: string) =>
+    (await db.query(`select ${column} from ${files} where id = $1`, [id])).rows[0][column];
+
+  test(`a ${queue} job that is given another file counts for that one`, async () => {
+    const [first, second] = [await addFile(), await addFile()];
+    const id = await add(db, queue, 'x', { file_id: first });
+    await db.query(`update jobs set status = 'failed' where id = $1`, [id]);
+    await db.query(`update jobs set file_id = $2 where id = $1`, [id, second]);
+    assert.deepEqual([await reads(first), await reads(second)], words.slice(0, 2));
+  });
+
+  test(`a file follows its ${queue} jobs when two of them change at once`, async () => {
+    const file = await addFile();
+    const older = await add(db, queue, 'x', { file_id: file, status: 'processing' });
+    const newer = await add(db, queue, 'x', { file_id: file });
+    const [one, two] = [await db.connect(), await db.connect()];
+    await one.query('begin');
+    await one.query(`update ${queue}_jobs set status = 'cancelled' where id = $1`, [newer]);
+    const done = two.query(`update ${queue}_jobs set status = 'completed' where id = $1`, [older]);
+    await sleep(200);
+    await one.query('commit');
+    await done;
+    for (const client of [one, two]) client.release();
+    assert.equal(await reads(file), words[2]);
+  });
+
+  test(`a file is left by its ${queue} job when all are truncated`, async () => {
+    const file = await addFile();
+    await add(db, queue, 'x', { file_id: file, status: 'processing' });
+    await db.query(`truncate ${queue}_jobs`);
+    assert.equal(await reads(file), words[3]);
+  });
+}

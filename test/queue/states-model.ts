@@ -1,9 +1,12 @@
 /** What a job's row should say, by the drawing in the README: the model that states.test.ts holds the real SQL against. */
-export type Model = { jobs: ModelJob[] };
+export type Model = { jobs: ModelJob[]; files: Record<string, string> };
+
+export type Status = 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';
 
 export type ModelJob = {
   id: number;
-  status: 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';
+  queue: string;
+  status: Status;
   archived: boolean;
   /** Whether run_at is in the past. */
   due: boolean;
@@ -15,30 +18,47 @@ export type ModelJob = {
   /** The attempt that the result says it is of. */
   result: number | null;
   locked_by: string | null;
+  dedupe_key: string | null;
+  file_id: string | null;
   /** The code of each failed attempt. */
   errors: Record<number, string>;
 };
 
 /** Who wants to end which attempt. */
-export type Claim = { attempt: number; worker: string };
+export type Claim = { attempt: number; worker: string | null };
 
-export const inserted = (
-  id: number,
-  { due, max_retries, priority }: Pick<ModelJob, 'due' | 'max_retries' | 'priority'>,
-): ModelJob => ({
+export const inserted = (id: number, of: Partial<ModelJob>): ModelJob => ({
   id,
+  queue: 'media',
   status: 'pending',
   archived: false,
-  due,
+  due: true,
   attempt: 0,
   retry_count: 0,
-  max_retries,
-  priority,
+  max_retries: 0,
+  priority: 0,
   error_code: null,
   result: null,
   locked_by: null,
+  dedupe_key: null,
+  file_id: null,
   errors: {},
+  ...of,
 });
+
+/** What people write as the status: the rest of the row follows. */
+export function setStatus(job: ModelJob, status: Status, locked_by: string | null = null): void {
+  if (status === 'pending' && job.status !== 'pending') job.result = null;
+  Object.assign(job, { status, locked_by: status === 'processing' ? locked_by : null });
+}
+
+/** media.status is the status of the file's latest job that was not cancelled. Without any, what was ready or failed stays so. */
+export function follow({ jobs, files }: Model, file: string): void {
+  const words = { pending: 'PENDING', processing: 'PROCESSING', completed: 'READY', failed: 'FAILED' };
+  const latest = jobs.findLast(({ file_id, status }) => file_id === file && status !== 'cancelled')?.status;
+  if (latest && latest !== 'cancelled') files[file] = words[latest];
+  else if (files[file] === 'PROCESSING') files[file] = 'PENDING';
+}
 
 /** A ticket for the job was claimed. @returns whether it starts */
 export function start(job: ModelJob, worker: string): boolean {
@@ -73,20 +93,11 @@ export function snooze(job: ModelJob, claim: Claim, due: boolean): boolean {
   return true;
 }
 
-export function setPending(job: ModelJob): void {
-  if (job.status !== 'pending') job.result = null;
-  Object.assign(job, { status: 'pending', archived: false, locked_by: null });
-}
-
-export function cancel(job: ModelJob): void {
-  Object.assign(job, { status: 'cancelled', locked_by: null });
-}
-
 /** A dead letter that is allowed more retries than it has used runs again at once. */
 export function raiseMaxRetries(job: ModelJob, by: number): void {
   job.max_retries += by;
   if (job.status !== 'failed' || job.max_retries <= job.retry_count) return;
-  setPending(job);
+  setStatus(job, 'pending');
   job.due = true;
 }
 

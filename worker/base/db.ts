@@ -7,9 +7,14 @@ export type Tx = pg.PoolClient;
 export type Client = pg.Client;
 export type Notification = pg.Notification;
 
-/** bigint as a number: ids and counts stay below 2^53. */
+/** bigint as a number: ids and counts stay below 2^53. timestamptz as a Date: infinity as the last there is, -infinity as the first. */
 export const types = new pg.TypeOverrides();
 types.setTypeParser(20, Number);
+const time: (text: string) => Date | number = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ);
+types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
+  const parsed = time(text);
+  return typeof parsed === 'number' ? new Date(Math.sign(parsed) * 8.64e15) : parsed;
+});
 
 export type PoolOptions = { max: number; log: Log; setUp?: string; queryTimeoutMs?: number };
 

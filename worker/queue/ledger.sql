@@ -121,7 +121,7 @@ select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(p
 -- name: stray_jobs
 -- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended unheard.
 select id, attempt from :"live"
- where status = 'processing' and locked_by = :worker and started_at < clock_timestamp() - interval '10 seconds';
+ where status = 'processing' and locked_by = :worker and coalesce(started_at, created_at) < clock_timestamp() - interval '10 seconds';
 
 -- name: taken_jobs
 -- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by hand.

@@ -72,7 +72,7 @@ returning q.name as queue, q.paused, d.waiting, d.active;
 select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed, l.oldest_waiting_s,
        coalesce(r.completed_lately, 0) as completed_lately, coalesce(r.failed_lately, 0) as failed_lately
   from queue_depth d
-  left join (select queue, extract(epoch from clock_timestamp() - min(run_at))::float8 as oldest_waiting_s
+  left join (select queue, extract(epoch from clock_timestamp() - min(case when isfinite(run_at) then run_at else created_at end))::float8 as oldest_waiting_s
                from jobs
               where not archived and status = 'pending' and run_at <= now()
               group by queue) l using (queue)
