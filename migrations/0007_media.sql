@@ -3,9 +3,13 @@
 -- 1. media gets the columns that its jobs read and write, where it lacks them.
 -- 2. on_media_processed is called in the transaction that completes a media job. Its default writes to a table `messages`, where there is one,
 --    those of the columns media_url, thumbnail_url, waveform, metadata, processed_at that it has. Replace it to do otherwise.
--- 3. Deleting jobs finds their keys and errors by index, also while the statistics say that there are none.
+-- 3. A media job whose payload names its media row, as the messages of the media worker do ({"mediaId": "..."}), is a job about that file: its
+--    file_id is filled in, so that media.status follows it like any other. The row of media that comes later than its job is found by the
+--    job's handler, which names it on the row. A mediaId that is no uuid, or that no row has, is left as it is: the handler says so.
+-- 4. Deleting jobs finds their keys and errors by index, also while the statistics say that there are none.
 --
--- Locks: a short ACCESS EXCLUSIVE on media for the new columns. Undo: drop the function and the columns.
+-- Locks: a short ACCESS EXCLUSIVE on media for the new columns and while its index is built, which reads the table once; a short SHARE ROW
+-- EXCLUSIVE on media_jobs. Undo: drop the functions, the trigger, the index and the columns.
 
 alter table media
   add column if not exists source_key    text,
@@ -18,6 +22,9 @@ comment on column media.source_key is 'The key of the original in storage.';
 comment on column media.url is 'The processed file.';
 comment on column media.thumbnails is 'One object a size: url, key, width, height, bytes, format.';
 comment on column media.metadata is 'What was measured of the original.';
+
+-- Cleanups ask which rows have an object as their original, a thousand keys at a time.
+create index media_by_source_key on media (source_key);
 
 -- A message that is not there, or whose id could be none, is no error: it may have been deleted meanwhile.
 create function on_media_processed(kind text, payload jsonb, result jsonb) returns void
@@ -61,6 +68,28 @@ begin
   end if;
 end $$;
 comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
+
+create function media_job_file() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
+  end if;
+  return new;
+end $$;
+comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
+
+do $$
+begin
+  if (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') <> 'uuid'::regtype then
+    return;  -- As in 0004: file_id cannot name its rows.
+  end if;
+  create trigger media_job_file before insert on media_jobs
+    for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
+    execute function media_job_file();
+end $$;
 
 alter function jobs_deleted() set enable_seqscan = off;
 alter function jobs_deleted() set jit = off;

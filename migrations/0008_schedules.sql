@@ -33,7 +33,7 @@ comment on column schedules.enabled is 'Nothing is inserted while false. Ticks o
 comment on column schedules.since is 'Only later ticks are its own: when it was made or enabled, or when its cron or time zone was changed.';
 comment on column schedules.last_tick is 'The last one that inserted a job, or was skipped.';
 comment on column schedules.next_tick is 'Written by workers; null until one has looked at it, and while it is disabled.';
-comment on column schedules.last_job_id is 'The last job that it inserted.';
+comment on column schedules.last_job_id is 'The last job that it inserted, or the one in which that goes on.';
 comment on column schedules.skipped is 'How many ticks were skipped so far.';
 comment on column schedules.skipped_tick is 'The last of them.';
 comment on column schedules.error is 'Why it inserts nothing, though it is enabled.';

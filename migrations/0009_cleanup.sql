@@ -7,6 +7,10 @@
 -- Who refers to a key in a transaction that is still open cannot be seen. So a key is deleted only when all transactions have ended that may not
 -- have seen that it was to be: those up to `horizon`, which a worker writes down when it first sees the row.
 --
+-- A file may be undeleted while cleanup.soft_deleted_files is at it. To clear deleted_at is enough: purged_at, without which the row would be deleted
+-- after its pictures, is cleared with it. Deletions of its pictures that wait are called off, those under way are waited for; and since some are gone
+-- by then, it is published again, under the same keys.
+--
 -- Locks: writes to auction_files wait while its two small indexes are built, which reads the table once. Undo: drop what is made here.
 
 create sequence storage_deletion_ids;
@@ -114,9 +118,39 @@ alter table storage_listing   enable row level security;
 alter table orphan_sightings  enable row level security;
 
 alter table auction_files add column if not exists purged_at timestamptz;
-comment on column auction_files.purged_at is 'Its pictures are being deleted from storage since then. The row goes after them.';
+comment on column auction_files.purged_at is 'Its pictures are being deleted from storage since then. The row goes after them, unless it is undeleted.';
 create index auction_files_deleted on auction_files (deleted_at) where deleted_at is not null and purged_at is null;
 create index auction_files_purged  on auction_files (purged_at)  where purged_at is not null;
+
+create function file_undeleted() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.purged_at := null;
+  return new;
+end $$;
+comment on function file_undeleted is 'What is not deleted is not purged.';
+
+create trigger file_undeleted before update on auction_files
+  for each row when (old.purged_at is not null and new.deleted_at is null) execute function file_undeleted();
+
+create function file_recovered() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
+  if new.published_at is not null and new.source_key is not null then
+    insert into publish_jobs (file_id) values (new.id);
+  end if;
+  return null;
+end $$;
+comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
+
+create trigger file_recovered after update on auction_files
+  for each row when (old.purged_at is not null and new.purged_at is null and new.deleted_at is null) execute function file_recovered();
 
 -- Those of the messenger are switched on by its own migrations, where its tables are made.
 insert into schedules (name, cron, queue, kind, overlap, enabled)

@@ -847,6 +847,18 @@ begin
 end $$;
 comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
 
+create function media_job_file() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
+  end if;
+  return new;
+end $$;
+comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
+
 create function schedule_reset() returns trigger
   language plpgsql
   set search_path from current
@@ -906,17 +918,29 @@ begin
 end $$;
 comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
 
-create function media_job_file() returns trigger
-  language plpgsql security definer
+create function file_undeleted() returns trigger
+  language plpgsql
   set search_path from current
 as $$
 begin
-  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
-  end if;
+  new.purged_at := null;
   return new;
 end $$;
-comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
+comment on function file_undeleted is 'What is not deleted is not purged.';
+
+create function file_recovered() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
+  if new.published_at is not null and new.source_key is not null then
+    insert into publish_jobs (file_id) values (new.id);
+  end if;
+  return null;
+end $$;
+comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
 
 create function worker_is_alive(worker uuid) returns boolean
   language sql stable
@@ -999,30 +1023,6 @@ begin
   return null;
 end $$;
 comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
-
-create function file_undeleted() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  new.purged_at := null;
-  return new;
-end $$;
-comment on function file_undeleted is 'What is not deleted is not purged.';
-
-create function file_recovered() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_seqscan = off
-as $$
-begin
-  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
-  if new.published_at is not null and new.source_key is not null then
-    insert into publish_jobs (file_id) values (new.id);
-  end if;
-  return null;
-end $$;
-comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
 
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
@@ -1107,12 +1107,12 @@ create trigger media_status_insert after insert on media_jobs
 create trigger media_status_delete after delete on media_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function media_status_follows();
-create trigger jobs_mended after update on media_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 create trigger media_job_file before insert on media_jobs
   for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
   execute function media_job_file();
+create trigger jobs_mended after update on media_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger media_status_update after update on media_jobs
   for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function media_status_follows();

@@ -143,6 +143,7 @@ create table prekey_refill_requests (
   push_job_id  bigint
 );
 create unique index prekey_refill_requests_open on prekey_refill_requests (device_id) where fulfilled_at is null;
+create index prekey_refill_requests_fulfilled on prekey_refill_requests (fulfilled_at) where fulfilled_at is not null;
 comment on table  prekey_refill_requests is 'Devices that have to make prekeys themselves and upload them.';
 comment on column prekey_refill_requests.push_job_id is 'The last job that was to tell the device: a row of notification_jobs.';
 comment on column prekey_refill_requests.fulfilled_at is 'When cleanup.prekeys found enough of them.';
@@ -184,7 +185,7 @@ create function media_objects_of(payload jsonb, result jsonb) returns table (key
   set search_path from current
 as $$
   with objects as (
-    select payload ->> 's3Key' as key, null::numeric as bytes
+    select coalesce(payload ->> 's3Key', ltrim(payload ->> 'inputPath', '/'), payload ->> 'key') as key, null::numeric as bytes
     union all
     select o ->> 'key', case jsonb_typeof(o -> 'bytes') when 'number' then (o ->> 'bytes')::numeric end
       from jsonb_path_query(result, 'lax $.**') o

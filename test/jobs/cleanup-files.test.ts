@@ -139,10 +139,7 @@ test('the messenger is made only when asked for, and then kept up to date', asyn
       [2, 'error: There is no set of tables named messanger: there are messenger\n'],
     );
     const made = await runRowmill(['migrate', '--with', 'messenger'], { env });
-    assert.equal(
-      made.stdout,
-      'applied messenger/0001_messenger.sql\napplied messenger/0002_originals.sql\napplied messenger/0003_fulfilled_requests.sql\n',
-    );
+    assert.equal(made.stdout, 'applied messenger/0001_messenger.sql\n');
     assert.deepEqual(await install(db.url), []);
     await db.query(
       `delete from rowmill_migrations where name like 'messenger/%'; insert into rowmill_migrations (name, checksum) values ('messenger/0000_earlier.sql', '')`,

@@ -263,16 +263,11 @@ create trigger publish_status_update after update on publish_jobs
   for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function publish_status_follows();
 
--- The row of media that comes later than its job is found by the job's handler, which names it on the row.
 do $$
 begin
   if (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') <> 'uuid'::regtype then
     return;  -- As in 0004: file_id cannot name its rows.
   end if;
-  drop trigger media_job_file on media_jobs;
-  create trigger media_job_file before insert on media_jobs
-    for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
-    execute function media_job_file();
   drop trigger media_status_update on media_jobs;
   create trigger media_status_update after update on media_jobs
     for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
