@@ -12,7 +12,7 @@ import { generate } from '../support/clips.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
 import { truncated } from '../support/pictures.ts';
 
-// A WebM that is cut off, by whatever is made of it and whichever ffmpeg: its own fault, which another attempt does not mend.
+// A file that is cut off, by whatever is made of it and whichever ffmpeg: its own fault, which another attempt does not mend.
 
 const signal = new AbortController().signal;
 const memory = createMemoryGate({ bytes: 1e9, slots: 2 });
@@ -20,10 +20,14 @@ const settings = { videoBitrate: undefined, audioBitrate: 64_000, maxSeconds: 10
 
 let dir: string;
 let whole: Buffer;
+const others: Record<string, Buffer> = {};
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'truncated-'));
   const source = '-f lavfi -i testsrc2=s=320x180:r=30:d=4 -f lavfi -i sine=d=4';
   whole = await generate('a.webm', `${source} -c:v libvpx -b:v 500k -deadline realtime -c:a libopus`);
+  others['avi'] = await generate('a.avi', `${source} -c:v mpeg4 -c:a libmp3lame`);
+  others['wmv'] = await generate('a.wmv', `${source} -c:v wmv2 -c:a wmav2`);
+  others['wav'] = await generate('a.wav', '-f lavfi -i sine=d=4');
 });
 after(() => rm(dir, { recursive: true }));
 
@@ -52,4 +56,27 @@ for (const { name, config } of ffmpegs)
           assert.rejects(made(kind, truncated(whole, share)), { name: 'PermanentError', code: 'media_truncated' }));
       test(`${kind} of all of it`, async () => void (await made(kind, whole)));
     }
+
+    // ffmpeg has no complaint about these: their duration is that of what is left.
+    for (const [format, kinds] of [
+      ['avi', ['video', 'audio', 'transcode']],
+      ['wmv', ['video', 'audio', 'transcode']],
+      ['wav', ['audio']],
+    ] as const)
+      test(`most of a ${format}, and all of it`, async () => {
+        for (const kind of kinds) {
+          const most = made(kind, truncated(others[format]!, 0.8));
+          await assert.rejects(most, { name: 'PermanentError', code: 'media_truncated' }, kind);
+          await made(kind, others[format]!);
+        }
+      });
+
+    test('a WAV that was written as it came does not know how long it is', async () => {
+      for (const size of [0, 0x7fff_ffff, 0xffff_ffff]) {
+        const stream = Buffer.from(others['wav']!);
+        stream.writeUInt32LE(size, 4);
+        stream.writeUInt32LE(size, stream.indexOf('data') + 4);
+        await made('audio', stream);
+      }
+    });
   });

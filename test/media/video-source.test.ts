@@ -20,6 +20,7 @@ const file = (video: Partial<VideoStream> = {}, changes: Partial<Probe> = {}): P
   duration: 10,
   bitrate: 4.2e6,
   bytes: 5_250_000,
+  streams: 2,
   video: [stream(video)],
   audio: [sound()],
   ...changes,
@@ -79,6 +80,12 @@ suite('of a file', () => {
   test('the longer of its streams says how long it is, and its container where they do not', () => {
     assert.equal(chooseStreams(file({ duration: 9 }, { duration: 99 })).seconds, 10);
     assert.equal(chooseStreams(file({ duration: undefined }, { duration: 99 })).seconds, 99);
+  });
+
+  test('the container is no measure of its streams where it has others too', () => {
+    const own = (streams: number, duration?: number) =>
+      chooseStreams(file({ duration }, { duration: 99, streams })).ownSeconds;
+    assert.deepEqual([own(2), own(3), own(3, 9)], [99, undefined, 10]);
   });
 
   const refused: [string, Probe][] = [

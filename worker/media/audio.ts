@@ -74,7 +74,9 @@ export async function processAudio(path: string, options: AudioOptions): Promise
   if (duration > maxSeconds) throw tooLong;
   checkDamage(stderr, duration);
   if (duration === 0) throw new PermanentError('media_corrupt', 'None of the sound can be decoded');
-  if (said !== undefined && !isEstimate(probe.format) && endsEarly(said, duration)) throw truncated(said, duration);
+  // Where the picture, or another sound, lasts longer, it is them that the container speaks of.
+  const own = audio.duration ?? (probe.streams === 1 ? probe.duration : undefined);
+  if (own !== undefined && !isEstimate(probe.format) && endsEarly(own, duration)) throw truncated(own, duration);
   return {
     path: to,
     bytes: (await stat(to)).size,

@@ -8,6 +8,8 @@ export type VideoSource = {
   audio: AudioStream | undefined;
   /** As its streams say, else its container; it may lie. */
   seconds: number | undefined;
+  /** The same, where it is of these streams alone: subtitles, or a second language, may go on for longer. */
+  ownSeconds: number | undefined;
 };
 
 export type VideoSettings = {
@@ -45,7 +47,9 @@ export function chooseStreams(probe: Probe): VideoSource {
       `The video has ${Math.round(fps)} frames a second: ${most.fps} is the most`,
     );
   const audio = chooseAudio(probe);
-  return { video, audio, seconds: secondsOf(video, audio) ?? probe.duration };
+  const own = secondsOf(video, audio);
+  const alone = probe.streams === (audio ? 2 : 1);
+  return { video, audio, seconds: own ?? probe.duration, ownSeconds: own ?? (alone ? probe.duration : undefined) };
 }
 
 export const chooseAudio = ({ audio }: Probe): AudioStream | undefined =>

@@ -221,11 +221,11 @@ function checkOutput(made: Probe, source: VideoSource, { maxSeconds }: VideoSett
     throw new RetryableError('output_invalid', 'What ffmpeg made is no video of H.264 and AAC');
   if (duration > maxSeconds + 0.5)
     throw new PermanentError('video_too_long', `The video lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
-  const { seconds } = source;
+  const { seconds, ownSeconds } = source;
   const short = [
     endsEarly(source.video.duration, video.duration ?? 0),
     endsEarly(source.audio?.duration, audio?.duration ?? 0),
-    endsEarly(seconds, duration),
+    endsEarly(ownSeconds, duration),
   ];
   if (short.includes(true)) throw truncated(seconds ?? 0, duration);
   const { width, height } = fit(video.shown, video.shown);

@@ -9,6 +9,8 @@ export type Probe = {
   duration: number | undefined;
   bitrate: number | undefined;
   bytes: number;
+  /** How many streams that play for a while, of whatever kind: subtitles too, but no attached pictures or files. */
+  streams: number;
   /** Without attached pictures. */
   video: VideoStream[];
   audio: AudioStream[];
@@ -100,13 +102,18 @@ export const entries = [
 export function readProbe(json: string): Probe {
   const parsed = shape.safeParse(parse(json));
   if (!parsed.success) throw new PermanentError('media_corrupt', 'The file cannot be read as video or audio');
-  const { format, streams } = parsed.data;
+  const { format, streams: all } = parsed.data;
+  const streams = all
+    .filter((s) => !s.disposition?.['attached_pic'] && s.codec_type !== 'attachment')
+    // ffmpeg gives all streams of an ASF file the duration of the longest.
+    .map((s) => (format.format_name === 'asf' ? { ...s, duration: undefined } : s));
   return {
     format: format.format_name,
     duration: positive(format.duration),
     bitrate: positive(format.bit_rate),
     bytes: format.size ?? 0,
-    video: streams.filter((s) => s.codec_type === 'video' && !s.disposition?.['attached_pic']).flatMap(videoOf),
+    streams: streams.length,
+    video: streams.filter((s) => s.codec_type === 'video').flatMap(videoOf),
     audio: streams.filter((s) => s.codec_type === 'audio').flatMap(audioOf),
   };
 }
@@ -149,10 +156,13 @@ function videoOf(stream: Stream): VideoStream[] {
   ];
 }
 
+/** The most that anybody records at. Filters take memory by the second of sound: of a false rate, all there is. */
+const highestSampleRate = 768_000;
+
 function audioOf(stream: Stream): AudioStream[] {
   const { channels, sample_rate, codec_name } = stream;
   // A codec that it does not know has no name, and cannot be decoded.
-  if (!channels || !sample_rate || !codec_name) return [];
+  if (!channels || !sample_rate || !codec_name || sample_rate > highestSampleRate) return [];
   return [
     {
       index: stream.index,
@@ -167,11 +177,15 @@ function audioOf(stream: Stream): AudioStream[] {
   ];
 }
 
-/** The display matrix counts against the clock, the old tag with it. */
+/**
+ * The display matrix counts against the clock, the old tag with it. Players turn by quarters alone, and what ffmpeg makes of a matrix
+ * that is none, such as one of zeros, is a number beyond all angles.
+ */
 function rotationOf({ side_data_list, tags }: Stream): number {
   const matrix = side_data_list?.find(({ rotation }) => rotation !== undefined)?.rotation;
   const degrees = matrix === undefined ? Number(tags?.['rotate'] ?? 0) : -matrix;
-  return Number.isFinite(degrees) ? (((Math.round(degrees / 90) * 90) % 360) + 360) % 360 : 0;
+  const quarters = Math.round(degrees / 90);
+  return Math.abs(quarters) <= 4 && Math.abs(degrees - quarters * 90) <= 1 ? ((quarters + 4) % 4) * 90 : 0;
 }
 
 const positive = (value: number | undefined) =>
