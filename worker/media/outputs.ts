@@ -36,7 +36,7 @@ export function outputsOf(
   const hash = createHash('sha256')
     .update(`${source.sha256} ${JSON.stringify(recipe)}`)
     .digest('hex')
-    .slice(0, 20);
+    .slice(0, 12);
   const folder = `${prefixOf(source.key)}${hash}`;
   const keyOf = (name: string) => `${folder}/${name}`;
   const sign = async (name: string) => {
@@ -68,8 +68,12 @@ const isManifest = (name: string) => /\.(m3u8|mpd)$/.test(name);
 const textOf = async (file: Uint8Array | { path: string }) =>
   file instanceof Uint8Array ? Buffer.from(file).toString() : readFile(file.path, 'utf8');
 
-/** What the keys of all outputs of an original start with. */
-export const prefixOf = (key: string): string => `processed/${tame(key)}-`;
+/**
+ * What the keys of all outputs of an original start with. With a hash of its key, since keys become the same when they are made tame, as all
+ * in one folder do that are written in Cyrillic: who deletes the one would delete the other's outputs.
+ */
+export const prefixOf = (key: string): string =>
+  `processed/${tame(key)}-${createHash('sha256').update(key).digest('hex').slice(0, 8)}`;
 
 const longestSegment = 80;
 
