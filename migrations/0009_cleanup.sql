@@ -35,6 +35,20 @@ comment on column storage_deletions.bytes is 'As far as known.';
 comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
 comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
 
+create function oldest_transaction() returns xid8
+  language sql stable
+as $$
+  select coalesce((select x
+                     from pg_snapshot_xip(pg_current_snapshot()) x
+                    where not exists (select from pg_stat_activity a
+                                       where a.backend_xid = x::xid and a.datname <> current_database())
+                      and not exists (select from pg_prepared_xacts p
+                                       where p.transaction = x::xid and p.database <> current_database())
+                    order by x limit 1),
+                  pg_snapshot_xmax(pg_current_snapshot()))
+$$;
+comment on function oldest_transaction is 'The oldest transaction that writes and has not ended: of this database, for all that is known. None: the one to come.';
+
 -- Which application writes an object under a key that it used before puts this on the table that refers to it, and writes the row first:
 --   create trigger keep_object before insert or update of key on my_files for each row execute function keep_object('key');
 -- A deletion that waits is called off. One that is under way is waited for, so that the upload comes after it. One that is written down later waits

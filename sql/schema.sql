@@ -906,6 +906,20 @@ begin
 end $$;
 comment on function run_schedule is 'Inserts a job of a schedule now, whether it is enabled or not. Gives the id of the job.';
 
+create function oldest_transaction() returns xid8
+  language sql stable
+as $$
+  select coalesce((select x
+                     from pg_snapshot_xip(pg_current_snapshot()) x
+                    where not exists (select from pg_stat_activity a
+                                       where a.backend_xid = x::xid and a.datname <> current_database())
+                      and not exists (select from pg_prepared_xacts p
+                                       where p.transaction = x::xid and p.database <> current_database())
+                    order by x limit 1),
+                  pg_snapshot_xmax(pg_current_snapshot()))
+$$;
+comment on function oldest_transaction is 'The oldest transaction that writes and has not ended: of this database, for all that is known. None: the one to come.';
+
 create function keep_object() returns trigger
   language plpgsql security definer
   set search_path from current

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tx } from '../../worker/base/db.ts';
 import { prepareOutputs } from '../../worker/jobs/original.ts';
+import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads } from '../support/jobs.ts';
 import { createMessenger, putAll, type Messenger } from '../support/messenger.ts';
@@ -75,6 +76,20 @@ for (const [end, stays] of [
     assert.deepEqual({ scanned, skipped, remaining }, { scanned: 2, skipped: stays ? 1 : 0, remaining: false });
     assert.deepEqual([(await keys()).includes(key), (await keys()).includes(other)], [stays, false]);
   });
+
+test('a transaction of another database is not waited for', async () => {
+  const other = await createDatabase();
+  const tx = await other.connect();
+  try {
+    await tx.query(`begin; update queues set paused = true`);
+    await expired('stories/elsewhere');
+    const { deleted, remaining } = await messenger.cleanUp('stories');
+    assert.deepEqual({ deleted, remaining }, { deleted: 1, remaining: false });
+  } finally {
+    tx.release(true);
+    await other.drop();
+  }
+});
 
 test('transactions that end soon are waited for, and those that came later are not', async () => {
   const { cleanUp, keys, rig } = messenger;

@@ -13,7 +13,7 @@ returning id;
 -- name: take_deletions
 -- Locked until they are deleted: who uses one of these keys again waits for that (keep_object).
 select id, key, reason, bytes from storage_deletions
- where due_at <= clock_timestamp() and horizon < pg_snapshot_xmin(pg_current_snapshot())
+ where due_at <= clock_timestamp() and horizon < (select oldest_transaction())
  order by due_at limit :limit
    for update skip locked;
 
@@ -25,7 +25,7 @@ select id from storage_deletions where due_at <= clock_timestamp() and horizon i
 -- Some transaction takes long.
 update storage_deletions set due_at = clock_timestamp() + interval '5 minutes'
  where id = any(array(select id from storage_deletions
-                       where due_at <= clock_timestamp() and horizon >= pg_snapshot_xmin(pg_current_snapshot())
+                       where due_at <= clock_timestamp() and horizon >= (select oldest_transaction())
                        order by due_at limit :limit
                          for update skip locked))
 returning id;
