@@ -105,6 +105,19 @@ test('jobs of several inserts in one transaction start together', async () => {
   for (const id of ids) await reads(rig.db, id, { status: 'completed' });
 });
 
+test('of jobs that are inserted one at a time, as fast as they go, none is overlooked', async () => {
+  const insert = async () => {
+    for (let n = 0; n < 5; n++) await rig.db.query(`insert into media_jobs (kind) values ('echo')`);
+  };
+  for (let burst = 0; burst < 100; burst++) {
+    await Promise.all([insert(), insert(), insert()]);
+    await eventually(async () => {
+      const { rows } = await rig.db.query(`select from media_jobs where status <> 'completed'`);
+      assert.equal(rows.length, 0);
+    }, 5_000);
+  }
+});
+
 test('an urgent job does not wait for the ticket of a bulk insert to end', async () => {
   await rig.db.query(`insert into notification_jobs (kind) select 'slow' from generate_series(1, 200)`);
   await eventually(async () => {

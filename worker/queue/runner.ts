@@ -110,7 +110,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
       claimedAt = Date.now();
       if (asked.get(worker)! >= searchedAt) searchedAt = Infinity;
       // What it was to find came after it had asked.
-      else goOn();
+      else goOn(1);
     });
     events.on('job:start', () => {
       running.asking--;
@@ -146,9 +146,13 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
     });
   }
 
-  /** Looks for so many tickets that are due, and for what there is no room for when there is. */
+  /**
+   * Looks for so many tickets that are due. A look that was in flight before may find nothing though it was for one: when a later look has
+   * just locked that, and what the later one was for it cannot see yet. So then the search goes on until a look of now finds nothing.
+   */
   function wake(tickets: number): void {
-    if (look(tickets) < tickets) searchedAt = performance.now();
+    const overlaps = current !== undefined && current.asking > 0;
+    if (look(tickets) < tickets || overlaps) searchedAt = performance.now();
   }
 
   /** Looks for due tickets when nobody knows how many there are: who finds one has others look for more. */
@@ -158,8 +162,8 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
   }
 
   /** Goes on with a search that has not come to its end. */
-  function goOn(): void {
-    if (searchedAt < Infinity && current) look(looksAtOnce - current.asking);
+  function goOn(looks = looksAtOnce): void {
+    if (searchedAt < Infinity && current) look(looks - current.asking);
   }
 
   /** Looks for a ticket so many times, if there is room for what may be found. @returns how many times */
@@ -193,7 +197,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
     },
     wake,
     search,
-    goOn,
+    goOn: () => goOn(),
     /** Starts the engine below again. */
     restart: () => current?.lost.resolve(),
     /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
