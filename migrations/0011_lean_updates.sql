@@ -125,19 +125,16 @@ begin
 end $$;
 comment on function watch_jobs is 'Puts the triggers on a table of jobs: on that of a queue, if it is given, those of its archive too.';
 
-create trigger jobs_mended after update on jobs referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
-
 do $$
 declare
-  queue text;
+  parent regclass;
 begin
-  for queue in select name from queues loop
-    execute format('create trigger jobs_mended after update on %I referencing old table as stale new table as fresh
-                      for each statement execute function jobs_mended()', queue || '_jobs');
-    execute format('create trigger job_archived before insert or update on %I
-                      for each row when (new.archived and new.status not in (''completed'', ''cancelled'')) execute function job_archived()', queue || '_jobs_done');
+  foreach parent in array array['jobs'::regclass] || array(select (name || '_jobs')::regclass from queues) loop
+    execute format('drop trigger jobs_inserted on %1$s; drop trigger jobs_updated on %1$s; drop trigger jobs_deleted on %1$s; drop trigger jobs_truncated on %1$s',
+                   parent);
   end loop;
+  perform watch_jobs('jobs');
+  perform watch_jobs((name || '_jobs')::regclass, name) from queues;
 end $$;
 
 

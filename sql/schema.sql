@@ -1050,9 +1050,15 @@ create trigger job_defaults before insert on jobs
 create trigger job_dedupe before insert on jobs
   for each row when (new.dedupe_key is not null and not new.archived)
   execute function job_dedupe();
+create trigger job_normalise_insert before insert on jobs
+  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
+  execute function job_normalise();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1061,12 +1067,6 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
-create trigger job_normalise_insert before insert on jobs
-  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
-  execute function job_normalise();
-create trigger jobs_mended after update on jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 
 create trigger schedule_reset before update on schedules
   for each row when (new.cron is distinct from old.cron or new.time_zone is distinct from old.time_zone or new.enabled is distinct from old.enabled)
@@ -1074,9 +1074,18 @@ create trigger schedule_reset before update on schedules
 create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
   for each statement execute function schedules_changed();
 
+create trigger publish_status_insert after insert on publish_jobs
+  for each row when (new.file_id is not null and not new.archived)
+  execute function publish_status_follows();
+create trigger publish_status_delete after delete on publish_jobs
+  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
+  execute function publish_status_follows();
 create trigger jobs_inserted after insert on publish_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on publish_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on publish_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1085,15 +1094,6 @@ create trigger jobs_deleted after delete on publish_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on publish_jobs
   for each statement execute function jobs_deleted('publish');
-create trigger publish_status_insert after insert on publish_jobs
-  for each row when (new.file_id is not null and not new.archived)
-  execute function publish_status_follows();
-create trigger publish_status_delete after delete on publish_jobs
-  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
-  execute function publish_status_follows();
-create trigger jobs_mended after update on publish_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 create trigger publish_status_truncate after truncate on publish_jobs
   for each statement execute function files_truncated('publish');
 create trigger publish_status_update after update on publish_jobs
@@ -1104,17 +1104,6 @@ create trigger job_archived before insert or update on publish_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
   execute function job_archived();
 
-create trigger jobs_inserted after insert on media_jobs
-  referencing new table as fresh
-  for each statement execute function jobs_inserted();
-create trigger jobs_updated after update on media_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_updated();
-create trigger jobs_deleted after delete on media_jobs
-  referencing old table as stale
-  for each statement execute function jobs_deleted();
-create trigger jobs_truncated after truncate on media_jobs
-  for each statement execute function jobs_deleted('media');
 create trigger media_status_insert after insert on media_jobs
   for each row when (new.file_id is not null and not new.archived)
   execute function media_status_follows();
@@ -1124,9 +1113,20 @@ create trigger media_status_delete after delete on media_jobs
 create trigger media_job_file before insert on media_jobs
   for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
   execute function media_job_file();
+create trigger jobs_inserted after insert on media_jobs
+  referencing new table as fresh
+  for each statement execute function jobs_inserted();
 create trigger jobs_mended after update on media_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_mended();
+create trigger jobs_updated after update on media_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_updated();
+create trigger jobs_deleted after delete on media_jobs
+  referencing old table as stale
+  for each statement execute function jobs_deleted();
+create trigger jobs_truncated after truncate on media_jobs
+  for each statement execute function jobs_deleted('media');
 create trigger media_status_update after update on media_jobs
   for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function media_status_follows();
@@ -1140,6 +1140,9 @@ create trigger job_archived before insert or update on media_jobs_done
 create trigger jobs_inserted after insert on notification_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on notification_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on notification_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1148,9 +1151,6 @@ create trigger jobs_deleted after delete on notification_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on notification_jobs
   for each statement execute function jobs_deleted('notification');
-create trigger jobs_mended after update on notification_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 
 create trigger job_archived before insert or update on notification_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1159,6 +1159,9 @@ create trigger job_archived before insert or update on notification_jobs_done
 create trigger jobs_inserted after insert on social_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on social_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on social_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1167,9 +1170,6 @@ create trigger jobs_deleted after delete on social_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on social_jobs
   for each statement execute function jobs_deleted('social');
-create trigger jobs_mended after update on social_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 
 create trigger job_archived before insert or update on social_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1178,6 +1178,9 @@ create trigger job_archived before insert or update on social_jobs_done
 create trigger jobs_inserted after insert on analytics_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on analytics_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on analytics_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1186,9 +1189,6 @@ create trigger jobs_deleted after delete on analytics_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on analytics_jobs
   for each statement execute function jobs_deleted('analytics');
-create trigger jobs_mended after update on analytics_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 
 create trigger job_archived before insert or update on analytics_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1197,6 +1197,9 @@ create trigger job_archived before insert or update on analytics_jobs_done
 create trigger jobs_inserted after insert on cleanup_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
+create trigger jobs_mended after update on cleanup_jobs
+  referencing old table as stale new table as fresh
+  for each statement execute function jobs_mended();
 create trigger jobs_updated after update on cleanup_jobs
   referencing old table as stale new table as fresh
   for each statement execute function jobs_updated();
@@ -1205,9 +1208,6 @@ create trigger jobs_deleted after delete on cleanup_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on cleanup_jobs
   for each statement execute function jobs_deleted('cleanup');
-create trigger jobs_mended after update on cleanup_jobs
-  referencing old table as stale new table as fresh
-  for each statement execute function jobs_mended();
 
 create trigger job_archived before insert or update on cleanup_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))

@@ -1,64 +1,46 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
-import type { App } from '../../worker/app.ts';
-import { loadRegistry } from '../../worker/queue/registry.ts';
 import { h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { add, reads, type Row } from '../support/jobs.ts';
-import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
-import { createRig, type Rig } from '../support/worker.ts';
+import { add, reads } from '../support/jobs.ts';
+import { createMediaRig, type MediaRig } from '../support/media-rig.ts';
+import { s3Failures } from '../support/s3-server.ts';
 
 // media.audio end to end: a row, S3 over a socket, ffmpeg.
 
-let rig: Rig;
-let s3: S3Server;
-let app: App;
+let rig: MediaRig;
 let clips: Footage;
-let temp: string;
-
-const sql = async (text: string, values: unknown[] = []) => (await rig.db.query<Row>(text, values)).rows;
 
 before(async () => {
-  [rig, s3, clips, temp] = await Promise.all([
-    createRig(),
-    startS3Server(),
-    openFootage(),
-    mkdtemp(join(tmpdir(), 'audio-')),
-  ]);
-  await rig.db.query(`update queues set backoff_ms = 100 where name = 'media'`);
-  await rig.db.query(
+  clips = await openFootage();
+  rig = await createMediaRig({
+    ...ffmpegEnv,
+    STORAGE_PRIVATE: 'true',
+  });
+  await rig.sql(
     `create table messages (id text primary key, media_url text, thumbnail_url text, waveform jsonb, metadata jsonb)`,
   );
-  ({ app } = await rig.worker(await loadRegistry(), {
-    ...s3.env,
-    ...ffmpegEnv,
-    QUEUES: 'media',
-    TEMP_DIR: temp,
-    STORAGE_PRIVATE: 'true',
-  }));
   const voice = await clips.make('voice.ogg', `${tone(2)} -c:a libopus -b:a 24k`);
-  await app.storage.put('uploads/user123/voice.ogg', await readFile(voice), { contentType: 'audio/ogg' });
+  await rig.app.storage.put('uploads/user123/voice.ogg', await readFile(voice), { contentType: 'audio/ogg' });
 });
 beforeEach(() => {
-  s3.heal();
-  s3.requests.length = 0;
+  rig.s3.heal();
+  rig.s3.requests.length = 0;
 });
 after(async () => {
   await rig.close();
-  await Promise.all([s3.close(), clips.close(), rm(temp, { recursive: true })]);
+  await clips.close();
 });
 
 const audio = (payload: Record<string, unknown>, columns: Record<string, unknown> = {}) =>
   add(rig.db, 'media', 'audio', { payload, ...columns });
-const written = () => s3.requests.filter(({ method, url }) => method === 'PUT' && url.includes('/processed/'));
+const written = () => rig.s3.requests.filter(({ method, url }) => method === 'PUT' && url.includes('/processed/'));
 
 test('the message of the documentation is processed: MP3 stored, waveform on the message', async () => {
-  await sql(`insert into messages (id) values ('message-uuid')`);
-  const [media] = await sql(`insert into media default values returning id`);
+  await rig.sql(`insert into messages (id) values ('message-uuid')`);
+  const [media] = await rig.sql(`insert into media default values returning id`);
   const payload = {
     type: 'audio',
     s3Key: 'uploads/user123/voice.ogg',
@@ -81,17 +63,17 @@ test('the message of the documentation is processed: MP3 stored, waveform on the
   const [stored] = written();
   assert.deepEqual([stored!.headers['content-type'], stored!.body.length], ['audio/mpeg', bytes]);
   assert.equal(Buffer.from(await (await fetch(url)).arrayBuffer()).length, bytes, 'the address is signed');
-  assert.deepEqual(await sql(`select media_url, thumbnail_url, waveform, metadata from messages`), [
+  assert.deepEqual(await rig.sql(`select media_url, thumbnail_url, waveform, metadata from messages`), [
     { media_url: url, thumbnail_url: null, waveform, metadata },
   ]);
-  assert.deepEqual(await sql(`select status, url, thumbnail_url, metadata from media where id = $1`, [media!.id]), [
+  assert.deepEqual(await rig.sql(`select status, url, thumbnail_url, metadata from media where id = $1`, [media!.id]), [
     { status: 'READY', url, thumbnail_url: null, metadata },
   ]);
-  await eventually(async () => assert.deepEqual(await readdir(temp), []));
+  await eventually(async () => assert.deepEqual(await readdir(rig.temp), []));
 });
 
 test('when storage fails in the middle the job is tried again, and writes the same key', async () => {
-  s3.fail({
+  rig.s3.fail({
     ...s3Failures.slowDown,
     times: 2,
     when: ({ method, url }) => method === 'PUT' && url.includes('/processed/'),
@@ -104,18 +86,18 @@ test('when storage fails in the middle the job is tried again, and writes the sa
 
 test('a video without sound is a dead letter at once', async () => {
   const mute = await clips.make('mute.mp4', `${picture('64x64', 0.2)} ${h264}`);
-  await app.storage.put('mute.mp4', await readFile(mute), { contentType: 'video/mp4' });
-  s3.requests.length = 0;
+  await rig.app.storage.put('mute.mp4', await readFile(mute), { contentType: 'video/mp4' });
+  rig.s3.requests.length = 0;
   const id = await audio({ s3Key: 'mute.mp4' });
   await reads(rig.db, id, { status: 'failed', error_code: 'no_audio_stream', attempt: 1 }, 30_000);
   assert.deepEqual(written(), []);
 });
 
 test('a row of media that is deleted while its sound is processed is not written to', async () => {
-  const [media] = await sql(`insert into media (source_key) values ('uploads/user123/voice.ogg') returning id`);
-  await sql(`create function wait_for_test() returns trigger language plpgsql as $$ begin
+  const [media] = await rig.sql(`insert into media (source_key) values ('uploads/user123/voice.ogg') returning id`);
+  await rig.sql(`create function wait_for_test() returns trigger language plpgsql as $$ begin
       perform pg_advisory_xact_lock(42); return null; end $$`);
-  await sql(
+  await rig.sql(
     `create trigger wait_for_test before update of url on media for each statement execute function wait_for_test()`,
   );
   const client = await rig.db.connect();
@@ -123,19 +105,19 @@ test('a row of media that is deleted while its sound is processed is not written
     await client.query(`select pg_advisory_lock(42)`);
     const id = await audio({ mediaId: media!.id });
     await eventually(async () => {
-      const waiting = await sql(
+      const waiting = await rig.sql(
         `select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`,
       );
       assert.equal(waiting.length, 1);
     }, 30_000);
-    await sql(`update media set deleted_at = now() where id = $1`, [media!.id]);
+    await rig.sql(`update media set deleted_at = now() where id = $1`, [media!.id]);
     await client.query(`select pg_advisory_unlock(42)`);
     await reads(rig.db, id, { status: 'failed', error_code: 'media_deleted', attempt: 2 }, 30_000);
-    assert.deepEqual(await sql(`select error_code from job_errors where job_id = $1 order by attempt`, [id]), [
+    assert.deepEqual(await rig.sql(`select error_code from job_errors where job_id = $1 order by attempt`, [id]), [
       { error_code: 'media_changed' },
       { error_code: 'media_deleted' },
     ]);
-    assert.equal((await sql(`select url from media where id = $1`, [media!.id]))[0]!['url'], null);
+    assert.equal((await rig.sql(`select url from media where id = $1`, [media!.id]))[0]!['url'], null);
   } finally {
     client.release(true);
   }

@@ -1,76 +1,58 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import sharp from 'sharp';
-import type { App } from '../../worker/app.ts';
-import { loadRegistry } from '../../worker/queue/registry.ts';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { add, reads, rows, type Row } from '../support/jobs.ts';
-import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
-import { createRig, type Rig } from '../support/worker.ts';
+import { add, reads, rows } from '../support/jobs.ts';
+import { createMediaRig, type MediaRig } from '../support/media-rig.ts';
+import { s3Failures } from '../support/s3-server.ts';
 
 // media.video end to end: a row, S3 over a socket, ffmpeg.
 
-let rig: Rig;
-let s3: S3Server;
-let app: App;
+let rig: MediaRig;
 let clips: Footage;
-let temp: string;
 let clip: string;
 
-const sql = async (text: string, values: unknown[] = []) => (await rig.db.query<Row>(text, values)).rows;
-
 before(async () => {
-  [rig, s3, clips, temp] = await Promise.all([
-    createRig(),
-    startS3Server(),
-    openFootage(),
-    mkdtemp(join(tmpdir(), 'video-')),
-  ]);
-  await rig.db.query(`update queues set backoff_ms = 100 where name = 'media'`);
-  // As it stands in the messenger's own database.
-  await rig.db.query(
-    `create table messages (id text primary key, media_url text, thumbnail_url text, metadata jsonb, processed_at timestamptz)`,
-  );
-  ({ app } = await rig.worker(await loadRegistry(), {
-    ...s3.env,
+  clips = await openFootage();
+  rig = await createMediaRig({
     ...ffmpegEnv,
-    QUEUES: 'media',
     CDN_BASE_URL: 'https://cdn.example.com',
-    TEMP_DIR: temp,
     // So that an encode takes long.
     FFMPEG_PRESET: 'veryslow',
     MEDIA_MEMORY_MB: '1000',
-  }));
+  });
+  // As it stands in the messenger's own database.
+  await rig.sql(
+    `create table messages (id text primary key, media_url text, thumbnail_url text, metadata jsonb, processed_at timestamptz)`,
+  );
   clip = await clips.make(
     'clip.mp4',
     `${picture('320x180', 2)} ${tone(2)} -shortest ${h264} ${aac} -movflags +faststart`,
   );
 });
 beforeEach(() => {
-  s3.heal();
-  s3.requests.length = 0;
+  rig.s3.heal();
+  rig.s3.requests.length = 0;
 });
 after(async () => {
   await rig.close();
-  await Promise.all([s3.close(), clips.close(), rm(temp, { recursive: true })]);
+  await clips.close();
 });
 
 const store = async (key: string, path = clip) =>
-  app.storage.put(key, await readFile(path), { contentType: 'video/mp4' });
+  rig.app.storage.put(key, await readFile(path), { contentType: 'video/mp4' });
 const video = (payload: Record<string, unknown>, columns: Record<string, unknown> = {}) =>
   add(rig.db, 'media', 'video', { payload, ...columns });
-const written = () => s3.requests.filter(({ method, url }) => method === 'PUT' && url.includes('/processed/'));
+const written = () => rig.s3.requests.filter(({ method, url }) => method === 'PUT' && url.includes('/processed/'));
 const tempIsEmpty = () =>
-  eventually(async () => assert.deepEqual(await readdir(temp), [], 'no temporary file is left'));
+  eventually(async () => assert.deepEqual(await readdir(rig.temp), [], 'no temporary file is left'));
 
 test('the message of the documentation is processed: video and thumbnail stored, the message told', async () => {
   await store('uploads/user123/video.mp4');
-  await sql(`insert into messages values ('message-uuid'), ('another')`);
+  await rig.sql(`insert into messages values ('message-uuid'), ('another')`);
   const id = await video({
     type: 'video',
     s3Key: 'uploads/user123/video.mp4',
@@ -100,7 +82,7 @@ test('the message of the documentation is processed: video and thumbnail stored,
   assert.equal((await sharp(stored[0]!.body).metadata()).format, 'jpeg');
   assert.equal(stored[1]!.body.length, result.bytes);
 
-  const messages = await sql(`select * from messages order by id`);
+  const messages = await rig.sql(`select * from messages order by id`);
   assert.equal(messages[0]!['media_url'], null, 'no other message is touched');
   const { processed_at, ...told } = messages[1]!;
   assert.ok(processed_at);
@@ -115,10 +97,10 @@ test('the message of the documentation is processed: video and thumbnail stored,
 
 test('a row of media names the original, is told what became of it, and its status follows', async () => {
   await store('rows/a.mp4');
-  const [media] = await sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
+  const [media] = await rig.sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
   const id = await video({}, { file_id: media!.id });
   const { result } = await reads(rig.db, id, { status: 'completed' }, 30_000);
-  const [row] = await sql(`select status, url, thumbnail_url, metadata, processed_at from media where id = $1`, [
+  const [row] = await rig.sql(`select status, url, thumbnail_url, metadata, processed_at from media where id = $1`, [
     media!.id,
   ]);
   const { processed_at, ...saved } = row!;
@@ -126,16 +108,16 @@ test('a row of media names the original, is told what became of it, and its stat
   const { url, thumbnail_url, metadata } = result;
   assert.deepEqual(saved, { status: 'READY', url, thumbnail_url, metadata });
 
-  const [other] = await sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
+  const [other] = await rig.sql(`insert into media (source_key) values ('rows/a.mp4') returning id`);
   await reads(rig.db, await video({ mediaId: other!.id }), { status: 'completed' }, 30_000);
-  assert.equal((await sql(`select url from media where id = $1`, [other!.id]))[0]!['url'], url);
+  assert.equal((await rig.sql(`select url from media where id = $1`, [other!.id]))[0]!['url'], url);
 });
 
 test('a repeat writes the same keys', async () => {
   await store('repeat.mp4');
   const id = await video({ s3Key: 'repeat.mp4' });
   const first = await reads(rig.db, id, { status: 'completed' }, 30_000);
-  await sql(`update media_jobs set status = 'pending' where id = $1`, [id]);
+  await rig.sql(`update media_jobs set status = 'pending' where id = $1`, [id]);
   const second = await reads(rig.db, id, { status: 'completed', attempt: 2 }, 30_000);
   assert.deepEqual(second['result'], first['result']);
   const keys = written().map(({ url }) => url.split('?')[0]);
@@ -144,7 +126,7 @@ test('a repeat writes the same keys', async () => {
 
 test('when storage fails in the middle the job is tried again, until it is right', async () => {
   await store('retried.mp4');
-  s3.fail({
+  rig.s3.fail({
     ...s3Failures.internalError,
     times: 2,
     when: ({ method, url }) => method === 'PUT' && url.includes('video.mp4'),
@@ -152,7 +134,7 @@ test('when storage fails in the middle the job is tried again, until it is right
   const id = await video({ s3Key: 'retried.mp4' });
   const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' }, 60_000);
   assert.ok(row['attempt'] > 1);
-  assert.equal((await app.storage.head(row['result'].key))?.bytes, row['result'].bytes);
+  assert.equal((await rig.app.storage.head(row['result'].key))?.bytes, row['result'].bytes);
 });
 
 /** What cannot be: [name, payload, code]. */
@@ -168,7 +150,7 @@ const refusals: [string, () => Promise<Record<string, unknown>>, string][] = [
   [
     'names a row that was deleted',
     async () => ({
-      mediaId: (await sql(`insert into media (source_key, deleted_at) values ('a', now()) returning id`))[0]!.id,
+      mediaId: (await rig.sql(`insert into media (source_key, deleted_at) values ('a', now()) returning id`))[0]!.id,
     }),
     'media_deleted',
   ],
@@ -185,7 +167,7 @@ for (const [name, payload, code] of refusals)
   test(`a job that ${name} is a dead letter at once: ${code}`, async () => {
     const id = await video(await payload());
     const row = await reads(rig.db, id, { status: 'failed', error_code: code, attempt: 1, retry_count: 0 }, 30_000);
-    assert.ok(!row['error'].includes(temp));
+    assert.ok(!row['error'].includes(rig.temp));
     assert.deepEqual(written(), []);
     await tempIsEmpty();
   });
@@ -201,7 +183,7 @@ test(
     const id = await video({ s3Key: 'long.avi' });
     await eventually(async () => assert.ok((await encoders()).length > 0), 30_000);
     await eventually(async () => assert.ok((await rows(rig.db, [id]))[0]!['progress'] > 5), 30_000);
-    await sql(`update media_jobs set status = 'cancelled' where id = $1`, [id]);
+    await rig.sql(`update media_jobs set status = 'cancelled' where id = $1`, [id]);
     const cancelled = Date.now();
     await eventually(async () => assert.deepEqual(await encoders(), []));
     const took = Date.now() - cancelled;
@@ -216,5 +198,5 @@ test(
 async function encoders(): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
-  return commands.filter((command) => command.includes(temp) && command.includes('libx264'));
+  return commands.filter((command) => command.includes(rig.temp) && command.includes('libx264'));
 }

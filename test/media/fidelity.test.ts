@@ -1,33 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import sharp from 'sharp';
-import {
-  blue,
-  cmykWithoutProfile,
-  green,
-  picture,
-  red,
-  ultraHdr,
-  white,
-  type PictureOptions,
-} from '../support/pictures.ts';
-import { assertColours, quartersOf, shapes, variantsOf } from '../support/variants.ts';
+import { cmykWithoutProfile, picture, ultraHdr, type PictureOptions } from '../support/pictures.ts';
+import { assertColours, quartersOf, shapes, variantsOf, seenUpright } from '../support/variants.ts';
 
 const make = async (options: PictureOptions) => variantsOf(await picture(options));
 
 describe('Orientation', () => {
-  // What is seen, per EXIF value, of red green / blue white as stored. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4
-  const seen = {
-    1: [red, green, blue, white],
-    2: [green, red, white, blue],
-    3: [white, blue, green, red],
-    4: [blue, white, red, green],
-    5: [red, blue, green, white],
-    6: [blue, red, white, green],
-    7: [white, green, blue, red],
-    8: [green, white, red, blue],
-  };
-  for (const [orientation, colours] of Object.entries(seen)) {
+  for (const [orientation, colours] of Object.entries(seenUpright)) {
     for (const format of ['jpeg', 'png', 'webp'] as const) {
       it(`${orientation} of a ${format} is made upright`, async () => {
         const { source, variants } = await make({ width: 900, height: 600, format, orientation: Number(orientation) });

@@ -17,7 +17,7 @@ import {
   type PictureOptions,
 } from '../support/pictures.ts';
 import { filesOf, optimised } from '../support/optimised.ts';
-import { assertColours, quartersOf } from '../support/variants.ts';
+import { assertColours, quartersOf, seenUpright } from '../support/variants.ts';
 
 const make = async (options: PictureOptions) => optimised(await picture(options));
 const quarters = [red, green, blue, white];
@@ -88,18 +88,7 @@ describe('The picture to show', () => {
 });
 
 describe('Orientation', () => {
-  // As in fidelity.test.ts. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4
-  const seen = {
-    1: [red, green, blue, white],
-    2: [green, red, white, blue],
-    3: [white, blue, green, red],
-    4: [blue, white, red, green],
-    5: [red, blue, green, white],
-    6: [blue, red, white, green],
-    7: [white, green, blue, red],
-    8: [green, white, red, blue],
-  };
-  for (const [orientation, colours] of Object.entries(seen)) {
+  for (const [orientation, colours] of Object.entries(seenUpright)) {
     it(`${orientation} is made upright in all that is made`, async () => {
       const file = await picture({ width: 600, height: 400, orientation: Number(orientation) });
       const made = await optimised(file, { formats: ['webp', 'avif'] });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { makeVariants, type Variant, type VariantSize } from '../../worker/media/image.ts';
 import { createMemoryGate, type MemoryGate } from '../../worker/media/memory.ts';
+import { blue, green, red, white } from './pictures.ts';
 
 type Options = { memory?: MemoryGate; signal?: AbortSignal; sizes?: readonly [VariantSize, ...VariantSize[]] };
 
@@ -51,3 +52,15 @@ export function assertColours(actual: number[][], expected: (readonly number[])[
     assert.ok(near, `quarter ${i} is ${actual[i]!.join()} and should be ${colour.join()}`);
   }
 }
+
+/** What is seen, per EXIF value, of red green / blue white as stored. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4 */
+export const seenUpright = {
+  1: [red, green, blue, white],
+  2: [green, red, white, blue],
+  3: [white, blue, green, red],
+  4: [blue, white, red, green],
+  5: [red, blue, green, white],
+  6: [blue, red, white, green],
+  7: [white, green, blue, red],
+  8: [green, white, red, blue],
+};
