@@ -2,6 +2,7 @@ import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { UsageError } from './base/errors.ts';
 import { createLog, type Log } from './base/log.ts';
+import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
@@ -41,7 +42,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   };
 }
 
-/** Runs until SIGTERM or SIGINT, then shuts down in order. A second signal ends it at once. @returns the exit code */
+/** Runs until SIGTERM or SIGINT, then shuts down in order. A signal two seconds later or more ends it at once. @returns the exit code */
 export async function main(): Promise<number> {
   const config = loadConfig();
   const log = createLog(config);
@@ -49,12 +50,8 @@ export async function main(): Promise<number> {
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
 
   const stopping = Promise.withResolvers<string>();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => {
-      stopping.resolve(name);
-      process.once(name, () => process.exit(1));
-    });
-  }
+  onStop(['SIGTERM', 'SIGINT'], { first: stopping.resolve, again: () => process.exit(1) });
+  onParentGone(() => stopping.resolve('none: npm and its shell have ended'));
   const service = await startService(config, log);
   log.info({ signal: await stopping.promise }, 'stopping: running jobs may finish');
   await service.stop();

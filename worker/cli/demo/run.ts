@@ -7,6 +7,7 @@ import { loadConfig, type Config } from '../../base/config.ts';
 import { createPool, transaction, type Db } from '../../base/db.ts';
 import { UsageError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
+import { onStop } from '../../base/signals.ts';
 import { loadStatements, query } from '../../base/sql.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { openEmbeddedPostgres } from '../../embedded/postgres.ts';
@@ -79,23 +80,19 @@ async function ownFile(file: string): Promise<Original> {
   return { path, name: basename(path), about: path, broken: false };
 }
 
-/** A first Ctrl-C ends the demo in order, a second one at once; the embedded Postgres ends with this process either way. */
+/** A first Ctrl-C ends the demo in order, one that follows it after two seconds at once; the embedded Postgres ends with this process either way. */
 function onSignal() {
   const controller = new AbortController();
   let code = 0;
-  const stop = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(code);
-    code = 128 + constants.signals[signal];
-    note(`\n${signal}: stopping`);
-    controller.abort(new Failed('The demo was stopped'));
-  };
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const name of names) process.on(name, stop);
-  return {
-    signal: controller.signal,
-    exitCode: () => code,
-    release: () => names.forEach((name) => process.off(name, stop)),
-  };
+  const release = onStop(['SIGINT', 'SIGTERM', 'SIGHUP'], {
+    first(signal) {
+      code = 128 + constants.signals[signal];
+      note(`\n${signal}: stopping`);
+      controller.abort(new Failed('The demo was stopped'));
+    },
+    again: () => process.exit(code),
+  });
+  return { signal: controller.signal, exitCode: () => code, release };
 }
 
 function stepper(signal: AbortSignal, quiet: boolean) {
