@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './base/config.ts';
@@ -16,6 +17,8 @@ export type App = {
   log: Log;
   /** For handlers and upkeep; the engine has connections of its own. */
   db: Db;
+  /** Names this program to the server: the fleet ends the sessions of one that is frozen. */
+  instance: string;
   /** Where files go. */
   storage: Storage;
   /** Where original files come from. */
@@ -29,15 +32,14 @@ export type App = {
   close(): Promise<void>;
 };
 
-/** The most that handlers and upkeep open. */
-export const appConnections = 8;
-
 export function createApp(config: Config, databaseUrl: string, log: Log): App {
-  const db = createPool(databaseUrl, { max: appConnections, log });
+  const instance = randomUUID();
+  const db = createPool(databaseUrl, { max: config.connections.app, log, instance });
   return {
     config,
     log,
     db,
+    instance,
     storage: createStorage(config.storage),
     raid: createRaid(config.raid),
     imagorVideo: config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined,

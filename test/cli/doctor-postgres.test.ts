@@ -7,7 +7,6 @@ import { checkDirect } from '../../worker/cli/doctor/direct.ts';
 import { checkHorizon, judgeHorizon } from '../../worker/cli/doctor/horizon.ts';
 import { checkNode } from '../../worker/cli/doctor/host.ts';
 import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
-import { processConnections } from '../../worker/queue/connections.ts';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPooler } from '../support/pooler.ts';
@@ -84,11 +83,11 @@ test('a transaction pooler is a failure, and the port of one a warning', async (
 
 test('it says for how many processes there are connections', async (t) => {
   const limit = (name: string, most: number, in_use = 0) => ({ name, most, reserved: 3, in_use, ours: 1 });
+  const one = 16;
   const roomOf = (...limits: Parameters<typeof judgeCapacity>[0]) => {
-    const { state, detail } = judgeCapacity(limits);
+    const { state, detail } = judgeCapacity(limits, one);
     return `${state} ${/room for \w+ process(es)?/.exec(detail)![0]}`;
   };
-  const one = processConnections;
   assert.equal(roomOf(limit('a', 3 * one + 2, 1)), 'ok room for 2 processes');
   assert.equal(roomOf(limit('a', 3 * one + 3, 1)), 'ok room for 3 processes');
   assert.equal(roomOf(limit('a', one + 3, 1), limit('b', 1_000, 1)), 'ok room for 1 process');
@@ -112,6 +111,7 @@ test('it says for how many processes there are connections', async (t) => {
   const limited = (await examine({ DATABASE_URL: url.href })).found['capacity']!;
   assert.equal(limited.state, 'warn');
   assert.match(limited.detail, new RegExp(`room for 0 .* role ${role} is ${one - 1}, 2 in use, 2 of them by Rowmill$`));
+  assert.match(limited.mend!, /set DATABASE_CONNECTIONS=15/);
 });
 
 test('it finds what holds back vacuum', async (t) => {

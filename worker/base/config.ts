@@ -1,7 +1,9 @@
 import { tmpdir, totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { connectionsOf } from './config/connections.ts';
 import { schema, settings, type Env } from './config/schema.ts';
 import { ambiguousStorage, storageOf } from './config/storage.ts';
+import { readAddress } from './address.ts';
 import { UsageError } from './errors.ts';
 
 export { settings };
@@ -51,6 +53,7 @@ function shape(env: Env, searchPath: string) {
     production: env.NODE_ENV === 'production',
     logLevel: env.LOG_LEVEL,
     databaseUrl: env.DATABASE_URL,
+    connections: connectionsOf(env.DATABASE_CONNECTIONS),
     dataDir,
     tempDir: env.TEMP_DIR ?? tmpdir(),
 
@@ -127,21 +130,13 @@ function mediaOf(env: Env, searchPath: string) {
 const usualMediaMemory = () => (Math.min(process.constrainedMemory() || Infinity, totalmem()) >= 2e9 ? 700 : 280);
 
 function secretsOf(env: Env): string[] {
-  const password = env.DATABASE_URL && URL.canParse(env.DATABASE_URL) ? new URL(env.DATABASE_URL).password : undefined;
+  const password = env.DATABASE_URL && readAddress(env.DATABASE_URL).password;
   return [
     env.RAID_PUBLISHER_SECRET,
     env.B2_APP_KEY,
     env.MINIO_SECRET_KEY,
     env.AWS_SECRET_ACCESS_KEY,
     password,
-    password && decoded(password),
+    password && encodeURIComponent(password),
   ].filter((secret): secret is string => Boolean(secret && secret.length >= 4));
-}
-
-function decoded(password: string): string {
-  try {
-    return decodeURIComponent(password);
-  } catch {
-    return password;
-  }
 }

@@ -15,12 +15,19 @@ export const direct =
   'let DATABASE_URL lead to Postgres itself, or to a pooler in session mode ' +
   '(Supabase: the direct connection, or the session pooler on port 5432 and not 6543; PgBouncer: pool_mode = session)';
 
-/** @throws UsageError where the way to the database is a transaction pooler. @param a a client that is connected */
+/**
+ * @param a a client that is connected
+ * @throws UsageError where the way to the database is a transaction pooler. Where there is no second connection to be had, this cannot be seen
+ */
 export async function refusePooler(a: Session, databaseUrl: string): Promise<void> {
   const b = createClient(databaseUrl);
   b.on('error', () => {});
   try {
-    await b.connect();
+    const connected = await b.connect().then(
+      () => true,
+      () => false,
+    );
+    if (!connected) return;
     if (await isLent(a, b)) throw new UsageError(`DATABASE_URL ${pooled}. To mend it, ${direct}`);
   } finally {
     await b.end().catch(() => {});

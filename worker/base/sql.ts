@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
-import { types } from './db.ts';
+import { isStale, types } from './db.ts';
 
 /**
  * SQL lives in `.sql` files beside its one user, as named statements:
@@ -68,13 +68,20 @@ export async function query<Row extends pg.QueryResultRow>(
   if (unknown.length > 0) throw new Error(`${statement.name} has no parameter ${unknown.join(', ')}`);
   const missing = statement.params.filter((param) => values[param] === undefined);
   if (missing.length > 0) throw new Error(`${statement.name}: no value for ${missing.join(', ')}`);
-  const result = await db.query<Row>({
+  const config = {
     name: statement.prepared,
     text: statement.text,
     values: statement.params.map((param) => values[param]),
     types,
-  });
-  return result.rows;
+  };
+  for (let tries = 1; ; tries++) {
+    try {
+      return (await db.query<Row>(config)).rows;
+    } catch (error) {
+      // Each connection that prepared it before a column changed its type is ended by this error, and replaced.
+      if (!isStale(error) || !(db instanceof pg.Pool) || tries > db.options.max) throw error;
+    }
+  }
 }
 
 // What may hold a colon that is not ours comes first: comments, strings, quoted names, casts.

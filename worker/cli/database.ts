@@ -14,7 +14,7 @@ import { Failed } from './faults.ts';
  */
 export async function withDatabase<T>(work: (db: Db) => Promise<T>): Promise<T> {
   return withDatabaseUrl(loadConfig(), async (url) => {
-    const db = createPool(url, { max: 3, log: createLog({ logLevel: 'silent', secrets: [] }) });
+    const db = createPool(url, { max: 1, log: createLog({ logLevel: 'silent', secrets: [] }) });
     try {
       return await work(db);
     } finally {

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
+import { isFull } from '../base/db.ts';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { note } from './output.ts';
 
@@ -36,7 +37,6 @@ const mends: Record<string, string> = {
   '28000': 'check the user in DATABASE_URL, and sslmode if the server wants TLS',
   '3D000': 'check the name of the database at the end of DATABASE_URL',
   '42501': 'connect as the owner of the tables, or as a role with rights on them',
-  '53300': 'raise max_connections, or close what is not needed',
 };
 
 /** What is wrong with the database or the way there, and how to mend it; undefined for what is neither. */
@@ -54,6 +54,11 @@ function refusal(error: unknown, code: string): Diagnosis {
   // Undefined table, column or schema.
   if (['42P01', '42703', '3F000'].includes(code))
     return { what: `The database lacks tables of Rowmill (${messageOf(error)})`, mend: 'run rowmill migrate' };
+  if (isFull(error))
+    return {
+      what: `No connection is left: the server or a pooler says ${messageOf(error)} (${code})`,
+      mend: 'raise max_connections or the size of the pool, lower DATABASE_CONNECTIONS of the workers, or close what is not needed',
+    };
   const mend = mends[code] ?? (error as { hint?: string }).hint;
   return { what: `Postgres says: ${messageOf(error)} (${code})`, ...(mend ? { mend } : {}) };
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import { isTransient, transaction, type Tx } from '../base/db.ts';
+import { isTransient, isUnsent, transaction, type Tx } from '../base/db.ts';
 import { messageOf } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
 import type { JobContext } from './job.ts';
@@ -121,7 +121,7 @@ async function commit<Result>(
     } catch (error) {
       // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row already.
       if (error instanceof Stopped && tries > 1 && (await ledger.completedBy(row))) return result!;
-      if (!isTransient(error) || signal.aborted) throw error;
+      if (!(isTransient(error) || isUnsent(error)) || signal.aborted) throw error;
       await sleep(Math.min(tries * 100, 2_000), undefined, { signal }).catch(() => {});
     }
   }

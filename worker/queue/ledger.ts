@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isLockTimeout, isTransient, type Db, type Tx } from '../base/db.ts';
+import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../base/db.ts';
 import { bind, loadStatements, query, type Queryable, type Statement } from '../base/sql.ts';
 import { coalesce } from './coalesce.ts';
 
@@ -84,7 +84,7 @@ export function createLedger(
       try {
         return await query<Row>(db, statement, values);
       } catch (error) {
-        if (signal.aborted || !isTransient(error) || (!waits && isLockTimeout(error))) throw error;
+        if (signal.aborted || !(isTransient(error) || isUnsent(error)) || (!waits && isLockTimeout(error))) throw error;
         await sleep(wait, undefined, { signal }).catch(() => {});
       }
     }
@@ -127,7 +127,7 @@ export function createLedger(
         return await query<JobRow>(claims, sql.start, values);
       } catch (error) {
         if (isLockTimeout(error)) return run<JobRow>(sql.startUnlocked, values);
-        if (!isTransient(error)) throw error;
+        if (!isTransient(error) && !isUnsent(error)) throw error;
         const rows = await run<JobRow>(sql.startUnlocked, values);
         return [
           ...rows,

@@ -1,3 +1,4 @@
+import { isUnsent } from '../base/db.ts';
 import { codeOf, messageOf, PermanentError, RetryableError, Snooze } from '../base/errors.ts';
 
 /** Why a running job was told to stop. Set as the reason of its AbortSignal. */
@@ -37,6 +38,10 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
       ? { outcome: 'snooze', delay_ms: 0, reason: cause.message }
       : { outcome: 'dropped', reason: cause.message };
   if (cause instanceof Snooze) return { outcome: 'snooze', delay_ms: cause.delayMs, reason: redact(cause.reason) };
+
+  // No connection to Postgres could be had: no fault of the job's, and nothing was done.
+  if (isUnsent(cause))
+    return { outcome: 'snooze', delay_ms: 2_000, reason: `no connection to Postgres: ${redact(messageOf(cause))}` };
 
   const message = redact(messageOf(cause)).slice(0, 2_000) || 'no message';
   if (cause instanceof PermanentError) return { outcome: 'fail', error_code: cause.code, error: message };

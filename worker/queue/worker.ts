@@ -36,7 +36,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     backoff_ms: config.backoffMs ?? null,
   });
 
-  const { db, claims } = openEnginePools(databaseUrl, log);
+  const { db, claims } = openEnginePools(app, databaseUrl);
   const membership = await joinFleet({
     databaseUrl,
     db,

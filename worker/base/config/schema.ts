@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { readAddress } from '../address.ts';
+import { messageOf } from '../errors.ts';
+import { fewestConnections } from './connections.ts';
 
 /** Each variable of the environment, as it is to be written. */
 
@@ -37,15 +40,20 @@ const sizes = list.pipe(
       }),
     ),
 );
+const address = text.superRefine((value, context) => {
+  try {
+    readAddress(value);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: messageOf(error) });
+  }
+});
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
 
 export const schema = z.object({
   NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  DATABASE_URL: text
-    .regex(/^postgres(ql)?:\/\//, 'must start with postgres:// or postgresql://')
-    .refine((value) => URL.canParse(value), 'is no valid address: percent-encode special characters of the password')
-    .optional(),
+  DATABASE_URL: address.optional(),
+  DATABASE_CONNECTIONS: integer(fewestConnections, 10_000).default(16),
   DATA_DIR: text.default('.data'),
   TEMP_DIR: text.optional(),
 

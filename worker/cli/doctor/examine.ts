@@ -47,7 +47,7 @@ async function database(config: Config): Promise<Check[]> {
       return [warn(name, detail, 'rowmill migrate or rowmill start makes it; for production set DATABASE_URL')];
     }
     return await withDatabaseUrl(config, async (url) => {
-      const { checks, usable } = await checkPostgres(url);
+      const { checks, usable } = await checkPostgres(url, config.connections.most);
       return usable ? [...checks, ...(await checkFleet(url, config.queues))] : checks;
     });
   } catch (error) {

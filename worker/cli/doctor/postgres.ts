@@ -1,8 +1,9 @@
 import { loadStatements } from '../../base/sql.ts';
-import { createClient } from '../../base/db.ts';
+import { readAddress, type Address } from '../../base/address.ts';
+import { createClient, type Client } from '../../base/db.ts';
 import { messageOf } from '../../base/errors.ts';
-import type { Session } from '../../base/pooler.ts';
-import { diagnose } from '../faults.ts';
+import { direct, type Session } from '../../base/pooler.ts';
+import { diagnose, explain } from '../faults.ts';
 import { checkCapacity } from './capacity.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkDirect } from './direct.ts';
@@ -14,13 +15,13 @@ const sql = loadStatements(import.meta.dirname, 'postgres.sql');
 type Server = { version_num: number; version: string; database: string; now: Date };
 
 /** @returns `usable`: whether there are tables to look into */
-export async function checkPostgres(url: string): Promise<{ checks: Check[]; usable: boolean }> {
+/** @param connections what one process opens at most */
+export async function checkPostgres(url: string, connections: number): Promise<{ checks: Check[]; usable: boolean }> {
   const checks: Check[] = [];
   const clients = [createClient(url), createClient(url)] as const;
-  for (const client of clients) client.on('error', () => {});
   try {
-    for (const client of clients) await client.connect();
-    for await (const check of lookInto(clients, url)) checks.push(check);
+    await clients[0].connect();
+    for await (const check of lookInto(clients, url, connections)) checks.push(check);
   } catch (error) {
     const { what, mend } = diagnose(error) ?? { what: messageOf(error) };
     checks.push(fail('Postgres', what, mend));
@@ -30,13 +31,14 @@ export async function checkPostgres(url: string): Promise<{ checks: Check[]; usa
   return { checks, usable: checks.every(({ state }) => state !== 'fail') };
 }
 
-async function* lookInto([a, b]: readonly [Session, Session], url: string): AsyncGenerator<Check> {
+async function* lookInto([a, b]: readonly [Client, Client], url: string, connections: number): AsyncGenerator<Check> {
   const asked = Date.now();
   const server = await one<Server>(a, 'server');
   const clock = checkClock(server.now, asked, Date.now());
   yield checkVersion(server);
-  yield await checkDirect(a, b, url);
-  yield await checkCapacity(a);
+  yield await second(b, () => checkDirect(a, b, url));
+  yield checkEncryption(a, readAddress(url));
+  yield await checkCapacity(a, connections);
   yield clock;
   yield* await checkHorizon(a);
 
@@ -45,6 +47,41 @@ async function* lookInto([a, b]: readonly [Session, Session], url: string): Asyn
   yield rights;
   if (rights.state === 'fail') return;
   yield checkMigrations(found ? (await a.query(sql['migrations']!.text)).rows : []);
+}
+
+/** One connection is enough for all but one check. */
+async function second(b: Client, check: () => Promise<Check>): Promise<Check> {
+  try {
+    await b.connect();
+  } catch (error) {
+    const found = explain(error) ?? messageOf(error);
+    return warn(
+      'connection',
+      `not checked for a transaction pooler, which takes a second connection. ${found}`,
+      direct,
+    );
+  }
+  return check();
+}
+
+/** What libpq's word in the address makes of the connection. */
+function checkEncryption(client: Pick<Client, 'encrypted'>, address: Address): Check {
+  const name = 'encryption';
+  const { host, sslmode } = address;
+  const local = !host || host.startsWith('/') || /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host);
+  const verified = address.ssl && address.ssl.rejectUnauthorized;
+  const stronger = 'set sslmode=verify-full in DATABASE_URL, and sslrootcert=/path/to/ca.pem for a private authority';
+  if (!client.encrypted)
+    return local
+      ? ok(name, `none, and the connection stays on this machine (sslmode=${sslmode})`)
+      : warn(name, `none (sslmode=${sslmode}): payloads and results can be read on the way`, stronger);
+  if (verified)
+    return ok(
+      name,
+      `TLS, certificate verified${sslmode === 'verify-full' ? '' : ', but not its host'} (sslmode=${sslmode})`,
+    );
+  const detail = `TLS, but the certificate is not verified (sslmode=${sslmode}): whoever is on the way can pose as the server`;
+  return local ? ok(name, detail) : warn(name, detail, stronger);
 }
 
 async function one<Row>(session: Session, name: string): Promise<Row> {

@@ -1,0 +1,22 @@
+/** What a role or a database may set by which an engine that trusts its defaults would break. */
+export const hostile: Record<string, string> = {
+  datestyle: 'SQL, DMY',
+  intervalstyle: 'sql_standard',
+  timezone: 'Asia/Kathmandu',
+  extra_float_digits: '-15',
+  bytea_output: 'escape',
+  lc_monetary: 'C',
+  default_transaction_isolation: 'serializable',
+  default_transaction_read_only: 'on',
+  default_transaction_deferrable: 'on',
+  row_security: 'off',
+  statement_timeout: '100',
+  lock_timeout: '1',
+  idle_in_transaction_session_timeout: '1',
+  idle_session_timeout: '50',
+  standard_conforming_strings: 'off',
+  client_encoding: 'LATIN1',
+  array_nulls: 'off',
+  transform_null_equals: 'on',
+  jit: 'on',
+};
