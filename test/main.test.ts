@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { rowmillStarted, runRowmill } from './support/cli.ts';
+import { rowmillStarted } from './support/cli.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { eventually } from './support/eventually.ts';
 import { ffmpegs } from './support/ffmpegs.ts';
@@ -28,11 +28,18 @@ after(async () => {
 
 const env = (more: Record<string, string>) => ({ DATABASE_URL: db.url, DATA_DIR: dir, PORT: '0', ...more });
 
-async function logOf(more: Record<string, string>): Promise<Record<string, unknown>[]> {
+/** What `rowmill start` logs until it has said `words`. @param listening called as soon as it listens */
+async function logOf(
+  more: Record<string, string>,
+  words = /"listening"/,
+  listening: () => unknown = () => {},
+): Promise<Record<string, unknown>[]> {
   const { child, ended } = rowmillStarted(['start'], { env: env(more) });
   let said = '';
   child.stdout.on('data', (chunk) => (said += String(chunk)));
   await eventually(() => assert.match(said, /"listening"/), 30_000);
+  await listening();
+  await eventually(() => assert.match(said, words), 30_000);
   child.kill('SIGTERM');
   const { code, stdout } = await ended;
   assert.equal(code, 0);
@@ -42,23 +49,36 @@ async function logOf(more: Record<string, string>): Promise<Record<string, unkno
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-test('a wrong FFMPEG_PATH ends the start, unless no media is served', async () => {
+test('a wrong FFMPEG_PATH is told at the start, unless no media is served', async () => {
+  const wrong = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
   for (const path of [join(dir, 'none'), '/bin/true']) {
-    const { code, stderr } = await runRowmill(['start'], { env: env({ FFMPEG_PATH: path }) });
-    assert.equal(code, 2);
-    assert.match(stderr, /^error: FFMPEG_PATH: [^\n]+\n$/);
+    const [said, ...more] = wrong(await logOf({ FFMPEG_PATH: path }, /no ffmpeg/));
+    assert.deepEqual(more, []);
+    assert.equal(said!['level'], 'warn');
+    assert.match(JSON.stringify(said!['err']), /"ffmpeg_path_wrong","message":"FFMPEG_PATH: /);
   }
-  const log = await logOf({ FFMPEG_PATH: '/bin/true', QUEUES: 'publish' });
-  assert.ok(log.every(({ msg }) => !String(msg).includes('ffmpeg')));
+  assert.deepEqual(wrong(await logOf({ FFMPEG_PATH: '/bin/true', QUEUES: 'publish' })), []);
 });
 
 test('it says which ffmpeg it found', async () => {
   const { ffmpeg, ffprobe } = ffmpegs[0]!.programs;
-  const log = await logOf({ FFMPEG_PATH: ffmpeg.path, FFPROBE_PATH: ffprobe.path });
-  const { level, version, from, sandbox, missing } = log.find(({ msg }) => msg === 'ffmpeg found')!;
-  assert.deepEqual([level, from, missing], ['info', 'setting', []]);
+  const log = await logOf({ FFMPEG_PATH: ffmpeg.path, FFPROBE_PATH: ffprobe.path }, /ffmpeg found/);
+  const { level, version, from, sandbox, missing } = log.find(({ msg }) => String(msg).startsWith('ffmpeg found'))!;
+  assert.deepEqual([level, from, missing], [sandbox === 'none' ? 'warn' : 'info', 'setting', []]);
   assert.match(String(version), /^\S+$/);
   assert.match(String(sandbox), /^(bwrap|unshare|none)$/);
+});
+
+test('an ffmpeg that is slow to answer holds nothing up', async () => {
+  const { ffmpeg } = ffmpegs[0]!.programs;
+  const slow = join(dir, 'slow-ffmpeg');
+  const answers = join(dir, 'answers');
+  await writeFile(slow, `#!/bin/sh\nuntil [ -e '${answers}' ]; do sleep 0.1; done\nexec '${ffmpeg.path}' "$@"\n`, {
+    mode: 0o755,
+  });
+  const log = await logOf({ FFMPEG_PATH: slow }, /ffmpeg found/, () => writeFile(answers, ''));
+  const told = log.map(({ msg }) => String(msg));
+  assert.ok(told.indexOf('listening') < told.findIndex((msg) => msg.startsWith('ffmpeg found')), told.join());
 });
 
 test('a worker killed in the middle of a video: its ffmpeg is gone at once, its files when another starts', async (t) => {

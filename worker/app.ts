@@ -43,7 +43,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     storage: createStorage(config.storage),
     raid: createRaid(config.raid),
     imagorVideo: config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined,
-    ffmpeg: createFfmpeg(config.ffmpeg),
+    ffmpeg: createFfmpeg(config.ffmpeg, log),
     // sharp works on libuv's threads, four by default: one stays free for files and names.
     memory: createMemoryGate({
       bytes: config.mediaMemoryBytes,

@@ -12,14 +12,14 @@ import { startWorker } from './queue/worker.ts';
 
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
-/** The whole program, in the order in which it comes up: Postgres, its tables, ffmpeg, the worker, HTTP. */
+/** The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP. */
 export async function startService(config: Config, log: Log): Promise<Service> {
   const postgres = await openPostgres(config);
   const applied = await install(postgres.url);
   if (applied.length > 0) log.info({ applied }, 'migrated');
 
   const app = createApp(config, postgres.url, log);
-  await lookUpFfmpeg(app);
+  void tellOfFfmpeg(app);
   const tidying = keepTidy(config.tempDir);
   const worker = await startWorker(app, postgres.url, await loadRegistry());
   const http = await listenSomewhere(routes(app, worker), config, log).catch(async (error: unknown) => {
@@ -68,15 +68,16 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
   return embedded;
 }
 
-/** Before the first job needs it: a wrong path is told at once. Whoever only publishes needs none. */
-async function lookUpFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
+/** In the background, for a busy machine takes seconds: what is wrong is told before a job meets it. Publishing needs no ffmpeg. */
+async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
   if (config.queues && !config.queues.includes('media')) return;
   try {
     const { version, programs, sandbox, missing, toneMapping } = await ffmpeg.capabilities();
     const found = { version, from: programs.ffmpeg.from, sandbox, missing, tone_mapping: toneMapping };
-    log[missing.length > 0 ? 'warn' : 'info'](found, 'ffmpeg found');
+    if (missing.length > 0) log.warn(found, 'ffmpeg found: media jobs that need what is missing will fail');
+    else if (sandbox === 'none') log.warn(found, 'ffmpeg found: it runs without a sandbox');
+    else log.info(found, 'ffmpeg found');
   } catch (error) {
-    if (error instanceof UsageError) throw error;
     log.warn({ err: error }, 'no ffmpeg: media jobs that need one will fail');
   }
 }

@@ -264,7 +264,8 @@ test('a path that was set must be of a program, and of the right one', async () 
     await assert.rejects(
       createFfmpeg({ ffmpeg: path, searchPath: process.env['PATH']!, bundled: true }).capabilities(),
       {
-        name: 'UsageError',
+        name: 'RetryableError',
+        code: 'ffmpeg_path_wrong',
         message: /^FFMPEG_PATH: /,
       },
     );

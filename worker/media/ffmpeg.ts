@@ -1,9 +1,11 @@
-import { availableParallelism, constants } from 'node:os';
+import { availableParallelism } from 'node:os';
 import buildCommand from 'fluent-ffmpeg';
-import { PermanentError, RetryableError } from '../base/errors.ts';
-import { confine, lookUp, type Capabilities } from './ffmpeg/capabilities.ts';
-import { findPrograms, type FfmpegConfig } from './ffmpeg/find.ts';
-import { outputOf, runProcess, type Exit, type Limits } from './ffmpeg/process.ts';
+import { RetryableError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { confine, createLookout, type Capabilities } from './ffmpeg/capabilities.ts';
+import { probeFault, runFault } from './ffmpeg/faults.ts';
+import type { FfmpegConfig } from './ffmpeg/find.ts';
+import { outputOf, runProcess, type Limits } from './ffmpeg/process.ts';
 import { entries, readProbe, type Probe } from './ffmpeg/probe.ts';
 
 /**
@@ -11,7 +13,7 @@ import { entries, readProbe, type Probe } from './ffmpeg/probe.ts';
  * run has its own process group, limits, an empty environment, and no network where the system can take it away.
  */
 export type Ffmpeg = {
-  /** What is installed; looked up once. @throws as findPrograms does */
+  /** What is installed, looked up at first use. @throws RetryableError as createLookout says */
   capabilities(): Promise<Capabilities>;
 
   /**
@@ -64,15 +66,12 @@ const guard = ['-protocol_whitelist', 'file,pipe', '-format_whitelist'];
 /** The most pixels of a frame that is decoded: 8192 x 8192. */
 const maxPixels = '67108864';
 
-export function createFfmpeg(config: FfmpegConfig): Ffmpeg {
-  let known: Promise<Capabilities> | undefined;
-
-  function capabilities(): Promise<Capabilities> {
-    known ??= findPrograms(config).then((programs) => lookUp(programs, config.sandbox));
-    // It may be installed meanwhile.
-    known.catch(() => (known = undefined));
-    return known;
-  }
+export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
+  const { capabilities, lookAgain } = createLookout(config, log);
+  const told = (fault: { code: string }) => {
+    if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') lookAgain();
+    return fault;
+  };
 
   return {
     capabilities,
@@ -88,7 +87,7 @@ export function createFfmpeg(config: FfmpegConfig): Ffmpeg {
           maxBytes: 4_000_000,
         }),
       );
-      if (exit.code !== 0) throw probeFault(exit, dir);
+      if (exit.code !== 0) throw told(probeFault(exit, dir, probeLimits.cpuSeconds));
       return readProbe(exit.stdout);
     },
 
@@ -110,7 +109,7 @@ export function createFfmpeg(config: FfmpegConfig): Ffmpeg {
         }),
       );
       const fault = runFault(exit, dir);
-      if (fault) throw fault;
+      if (fault) throw told(fault);
       return { stderr: exit.stderr };
     },
   };
@@ -167,66 +166,4 @@ function report(line: string, duration: number, onProgress: (share: number) => v
     const seconds = Number(value) / 1e6;
     if (seconds >= 0) onProgress(Math.min(seconds / duration, 0.99));
   }
-}
-
-function probeFault(exit: Exit, dir: string): Error {
-  if (exit.code === signalled('SIGXCPU'))
-    return new PermanentError('media_corrupt', `The file could not be looked through in ${probeLimits.cpuSeconds} s`);
-  const fault = machineFault(exit);
-  // A true file needs a tenth of it. It is also how ffprobe says that there are more than a thousand streams.
-  if (fault?.code === 'out_of_memory')
-    return new PermanentError('media_corrupt', 'The file would take too much memory to be looked through');
-  return fault ?? new PermanentError('not_media', `The file cannot be read as video or audio: ${complaint(exit, dir)}`);
-}
-
-/** It says that it succeeded also when the end of a file could not be written, with what it keeps in memory for that. */
-function runFault(exit: Exit, dir: string): Error | undefined {
-  if (exit.code === signalled('SIGXFSZ'))
-    return new PermanentError('output_too_large', 'What ffmpeg wrote became too large');
-  const fault = machineFault(exit);
-  if (fault || exit.code === 0) return fault;
-  return new PermanentError('media_corrupt', `ffmpeg could not read the file to its end: ${complaint(exit, dir)}`);
-}
-
-const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
-const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
-
-/** What is the machine's fault and not the file's, and may pass. Codes above the signals' are errors of ffmpeg 7's own. */
-function machineFault({ code, stderr }: Exit): RetryableError | undefined {
-  if (/No space left on device|Disk quota exceeded/.test(stderr))
-    return new RetryableError('disk_full', 'The disk of the temporary files is full');
-  // Frames that it had no memory for it leaves out, and goes on.
-  if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
-  if (code === 0) return undefined;
-  if (/(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr)) return noMemory();
-  if (/^(bwrap|unshare): /m.test(stderr))
-    return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be made');
-  if (code === 126 || code === 127) return new RetryableError('ffmpeg_missing', 'ffmpeg could not be started');
-  const crash = crashes.find((name) => code === signalled(name));
-  if (crash) return new RetryableError('ffmpeg_crashed', `ffmpeg crashed: ${crash}`);
-  if (code === signalled('SIGKILL'))
-    return new RetryableError('ffmpeg_killed', 'ffmpeg was killed: no memory was left, or no CPU time');
-  // It ends with these, of its own will, when it is told to by SIGTERM, or by SIGXCPU at the limit of CPU time.
-  if ((code > 128 && code < 160) || code === 255 || code === 123)
-    return new RetryableError('ffmpeg_killed', 'ffmpeg was told to end, or had used up its CPU time');
-  return undefined;
-}
-
-const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg was given no more memory');
-
-/** The last of its words, without paths and addresses of memory. */
-function complaint({ stderr, code }: Exit, dir: string): string {
-  if (stderr.includes('not on whitelist')) return 'its format is none that is taken';
-  const last = stderr
-    .trim()
-    .split('\n')
-    .findLast((line) => !/^ *(Last message repeated|Error marking filters|Conversion failed)/.test(line));
-  const plain = (last ?? '')
-    .replace(/^(\[[^\]]* @ 0x[0-9a-f]+\] *)+/, '')
-    .replaceAll(dir, '')
-    .replace(/(file:)?\/\S*/g, '')
-    // oxlint-disable-next-line no-control-regex -- what ffmpeg quotes of the file
-    .replace(/[\x00-\x1f\x7f]+/g, ' ')
-    .trim();
-  return plain.slice(0, 300) || `exit code ${code}`;
 }

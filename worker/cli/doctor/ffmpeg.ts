@@ -1,5 +1,5 @@
 import type { Config } from '../../base/config.ts';
-import { messageOf, UsageError } from '../../base/errors.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { createFfmpeg } from '../../media/ffmpeg.ts';
 import type { Capabilities } from '../../media/ffmpeg/capabilities.ts';
 import { fail, ok, warn, type Check } from './check.ts';
@@ -17,9 +17,15 @@ export async function checkFfmpeg({ ffmpeg, queues }: Pick<Config, 'ffmpeg' | 'q
 
 /** @param found Capabilities, or why there are none */
 export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check {
-  if (found instanceof UsageError)
-    return fail(name, found.message, 'set FFMPEG_PATH and FFPROBE_PATH to programs that run, or to nothing');
-  if (found instanceof Error) return judgeNone(messageOf(found), queues);
+  if (codeOf(found) === 'ffmpeg_path_wrong')
+    return fail(name, messageOf(found), 'set FFMPEG_PATH and FFPROBE_PATH to programs that run, or to nothing');
+  if (codeOf(found) === 'ffmpeg_missing') return judgeNone(messageOf(found), queues);
+  if (found instanceof Error)
+    return fail(
+      name,
+      `it could not be looked up: ${messageOf(found)}`,
+      'give this machine memory, then run this again',
+    );
 
   const { version, programs, sandbox, missing, toneMapping } = found as Capabilities;
   const { from } = programs.ffmpeg;

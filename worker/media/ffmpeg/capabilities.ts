@@ -1,10 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { RetryableError, UsageError } from '../../base/errors.ts';
-import type { Programs, Sandbox } from './find.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf, RetryableError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { machineFault } from './faults.ts';
+import { findPrograms, wrongPath, type FfmpegConfig, type Programs, type Sandbox } from './find.ts';
 import { outputOf, type Exit } from './process.ts';
 
-/** What the installed ffmpeg can do, looked up once. */
+/** What the installed ffmpeg can do. */
 export type Capabilities = {
   programs: Programs;
   /** Such as 5.1.9-0+deb12u1. */
@@ -18,22 +21,70 @@ export type Capabilities = {
   sandbox: Sandbox;
 };
 
+/** Of a lookup that the machine did not let end. */
+const pausesMs = [200, 1_000];
+/** The best first. */
+const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
+
+/**
+ * What there is, looked up once and again after `lookAgain`. A lookup that was killed or got no memory tells nothing: it is repeated. ffmpeg
+ * is never run with less of a sandbox than this found before, until the process is started anew.
+ * @throws RetryableError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`, and as machineFault does
+ */
+export function createLookout(config: FfmpegConfig, log?: Log) {
+  let known: Promise<Capabilities> | undefined;
+  let allowed = config.sandbox ? [config.sandbox] : sandboxes;
+
+  async function look(): Promise<Capabilities> {
+    const found = await lookUp(await findPrograms(config), allowed);
+    allowed = sandboxes.slice(0, sandboxes.indexOf(found.sandbox) + 1);
+    return found;
+  }
+
+  async function lookPatiently(): Promise<Capabilities> {
+    for (const pauseMs of pausesMs)
+      try {
+        return await look();
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        log?.warn({ err: error }, 'what ffmpeg can do could not be looked up: trying again');
+        await sleep(pauseMs);
+      }
+    return look();
+  }
+
+  return {
+    capabilities(): Promise<Capabilities> {
+      if (known) return known;
+      const looking = lookPatiently();
+      known = looking;
+      looking.catch((error: unknown) => {
+        if (codeOf(error) === 'sandbox_missing') log?.warn({ err: error }, 'ffmpeg has lost its sandbox');
+        if (known === looking) known = undefined;
+      });
+      return looking;
+    },
+    lookAgain() {
+      known = undefined;
+    },
+  };
+}
+
 const needed = {
   encoders: ['libx264', 'aac', 'libmp3lame', 'png', 'pcm_s16le'],
   filters: ['scale', 'overlay', 'split', 'fps', 'tile'],
   muxers: ['mp4', 'mp3', 'hls', 's16le'],
 };
 
-/** @throws UsageError when a path that was set is no ffmpeg or no ffprobe; RetryableError `ffmpeg_missing` when what was found is none */
-export async function lookUp(programs: Programs, wanted?: Sandbox): Promise<Capabilities> {
-  const [version] = await Promise.all([versionOf('ffmpeg', programs), versionOf('ffprobe', programs)]);
-  const ask = async (...args: string[]) => (await ran([programs.ffmpeg.path, '-hide_banner', ...args])).stdout;
-  const [help, filters, encoders, muxers, sandbox] = await Promise.all([
+/** In six runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
+async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
+  const ask = (...args: string[]) => answerOf('ffmpeg', programs, ['-hide_banner', ...args]);
+  const [{ sandbox, version }, help, filters, encoders, muxers] = await Promise.all([
+    findSandbox(programs, allowed),
     ask('-h', 'long'),
     ask('-filters'),
     ask('-encoders'),
     ask('-muxers'),
-    wanted ?? findSandbox(programs),
   ]);
   const has = (list: string, name: string) => new RegExp(`^ *[A-Z.|]+ +(\\w+,)*${name}[, ]`, 'm').test(list);
   return {
@@ -50,24 +101,48 @@ export async function lookUp(programs: Programs, wanted?: Sandbox): Promise<Capa
   };
 }
 
-async function versionOf(name: keyof Programs, programs: Programs): Promise<string> {
-  const { path, from } = programs[name];
-  const { stdout } = await ran([path, '-version']);
-  const version = new RegExp(`^${name} version (\\S+)`).exec(stdout)?.[1];
-  if (version) return version;
-  if (from === 'setting') throw new UsageError(`${name.toUpperCase()}_PATH: ${path} does not run, or is no ${name}`);
-  throw new RetryableError('ffmpeg_missing', `The ${name} that was found does not run`);
+/** The first of `allowed` in which both programs tell their version. */
+async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<{ sandbox: Sandbox; version: string }> {
+  for (const sandbox of allowed)
+    try {
+      const before = confine(sandbox, programs, await realpath(tmpdir()));
+      const versions = (['ffmpeg', 'ffprobe'] as const).map((name) => versionOf(name, programs, before));
+      return { sandbox, version: (await Promise.all(versions))[0]! };
+    } catch (error) {
+      if (sandbox === 'none' || isPassing(error)) throw error;
+    }
+  throw new RetryableError(
+    'sandbox_missing',
+    `ffmpeg does not run in its sandbox (${allowed.join(', ')}): mend that, or restart the worker to run ffmpeg with less`,
+  );
 }
 
-async function findSandbox(programs: Programs): Promise<Sandbox> {
-  for (const sandbox of ['bwrap', 'unshare'] as const) {
-    const before = confine(sandbox, programs, await realpath(tmpdir()));
-    const tried = await Promise.all(
-      [programs.ffmpeg, programs.ffprobe].map(({ path }) => ran([...before, path, '-version'])),
-    );
-    if (tried.every(({ code }) => code === 0)) return sandbox;
-  }
-  return 'none';
+async function versionOf(name: keyof Programs, programs: Programs, before: string[]): Promise<string> {
+  const answer = await answerOf(name, programs, ['-version'], before);
+  const version = new RegExp(`^${name} version (\\S+)`).exec(answer)?.[1];
+  if (!version) throw doesNotRun(name, programs);
+  return version;
+}
+
+/** @throws RetryableError `ffmpeg_killed`, `out_of_memory`, `ffmpeg_not_started`, which may pass; else that the program does not run */
+async function answerOf(name: keyof Programs, programs: Programs, args: string[], before: string[] = []) {
+  const { stdout, ...exit } = await ran([...before, programs[name].path, ...args]).catch((error: unknown) => {
+    throw new RetryableError('ffmpeg_not_started', `${name} could not be started: ${codeOf(error)}`, { cause: error });
+  });
+  if (exit.code === 0) return stdout;
+  const fault = machineFault(exit);
+  // That there is no sandbox does not pass: the next one is tried.
+  throw fault?.code === 'ffmpeg_killed' || fault?.code === 'out_of_memory' ? fault : doesNotRun(name, programs);
+}
+
+const isPassing = (error: unknown) =>
+  ['ffmpeg_killed', 'out_of_memory', 'ffmpeg_not_started'].includes(codeOf(error) ?? '');
+
+function doesNotRun(name: keyof Programs, programs: Programs): RetryableError {
+  const { path, from } = programs[name];
+  return from === 'setting'
+    ? wrongPath(name, `${path} does not run, or is no ${name}`)
+    : new RetryableError('ffmpeg_missing', `The ${name} that was found does not run`);
 }
 
 /** Programs and libraries, and nothing else of /usr: applications and their secrets are often put there. */

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, chmod, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, join, resolve } from 'node:path';
-import { RetryableError, UsageError } from '../../base/errors.ts';
+import { RetryableError } from '../../base/errors.ts';
 
 export type FfmpegConfig = {
   /** FFMPEG_PATH and FFPROBE_PATH. */
@@ -24,7 +24,7 @@ export type Programs = { ffmpeg: Program; ffprobe: Program };
 
 /**
  * The programs to run.
- * @throws UsageError when a path that was set is no program; RetryableError `ffmpeg_missing` when there is none anywhere
+ * @throws RetryableError `ffmpeg_path_wrong` when a path that was set is no program, `ffmpeg_missing` when there is none anywhere
  */
 export async function findPrograms(config: FfmpegConfig): Promise<Programs> {
   return { ffmpeg: await find('ffmpeg', config), ffprobe: await find('ffprobe', config) };
@@ -34,7 +34,7 @@ async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<P
   const set = config[name];
   if (set) {
     if (await isProgram(set)) return { path: resolve(set), from: 'setting' };
-    throw new UsageError(`${name.toUpperCase()}_PATH: ${set} is no program that can be run`);
+    throw wrongPath(name, `${set} is no program that can be run`);
   }
   for (const dir of config.searchPath.split(delimiter).filter(Boolean))
     if (await isProgram(join(dir, name))) return { path: resolve(dir, name), from: 'PATH' };
@@ -45,6 +45,11 @@ async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<P
     'ffmpeg_missing',
     `There is no ${name} ${where}: install ffmpeg, or set ${name.toUpperCase()}_PATH`,
   );
+}
+
+/** @param fault of the path that FFMPEG_PATH or FFPROBE_PATH names */
+export function wrongPath(name: keyof Programs, fault: string): RetryableError {
+  return new RetryableError('ffmpeg_path_wrong', `${name.toUpperCase()}_PATH: ${fault}`);
 }
 
 async function findBundled(name: string): Promise<string | undefined> {
