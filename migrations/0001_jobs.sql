@@ -8,7 +8,7 @@
 -- Locks: creates only. Undo: drop everything named here.
 
 create table queues (
-  name               text primary key check (name ~ '^[a-z][a-z0-9_]*$'),
+  name               text primary key check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
   paused             boolean not null default false,
   batch_size         integer not null default 1 check (batch_size between 1 and 10000),
   max_retries        integer not null check (max_retries >= 0),

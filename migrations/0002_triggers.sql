@@ -7,7 +7,8 @@
 -- Tickets are made by statement triggers with transition tables on `jobs` and on each `<queue>_jobs` (a row trigger would be
 -- quadratic on bulk inserts). The worker's own start and finish name the live leaf, where no statement trigger stands.
 --
--- Trigger functions are SECURITY DEFINER with a pinned search_path: who may insert a job needs no right on graphile_worker.
+-- Trigger functions are SECURITY DEFINER with a pinned search_path: who may insert a job needs no right on graphile_worker. Before anything else
+-- each looks whether it is a trigger of one of our tables: on a table of the caller's, the casts of its columns would run as the owner.
 -- Locks: takes none that anybody can be waiting for. Undo: drop everything named here.
 
 -- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, priority and run_at on each.
@@ -72,7 +73,13 @@ create function job_defaults() returns trigger
   set search_path from current
 as $$
 begin
-  select coalesce(new.max_retries, q.max_retries) into new.max_retries from queues q where q.name = new.queue;
+  -- The table's name is looked up, not its queue: the same look tells that this is a table of jobs (queue_jobs_live or queue_jobs_done of our schema).
+  select q.max_retries into new.max_retries
+    from queues q
+   where q.name = left(tg_table_name::text, -10) and to_regclass(quote_ident(tg_table_name::text))::oid = tg_relid;
+  if not found then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   return new;
 end $$;
 comment on function job_defaults is 'max_retries left out at insert is the queue''s. (A column default of a partition does not apply to inserts through jobs.)';
@@ -196,6 +203,9 @@ create function jobs_deleted() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if tg_op = 'TRUNCATE' then
     delete from job_keys k where tg_nargs = 0 or k.queue = tg_argv[0];
     delete from job_errors e where tg_nargs = 0 or e.queue = tg_argv[0];
@@ -271,10 +281,8 @@ begin
   execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
   execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
   execute format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
-  execute format('alter table %I enable row level security', parent);
-  execute format('alter table %I enable row level security', parent || '_live');
-  execute format('alter table %I enable row level security', parent || '_done');
   perform watch_jobs(parent::regclass, queue);
+  perform after_migration(array[format('table %I', parent), format('table %I', parent || '_live'), format('table %I', parent || '_done')]);
 end $$;
 comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
 

@@ -1,5 +1,5 @@
--- What people look at. Views run with the rights of who reads them (Postgres 15 and later), and are closed to the public
--- roles of Supabase on every version, for row level security would not hold behind them on Postgres 14.
+-- What people look at. Views run with the rights of who reads them (Postgres 15 and later). Before, row level security does not hold behind
+-- them: who may read a view on Postgres 14 sees all of it.
 -- Locks: none. Undo: drop the views.
 
 create view dead_letters as
@@ -23,14 +23,9 @@ comment on view queue_depth is 'What each queue holds now. Its time does not gro
 comment on column queue_depth.completed is 'Completed so far; pruning the history does not lower it.';
 
 do $$
-declare
-  role text;
 begin
   if current_setting('server_version_num')::int >= 150000 then
     alter view dead_letters set (security_invoker = true);
     alter view queue_depth set (security_invoker = true);
   end if;
-  for role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
-    execute format('revoke all on dead_letters, queue_depth from %I', role);
-  end loop;
 end $$;

@@ -71,6 +71,9 @@ create or replace function jobs_updated() returns trigger
   set jit = off
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id

@@ -74,6 +74,9 @@ create function media_job_file() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
     select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
   end if;

@@ -106,13 +106,8 @@ comment on column schedule_status.error is 'Why it inserts nothing, though it is
 comment on column schedule_status.last_status is 'Of the last job; null: there was none, or it has been deleted.';
 
 do $$
-declare
-  role text;
 begin
   if current_setting('server_version_num')::int >= 150000 then
     alter view schedule_status set (security_invoker = true);
   end if;
-  for role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
-    execute format('revoke all on schedule_status from %I', role);
-  end loop;
 end $$;

@@ -60,6 +60,9 @@ create function keep_object() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  if not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), current_user, 'member') then
+    raise exception 'table % belongs to another role than keep_object', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform pg_current_xact_id();
   delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
   return new;
@@ -155,6 +158,9 @@ create function file_recovered() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  if tg_relid <> 'auction_files'::regclass::oid then
+    raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);

@@ -65,6 +65,9 @@ declare
   renamed record;
   part record;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   select o.id, o.queue into renamed
     from stale o
     left join fresh n on n.id = o.id and n.queue = o.queue and n.dedupe_key is not distinct from o.dedupe_key
@@ -149,6 +152,9 @@ as $$
 declare
   holder bigint;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   insert into job_keys (queue, dedupe_key, job_id)
   values (new.queue, new.dedupe_key, new.id)
       on conflict do nothing;
@@ -173,6 +179,9 @@ create or replace function jobs_inserted() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
      from fresh
     where status = 'pending'
@@ -201,6 +210,9 @@ declare
   latest  text;
   follows auction_files.publish_status%type;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from auction_files where id = file for no key update;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
@@ -225,6 +237,9 @@ declare
   latest  text;
   follows media.status%type;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from media where id = file for no key update;
     latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
@@ -243,6 +258,9 @@ create function files_truncated() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if tg_argv[0] = 'publish' then
     update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
      where publish_status in ('pending', 'processing', 'failed');

@@ -21,6 +21,14 @@ create table rowmill_migrations (
 alter table rowmill_migrations enable row level security;
 comment on table rowmill_migrations is 'The migration files that this database has seen.';
 
+create table rowmill_objects (
+  object text not null,
+  constraint rowmill_objects_pkey primary key (object)
+);
+alter table rowmill_objects enable row level security;
+comment on table rowmill_objects is 'What Rowmill made in this schema. Everything else here is the user''s.';
+comment on column rowmill_objects.object is 'As GRANT names it: table jobs, sequence job_ids, routine retry_delay(integer, integer).';
+
 create table queues (
   name               text     not null,
   paused             boolean  not null default false,
@@ -37,7 +45,7 @@ create table queues (
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
   constraint queues_max_retries_check check (max_retries >= 0),
-  constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]*$'),
+  constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
   constraint queues_rate_limit_check check (rate_limit > 0),
   constraint queues_timeout_ms_check check (timeout_ms > 0)
 );
@@ -472,6 +480,44 @@ alter table schedules add constraint schedules_queue_fkey foreign key (queue) re
 
 -- Functions ---------------------------------------------------------------------------------------------------------------
 
+create function close_objects(objects text[] default null::text[]) returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  object text;
+  roles  text := 'public';
+  role   text;
+  kept   oid;
+begin
+  for role in select r.rolname::text from pg_roles r where r.rolname in ('anon', 'authenticated') loop
+    roles := pg_catalog.format('%s, %I', roles, role);
+  end loop;
+  foreach object in array array(select o.object from rowmill_objects o where objects is null or o.object = any(objects)) loop
+    if object like 'routine %' then
+      continue when to_regprocedure(substr(object, 9)) is null;
+    else
+      kept := to_regclass(substr(object, position(' ' in object) + 1))::oid;
+      continue when kept is null;
+      if exists (select from pg_class c where c.oid = kept and c.relkind in ('r', 'p') and not c.relrowsecurity) then
+        execute pg_catalog.format('alter %s enable row level security', object);
+      end if;
+    end if;
+    execute pg_catalog.format('revoke all on %s from %s cascade', object, roles);
+  end loop;
+end $$;
+comment on function close_objects is 'Revokes every right on what Rowmill made, or on these of it, from PUBLIC, and from the roles of Supabase''s browsers where they exist.';
+
+create function after_migration(made text[]) returns void
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  insert into rowmill_objects (object) select m from pg_catalog.unnest(made) m on conflict do nothing;
+  perform close_objects(made);
+end $$;
+comment on function after_migration is 'Writes down what a migration made, and closes it.';
+
 create function retry_delay(backoff_ms integer, retry_count integer) returns interval
   language sql
 as $$
@@ -484,6 +530,9 @@ create function jobs_inserted() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
      from fresh
     where status = 'pending'
@@ -502,7 +551,13 @@ create function job_defaults() returns trigger
   set search_path from current
 as $$
 begin
-  select coalesce(new.max_retries, q.max_retries) into new.max_retries from queues q where q.name = new.queue;
+  -- The table's name is looked up, not its queue: the same look tells that this is a table of jobs (queue_jobs_live or queue_jobs_done of our schema).
+  select q.max_retries into new.max_retries
+    from queues q
+   where q.name = left(tg_table_name::text, -10) and to_regclass(quote_ident(tg_table_name::text))::oid = tg_relid;
+  if not found then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   return new;
 end $$;
 comment on function job_defaults is 'max_retries left out at insert is the queue''s. (A column default of a partition does not apply to inserts through jobs.)';
@@ -515,6 +570,9 @@ as $$
 declare
   holder bigint;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   insert into job_keys (queue, dedupe_key, job_id)
   values (new.queue, new.dedupe_key, new.id)
       on conflict do nothing;
@@ -542,6 +600,9 @@ create function jobs_updated() returns trigger
   set jit = off
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id
@@ -592,6 +653,9 @@ create function jobs_deleted() returns trigger
   set jit = off
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if tg_op = 'TRUNCATE' then
     delete from job_keys k where tg_nargs = 0 or k.queue = tg_argv[0];
     delete from job_errors e where tg_nargs = 0 or e.queue = tg_argv[0];
@@ -662,10 +726,8 @@ begin
   execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
   execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
   execute format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
-  execute format('alter table %I enable row level security', parent);
-  execute format('alter table %I enable row level security', parent || '_live');
-  execute format('alter table %I enable row level security', parent || '_done');
   perform watch_jobs(parent::regclass, queue);
+  perform after_migration(array[format('table %I', parent), format('table %I', parent || '_live'), format('table %I', parent || '_done')]);
 end $$;
 comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
 
@@ -679,6 +741,9 @@ declare
   latest  text;
   follows auction_files.publish_status%type;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from auction_files where id = file for no key update;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
@@ -704,6 +769,9 @@ declare
   latest  text;
   follows media.status%type;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from media where id = file for no key update;
     latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
@@ -719,7 +787,7 @@ end $$;
 comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
 
 create function announce(queues text[], ids bigint[], statuses text[]) returns void
-  language plpgsql security definer
+  language plpgsql
   set search_path from current
   set jit = off
 as $$
@@ -852,6 +920,9 @@ create function media_job_file() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
     select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
   end if;
@@ -926,6 +997,9 @@ create function keep_object() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  if not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), current_user, 'member') then
+    raise exception 'table % belongs to another role than keep_object', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   perform pg_current_xact_id();
   delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
   return new;
@@ -948,6 +1022,9 @@ create function file_recovered() returns trigger
   set enable_seqscan = off
 as $$
 begin
+  if tg_relid <> 'auction_files'::regclass::oid then
+    raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
@@ -987,6 +1064,9 @@ declare
   renamed record;
   part record;
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   select o.id, o.queue into renamed
     from stale o
     left join fresh n on n.id = o.id and n.queue = o.queue and n.dedupe_key is not distinct from o.dedupe_key
@@ -1028,6 +1108,9 @@ create function files_truncated() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   if tg_argv[0] = 'publish' then
     update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
      where publish_status in ('pending', 'processing', 'failed');

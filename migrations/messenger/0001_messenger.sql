@@ -154,6 +154,9 @@ create function prekey_ids_follow() returns trigger
   set search_path from current
 as $$
 begin
+  if tg_relid <> 'prekeys'::regclass::oid then
+    raise exception 'table % holds no prekeys', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   update devices d set next_prekey_id = n.next
     from (select device_id, max(prekey_id) + 1 as next from fresh group by device_id) n
    where d.id = n.device_id and d.next_prekey_id < n.next;
@@ -204,6 +207,9 @@ create function media_objects_follow() returns trigger
   set search_path from current
 as $$
 begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
   insert into media_objects (key, bytes, message_id)
   select o.key, o.bytes, o.message_id from media_objects_of(new.payload, new.result) o
    where not exists (select from media_objects m where m.key = o.key and m.message_id is not distinct from o.message_id);

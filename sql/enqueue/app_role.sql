@@ -1,7 +1,10 @@
 -- A role that may add jobs to some queues and do nothing else: it reads no job, not even its own, changes none, and has no right
--- on graphile_worker, for the triggers have it. Run once, as the owner of the tables; edit the role's name and the queues.
+-- on tickets and on functions, for the triggers have it. Run once, as the owner of the tables; edit the role's name and the queues.
 create role shop login;                     -- then in psql: \password shop
 -- grant usage on schema app to shop;       -- only where the tables lie in a schema other than public
+
+-- Postgres 14 lets every role make objects in public, where others may call them by mistake. Later versions do not:
+-- revoke create on schema public from public;
 
 -- Only what a producer decides. The rest, such as status and attempt, is the worker's.
 grant usage on sequence job_ids to shop;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import type { Tx } from '../../worker/base/db.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { exposed } from '../support/intruder.ts';
 import { addSomeJobs, addSupabaseRoles, rolledBack, runFile } from '../support/sql-files.ts';
 
 // What sql/enqueue/app_role.sql and supabase.sql let these roles do, and nothing else.
@@ -66,8 +67,11 @@ suite('a role that may only add jobs', () => {
   );
 
   test(
-    'adds a job once with a dedupe key',
+    'adds a job once with a dedupe key, though it may make no temporary table',
     asShop(async (tx) => {
+      await tx.query(`reset role; do $$ begin execute format('revoke temp on database %I from public', current_database()); end $$;
+                      set local role shop`);
+      await refused(tx, `create temporary table t ()`);
       const add = `insert into jobs (queue, kind, dedupe_key) values ('media', 'image', 'one')`;
       assert.equal((await tx.query(add)).rowCount, 1);
       assert.equal((await tx.query(add)).rowCount, 0);
@@ -136,8 +140,9 @@ suite('on Supabase', () => {
   const onSupabase = (role: string, work: (tx: Tx) => Promise<void>) =>
     trying(async (tx) => {
       await addSupabaseRoles(tx);
-      // As in projects of before 2026.
-      await tx.query('grant all on all tables in schema public to anon, authenticated');
+      // As `prisma migrate reset` has it put back.
+      for (const what of ['tables', 'functions', 'sequences'])
+        await tx.query(`grant all on all ${what} in schema public to anon, authenticated`);
       await runFile(tx, 'enqueue/supabase.sql');
       await tx.query(`set local role ${role}`);
       await work(tx);
@@ -169,6 +174,10 @@ suite('on Supabase', () => {
       // As a client that waits does.
       await tx.query(`insert into listeners (id, until) values (gen_random_uuid(), now())`);
       await tx.query(`delete from listeners`);
+      for (const queue of ['publish', 'media', 'notification', 'social', 'analytics', 'cleanup'])
+        await tx.query(`insert into ${queue}_jobs (kind, dedupe_key) values ('nobody', 'k')`);
+      assert.deepEqual(await rows(tx, `select take_tokens('vendor', 1, 20) as wait_ms`), [{ wait_ms: 0 }]);
+      assert.deepEqual(await runFile(tx, 'monitor/workers_alive.sql').then((workers) => workers.length), 1);
     }),
   );
 
@@ -183,6 +192,7 @@ suite('on Supabase', () => {
         await refused(tx, `insert into publish_jobs default values`);
         await refused(tx, `truncate jobs`);
         await refused(tx, `select attach_file('x')`);
+        assert.deepEqual(await exposed(tx, role, { theirs: [] }), []);
       }),
     );
 });

@@ -3,11 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type pg from 'pg';
 import { UsageError } from './errors.ts';
+import { loadStatements, query } from './sql.ts';
+
+const statements = loadStatements(import.meta.dirname, 'migrate.sql');
 
 /**
  * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, each in a transaction.
  * Safe to start in several processes at once: they wait for each other. Applied files must not change; that is verified.
- * Objects land in the first schema of the connection's search_path, and functions are pinned to it.
+ * Objects land in the first schema of the connection's search_path, and functions are pinned to it. What a file made is closed to the public
+ * (0000_closed.sql).
  *
  * A folder inside is a set of its own, applied where it is asked for, and where an earlier one of it was: its files are known as
  * `<set>/<file>`.
@@ -18,6 +22,7 @@ import { UsageError } from './errors.ts';
  * @throws UsageError when there is no such set, an applied file has changed, or the connection has no schema to create in
  */
 export async function migrate(client: pg.Client, dir: string, sets: string[] = []): Promise<string[]> {
+  let there = await objectIds(client);
   await createTable(client);
   const seen = await client.query<{ name: string; checksum: string }>('select name, checksum from rowmill_migrations');
   const applied = new Map(seen.rows.map((row) => [row.name, row.checksum]));
@@ -36,7 +41,7 @@ export async function migrate(client: pg.Client, dir: string, sets: string[] = [
         `${file.name} was changed after it was applied to this database. Undo the change and add a new migration.`,
       );
   }
-  for (const file of fresh) await apply(client, file);
+  for (const file of fresh) there = await apply(client, file, there);
   return fresh.map((file) => file.name);
 }
 
@@ -93,14 +98,19 @@ export function migrationSets(dir: string): string[] {
 export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
   applied.keys().some((name) => name.startsWith(`${set}/`));
 
-async function apply(client: pg.Client, file: MigrationFile): Promise<void> {
+/** @returns what is in the schema now */
+async function apply(client: pg.Client, file: MigrationFile, before: Set<string>): Promise<Set<string>> {
   await client.query('begin');
   try {
     // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
     await client.query(`select set_config('search_path', format('%I, pg_temp', current_schema()), true)`);
     await client.query(file.sql);
+    const now = await objects(client);
+    const made = now.filter(({ id }) => !before.has(id)).map(({ object }) => object);
+    await query(client, statements['after_migration']!, { made });
     await client.query('insert into rowmill_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
     await client.query('commit');
+    return new Set(now.map(({ id }) => id));
   } catch (error) {
     await client.query('rollback');
     throw new Error(`${file.name} could not be applied: ${error instanceof Error ? error.message : String(error)}`, {
@@ -108,3 +118,7 @@ async function apply(client: pg.Client, file: MigrationFile): Promise<void> {
     });
   }
 }
+
+const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements['objects']!);
+
+const objectIds = async (client: pg.Client) => new Set((await objects(client)).map(({ id }) => id));

@@ -1,0 +1,54 @@
+-- Everything that these migrations make is closed to everybody but its owner, until a grant opens it for a reason.
+--
+-- Postgres lets PUBLIC execute each new function, and Supabase's default privileges gave `anon` and `authenticated` every right on each new
+-- table, sequence and function. Row level security does not cover TRUNCATE, REFERENCES and TRIGGER. A SECURITY DEFINER function that anybody may put as a
+-- trigger on a table of his own runs the casts of that table's types as the owner.
+--
+-- So after each file the migrator (worker/base/migrate.ts) tells after_migration what the file made, and create_queue tells it of its tables.
+-- What was in the schema before is the user's, and keeps its grants. A right that is granted later stays.
+--
+-- Locks: creates only. Undo: drop the functions and the table.
+
+create table rowmill_objects (
+  object text primary key
+);
+comment on table  rowmill_objects is 'What Rowmill made in this schema. Everything else here is the user''s.';
+comment on column rowmill_objects.object is 'As GRANT names it: table jobs, sequence job_ids, routine retry_delay(integer, integer).';
+
+create function close_objects(objects text[] default null) returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  object text;
+  roles  text := 'public';
+  role   text;
+  kept   oid;
+begin
+  for role in select r.rolname::text from pg_roles r where r.rolname in ('anon', 'authenticated') loop
+    roles := pg_catalog.format('%s, %I', roles, role);
+  end loop;
+  foreach object in array array(select o.object from rowmill_objects o where objects is null or o.object = any(objects)) loop
+    if object like 'routine %' then
+      continue when to_regprocedure(substr(object, 9)) is null;
+    else
+      kept := to_regclass(substr(object, position(' ' in object) + 1))::oid;
+      continue when kept is null;
+      if exists (select from pg_class c where c.oid = kept and c.relkind in ('r', 'p') and not c.relrowsecurity) then
+        execute pg_catalog.format('alter %s enable row level security', object);
+      end if;
+    end if;
+    execute pg_catalog.format('revoke all on %s from %s cascade', object, roles);
+  end loop;
+end $$;
+comment on function close_objects is 'Revokes every right on what Rowmill made, or on these of it, from PUBLIC, and from the roles of Supabase''s browsers where they exist.';
+
+create function after_migration(made text[]) returns void
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  insert into rowmill_objects (object) select m from pg_catalog.unnest(made) m on conflict do nothing;
+  perform close_objects(made);
+end $$;
+comment on function after_migration is 'Writes down what a migration made, and closes it.';
