@@ -1,47 +1,16 @@
 -- What keeps the ledger true, whoever writes to it.
 --
 -- A pending job always has a ticket at its run_at. A ticket is a row of graphile-worker whose task is the queue and whose
--- payload is {"ids": [...]}: "look at these jobs". It is a hint only. A worker that claims it starts those of its jobs that are
+-- payload is {"ids": [...]}: "look at these jobs". Tickets are in a schema of their own, :"tickets" (0006): a graphile_worker schema may be
+-- the user's. A ticket is a hint only. A worker that claims it starts those of its jobs that are
 -- still pending and due, so a ticket too many does nothing, and one too few is made again by the reconciler.
 --
 -- Tickets are made by statement triggers with transition tables on `jobs` and on each `<queue>_jobs` (a row trigger would be
 -- quadratic on bulk inserts). The worker's own start and finish name the live leaf, where no statement trigger stands.
 --
--- Trigger functions are SECURITY DEFINER with a pinned search_path: who may insert a job needs no right on graphile_worker. Before anything else
+-- Trigger functions are SECURITY DEFINER with a pinned search_path: who may insert a job needs no right on tickets. Before anything else
 -- each looks whether it is a trigger of one of our tables: on a table of the caller's, the casts of its columns would run as the owner.
 -- Locks: takes none that anybody can be waiting for. Undo: drop everything named here.
-
--- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, priority and run_at on each.
--- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
--- called us may have turned nested loops off for its own join; graphile-worker's statements need them. With either off, plans look so
--- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them.
-create function add_tickets(queues text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
-  language plpgsql
-  set search_path from current
-  set enable_seqscan = off
-  set enable_nestloop = on
-  set jit = off
-as $$
-declare
-  specs graphile_worker.job_spec[];
-begin
-  select array_agg(
-           row(t.queue, json_build_object('ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
-           order by t.first_id)
-    into specs
-    from (select c.queue, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
-            from (select j.queue, j.id, j.priority, j.run_at,
-                         (row_number() over (partition by j.queue, j.priority, j.run_at order by j.id) - 1)
-                           / coalesce(q.batch_size, 1) as chunk
-                    from unnest(add_tickets.queues, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
-                           as j (queue, id, priority, run_at)
-                    left join queues q on q.name = j.queue) c
-           group by c.queue, c.priority, c.run_at, c.chunk) t;
-  if specs is not null then
-    perform count(*) from graphile_worker.add_jobs(specs);
-  end if;
-end $$;
-comment on function add_tickets is 'Makes tickets for pending jobs.';
 
 -- The wait before the next retry: backoff_ms doubled for each retry used, six hours at most, and up to a tenth more, so that
 -- jobs that failed together do not come back together.
@@ -127,7 +96,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill', 'stop');
+    perform pg_notify(:'workers', 'stop');
   end if;
   return null;
 end $$;
@@ -225,7 +194,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill', 'queues');
+  perform pg_notify(:'workers', 'queues');
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';

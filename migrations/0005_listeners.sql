@@ -25,11 +25,11 @@ create function announce(queues text[], ids bigint[], statuses text[]) returns v
 as $$
 begin
   if exists (select from listeners where until > clock_timestamp()) then
-    perform pg_notify('rowmill_ended',
+    perform pg_notify(:'ended',
                       json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
        from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
                from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
       group by c.queue, c.status, c.chunk;
   end if;
 end $$;
-comment on function announce is 'Tells listeners, if there are any, that jobs ended: on channel rowmill_ended, at commit.';
+comment on function announce is 'Tells listeners, if there are any, that jobs ended: on the channel <schema>_ended (in public: rowmill_ended), at commit.';

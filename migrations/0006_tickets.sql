@@ -1,18 +1,18 @@
 -- Tickets that say more, limits that hold for the fleet, and an archive whose rest can be set.
 --
 -- 1. A ticket names the kind of its jobs, so that a worker knows before it starts them which it may run as one batch.
--- 2. Making tickets tells the workers on the channel `rowmill` whose they are, so that the runners of all other queues sleep on, and
+-- 2. Making tickets tells the workers on their channel whose they are, so that the runners of all other queues sleep on, and
 --    that jobs fall due soon, so that a worker looks for them between its polls.
 -- 3. take_tokens: token buckets for queues.rate_limit, and for limits that handlers share under a name.
 -- 4. queues.archive_after, and a notification when a rate limit is changed.
 --
--- Locks: ACCESS EXCLUSIVE on queues and rate_limits for a moment. Undo: create the functions of 0002 again, drop what is new.
-
-drop function add_tickets(text[], bigint[], smallint[], timestamptz[]);
+-- Locks: ACCESS EXCLUSIVE on queues and rate_limits for a moment. Undo: drop what is made here.
 
 -- Makes the tickets for the given jobs (parallel arrays), `batch_size` jobs of equal queue, kind, priority and run_at on each.
+-- Written to graphile-worker's table and not by its add_jobs, which notifies the channel jobs:insert: every worker of every application on
+-- graphile-worker in this database, of whatever schema, would look for jobs at each insert of ours. Ours listen to a channel of their own.
 -- Without statistics, right after a bulk load, the planner would scan whole tables: hence enable_seqscan. A trigger that
--- called us may have turned nested loops off for its own join; graphile-worker's statements need them. With either off, plans look so
+-- called us may have turned nested loops off for its own join; the joins here need them. With either off, plans look so
 -- costly up to Postgres 17 that they would be compiled first (jit), which takes longer than to run them; and so costly that planning anew
 -- for each call would seem worth it, which takes three quarters of a single insert (plan_cache_mode).
 create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamptz[]) returns void
@@ -24,30 +24,40 @@ create function add_tickets(queues text[], kinds text[], ids bigint[], prioritie
   set plan_cache_mode = force_generic_plan
 as $$
 declare
-  specs graphile_worker.job_spec[];
+  told bigint;
 begin
-  select array_agg(
-           row(t.queue, json_build_object('kind', t.kind, 'ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
-           order by t.first_id)
-    into specs
-    from (select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
-            from (select j.*,
-                         (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
-                           / coalesce(q.batch_size, 1) as chunk
-                    from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
-                           as j (queue, kind, id, priority, run_at)
-                    left join queues q on q.name = j.queue) c
-           group by c.queue, c.kind, c.priority, c.run_at, c.chunk) t;
-  if specs is null then
+  if add_tickets.ids is null then
     return;
   end if;
-  perform count(*) from graphile_worker.add_jobs(specs);
+  insert into :"tickets"._private_tasks (identifier)
+  select distinct q
+    from unnest(add_tickets.queues) q
+   where not exists (select from :"tickets"._private_tasks t where t.identifier = q)
+      on conflict do nothing;
+
+  with specs as materialized (
+    select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+      from (select j.*,
+                   (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
+                     / coalesce(q.batch_size, 1) as chunk
+              from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
+                     as j (queue, kind, id, priority, run_at)
+              left join queues q on q.name = j.queue) c
+     group by c.queue, c.kind, c.priority, c.run_at, c.chunk
+  ), added as (
+    insert into :"tickets"._private_jobs (task_id, payload, run_at, max_attempts, priority)
+    select t.id, json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
+      from specs s
+      join :"tickets"._private_tasks t on t.identifier = s.queue
+     order by s.first_id
+  )
   -- random(): of equal notifications in one transaction but one is sent.
-  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end)
-     from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
-             from unnest(specs) t
-            group by t.identifier) n
-    where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+  select count(pg_notify(:'workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
+    into told
+    from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
+            from specs s
+           group by s.queue) n
+   where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -82,7 +92,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill', 'stop');
+    perform pg_notify(:'workers', 'stop');
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then

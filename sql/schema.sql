@@ -1,5 +1,5 @@
--- The schema, for reading: what the files of migrations/ make of an empty database, one after another. graphile-worker's own
--- schema is not in here. Written by `npm run schema` and checked by test/queue/schema.test.ts; to change it, add a migration.
+-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
+-- tickets, which is graphile-worker's, is not in here. Written by `npm run schema` and checked by test/queue/schema.test.ts; to change it, add a migration.
 
 set check_function_bodies = off;
 
@@ -611,7 +611,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill', 'stop');
+    perform pg_notify('rowmill_workers', 'stop');
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then
@@ -672,7 +672,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill', 'queues');
+  perform pg_notify('rowmill_workers', 'queues');
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
@@ -800,7 +800,7 @@ begin
       group by c.queue, c.status, c.chunk;
   end if;
 end $$;
-comment on function announce is 'Tells listeners, if there are any, that jobs ended: on channel rowmill_ended, at commit.';
+comment on function announce is 'Tells listeners, if there are any, that jobs ended: on the channel <schema>_ended (in public: rowmill_ended), at commit.';
 
 create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamp with time zone[]) returns void
   language plpgsql
@@ -811,30 +811,40 @@ create function add_tickets(queues text[], kinds text[], ids bigint[], prioritie
   set plan_cache_mode = force_generic_plan
 as $$
 declare
-  specs graphile_worker.job_spec[];
+  told bigint;
 begin
-  select array_agg(
-           row(t.queue, json_build_object('kind', t.kind, 'ids', t.ids), null, t.run_at, 32767, null, t.priority, null)::graphile_worker.job_spec
-           order by t.first_id)
-    into specs
-    from (select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
-            from (select j.*,
-                         (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
-                           / coalesce(q.batch_size, 1) as chunk
-                    from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
-                           as j (queue, kind, id, priority, run_at)
-                    left join queues q on q.name = j.queue) c
-           group by c.queue, c.kind, c.priority, c.run_at, c.chunk) t;
-  if specs is null then
+  if add_tickets.ids is null then
     return;
   end if;
-  perform count(*) from graphile_worker.add_jobs(specs);
+  insert into "rowmill_tickets"._private_tasks (identifier)
+  select distinct q
+    from unnest(add_tickets.queues) q
+   where not exists (select from "rowmill_tickets"._private_tasks t where t.identifier = q)
+      on conflict do nothing;
+
+  with specs as materialized (
+    select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+      from (select j.*,
+                   (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
+                     / coalesce(q.batch_size, 1) as chunk
+              from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
+                     as j (queue, kind, id, priority, run_at)
+              left join queues q on q.name = j.queue) c
+     group by c.queue, c.kind, c.priority, c.run_at, c.chunk
+  ), added as (
+    insert into "rowmill_tickets"._private_jobs (task_id, payload, run_at, max_attempts, priority)
+    select t.id, json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
+      from specs s
+      join "rowmill_tickets"._private_tasks t on t.identifier = s.queue
+     order by s.first_id
+  )
   -- random(): of equal notifications in one transaction but one is sent.
-  perform pg_notify('rowmill', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end)
-     from (select t.identifier as queue, count(*) filter (where t.run_at <= clock_timestamp()) as due, min(t.run_at) as first_at
-             from unnest(specs) t
-            group by t.identifier) n
-    where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+  select count(pg_notify('rowmill_workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
+    into told
+    from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
+            from specs s
+           group by s.queue) n
+   where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -947,7 +957,7 @@ create function schedules_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill', 'schedules');
+  perform pg_notify('rowmill_workers', 'schedules');
   return null;
 end $$;
 comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';

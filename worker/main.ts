@@ -1,5 +1,6 @@
 import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
+import { withSchema } from './base/address.ts';
 import { UsageError } from './base/errors.ts';
 import { createLog, type Log } from './base/log.ts';
 import { onParentGone, onStop } from './base/signals.ts';
@@ -65,7 +66,7 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
     throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
   const embedded = await openEmbeddedPostgres(config.dataDir);
   process.stderr.write(`Embedded Postgres for development: psql "${embedded.url}"\n`);
-  return embedded;
+  return { ...embedded, url: withSchema(embedded.url, config.schema) };
 }
 
 /** In the background, for a busy machine takes seconds: what is wrong is told before a job meets it. Publishing needs no ffmpeg. */

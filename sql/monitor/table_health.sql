@@ -5,5 +5,5 @@ select s.relname as name, pg_size_pretty(pg_total_relation_size(s.relid)) as siz
   from pg_stat_user_tables s
  where s.relid in (select relid from pg_partition_tree('jobs') where isleaf)
     or s.relid in ('job_errors'::regclass, 'job_keys'::regclass)
-    or s.schemaname = 'graphile_worker'
+    or s.schemaname = 'rowmill_tickets'
  order by pg_total_relation_size(s.relid) desc;

@@ -6,6 +6,6 @@ select q.name as queue,
        count(t.id) filter (where t.locked_at is null and t.run_at > now())  as later,
        min(t.run_at) filter (where t.locked_at is null)                     as next_run_at
   from queues q
-  left join graphile_worker.jobs t on t.task_identifier = q.name
+  left join rowmill_tickets.jobs t on t.task_identifier = q.name
  group by q.name
  order by q.name;

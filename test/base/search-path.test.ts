@@ -67,7 +67,7 @@ suite('in a schema other than public', () => {
     assert.equal(await status(), 'failed');
     await empty.query(`update app.publish_jobs set max_retries = 2`);
     assert.equal(await status(), 'pending');
-    const { rows } = await empty.query(`select task_identifier as queue from graphile_worker.jobs order by 1`);
+    const { rows } = await empty.query(`select task_identifier as queue from app_tickets.jobs order by 1`);
     assert.deepEqual(rows, [{ queue: 'media' }, { queue: 'publish' }]);
     await empty.query(`truncate app.jobs`);
     assert.deepEqual((await empty.query(`select from app.job_keys`)).rows, []);

@@ -1,7 +1,7 @@
 import type { Database } from './server.ts';
 
 /** What jobs of queue analytics pass through. */
-const tables = ['analytics_jobs_live', 'analytics_jobs_done', 'graphile_worker._private_jobs'] as const;
+const tables = ['analytics_jobs_live', 'analytics_jobs_done', 'rowmill_tickets._private_jobs'] as const;
 
 /** Bytes of each table with its indexes. */
 export async function sizes(db: Database): Promise<Record<(typeof tables)[number], number>> {

@@ -75,7 +75,7 @@ async function drain({ db }: Ground): Promise<number> {
     const { rows } = await persist(() =>
       db.query<{ left: number }>(
         `select (select count(*) from jobs where status in ('pending', 'processing'))
-              + (select count(*) from graphile_worker._private_jobs) as left`,
+              + (select count(*) from rowmill_tickets._private_jobs) as left`,
       ),
     );
     if (rows[0]!.left >= fewest) continue;

@@ -93,11 +93,11 @@ select job_id, seq, was, now, attempt_was, attempt, retry_count_was, retry_count
 -- name: stuck_jobs
 select id, queue, kind, status, attempt, retry_count, run_at, locked_by, started_at,
        exists (select from workers w where w.id = locked_by) as worker_lives,
-       (select count(*) from graphile_worker._private_jobs t where t.payload::jsonb -> 'ids' @> to_jsonb(j.id)) as tickets
+       (select count(*) from rowmill_tickets._private_jobs t where t.payload::jsonb -> 'ids' @> to_jsonb(j.id)) as tickets
   from jobs j where status in ('pending', 'processing');
 
 -- name: stuck_tickets
-select id, payload, run_at, attempts, locked_at, locked_by, last_error from graphile_worker._private_jobs;
+select id, payload, run_at, attempts, locked_at, locked_by, last_error from rowmill_tickets._private_jobs;
 
 -- name: stuck_workers
 -- All were stopped.

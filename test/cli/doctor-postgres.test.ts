@@ -60,7 +60,7 @@ test('a role that may not work, or from whom row level security hides the jobs',
   assert.match(none.found['rights']!.detail, /may not read and write the tables/);
 
   await doctor.db.query(`grant select, insert, update, delete on all tables in schema public to ${role}`);
-  await doctor.db.query(`grant usage on schema graphile_worker to ${role}`);
+  await doctor.db.query(`grant usage on schema rowmill_tickets to ${role}`);
   const blind = await examine({ DATABASE_URL: url.href });
   assert.equal(blind.code, 1);
   assert.match(blind.found['rights']!.detail, /row level security hides all jobs/);

@@ -160,7 +160,7 @@ test('retry runs jobs again with all their retries, archived ones too, and says 
   await reads(db, running, { status: 'processing' });
 
   const { rows: tickets } = await db.query<{ ids: number[] }>(
-    `select array(select json_array_elements_text(payload -> 'ids')::int) as ids from graphile_worker._private_jobs`,
+    `select array(select json_array_elements_text(payload -> 'ids')::int) as ids from rowmill_tickets._private_jobs`,
   );
   for (const id of [failed, archived])
     assert.ok(

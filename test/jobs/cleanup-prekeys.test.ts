@@ -113,7 +113,7 @@ test('every device that can be served has ten unused keys after a run, which onl
 async function everyColumnIsFreeOf(secrets: Buffer[]): Promise<void> {
   const tables =
     await messenger.sql(`select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                                       where c.relkind = 'r' and n.nspname in (current_schema(), 'graphile_worker')`);
+                                       where c.relkind = 'r' and n.nspname in (current_schema(), 'rowmill_tickets')`);
   let dump = '';
   for (const { name } of tables) dump += String(await messenger.one(`select string_agg(t::text, ' ') from ${name} t`));
   assert.match(dump, /prekeys/);

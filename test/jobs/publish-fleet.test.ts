@@ -71,7 +71,7 @@ test('three workers publish every file once, though one is stopped half way', as
   assert.equal((await db.query(`select from job_errors`)).rowCount, 0);
   assert.equal((await stored()).length, jobs * 2);
   assert.equal(raid.requests.length, jobs, 'no file was downloaded twice');
-  await eventually(async () => assert.equal((await db.query(`select from graphile_worker.jobs`)).rowCount, 0));
+  await eventually(async () => assert.equal((await db.query(`select from rowmill_tickets.jobs`)).rowCount, 0));
 });
 
 test('a crash between upload and commit leaves no orphan: the re-run stores the same keys', async () => {

@@ -164,10 +164,11 @@ test('rows written by hand are made whole', async () => {
 test('a pending job that lost its ticket, and a processing one that nobody runs, are found', async () => {
   const lost = await add(rig.db, 'analytics', 'x', { run_at: new Date(Date.now() - 60_000) });
   await sql(`update queues set paused = true where name = 'analytics'`);
-  await sql(`delete from graphile_worker._private_jobs`);
+  await sql(`delete from rowmill_tickets._private_jobs`);
   const orphan = await add(rig.db, 'social', 'x', { run_at: new Date(Date.now() + 3_600_000), max_retries: 0 });
   await sql(`update jobs set status = 'processing' where id = $1`, [orphan]);
-  for (const queue of ['analytics', 'social']) await transaction(rig.db, (tx) => reconcile(tx, queue, silent));
+  for (const queue of ['analytics', 'social'])
+    await transaction(rig.db, (tx) => reconcile(tx, 'rowmill_tickets', queue, silent));
   await sql(`update queues set paused = false where name = 'analytics'`);
   await reads(rig.db, lost, { status: 'failed', error_code: 'unknown_kind' });
   await reads(rig.db, orphan, { status: 'failed', error_code: 'worker_lost' });
@@ -285,7 +286,7 @@ test('workers are poked for a pause, and left alone by the archiver', async () =
   const heard: string[] = [];
   const listener = await rig.db.connect();
   listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
-  await listener.query('listen rowmill');
+  await listener.query('listen rowmill_workers');
   for (const queue of ['media', 'social']) await transaction(rig.db, (tx) => archive(tx, queue));
   await sql(`update queues set paused = paused where name = 'cleanup'`);
   await eventually(() => assert.deepEqual(heard, ['queues']));

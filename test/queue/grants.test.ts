@@ -28,7 +28,7 @@ async function refused(tx: Tx, text: string): Promise<void> {
   await tx.query('rollback to before');
 }
 
-const ticketed = `select json_array_elements_text(payload -> 'ids')::bigint as id from graphile_worker._private_jobs`;
+const ticketed = `select json_array_elements_text(payload -> 'ids')::bigint as id from rowmill_tickets._private_jobs`;
 
 suite('a role that may only add jobs', () => {
   const asShop = (work: (tx: Tx) => Promise<void>) =>
@@ -39,9 +39,9 @@ suite('a role that may only add jobs', () => {
     });
 
   test(
-    'adds jobs that get their tickets, with no right on graphile_worker',
+    'adds jobs that get their tickets, with no right on the tickets',
     asShop(async (tx) => {
-      await refused(tx, `select * from graphile_worker.jobs`);
+      await refused(tx, `select * from rowmill_tickets.jobs`);
       await refused(
         tx,
         `select add_tickets(array['media'], array['image'], array[1::bigint], array[0::smallint], array[now()])`,

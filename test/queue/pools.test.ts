@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Db } from '../../worker/base/db.ts';
+import { namesOf } from '../../worker/base/names.ts';
 import { joinFleet } from '../../worker/queue/liveness.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
@@ -27,6 +28,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
   const times = { heartbeatMs: 5_000, deadAfterMs: 30_000 };
   const fleet = await joinFleet({
     databaseUrl: db.url,
+    names: namesOf('public'),
     db: flaky,
     log: silent,
     queues: ['media'],
@@ -36,12 +38,12 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
   await fleet.join();
   await fleet.pools.add('pool-1');
   await add(db, 'media', 'any');
-  await db.query(`update graphile_worker._private_jobs set locked_by = 'pool-1', locked_at = now()`);
+  await db.query(`update rowmill_tickets._private_jobs set locked_by = 'pool-1', locked_at = now()`);
 
   await fleet.pools.drop('pool-1', 'media');
 
   const { rows } = await db.query(
-    `select (select array_agg(locked_by) from graphile_worker.jobs) as locked_by, (select pools from workers) as pools`,
+    `select (select array_agg(locked_by) from rowmill_tickets.jobs) as locked_by, (select pools from workers) as pools`,
   );
   assert.deepEqual(rows, [{ locked_by: [null], pools: [] }]);
   await fleet.leave(true);

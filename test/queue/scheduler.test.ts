@@ -151,7 +151,7 @@ suite('one worker', { concurrency: true }, () => {
       const client = createClient(db.url);
       client.on('notification', ({ payload }) => heard.push(payload));
       await client.connect();
-      await client.query('listen rowmill');
+      await client.query('listen rowmill_workers');
       await schedule('told', never);
       await db.query(`update schedules set last_tick = now(), next_tick = now()`);
       await db.query(`update schedules set enabled = false`);

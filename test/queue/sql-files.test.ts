@@ -17,7 +17,7 @@ const onSomeJobs = (work: (tx: Tx) => Promise<void>) => () =>
   rolledBack(db, async (tx) => {
     await addSomeJobs(tx);
     await tx.query(`create temporary table before_it on commit drop as select * from jobs;
-                    create temporary table tickets_before on commit drop as select id from graphile_worker._private_jobs`);
+                    create temporary table tickets_before on commit drop as select id from rowmill_tickets._private_jobs`);
     await work(tx);
   });
 
@@ -26,7 +26,7 @@ async function changed(tx: Tx): Promise<string[]> {
   const { rows } = await tx.query<{ change: string }>(`
     with ticketed as (
       select json_array_elements_text(payload -> 'ids')::bigint as id
-        from graphile_worker._private_jobs where id not in (select id from tickets_before)
+        from rowmill_tickets._private_jobs where id not in (select id from tickets_before)
     )
     select concat_ws(' ', b.queue, b.status, '->', coalesce(j.status, 'gone'), case when j.id in (select id from ticketed) then 'ticket' end) as change
       from before_it b

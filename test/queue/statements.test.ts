@@ -9,7 +9,12 @@ import { addSomeJobs, addSupabaseRoles, rolledBack, sqlFiles } from '../support/
 // All our SQL against the migrated schema: a renamed column fails here, and not at night.
 
 const root = join(import.meta.dirname, '../..');
-const leaves = { live: 'media_jobs_live', done: 'media_jobs_done', jobs: 'media_jobs' };
+const identifiers = {
+  tickets: 'rowmill_tickets',
+  live: 'media_jobs_live',
+  done: 'media_jobs_done',
+  jobs: 'media_jobs',
+};
 
 let db: TestDatabase;
 before(async () => {
@@ -28,7 +33,7 @@ for (const { path } of sqlFiles('worker')) {
       if (name !== 'vacuum')
         test(`${name} fits the schema`, () =>
           rolledBack(db, async (tx) => {
-            await tx.query(`prepare tried as ${bind(statement, leaves).text}`);
+            await tx.query(`prepare tried as ${bind(statement, identifiers).text}`);
             await tx.query('deallocate tried');
           }));
       test(`${name} is used by the code beside it`, () => {

@@ -92,7 +92,7 @@ const engine: fc.Arbitrary<Command>[] = [
     check: ({ jobs }) => jobs.some(({ status }) => status === 'processing'),
     toString: () => 'reconcile',
     async run({ jobs }, { db }) {
-      for (const queue of queues) await transaction(db, (tx) => upkeep.reconcile(tx, queue, silent));
+      for (const queue of queues) await transaction(db, (tx) => upkeep.reconcile(tx, 'rowmill_tickets', queue, silent));
       for (const job of jobs)
         if (job.locked_by === null) model.fail(job, { attempt: job.attempt, worker: null }, 'worker_lost', false);
     },
@@ -151,8 +151,8 @@ function chosen(jobs: ModelJob[], { job }: ClaimOf): ModelJob {
 /** As graphile-worker does: a ticket that is due is taken, and is gone when its jobs are done with. @returns the jobs that it names */
 async function claimTicket({ db }: Real, pick: number): Promise<number[]> {
   const { rows } = await db.query<{ ids: number[] }>(
-    `with due as (select id from graphile_worker.jobs where task_identifier = 'media' and run_at <= clock_timestamp())
-     delete from graphile_worker._private_jobs
+    `with due as (select id from rowmill_tickets.jobs where task_identifier = 'media' and run_at <= clock_timestamp())
+     delete from rowmill_tickets._private_jobs
       where id = (select id from due order by id limit 1 offset (select floor($1::float8 * count(*)) from due))
      returning array(select json_array_elements_text(payload -> 'ids')::bigint) as ids`,
     [pick],

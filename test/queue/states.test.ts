@@ -44,7 +44,7 @@ test('whatever happens to jobs, their rows, errors and tickets are what the mode
   await fc.assert(
     fc.asyncProperty(tales, async (tale) => {
       await db.query(
-        `delete from jobs; delete from job_keys; delete from job_errors; delete from graphile_worker._private_jobs;
+        `delete from jobs; delete from job_keys; delete from job_errors; delete from rowmill_tickets._private_jobs;
          update media set status = 'PENDING'`,
       );
       const files = Object.fromEntries(real.files.map((id) => [id, 'PENDING']));
@@ -93,7 +93,7 @@ async function agree({ jobs, files }: Model): Promise<void> {
     select id, queue, status, archived, run_at <= clock_timestamp() as due, attempt, retry_count, max_retries, priority, error_code,
            (result ->> 'attempt')::integer as result, locked_by, dedupe_key, file_id,
            coalesce((select jsonb_object_agg(e.attempt, e.error_code) from job_errors e where e.job_id = j.id), '{}') as errors,
-           exists (select from graphile_worker.jobs t join graphile_worker._private_jobs p using (id)
+           exists (select from rowmill_tickets.jobs t join rowmill_tickets._private_jobs p using (id)
                     where t.task_identifier = j.queue and p.payload::jsonb -> 'ids' @> to_jsonb(j.id)
                       and p.run_at = j.run_at and p.priority = j.priority) as ticketed,
            exists (select from job_keys k where k.queue = j.queue and k.dedupe_key = j.dedupe_key) as keyed,

@@ -186,8 +186,8 @@ test('a worker that starts with a long queue before it claims no more at a time 
 /** Tickets of the queue that a worker holds. */
 async function claimed(queue: string): Promise<number> {
   const { rows } = await rig.db.query<{ tickets: number }>(
-    `select count(*)::int as tickets from graphile_worker._private_jobs t
-       join graphile_worker._private_tasks k on k.id = t.task_id
+    `select count(*)::int as tickets from rowmill_tickets._private_jobs t
+       join rowmill_tickets._private_tasks k on k.id = t.task_id
       where k.identifier = $1 and t.locked_at is not null`,
     [queue],
   );

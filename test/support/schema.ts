@@ -1,3 +1,4 @@
+import { namesOf } from '../../worker/base/names.ts';
 import { loadStatements, query, type Queryable } from '../../worker/base/sql.ts';
 
 /**
@@ -95,8 +96,8 @@ type Policy = {
 
 const sql = loadStatements(import.meta.dirname, 'schema.sql');
 
-const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. graphile-worker's own
--- schema is not in here. Written by \`npm run schema\` and checked by test/queue/schema.test.ts; to change it, add a migration.
+const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
+-- tickets, which is graphile-worker's, is not in here. Written by \`npm run schema\` and checked by test/queue/schema.test.ts; to change it, add a migration.
 
 set check_function_bodies = off;
 `;
@@ -166,9 +167,18 @@ function describeFunction(func: Func, { schema }: Server): string {
     `create function ${func.name}(${lower(func.arguments)}) returns ${func.result}\n`,
     `  ${traits.filter(Boolean).join(' ')}\n`,
     ...settings.map((setting) => `  ${setting}\n`),
-    `as $$${func.body}$$;\n`,
+    `as $$${asInPublic(func.body, schema)}$$;\n`,
     commentOn('function', func.name, func.comment),
   ].join('');
+}
+
+/** What is named after the schema is shown as it is in public. */
+function asInPublic(body: string, schema: string): string {
+  const [here, there] = [namesOf(schema), namesOf('public')];
+  return body
+    .replaceAll(`"${here.tickets}"`, `"${there.tickets}"`)
+    .replaceAll(`'${here.workers}'`, `'${there.workers}'`)
+    .replaceAll(`'${here.ended}'`, `'${there.ended}'`);
 }
 
 function describeTrigger(definition: string): string {

@@ -48,6 +48,10 @@ export function readAddress(databaseUrl: string): Address {
   };
 }
 
+/** The address with the schema of our tables in it. */
+export const withSchema = (databaseUrl: string, schema: string | undefined): string =>
+  schema ? `${databaseUrl}${databaseUrl.includes('?') ? '&' : '?'}schema=${encodeURIComponent(schema)}` : databaseUrl;
+
 /** A placeholder: WHATWG URLs refuse a user without a host, which libpq allows. */
 const noHost = 'rowmill.invalid';
 

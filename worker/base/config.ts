@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { connectionsOf } from './config/connections.ts';
 import { schema, settings, type Env } from './config/schema.ts';
 import { ambiguousStorage, storageOf } from './config/storage.ts';
-import { readAddress } from './address.ts';
+import { readAddress, withSchema } from './address.ts';
 import { UsageError } from './errors.ts';
 
 export { settings };
@@ -52,7 +52,10 @@ function shape(env: Env, searchPath: string) {
   return {
     production: env.NODE_ENV === 'production',
     logLevel: env.LOG_LEVEL,
-    databaseUrl: env.DATABASE_URL,
+    /** Names the schema of our tables too, where one was given. */
+    databaseUrl: env.DATABASE_URL && withSchema(env.DATABASE_URL, env.ROWMILL_SCHEMA),
+    /** Undefined: as the address or the role's search_path says. */
+    schema: env.ROWMILL_SCHEMA,
     connections: connectionsOf(env.DATABASE_CONNECTIONS),
     dataDir,
     tempDir: env.TEMP_DIR ?? tmpdir(),

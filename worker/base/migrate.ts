@@ -1,82 +1,154 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { UsageError } from './errors.ts';
-import { loadStatements, query } from './sql.ts';
+import { isLockTimeout } from './db.ts';
+import { messageOf, UsageError } from './errors.ts';
+import { namesOf, longestSchema, type Names } from './names.ts';
+import { loadStatements, query, quoted } from './sql.ts';
 
 const statements = loadStatements(import.meta.dirname, 'migrate.sql');
 
 /**
- * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, each in a transaction.
- * Safe to start in several processes at once: they wait for each other. Applied files must not change; that is verified.
- * Objects land in the first schema of the connection's search_path, and functions are pinned to it. What a file made is closed to the public
- * (0000_closed.sql).
+ * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, all in one transaction: a database
+ * is up to date or as it was. Applied files must not change; that is verified. Objects land in one schema, and functions are pinned to it.
+ * What a file made is closed to the public (0000_closed.sql).
+ * `:"tickets"` and `:'workers'` in a file stand for the names that go with the schema, see names.ts.
  *
  * A folder inside is a set of its own, applied where it is asked for, and where an earlier one of it was: its files are known as
  * `<set>/<file>`.
  *
  * Our own and no library's, because those that run plain files as they are keep no checksums, or fail instead of waiting.
- *
- * @returns the names applied now
- * @throws UsageError when there is no such set, an applied file has changed, or the connection has no schema to create in
  */
-export async function migrate(client: pg.Client, dir: string, sets: string[] = []): Promise<string[]> {
-  let there = await objectIds(client);
-  await createTable(client);
-  const seen = await client.query<{ name: string; checksum: string }>('select name, checksum from rowmill_migrations');
-  const applied = new Map(seen.rows.map((row) => [row.name, row.checksum]));
+export type Migration = { name: string; sql: string; checksum: string };
 
+/**
+ * A lock on a table is waited for no longer, for who comes after us waits for us. `ALTER TABLE` behind a long transaction would hold up every
+ * insert until that one ends.
+ */
+const lockTimeoutMs = 100;
+const giveUpAfterMs = 120_000;
+
+/**
+ * Runs `work` in a transaction while no other process that calls this on the same schema does; again, after a pause, when it did not get a lock
+ * on a table at once.
+ * @param wanted the schema, which is made where it is missing; undefined: the first of search_path
+ * @throws UsageError when there is no schema, or its name is too long
+ */
+export async function whileMigrating<T>(
+  client: pg.Client,
+  wanted: string | undefined,
+  work: (names: Names) => Promise<T>,
+): Promise<T> {
+  const schema = wanted ?? (await currentSchema(client));
+  if (Buffer.byteLength(schema) > longestSchema)
+    throw new UsageError(`The name of schema ${schema} is too long: ${longestSchema} bytes at most`);
+  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate ' || $1, 0))`, [schema]);
+  try {
+    const giveUpAt = performance.now() + giveUpAfterMs;
+    for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
+      try {
+        return await inTransaction(client, schema, () => work(namesOf(schema)));
+      } catch (error) {
+        if (!isLockTimeout(error instanceof Error && error.cause ? error.cause : error)) throw error;
+        if (performance.now() > giveUpAt) throw new Error(await heldBy(client, error, schema), { cause: error });
+      }
+      await sleep(pause * (0.5 + Math.random()));
+    }
+  } finally {
+    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate ' || $1, 0))`, [schema]);
+  }
+}
+
+async function currentSchema(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
+  if (rows[0]?.schema) return rows[0].schema;
+  throw new UsageError(
+    'The database has no schema to create tables in: the first schema of search_path does not exist. Create it, or set ROWMILL_SCHEMA.',
+  );
+}
+
+async function inTransaction<T>(client: pg.Client, schema: string, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    // Asked for first: `create schema if not exists` needs a right that the owner of a ready schema may lack.
+    const made = await client.query('select from pg_namespace where nspname = $1', [schema]);
+    if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
+    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
+    await client.query(
+      `select set_config('search_path', format('%I, pg_temp', $1::text), true), set_config('lock_timeout', $2, true)`,
+      [schema, String(lockTimeoutMs)],
+    );
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+/** For a person: who has held locks in this schema for the longest. */
+async function heldBy(client: pg.Client, error: unknown, schema: string): Promise<string> {
+  const { rows } = await client.query<{ table: string; pid: number; seconds: number | null }>(
+    `select l.relation::regclass::text as table, l.pid, round(extract(epoch from clock_timestamp() - a.xact_start))::int as seconds
+       from pg_locks l
+       join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
+       join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
+       left join pg_stat_activity a on a.pid = l.pid
+      where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
+      order by a.xact_start limit 1`,
+    [schema],
+  );
+  const [holder] = rows;
+  const who = holder ? `: session ${holder.pid} holds ${holder.table}, for ${holder.seconds ?? '?'} s` : '';
+  return `${messageOf(error)}. Tried for ${giveUpAfterMs / 1_000} s, nothing was changed${who}. End that transaction and start again`;
+}
+
+/**
+ * The files that are to be applied, in order.
+ * @param sets folders that are applied only when asked for
+ * @throws UsageError when there is no such set, or an applied file has changed
+ */
+export async function pendingMigrations(
+  client: pg.Client,
+  dir: string,
+  { schema }: Names,
+  sets: string[] = [],
+): Promise<Migration[]> {
+  const applied = await appliedMigrations(client, schema);
   const known = migrationSets(dir);
   const unknown = sets.filter((set) => !known.includes(set));
   if (unknown.length > 0)
     throw new UsageError(`There is no set of tables named ${unknown.join(', ')}: there are ${known.join(', ')}`);
   const wanted = known.filter((set) => sets.includes(set) || hasSet(applied, set));
-  const fresh = [];
+  const pending = [];
   for (const file of [...migrationFiles(dir), ...wanted.flatMap((set) => migrationFiles(dir, set))]) {
     const checksum = applied.get(file.name);
-    if (checksum === undefined) fresh.push(file);
+    if (checksum === undefined) pending.push(file);
     else if (checksum !== file.checksum)
       throw new UsageError(
         `${file.name} was changed after it was applied to this database. Undo the change and add a new migration.`,
       );
   }
-  for (const file of fresh) there = await apply(client, file, there);
-  return fresh.map((file) => file.name);
+  return pending;
 }
 
-/** Runs `work` while no other process that calls this on the same database does. */
-export async function whileMigrating<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
-  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate', 0))`);
-  try {
-    const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
-    if (!rows[0]?.schema)
-      throw new UsageError(
-        'The database has no schema to create tables in: the first schema of search_path does not exist.',
-      );
-    return await work();
-  } finally {
-    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate', 0))`);
-  }
-}
-
-/** Only where it is missing: a backup that runs holds locks that an `alter table` would wait for. */
-async function createTable(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ exists: boolean }>(
-    `select to_regclass('rowmill_migrations') is not null as exists`,
+/** Of this schema: search_path may lead to another Rowmill's. */
+async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
+  const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = 'rowmill_migrations'`, [
+    schema,
+  ]);
+  if (table.rowCount === 0) return new Map();
+  const { rows } = await client.query<{ name: string; checksum: string }>(
+    `select name, checksum from ${quoted(schema)}.rowmill_migrations`,
   );
-  if (rows[0]?.exists) return;
-  await client.query(`
-    create table rowmill_migrations (
-      name text primary key, checksum text not null, applied_at timestamptz not null default now());
-    alter table rowmill_migrations enable row level security;
-    comment on table rowmill_migrations is 'The migration files that this database has seen.'`);
+  return new Map(rows.map((row) => [row.name, row.checksum]));
 }
-
-type MigrationFile = { name: string; sql: string; checksum: string };
 
 /** The migration files there are, in order; without a set those that every database gets. */
-export function migrationFiles(dir: string, set = ''): MigrationFile[] {
+export function migrationFiles(dir: string, set = ''): Migration[] {
   return readdirSync(join(dir, set))
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
     .toSorted()
@@ -98,27 +170,42 @@ export function migrationSets(dir: string): string[] {
 export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
   applied.keys().some((name) => name.startsWith(`${set}/`));
 
-/** @returns what is in the schema now */
-async function apply(client: pg.Client, file: MigrationFile, before: Set<string>): Promise<Set<string>> {
-  await client.query('begin');
-  try {
-    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
-    await client.query(`select set_config('search_path', format('%I, pg_temp', current_schema()), true)`);
-    await client.query(file.sql);
-    const now = await objects(client);
-    const made = now.filter(({ id }) => !before.has(id)).map(({ object }) => object);
-    await query(client, statements['after_migration']!, { made });
-    await client.query('insert into rowmill_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
-    await client.query('commit');
-    return new Set(now.map(({ id }) => id));
-  } catch (error) {
-    await client.query('rollback');
-    throw new Error(`${file.name} could not be applied: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+/** In the transaction that `client` is in. @returns the names applied */
+export async function applyMigrations(client: pg.Client, names: Names, files: Migration[]): Promise<string[]> {
+  if (files.length === 0) return [];
+  let before = new Set((await objects(client)).map(({ id }) => id));
+  await client.query(ledger);
+  for (const file of files) {
+    try {
+      await client.query(filledIn(file.sql, names));
+      const now = await objects(client);
+      await query(client, statements['after_migration']!, {
+        made: now.filter(({ id }) => !before.has(id)).map(({ object }) => object),
+      });
+      before = new Set(now.map(({ id }) => id));
+      await client.query('insert into rowmill_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
+    } catch (error) {
+      throw new Error(`${file.name} could not be applied: ${messageOf(error)}`, { cause: error });
+    }
   }
+  return files.map((file) => file.name);
 }
 
 const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements['objects']!);
 
-const objectIds = async (client: pg.Client) => new Set((await objects(client)).map(({ id }) => id));
+const ledger = `
+  do $$ begin
+    if to_regclass('rowmill_migrations') is null then
+      create table rowmill_migrations (
+        name text primary key, checksum text not null, applied_at timestamptz not null default now());
+      alter table rowmill_migrations enable row level security;
+      comment on table rowmill_migrations is 'The migration files that this database has seen.';
+    end if;
+  end $$`;
+
+/** As psql fills in its variables: `:"tickets"` is a name, `:'workers'` a literal. */
+const filledIn = (sql: string, { tickets, workers, ended }: Names) =>
+  sql
+    .replaceAll(':"tickets"', quoted(tickets))
+    .replaceAll(":'workers'", `'${workers.replaceAll("'", "''")}'`)
+    .replaceAll(":'ended'", `'${ended.replaceAll("'", "''")}'`);

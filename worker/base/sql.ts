@@ -47,10 +47,13 @@ export function bind(statement: Statement, identifiers: Record<string, string>):
   const text = statement.text.replace(/:"(\w+)"/g, (_, key: string) => {
     const value = identifiers[key];
     if (value === undefined) throw new Error(`${statement.name}: no identifier given for :"${key}"`);
-    return pg.escapeIdentifier(value);
+    return quoted(value);
   });
   return { ...statement, text, prepared: preparedName(statement.name, text) };
 }
+
+/** A name as SQL has it, whatever characters it is of. */
+export const quoted = (name: string): string => pg.escapeIdentifier(name);
 
 /** A connection on which nothing is prepared: it is not ours, and may go through a pooler that gives each statement to another. */
 export function unprepared(db: Queryable): Queryable {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { lstat } from 'node:fs/promises';
+import { withSchema } from '../base/address.ts';
 import { loadConfig, type Config } from '../base/config.ts';
 import { createPool, type Db } from '../base/db.ts';
 import { UsageError } from '../base/errors.ts';
@@ -38,7 +39,7 @@ export async function withDatabaseUrl<T>(
     );
   const embedded = await openEmbeddedPostgres(config.dataDir);
   try {
-    return await work(embedded.url);
+    return await work(withSchema(embedded.url, config.schema));
   } finally {
     await embedded.stop();
   }

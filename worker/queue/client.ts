@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { withSchema } from '../base/address.ts';
 import { createPool, type Db } from '../base/db.ts';
 import { messageOf, UsageError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
@@ -26,15 +27,18 @@ export type ClientOptions = {
   pool?: Db;
   /** How many connections the client's own pool may open. Default 5. */
   connections?: number;
+  /** Where Rowmill's tables are, as ROWMILL_SCHEMA says. Default: as the address (`?schema=acme`) or the role's search_path says. */
+  schema?: string;
 };
 
 export type Client = ReturnType<typeof createClient>;
 
 /**
  * Adds jobs from TypeScript, follows them, and changes them.
- * @param databaseUrl for waiting and events it must be a direct or session-mode connection, as a worker's
+ * @param address for waiting and events it must be a direct or session-mode connection, as a worker's
  */
-export function createClient(databaseUrl: string, { pool, connections = 5 }: ClientOptions = {}) {
+export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}) {
+  const databaseUrl = withSchema(address, schema);
   const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: silent });
   const db = own ?? unprepared(pool!);
   const listeners = { completed: new Set<Listener>(), failed: new Set<Listener>(), cancelled: new Set<Listener>() };

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { createClient, isTransient, type Client } from '../base/db.ts';
-import { loadStatements, query } from '../base/sql.ts';
+import { readNames } from '../base/names.ts';
+import { loadStatements, query, quoted } from '../base/sql.ts';
 
 const sql = loadStatements(import.meta.dirname, 'client.sql');
 
@@ -66,9 +67,10 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     client.on('end', () => lost(opened));
     try {
       await client.connect();
+      const { ended } = await readNames(client);
       // By index, whatever the statistics of a fresh table say; see engineSettings in worker.ts for jit.
       await client.query(
-        `set application_name = 'rowmill client'; set enable_seqscan = off; set jit = off; listen rowmill_ended`,
+        `set application_name = 'rowmill client'; set enable_seqscan = off; set jit = off; listen ${quoted(ended)}`,
       );
       await register(opened);
       await query(client, sql['delete_expired_listeners']!);

@@ -35,7 +35,7 @@ returning id, host, pid, queues, pools;
 
 -- name: unlock_tickets
 -- The unlock wakes nobody, so the workers are told to look.
-select graphile_worker.force_unlock_workers(:pools::text[]), (select count(pg_notify('rowmill', 'soon ' || q)) from unnest(:queues::text[]) q) as told;
+select :"tickets".force_unlock_workers(:pools::text[]), (select count(pg_notify(:channel, 'soon ' || q)) from unnest(:queues::text[]) q) as told;
 
 -- name: jobs_of
 -- A row that somebody holds locked does not keep the others waiting: the reconciler comes back for it.

@@ -11,18 +11,20 @@ import {
   type Notification,
 } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
-import { bind, loadStatements, query } from '../base/sql.ts';
+import type { Names } from '../base/names.ts';
+import { bind, loadStatements, query, quoted } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
 import { version } from './version.ts';
 
 export type MembershipOptions = {
   databaseUrl: string;
+  names: Names;
   db: Db;
   log: Log;
   queues: string[];
   heartbeatMs: number;
   deadAfterMs: number;
-  /** Told what is said on our channel, and on graphile-worker's own when it migrates. */
+  /** Told what is said on the workers' channel. */
   onNews: (news: Notification) => void;
 };
 
@@ -46,7 +48,17 @@ export type Membership = Awaited<ReturnType<typeof joinFleet>>;
  * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
  * part in burying others.
  */
-export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, deadAfterMs, onNews }: MembershipOptions) {
+export async function joinFleet({
+  databaseUrl,
+  names,
+  db,
+  log,
+  queues,
+  heartbeatMs,
+  deadAfterMs,
+  onNews,
+}: MembershipOptions) {
+  const unlock = bind(sql['unlock_tickets']!, { tickets: names.tickets });
   let id = randomUUID();
   let session: Client | undefined;
   let heldSince = Infinity;
@@ -86,7 +98,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       // A peer that vanished without a word is noticed by the server within half a minute.
       await client.query(
         `set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
-         listen rowmill; listen "worker:migrate"`,
+         listen ${quoted(names.workers)}`,
       );
       const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
       const member = await belongs(client);
@@ -121,7 +133,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
         await failLost(tx, queue, worker.id, jobs);
         lost += jobs.length;
       }
-      await query(tx, sql['unlock_tickets']!, { pools: worker.pools, queues: worker.queues });
+      await query(tx, unlock, { channel: names.workers, pools: worker.pools, queues: worker.queues });
       log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
     });
   }
@@ -170,7 +182,7 @@ export async function joinFleet({ databaseUrl, db, log, queues, heartbeatMs, dea
       async drop(pool: string, queue: string) {
         for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
           try {
-            await query(db, sql['unlock_tickets']!, { pools: [pool], queues: [queue] });
+            await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
             await query(db, sql['drop_pool']!, { id, pool });
             return;
           } catch (error) {

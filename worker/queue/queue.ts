@@ -1,6 +1,7 @@
 import type { App } from '../app.ts';
 import type { Db } from '../base/db.ts';
-import { loadStatements, query } from '../base/sql.ts';
+import type { Names } from '../base/names.ts';
+import { bind, loadStatements, query } from '../base/sql.ts';
 import { createExecutor, type Executor } from './executor.ts';
 import { createLedger, failLost } from './ledger.ts';
 import type { Membership } from './liveness.ts';
@@ -14,12 +15,20 @@ import { concurrencyOf, type QueueRow } from './served.ts';
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
 export type ServedQueue = ReturnType<typeof serveQueue>;
 
-export type Serving = { app: App; db: Db; claims: Db; membership: Membership; registry: Registry; signal: AbortSignal };
+export type Serving = {
+  app: App;
+  names: Names;
+  db: Db;
+  claims: Db;
+  membership: Membership;
+  registry: Registry;
+  signal: AbortSignal;
+};
 
 const sql = loadStatements(import.meta.dirname, 'queue.sql');
 
 /** @param settings its row as it is at first */
-export function serveQueue(settings: QueueRow, { app, db, claims, membership, registry, signal }: Serving) {
+export function serveQueue(settings: QueueRow, { app, names, db, claims, membership, registry, signal }: Serving) {
   const { name } = settings;
   const { config, log } = app;
   const concurrency = concurrencyOf(name, config);
@@ -38,6 +47,7 @@ export function serveQueue(settings: QueueRow, { app, db, claims, membership, re
   });
   const runner: Runner = createRunner({
     queue: name,
+    schema: names.tickets,
     slots: concurrency,
     db: claims,
     log,
@@ -47,12 +57,14 @@ export function serveQueue(settings: QueueRow, { app, db, claims, membership, re
     pools: membership.pools,
   });
 
+  const moreUrgent = bind(sql['more_urgent']!, { tickets: names.tickets });
+
   /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
   const makeRoom = paced(20, async () => {
     for (;;) {
       const priority = executor.crowdedBy();
       if (priority === undefined) return;
-      const [urgent] = await query<{ found: boolean }>(db, sql['more_urgent']!, { queue: name, priority });
+      const [urgent] = await query<{ found: boolean }>(db, moreUrgent, { queue: name, priority });
       if (!urgent?.found) return;
       await executor.makeRoom();
     }
@@ -95,7 +107,7 @@ export function serveQueue(settings: QueueRow, { app, db, claims, membership, re
       if (reports.length > 0) await ledger.progress(reports);
     },
 
-    /** Starts claiming afresh, as when a newer graphile-worker has changed its tables. */
+    /** Starts claiming afresh, as when a newer graphile-worker has changed the tables of tickets. */
     restart: runner.restart,
 
     /** Claims and starts nothing more. Resolves when tickets in hand were given back. */

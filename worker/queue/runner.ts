@@ -16,6 +16,8 @@ export type Runner = ReturnType<typeof createRunner>;
 
 export type RunnerOptions = {
   queue: string;
+  /** Where the tickets are. */
+  schema: string;
   /** Tickets held at once. */
   slots: number;
   db: Db;
@@ -44,7 +46,7 @@ type Running = {
   lost: PromiseWithResolvers<void>;
 };
 
-export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room, pools }: RunnerOptions) {
+export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, take, room, pools }: RunnerOptions) {
   let supervisor: Promise<void> = Promise.resolve();
   let stopped: AbortController | undefined;
   let current: Running | undefined;
@@ -135,6 +137,7 @@ export function createRunner({ queue, slots, db, log, pollIntervalMs, take, room
       },
       preset: {
         worker: {
+          schema,
           concurrentJobs: slots,
           // A slot that found nothing goes to the gate.
           pollInterval: 0,

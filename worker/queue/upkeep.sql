@@ -1,7 +1,7 @@
 -- What keeps the tables small and the invariant true. One worker does it at a time.
 
 -- name: upkeep_lock
-select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep', 0)) as ours;
+select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema(), 0)) as ours;
 
 -- name: archive_jobs
 -- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
@@ -45,7 +45,7 @@ select count(*) as jobs from :"done"
 -- name: vacuum
 -- What was moved and pruned leaves room that is used again only once it has been vacuumed, and autovacuum looks once a minute. Without
 -- truncation, which would lock everybody out for a moment.
-vacuum (truncate false, skip_locked) :"live", :"done", graphile_worker._private_jobs;
+vacuum (truncate false, skip_locked) :"live", :"done", :"tickets"._private_jobs;
 
 -- name: fleet_size
 select count(*) as workers from workers;
@@ -55,8 +55,8 @@ select count(*) as workers from workers;
 -- claimed it. graphile-worker's public view does not show payloads.
 with ticketed as (
   select json_array_elements_text(t.payload -> 'ids')::bigint as id
-    from graphile_worker._private_jobs t
-    join graphile_worker._private_tasks k on k.id = t.task_id
+    from :"tickets"._private_jobs t
+    join :"tickets"._private_tasks k on k.id = t.task_id
    where k.identifier = :queue
      and ((t.locked_at is null and t.run_at <= now()) or t.locked_at > now() - interval '5 minutes')
 ), forgotten as (
@@ -75,8 +75,8 @@ select id, attempt, locked_by from :"live" j
 
 -- name: unlock_strays
 -- Tickets locked by a pool that no worker has: it died before it could register.
-select graphile_worker.force_unlock_workers(array_agg(distinct locked_by)) as unlocked
-  from graphile_worker.jobs
+select :"tickets".force_unlock_workers(array_agg(distinct locked_by)) as unlocked
+  from :"tickets".jobs
  where locked_at < clock_timestamp() - interval '1 minute'
    and task_identifier in (select name from queues)
    and locked_by not in (select unnest(pools) from workers)

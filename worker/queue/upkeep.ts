@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, transaction, type Db, type Tx } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
+import type { Names } from '../base/names.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { failLost } from './ledger.ts';
 
@@ -15,7 +16,14 @@ const vacuumAfter = 20_000;
  * it looks about once in `restMs`; and after a look that found little to do it rests twenty times as long as the look took, so that
  * looking costs five percent of a connection.
  */
-export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSignal, restMs = 1_000): Promise<void> {
+export async function keepUp(
+  db: Db,
+  { tickets }: Pick<Names, 'tickets'>,
+  queues: string[],
+  log: Log,
+  signal: AbortSignal,
+  restMs = 1_000,
+): Promise<void> {
   let reconciledAt = -Infinity;
   const moved = new Map<string, number>();
 
@@ -25,7 +33,7 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
     let lookedMs = 0;
     let workers = 1;
     for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
-    if (reconcileNow) await trying(() => query(db, sql['unlock_strays']!));
+    if (reconcileNow) await trying(() => query(db, bind(sql['unlock_strays']!, { tickets })));
     await trying(async () => {
       workers = (await query<{ workers: number }>(db, sql['fleet_size']!))[0]!.workers;
     });
@@ -37,8 +45,8 @@ export async function keepUp(db: Db, queues: string[], log: Log, signal: AbortSi
     const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);
-    if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, tablesOf(queue)));
-    if (reconcileNow) await locked(db, (tx) => reconcile(tx, queue, log));
+    if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, { tickets, ...tablesOf(queue) }));
+    if (reconcileNow) await locked(db, (tx) => reconcile(tx, tickets, queue, log));
     return archiving.ms;
   }
 
@@ -101,9 +109,9 @@ export async function countPrunable(db: Db, queue: string): Promise<number> {
 }
 
 /** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
-export async function reconcile(tx: Tx, queue: string, log: Log): Promise<void> {
+export async function reconcile(tx: Tx, tickets: string, queue: string, log: Log): Promise<void> {
   const { live } = tablesOf(queue);
-  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live }), { queue });
+  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live, tickets }), { queue });
   if (forgotten && forgotten.jobs > 0) log.warn({ queue, jobs: forgotten.jobs }, 'made tickets for forgotten jobs');
 
   const orphaned = await query<{ id: number; attempt: number; locked_by: string | null }>(

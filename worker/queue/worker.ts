@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, type Notification } from '../base/db.ts';
+import { readNames } from '../base/names.ts';
 import { loadStatements, query } from '../base/sql.ts';
 import { createAlarm } from './alarm.ts';
 import { openEnginePools } from './connections.ts';
@@ -29,9 +30,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   let startingOver: Promise<void> | undefined;
   const rows = await query<QueueRow>(app.db, sql['read_queues']!);
   const settings = servedQueues(rows, config.queues);
-  const names = settings.map(({ name }) => name);
+  const names = await readNames(app.db);
+  const served = settings.map(({ name }) => name);
   await query(app.db, sql['apply_settings']!, {
-    queues: names,
+    queues: served,
     max_retries: config.maxRetries ?? null,
     backoff_ms: config.backoffMs ?? null,
   });
@@ -39,26 +41,28 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   const { db, claims } = openEnginePools(app, databaseUrl);
   const membership = await joinFleet({
     databaseUrl,
+    names,
     db,
     log,
-    queues: names,
+    queues: served,
     heartbeatMs: config.heartbeatMs,
     deadAfterMs: config.deadAfterMs,
     onNews: hear,
   });
-  const serving = { app, db, claims, membership, registry, signal: stopping.signal };
+  const serving = { app, names, db, claims, membership, registry, signal: stopping.signal };
   const queues = settings.map((row) => serveQueue(row, serving));
-  const alarm = createAlarm(db, names, wake);
+  const alarm = createAlarm(db, served, wake);
   const scheduler = createScheduler(db, log, stopping.signal);
 
-  /** What add_tickets and triggers say on the channel `rowmill`; and that a newer graphile-worker has changed its tables. */
-  function hear({ channel, payload = '' }: Notification): void {
-    const [what, queue, tickets] = payload.split(' ');
-    if (channel === 'worker:migrate') for (const served of queues) served.restart();
-    else if (what === 'due') wake(queue!, Number(tickets));
+  /** What add_tickets, triggers and migrations say on the workers' channel. */
+  function hear({ payload = '' }: Notification): void {
+    const [what, name, tickets] = payload.split(' ');
+    // A newer graphile-worker has changed the tables of tickets.
+    if (what === 'migrated') for (const queue of queues) queue.restart();
+    else if (what === 'due') wake(name!, Number(tickets));
     else if (what === 'soon') {
       // It may be due already when its transaction took a while to commit.
-      wake(queue!);
+      wake(name!);
       void alarm.look().catch(() => {});
     } else if (what === 'schedules') void scheduler.look().catch(() => {});
     else void watch().catch(() => {});
@@ -107,7 +111,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
     every(config.sweepMs * 15, () => forEach((queue) => queue.findStrays())),
-    keepUp(app.db, names, log, stopping.signal),
+    keepUp(app.db, names, served, log, stopping.signal),
   ];
 
   async function every(ms: number, work: () => Promise<void>): Promise<void> {
@@ -137,11 +141,11 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   }
 
   await watch();
-  log.info({ worker: membership.id(), queues: names, kinds: [...registry.keys()] }, 'working');
+  log.info({ worker: membership.id(), queues: served, kinds: [...registry.keys()] }, 'working');
 
   return {
     id: membership.id,
-    queues: names,
+    queues: served,
 
     /** Why this worker does not work, or undefined when it does. */
     trouble(): string | undefined {

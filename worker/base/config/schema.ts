@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { readAddress } from '../address.ts';
 import { messageOf } from '../errors.ts';
+import { longestSchema } from '../names.ts';
 import { fewestConnections } from './connections.ts';
 
 /** Each variable of the environment, as it is to be written. */
@@ -54,6 +55,10 @@ export const schema = z.object({
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   DATABASE_URL: address.optional(),
   DATABASE_CONNECTIONS: integer(fewestConnections, 10_000).default(16),
+  ROWMILL_SCHEMA: text
+    .regex(/^(?!pg_)[a-z_][a-z0-9_]*$/, 'must be a name of small letters, digits and _, and not begin with pg_')
+    .max(longestSchema, `must have ${longestSchema} characters or less`)
+    .optional(),
   DATA_DIR: text.default('.data'),
   TEMP_DIR: text.optional(),
 

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withSchema } from '../../base/address.ts';
 import { loadConfig, type Config } from '../../base/config.ts';
 import { createPool, transaction, type Db } from '../../base/db.ts';
 import { UsageError } from '../../base/errors.ts';
@@ -42,8 +43,9 @@ export async function runDemo(files: string[], options: { json: boolean }): Prom
       await step(`Starting Postgres in ${config.dataDir}`);
       const postgres = await openEmbeddedPostgres(config.dataDir);
       open.defer(postgres.stop);
-      await install(postgres.url);
-      const db = createPool(postgres.url, { max: 2, log: createLog({ logLevel: 'silent', secrets: [] }) });
+      const url = withSchema(postgres.url, config.schema);
+      await install(url);
+      const db = createPool(url, { max: 2, log: createLog({ logLevel: 'silent', secrets: [] }) });
       open.defer(() => db.end());
       await checkFree(db, config);
 
@@ -53,7 +55,7 @@ export async function runDemo(files: string[], options: { json: boolean }): Prom
       open.defer(raid.close);
 
       await step(`Starting a stand-in for RAID at ${raid.endpoint}, and a worker`);
-      const demoConfig = configOf(config, postgres.url, raid);
+      const demoConfig = configOf(config, url, raid);
       const service = await startService(demoConfig, createLog(demoConfig));
       open.defer(service.stop);
 

@@ -3,9 +3,9 @@ select current_setting('server_version_num')::int as version_num, current_settin
        current_database() as database, clock_timestamp() as now;
 
 -- name: rights_to_make
--- graphile-worker makes a schema of its own in the database, and we make our tables in ours.
+-- The tickets are in a schema of their own, and we make our tables in ours.
 select current_user as role, current_schema() as schema,
-       has_database_privilege(current_database(), 'create') or to_regnamespace('graphile_worker') is not null as may_make_schema,
+       has_database_privilege(current_database(), 'create') or exists (select from pg_namespace where nspname = case current_schema() when 'public' then 'rowmill_tickets' else current_schema() || '_tickets' end) as may_make_schema,
        coalesce(has_schema_privilege(current_schema(), 'create'), false) as may_make_tables;
 
 -- name: rights_to_work
@@ -13,7 +13,7 @@ select current_user as role,
        (select bool_and(has_table_privilege(t, p))
           from unnest(array['jobs', 'job_errors', 'job_keys', 'queues', 'workers']) t,
                unnest(array['select', 'insert', 'update', 'delete']) p)
-         and has_schema_privilege('graphile_worker', 'usage') as may_work,
+         and has_schema_privilege(case current_schema() when 'public' then 'rowmill_tickets' else current_schema() || '_tickets' end, 'usage') as may_work,
        row_security_active('jobs') as sees_no_rows,
        pg_has_role((select relowner from pg_class where oid = 'jobs'::regclass), 'member') as owns;
 

@@ -143,7 +143,7 @@ async function checkRightsToWork(session: Session): Promise<Check> {
   const { role, may_work, sees_no_rows, owns } = rights;
   const mend = 'connect as the owner of the tables';
   if (!may_work)
-    return fail('rights', `role ${role} may not read and write the tables of Rowmill and graphile_worker`, mend);
+    return fail('rights', `role ${role} may not read and write the tables of Rowmill and its tickets`, mend);
   if (sees_no_rows) return fail('rights', `row level security hides all jobs from role ${role}`, mend);
   if (!owns) return warn('rights', `role ${role} may work, but not migrate: the tables are another's`, mend);
   return ok('rights', `role ${role} owns the tables`);

@@ -1,0 +1,38 @@
+-- What a schema holds that migrations would make, or use as it is.
+
+-- name: taken
+-- A table or a view is a type of its name, too. A function of another signature is in the way as well: `comment on function` names no arguments.
+select case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'i' then 'index' when 'I' then 'index'
+                      when 'c' then 'type' else 'table' end as what, c.relname as name
+  from pg_class c
+ where c.relnamespace = :schema::text::regnamespace and c.relname = any(:relations)
+union
+select 'type', t.typname
+  from pg_type t
+ where t.typnamespace = :schema::text::regnamespace and t.typname = any(:relations) and t.typrelid = 0 and t.typelem = 0
+union
+select 'function', p.proname
+  from pg_proc p
+ where p.pronamespace = :schema::text::regnamespace and p.proname = any(:functions)
+ order by 2, 1;
+
+-- name: used_table
+select c.relkind in ('r', 'p') as is_table, pg_has_role(c.relowner, 'usage') as ours, pg_get_userbyid(c.relowner) as owner,
+       exists (select from pg_index x
+                where x.indrelid = c.oid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
+                  and x.indkey[0] = (select attnum from pg_attribute where attrelid = c.oid and attname = 'id')) as id_is_unique
+  from pg_class c
+ where c.relnamespace = :schema::text::regnamespace and c.relname = :name;
+
+-- name: used_columns
+select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null) as base,
+       t.typtype = 'e' as is_enum, a.attgenerated <> '' as is_generated,
+       array(select pg_get_expr(k.conbin, k.conrelid) from pg_constraint k
+              where k.conrelid = a.attrelid and k.contype = 'c' and k.conkey = array[a.attnum]) as checks
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+ where a.attrelid = (select c.oid from pg_class c where c.relnamespace = :schema::text::regnamespace and c.relname = :name)
+   and a.attnum > 0 and not a.attisdropped;
+
+-- name: tickets_taken
+select exists (select from pg_class where relnamespace = to_regnamespace(quote_ident(:tickets))) as found;
