@@ -155,7 +155,7 @@ suite('one worker', { concurrency: true }, () => {
       await schedule('told', never);
       await db.query(`update schedules set last_tick = now(), next_tick = now()`);
       await db.query(`update schedules set enabled = false`);
-      await db.query(`notify rowmill, 'end'`);
+      await db.query(`notify rowmill_workers, 'end'`);
       await eventually(() => assert.equal(heard.at(-1), 'end'));
       await client.end();
       assert.deepEqual(heard, ['schedules', 'schedules', 'end']);
