@@ -1,4 +1,5 @@
 import { cpus, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cleanup } from './cleanup.ts';
 import { growth } from './growth.ts';
@@ -13,11 +14,13 @@ import { queue } from './queue.ts';
 import { recovery } from './recovery.ts';
 import type { Result } from './result.ts';
 import { openServer } from './server.ts';
+import { full, smoke, type Sizes } from './sizes.ts';
 import { table } from './table.ts';
 import { wal } from './wal.ts';
 
-// npm run bench -- [SUITE...] [--json] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15]
+// npm run bench -- [SUITE...] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15] [--deadline 60]
 // Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
+// --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   queue,
@@ -38,18 +41,24 @@ const unknown = names.filter((name) => !(name in suites));
 if (unknown.length > 0)
   usage(`No benchmark is named ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
 
-const sizes = { runs: count('runs'), jobs: count('jobs'), rows: count('rows'), seconds: count('seconds') };
+const sizes = readSizes();
 const notes: string[] = [];
 const results: Result[] = [];
 const server = await openServer();
 try {
   for (const name of names) {
     console.error(`${name} ...`);
-    results.push(...(await suites[name]!({ server, ...sizes, notes })));
+    const started = performance.now();
+    results.push(...(await within(sizes.deadline, name, suites[name]!({ server, ...sizes, notes }))));
+    console.error(`${name}: ${((performance.now() - started) / 1_000).toFixed(1)} s`);
   }
-} finally {
-  await server.stop();
+} catch (error) {
+  console.error(error);
+  // What the suite left running holds connections, and the event loop.
+  await Promise.race([server.stop(), sleep(10_000)]);
+  process.exit(1);
 }
+await server.stop();
 
 if (values.json) {
   for (const note of notes) console.error(note);
@@ -61,19 +70,36 @@ function machine(): string {
   return [
     `${cpus().length} x ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB`,
     `Node ${process.versions.node}, Postgres ${server.version}, graphile-worker ${packageVersion('graphile-worker')}`,
-    `median of ${values.runs} runs`,
+    values.smoke ? 'smoke sizes: these figures mean nothing' : `median of ${sizes.runs} runs`,
   ].join('\n');
+}
+
+/** @throws bench_deadline, when `work` has not ended after so many minutes */
+async function within<T>(minutes: number, name: string, work: Promise<T>): Promise<T> {
+  const late = new AbortController();
+  const deadline = sleep(minutes * 60_000, undefined, { signal: late.signal }).then(() => {
+    throw new Error(`bench_deadline: the suite ${name} had not ended after ${minutes} minutes`);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    deadline.catch(() => {});
+    late.abort();
+  }
 }
 
 function readArguments() {
   try {
+    const size = { type: 'string' } as const;
     return parseArgs({
       options: {
         json: { type: 'boolean', default: false },
-        runs: { type: 'string', default: '3' },
-        jobs: { type: 'string', default: '40000' },
-        rows: { type: 'string', default: '1000000' },
-        seconds: { type: 'string', default: '15' },
+        smoke: { type: 'boolean', default: false },
+        runs: size,
+        jobs: size,
+        rows: size,
+        seconds: size,
+        deadline: size,
       },
       allowPositionals: true,
     });
@@ -82,8 +108,15 @@ function readArguments() {
   }
 }
 
-function count(option: 'runs' | 'jobs' | 'rows' | 'seconds'): number {
-  const value = Number(values[option]);
+function readSizes(): Sizes {
+  const read = { ...(values.smoke ? smoke : full) };
+  for (const option of ['runs', 'jobs', 'rows', 'seconds', 'deadline'] as const)
+    if (values[option] !== undefined) read[option] = count(option, values[option]);
+  return read;
+}
+
+function count(option: string, given: string): number {
+  const value = Number(given);
   return Number.isInteger(value) && value > 0 ? value : usage(`--${option} takes a whole number above 0`);
 }
 

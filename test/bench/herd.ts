@@ -8,7 +8,6 @@ import type { Database } from './server.ts';
 import * as graphileWorker from './tools/graphile-worker.ts';
 import * as rowmill from './tools/rowmill.ts';
 
-const runners = 10;
 const perSecond = 500;
 const settleMs = 3_000;
 
@@ -17,7 +16,7 @@ type Cost = { cpu: number; commits: number };
 type Run = { quiet: Cost; loaded: Cost; inserts: number };
 
 /**
- * What ten processes cost whose queue has no jobs, while another queue, with a worker of its own, gets 500 single inserts a second:
+ * What processes (`runners`) cost whose queue has no jobs, while another queue, with a worker of its own, gets 500 single inserts a second:
  * graphile-worker notifies every runner of every insert. Linux only, and the server on this machine: it reads /proc.
  */
 export async function herd(bench: Bench): Promise<Result[]> {
@@ -65,7 +64,7 @@ export async function herd(bench: Bench): Promise<Result[]> {
 }
 
 async function measure(
-  { server, seconds }: Bench,
+  { server, seconds, runners }: Bench,
   { create, insertOne }: typeof rowmill | typeof graphileWorker,
 ): Promise<Run> {
   const queue = await create(server);

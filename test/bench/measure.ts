@@ -3,20 +3,13 @@ import { launch, type Child } from './child.ts';
 import { now } from './clock.ts';
 import type { ProducerOptions } from './producer.ts';
 import type { Server } from './server.ts';
+import type { Sizes } from './sizes.ts';
 import type { Handled } from './tally.ts';
 import type { Queue, ToolName, WorkOptions } from './tools/tool.ts';
 
 /** What a suite is given. */
-export type Bench = {
+export type Bench = Sizes & {
   server: Server;
-  /** Interleaved runs, whose median counts. */
-  runs: number;
-  /** Jobs of one measured run of throughput; other counts follow from it. */
-  jobs: number;
-  /** Rows that wait in a table that has grown; its archive has ten times as many. */
-  rows: number;
-  /** How long a steady load lasts. */
-  seconds: number;
   /** What the reader of the table must know, such as what was left out. */
   notes: string[];
 };

@@ -6,11 +6,9 @@ import { ladder } from './media/ladder.ts';
 import { video } from './media/video.ts';
 import type { Result } from './result.ts';
 
-const seconds = 16;
-
 /** Each kind of media against the bare tool that does the same work, sharp or ffmpeg, in the same run. Linux only. */
 export async function media(bench: Bench): Promise<Result[]> {
-  const { runs, notes } = bench;
+  const { runs, clipSeconds: seconds, notes } = bench;
   const footage = await openFootage();
   try {
     const { version } = await footage.ffmpeg.capabilities();
@@ -21,7 +19,7 @@ export async function media(bench: Bench): Promise<Result[]> {
       ...(await image(bench)),
       ...(await video(footage, source, seconds, runs)),
       ...(await ladder(footage, source, runs)),
-      ...(await audio(footage, runs)),
+      ...(await audio(footage, seconds * 10, runs)),
     ];
   } finally {
     await footage.close();

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endsWithUs } from '../support/processes.ts';
 import { cpuMs } from './cpu.ts';
 import type { Database } from './server.ts';
 
@@ -62,7 +63,9 @@ export async function runWorker(
 }
 
 function start(command: string, args: string[], env: Record<string, string>): ChildProcess {
-  return spawn(command, args, { env: { PATH: process.env['PATH'], ...env }, stdio: ['pipe', 'pipe', 'inherit'] });
+  return endsWithUs(
+    spawn(command, args, { env: { PATH: process.env['PATH'], ...env }, stdio: ['pipe', 'pipe', 'inherit'] }),
+  );
 }
 
 async function line(child: ChildProcess, word: string): Promise<void> {

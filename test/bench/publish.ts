@@ -7,7 +7,6 @@ import { runBare, runWorker, type Run } from './programs.ts';
 import { atMost, median, type Result } from './result.ts';
 import type { Database } from './server.ts';
 
-const pictures = 24;
 const concurrency = 3;
 const budgetMb = 300;
 
@@ -16,12 +15,12 @@ const budgetMb = 300;
  * at a time. The job downloads from RAID over a socket and keeps its rows; the anchor reads files. Only the worker's own process
  * is counted, not Postgres and RAID. Linux only: it reads /proc.
  */
-export async function publish({ server, runs, notes }: Bench): Promise<Result[]> {
+export async function publish({ server, runs, pictures, notes }: Bench): Promise<Result[]> {
   notes.push(`sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}`);
   const database = await server.create('rowmill');
   const raid = await startRaid();
   try {
-    const photos = await makePhotos(join(server.dir, 'photos'));
+    const photos = await makePhotos(join(server.dir, 'photos'), pictures);
     for (const [key, path] of photos) raid.files.set(key, await readFile(path));
     const ours: Run[] = [];
     const bare: Run[] = [];
@@ -45,7 +44,7 @@ export async function publish({ server, runs, notes }: Bench): Promise<Result[]>
 }
 
 /** 6000 x 4000, with the detail and the noise of a camera's picture; some 8 MB each. */
-async function makePhotos(dir: string): Promise<Map<string, string>> {
+async function makePhotos(dir: string, pictures: number): Promise<Map<string, string>> {
   await mkdir(dir);
   const photos = new Map<string, string>();
   for (let index = 0; index < 4; index++) {

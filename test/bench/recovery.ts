@@ -5,31 +5,28 @@ import type { Bench } from './measure.ts';
 import { atMost, median, type Result } from './result.ts';
 import type { Database } from './server.ts';
 
-const kills = 10;
 const jobs = 40;
 const budgetMs = 2_000;
-/** So long each victim works before it is killed. A job that is lost again soon after it started waits for its backoff. */
-const settleMs = 8_000;
 
 /**
  * From `kill -9` of one of two workers until all its jobs, which take long, run on the other, both having
  * worked for a while. Settings as shipped.
  */
-export async function recovery({ server }: Bench): Promise<Result[]> {
+export async function recovery({ server, kills, settleSeconds }: Bench): Promise<Result[]> {
   const db = await server.create('rowmill');
   const spawn = () => spawnWorker(db.url, { WORKER_CONCURRENCY: String(jobs), WORKER_POLL_INTERVAL: '2000' });
   const waits: number[] = [];
   let victim = await spawn();
   try {
     await db.query(
-      `insert into analytics_jobs (kind, payload, max_retries)
+      `insert into media_jobs (kind, payload, max_retries)
        select 'slow', '{"ms": 3600000}', 1000 from generate_series(1, $1)`,
       [jobs],
     );
     await allRunOn(db, victim.id);
     for (let kill = 0; kill < kills; kill++) {
       const other = await spawn();
-      await sleep(settleMs);
+      await sleep(settleSeconds * 1_000);
       const at = now();
       victim.child.kill('SIGKILL');
       await allRunOn(db, other.id);
@@ -50,7 +47,7 @@ export async function recovery({ server }: Bench): Promise<Result[]> {
 async function allRunOn(db: Database, worker: string): Promise<void> {
   for (;;) {
     const { rows } = await db.query<{ running: number }>(
-      `select count(*) as running from analytics_jobs_live where status = 'processing' and locked_by = $1`,
+      `select count(*) as running from media_jobs_live where status = 'processing' and locked_by = $1`,
       [worker],
     );
     if (rows[0]!.running === jobs) return;

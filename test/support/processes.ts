@@ -27,6 +27,7 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
       ...env,
     },
   });
+  endsWithUs(child);
   const [hello] = (await once(child, 'message')) as [{ id: string }];
   return {
     child,
@@ -53,7 +54,16 @@ export async function spawnRowmill(databaseUrl: string, env: Record<string, stri
     env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  endsWithUs(child);
   for await (const chunk of on(child.stdout, 'data')) if (String(chunk).includes('"listening"')) break;
   child.stdout.resume();
+  return child;
+}
+
+/** A process that fails, or gives up, leaves no child behind. */
+export function endsWithUs<Child extends ChildProcess>(child: Child): Child {
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   return child;
 }

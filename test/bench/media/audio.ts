@@ -6,11 +6,10 @@ import { interleave } from '../measure.ts';
 import { atMost, type Result } from '../result.ts';
 import { besideHand } from './by-hand.ts';
 
-const seconds = 180;
 const { video: settings } = loadConfig({});
 
 /** The work of media.audio on a voice message, an MP3 and its waveform, against an ffmpeg that makes the MP3 alone. */
-export async function audio(footage: Footage, runs: number): Promise<Result[]> {
+export async function audio(footage: Footage, seconds: number, runs: number): Promise<Result[]> {
   const voice = `anoisesrc=c=pink:d=${seconds}:r=48000:a=0.5,tremolo=f=3:d=0.8`;
   const source = await footage.make('voice.ogg', `-f lavfi -i ${voice} -c:a libopus -b:a 32k`);
   const memory = createMemoryGate({ bytes: 4e9, slots: 1 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ffmpeg, Task } from '../../../worker/media/ffmpeg.ts';
 import type { Footage } from '../../support/footage.ts';
+import { endsWithUs } from '../../support/processes.ts';
 import { wallMs } from '../clock.ts';
 import { heldMb } from '../programs.ts';
 import { median } from '../result.ts';
@@ -41,10 +42,12 @@ export async function byHand(ffmpeg: Ffmpeg, { inputs, filter, outputs }: Task):
     ...(filter ? ['-filter_complex', filter] : []),
     ...outputs.flatMap(({ path, options }) => [...options, path]),
   ];
-  const child = spawn(programs.ffmpeg.path, ['-v', 'error', '-nostdin', '-y', ...words], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { MALLOC_ARENA_MAX: '2' },
-  });
+  const child = endsWithUs(
+    spawn(programs.ffmpeg.path, ['-v', 'error', '-nostdin', '-y', ...words], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { MALLOC_ARENA_MAX: '2' },
+    }),
+  );
   const ended = once(child, 'exit');
   let peakMb = 0;
   while (child.exitCode === null && child.signalCode === null) {

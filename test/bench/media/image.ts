@@ -11,8 +11,6 @@ const originals: [file: string, options: PictureOptions][] = [
   ['12.png', { width: 4000, height: 3000, format: 'png' }],
   ['12.webp', { width: 4000, height: 3000, format: 'webp' }],
 ];
-const rounds = 4;
-const pictures = originals.length * rounds;
 const atOnce = 2;
 /** Of a worker in 512 MB. */
 const memory = { MEDIA_MEMORY_MB: '280' };
@@ -22,10 +20,12 @@ const budgetMb = { peak: 330, idle: 190 };
  * The work of media.image, and the whole job, against sharp alone (bare-image.ts), which makes the same outputs of one decode, or of one
  * decode each. The job also copies and hashes each original, and keeps its rows. Only the process at work is counted, not Postgres. Linux only: it reads /proc.
  */
-export async function image({ server, runs }: Bench): Promise<Result[]> {
+export async function image({ server, runs, pictures: wanted }: Bench): Promise<Result[]> {
+  const rounds = Math.min(4, Math.ceil(wanted / originals.length));
+  const pictures = originals.length * rounds;
   const db = await server.create('rowmill');
   const data = join(server.dir, 'media-image');
-  const keys = await makeOriginals(join(data, 'storage'));
+  const keys = await makeOriginals(join(data, 'storage'), rounds);
   const paths = keys.map((key) => join(data, 'storage', key));
   const jobs: (Run & { idleMb: number })[] = [];
   const work: Run[] = [];
@@ -64,7 +64,7 @@ export async function image({ server, runs }: Bench): Promise<Result[]> {
   ];
 }
 
-async function makeOriginals(dir: string): Promise<string[]> {
+async function makeOriginals(dir: string, rounds: number): Promise<string[]> {
   await mkdir(dir, { recursive: true });
   const keys: string[] = [];
   for (const [file, options] of originals) {
