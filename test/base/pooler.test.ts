@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { createClient } from '../../worker/base/db.ts';
 import { isLent, refusePooler } from '../../worker/base/pooler.ts';
-import { runRowmill } from '../support/cli.ts';
+import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { startPooler, type PoolerOptions } from '../support/pooler.ts';
 
@@ -64,7 +64,8 @@ test('start and migrate refuse a transaction pooler with the reason, before they
     await empty.drop();
   });
   for (const command of ['start', 'migrate']) {
-    const { code, stdout, stderr } = await runRowmill([command], { env: { DATABASE_URL: pooler.url, PORT: '0' } });
+    const env = { DATABASE_URL: pooler.url, PORT: '0' };
+    const { code, stdout, stderr } = await rowmillStarted([command], { env }).ended;
     assert.deepEqual({ code, stdout }, { code: 2, stdout: '' });
     assert.match(
       stderr,

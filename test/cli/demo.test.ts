@@ -21,7 +21,7 @@ after(() => rm(dir, { recursive: true, force: true }));
 const elsewhere = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing', B2_BUCKET: '' };
 
 test('the demo publishes its samples on a fresh machine, and fails the broken one as it should', async () => {
-  const { code, stdout, stderr } = await runRowmill(['demo'], { cwd: dir, env: elsewhere });
+  const { code, stdout, stderr } = await rowmillStarted(['demo'], { cwd: dir, env: elsewhere }).ended;
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
   assert.match(
     stdout,
@@ -40,14 +40,14 @@ test('the demo publishes its samples on a fresh machine, and fails the broken on
 });
 
 test('a second demo works, and takes files of your own', async () => {
-  const { stdout } = await runRowmill(['demo', '--json'], { cwd: dir });
+  const { stdout } = await rowmillStarted(['demo', '--json'], { cwd: dir }).ended;
   const { ok, jobs, files } = JSON.parse(stdout);
   assert.equal(ok, true);
   assert.equal(files.length, (jobs.length - 1) * 2);
 
   await writeFile(join(dir, 'mine.webp'), await readFile(join(dir, files[0].path)));
   await writeFile(join(dir, 'not.jpg'), 'this is no picture');
-  const own = await runRowmill(['demo', 'mine.webp', 'not.jpg'], { cwd: dir });
+  const own = await rowmillStarted(['demo', 'mine.webp', 'not.jpg'], { cwd: dir }).ended;
   assert.equal(own.code, 1);
   assert.match(own.stdout, /^1 completed, 1 failed$/m);
   assert.match(own.stdout, /not\.jpg, failed:\n {2}error_code {2}not_an_image\n/);
@@ -76,7 +76,7 @@ test('the demo leaves the jobs of others alone', async (t) => {
     await postgres.stop();
   });
   await client.query(`insert into publish_jobs (run_at) values (now() + interval '1 hour')`);
-  const { code, stderr } = await runRowmill(['demo'], { cwd: dir });
+  const { code, stderr } = await rowmillStarted(['demo'], { cwd: dir }).ended;
   assert.equal(code, 1);
   assert.match(stderr, /^error: Jobs that are not the demo's wait in queue publish/);
 });

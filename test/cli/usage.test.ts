@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createClient } from '../../worker/base/db.ts';
-import { runRowmill } from '../support/cli.ts';
+import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { createDatabase, databaseUrl } from '../support/database.ts';
 
 // What the command line says to those who do not know it, and of a database that is not as it should be.
@@ -41,6 +41,33 @@ test('each command has help with an example', async () => {
     assert.equal(help.code, 0);
     assert.match(help.stdout, new RegExp(`Example:\n  \\$ .*rowmill ${command}`));
   }
+});
+
+// The other tests run commands in their own process. `start` and `demo` have tests of their own.
+test('each command works by the launcher, as a process of its own', async (t) => {
+  const [db, own] = await Promise.all([createDatabase(), mkdtemp(join(tmpdir(), 'rowmill-cli-'))]);
+  t.after(() => Promise.all([db.drop(), rm(own, { recursive: true })]));
+  const env = { DATABASE_URL: db.url, DATA_DIR: own, TEMP_DIR: own };
+  const works = async (args: string[], says: RegExp) => {
+    const { code, stdout, stderr } = await rowmillStarted(args, { env }).ended;
+    assert.deepEqual({ args, code, stderr }, { args, code: 0, stderr: '' });
+    assert.match(stdout, says);
+    return stdout.trim();
+  };
+  await works(['migrate'], /^up to date$/m);
+  const id = await works(['add', 'publish.file'], /^\d+$/m);
+  await db.query(`update publish_jobs set status = 'failed' where id = $1`, [id]);
+  await works(['retry', id], /./);
+  await Promise.all([
+    works(['jobs'], /publish\.file/),
+    works(['show', id], /^kind +file$/m),
+    works(['status'], /^publish\b/m),
+    works(['schedule', 'list'], /cleanup/),
+    works(['doctor'], /^ok {4}Postgres/m),
+  ]);
+  await works(['cancel', id], /./);
+  await works(['pause', 'media'], /media/);
+  await works(['resume', 'media'], /media/);
 });
 
 test('no command at all is help, and exit code 2', async () => {

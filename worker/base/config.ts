@@ -5,20 +5,21 @@ import { schema, settings, type Env } from './config/schema.ts';
 import { ambiguousStorage, storageOf } from './config/storage.ts';
 import { readAddress, withSchema } from './address.ts';
 import { UsageError } from './errors.ts';
+import { surroundings } from './surroundings.ts';
 
 export { settings };
 
 /** The names of the settings that the environment has. */
-export const settingsGiven = (): string[] => settings.filter((name) => process.env[name]?.trim());
+export const settingsGiven = (): string[] => settings.filter((name) => surroundings().env[name]?.trim());
 
 export type Config = ReturnType<typeof shape>;
 
 /**
  * The environment, read once. Every fault is reported together, by name; a group such as B2_* is given whole or not at all.
- * This is the one place that reads `process.env`.
+ * This is the one place that reads the environment.
  * @throws UsageError that names every fault, one a line
  */
-export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
+export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
   const parsed = schema.safeParse(given);
   const faults = parsed.success ? [] : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { Check } from './doctor/check.ts';
+import { Failed } from './faults.ts';
 import { example, json } from './options.ts';
 import { pad, paint, print, printJson, type Style } from './output.ts';
 
@@ -15,7 +16,7 @@ export const doctor = example(new Command('doctor'), 'DATABASE_URL=postgres://..
     }
     const failed = checks.some(({ state }) => state === 'fail');
     if (options.json) printJson({ ok: !failed, checks });
-    if (failed) process.exitCode = 1;
+    if (failed) throw new Failed();
   });
 
 const styles: Record<Check['state'], Style> = { ok: 'green', warn: 'yellow', fail: 'red' };

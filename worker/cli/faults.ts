@@ -2,9 +2,10 @@ import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { isFull } from '../base/db.ts';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
+import { surroundings } from '../base/surroundings.ts';
 import { note } from './output.ts';
 
-/** What was asked for could not be done, or not all of it: exit code 1. A UsageError is exit code 2. */
+/** What was asked for could not be done, or not all of it: exit code 1. A UsageError is exit code 2. Without a message all is said already. */
 export class Failed extends Error {
   override name = 'Failed';
 }
@@ -13,13 +14,14 @@ export class Failed extends Error {
 export function report(error: unknown): number {
   // Commander has said it already, or was asked for help and has given it.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof Failed && error.message === '') return 1;
   const expected = error instanceof Failed || error instanceof UsageError;
   complain(expected ? error.message : (explain(error) ?? stackOf(error)));
   return error instanceof UsageError ? 2 : 1;
 }
 
 export function complain(text: string): void {
-  note(`${styleText('red', 'error:', { stream: process.stderr })} ${text}`);
+  note(`${styleText('red', 'error:', { stream: surroundings().stderr })} ${text}`);
 }
 
 const stackOf = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { surroundings } from '../base/surroundings.ts';
 
 /**
  * How commands speak: results on stdout, with --json one JSON document and nothing else; everything about the run itself on stderr.
@@ -8,11 +9,11 @@ import { styleText } from 'node:util';
 export type Style = Parameters<typeof styleText>[0];
 
 export function print(text = ''): void {
-  process.stdout.write(`${text}\n`);
+  surroundings().stdout.write(`${text}\n`);
 }
 
 export function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  surroundings().stderr.write(`${text}\n`);
 }
 
 /** Indented, but numbers of an array, such as a waveform, are on one line. */
@@ -21,7 +22,7 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2).replace(numbers, (_, inside: string) => `[${inside.replace(/\n\s+/g, ' ')}]`));
 }
 
-export const paint = (style: Style, text: string) => styleText(style, text, { stream: process.stdout });
+export const paint = (style: Style, text: string) => styleText(style, text, { stream: surroundings().stdout });
 
 export type Column<Row> = {
   title: string;
@@ -38,9 +39,8 @@ export function table<Row>(rows: Row[], columns: Column<Row>[]): string[] {
   const widths = columns.map(({ title, width = 0 }, at) =>
     Math.max(width, ...[title, ...cells.map((row) => row[at]!)].map(widthOf)),
   );
-  const room = widths
-    .slice(0, -1)
-    .reduce((left, width) => left - width - 2, process.stdout.columns ? process.stdout.columns - 1 : Infinity);
+  const { columns: wide } = surroundings().stdout;
+  const room = widths.slice(0, -1).reduce((left, width) => left - width - 2, wide ? wide - 1 : Infinity);
 
   const line = (texts: string[], style: (at: number) => Style | undefined) =>
     texts

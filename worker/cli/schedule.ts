@@ -9,6 +9,7 @@ import {
   type Schedule,
   type ScheduleStatus,
 } from '../queue/schedules.ts';
+import { surroundings } from '../base/surroundings.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, integer, json, kindOf, payloadOf, type Kind } from './options.ts';
@@ -167,7 +168,7 @@ function detailsOf(status: ScheduleStatus): string[] {
 
 function detail(text: string, style: Style): string[] {
   if (text === '') return [];
-  const room = (process.stdout.columns ?? Infinity) - 1;
+  const room = (surroundings().stdout.columns ?? Infinity) - 1;
   return [paint(style, cut(`    ${plain(text)}`, room))];
 }
 

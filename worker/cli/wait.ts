@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type Db } from '../base/db.ts';
+import { surroundings } from '../base/surroundings.ts';
 import { fleetStatus, showJob, type Job } from '../queue/operate.ts';
 import { Failed } from './faults.ts';
 import { cut, duration, note, plain } from './output.ts';
@@ -12,7 +13,7 @@ const lookEveryMs = 200;
  * @throws Failed when the job was deleted
  */
 export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }): Promise<Job> {
-  const display = quiet ? silence : process.stderr.isTTY ? bar() : lines();
+  const display = quiet ? silence : surroundings().stderr.isTTY ? bar() : lines();
   const leave = () => {
     display.end();
     if (!quiet) note(`Job ${id} goes on: rowmill show ${id}`);
@@ -75,7 +76,7 @@ function bar(): Display {
   let drawn = false;
   let seen = { state: '', since: 0 };
   const clear = () => {
-    if (drawn) process.stderr.write('\r\x1b[K');
+    if (drawn) surroundings().stderr.write('\r\x1b[K');
     drawn = false;
   };
   return {
@@ -84,7 +85,7 @@ function bar(): Display {
       const state = `${job.attempt} ${job.progress}`;
       if (state !== seen.state) seen = { state, since: now };
       clear();
-      process.stderr.write(drawing(job, left(job, seen.since, now), process.stderr.columns || 80));
+      surroundings().stderr.write(drawing(job, left(job, seen.since, now), surroundings().stderr.columns || 80));
       drawn = true;
     },
     say(text) {
@@ -92,7 +93,7 @@ function bar(): Display {
       note(text);
     },
     end() {
-      if (drawn) process.stderr.write('\n');
+      if (drawn) surroundings().stderr.write('\n');
       drawn = false;
     },
   };
