@@ -22,7 +22,7 @@ let folder: string;
 let largeFile: { path: string };
 before(async () => {
   s3 = await startS3Server();
-  storage = new S3Storage(s3.config, { ...smallParts, connectMs: 500, idleMs: 500 });
+  storage = new S3Storage(s3.config, smallParts);
   folder = await mkdtemp(join(tmpdir(), 'rowmill-s3-'));
   largeFile = { path: join(folder, 'large.bin') };
   await writeFile(largeFile.path, randomBytes(25_000_000));
@@ -102,7 +102,8 @@ describe('A failure of S3 has a name', () => {
 
   it('no answer: storage_timeout', async () => {
     s3.hang();
-    for (const [method, call] of Object.entries(methods(storage)))
+    const hasty = new S3Storage(s3.config, { ...smallParts, connectMs: 500, idleMs: 500 });
+    for (const [method, call] of Object.entries(methods(hasty)))
       await assert.rejects(call(), (error) => assertNamed(error, 'RetryableError', 'storage_timeout'), method);
   });
 

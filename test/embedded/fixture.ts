@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../worker/base/db.ts';
 import { UsageError } from '../../worker/base/errors.ts';
 import { openEmbeddedPostgres, type EmbeddedOptions } from '../../worker/embedded/postgres.ts';
+import { eventually } from '../support/eventually.ts';
 
 const undo = new WeakMap<TestContext, (() => unknown)[]>();
 
@@ -106,18 +106,6 @@ export async function ask(url: string, sql: string): Promise<unknown[]> {
     return (await client.query(sql)).rows;
   } finally {
     await client.end().catch(() => {});
-  }
-}
-
-export async function eventually(check: () => void, withinMs = 10_000): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  for (;;) {
-    try {
-      return check();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-    }
-    await sleep(20);
   }
 }
 

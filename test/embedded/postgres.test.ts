@@ -9,7 +9,8 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
-import { ask, dataDir, eventually, finallyDo, open, ownerProcess, processesOn } from './fixture.ts';
+import { eventually } from '../support/eventually.ts';
+import { ask, dataDir, finallyDo, open, ownerProcess, processesOn } from './fixture.ts';
 
 const asRoot = process.getuid?.() === 0;
 

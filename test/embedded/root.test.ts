@@ -8,7 +8,8 @@ import { copyBinaries, faultOf, findBinaries } from '../../worker/embedded/binar
 import { findPlace } from '../../worker/embedded/place.ts';
 import { runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
-import { ask, dataDir, eventually, open, ownerProcess, processesOn, usageError } from './fixture.ts';
+import { eventually } from '../support/eventually.ts';
+import { ask, dataDir, open, ownerProcess, processesOn, usageError } from './fixture.ts';
 
 /** Any that systems have: `daemon`, mostly. */
 const ordinary = { uid: 1, gid: 1 };

@@ -7,6 +7,7 @@ import publishFile from '../../worker/jobs/publish/file.ts';
 import { createClient, UsageError } from '../../worker/queue/client.ts';
 import { rows } from '../support/jobs.ts';
 import { createClientRig, echo, idle, type ClientRig } from '../support/client.ts';
+import { quietNow } from '../support/quiet-time.ts';
 
 // The typed client: jobs that come by it.
 
@@ -144,9 +145,9 @@ suite("in the caller's transaction", () => {
 suite('addMany', () => {
   test('10,000 jobs in one insert, their ids in order', async () => {
     const jobs = Array.from({ length: 10_000 }, (_, n) => ({ payload: { n } }));
-    const began = performance.now();
+    const began = quietNow();
     const added = await rig.client.addMany(idle, jobs);
-    const took = performance.now() - began;
+    const took = quietNow() - began;
     assert.ok(took < 20_000, `took ${took} ms`);
     const found = await rig.db.query<{ id: number; n: number; xmin: string }>(
       `select id, (payload ->> 'n')::integer as n, xmin::text from cleanup_jobs where id = any($1) order by n`,

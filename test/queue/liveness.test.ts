@@ -5,6 +5,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads, rows } from '../support/jobs.ts';
 import { spawnWorker, type WorkerProcess } from '../support/processes.ts';
+import { quietNow } from '../support/quiet-time.ts';
 
 // Real processes, killed, frozen, cut off and stopped.
 
@@ -115,9 +116,9 @@ test('what still runs after SHUTDOWN_TIMEOUT goes back to pending, and no retry 
   const worker = await spawn({ SHUTDOWN_TIMEOUT: '300' });
   const id = await add(db, 'media', 'slow', { payload: { ms: 60_000 } });
   await reads(db, id, { status: 'processing' });
-  const asked = Date.now();
+  const asked = quietNow();
   assert.equal(await worker.end('SIGTERM'), 0);
-  assert.ok(Date.now() - asked < 5_000);
+  assert.ok(quietNow() - asked < 5_000);
   await reads(db, id, { status: 'pending', attempt: 1, retry_count: 0 });
   await spawn();
   await reads(db, id, { status: 'processing', attempt: 2 });
