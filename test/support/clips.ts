@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createFfmpeg, type Ffmpeg } from '../../worker/media/ffmpeg.ts';
 import { findPrograms, type FfmpegConfig } from '../../worker/media/ffmpeg/find.ts';
+import { kept, versionOf } from './kept.ts';
 
 const { PATH = '', FFMPEG_PATH, FFPROBE_PATH } = process.env;
 
@@ -34,12 +35,17 @@ export async function tone({ seconds = 1 } = {}): Promise<Buffer> {
   return generate('tone.mp3', `-f lavfi -i sine=duration=${seconds}`);
 }
 
-/** What ffmpeg makes of these words. */
-export async function generate(name: string, options: string): Promise<Buffer> {
+/** What ffmpeg makes of these words. Kept, unless the words name other files, which the next run makes anew. */
+export async function generate(name: string, words: string): Promise<Buffer> {
+  const { path } = (await findPrograms(config)).ffmpeg;
+  const make = () => generateAnew(path, name, words);
+  return words.includes(tmpdir()) ? make() : kept(['clip', await versionOf(path), name, words], make);
+}
+
+async function generateAnew(ffmpegPath: string, name: string, words: string): Promise<Buffer> {
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-clip-'));
   try {
-    const { path } = (await findPrograms(config)).ffmpeg;
-    await promisify(execFile)(path, ['-v', 'error', ...options.split(' '), join(dir, name)]);
+    await promisify(execFile)(ffmpegPath, ['-v', 'error', '-nostdin', ...words.split(' '), join(dir, name)]);
     return await readFile(join(dir, name));
   } finally {
     await rm(dir, { recursive: true });

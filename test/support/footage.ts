@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Ffmpeg } from '../../worker/media/ffmpeg.ts';
 import { ffmpeg } from './clips.ts';
+import { kept, versionOf } from './kept.ts';
 
 /** Short clips with sound and flaws, made by the ffmpeg that the tests use. */
 export type Footage = {
@@ -14,8 +16,10 @@ export type Footage = {
   dir: string;
   /** A new private folder in `dir`. */
   folder(): Promise<string>;
-  /** Runs ffmpeg with these words, and gives the path of what it wrote. */
+  /** What ffmpeg writes with these words, made now or kept of another time. The extension of the name tells the format. */
   make(name: string, words: string): Promise<string>;
+  /** The same, made now. */
+  run(name: string, words: string): Promise<string>;
   /** The bytes of a file, changed, as a new file of the same extension. */
   change(path: string, change: (bytes: Buffer) => Buffer): Promise<string>;
   /** What ffmpeg writes to its stdout with these words. */
@@ -23,24 +27,46 @@ export type Footage = {
   close(): Promise<void>;
 };
 
-const run = promisify(execFile);
+const runProgram = promisify(execFile);
 
 export async function openFootage(): Promise<Footage> {
   const { programs, version } = await ffmpeg.capabilities();
   const dir = await mkdtemp(join(tmpdir(), 'clips-'));
   const call = (args: string[]) =>
-    run(programs.ffmpeg.path, ['-v', 'error', '-nostdin', '-y', ...args], { encoding: 'buffer', maxBuffer: 1e8 });
+    runProgram(programs.ffmpeg.path, ['-v', 'error', '-nostdin', '-y', ...args], {
+      encoding: 'buffer',
+      maxBuffer: 1e8,
+    });
+  const program = await versionOf(programs.ffmpeg.path);
   let made = 0;
+  const run = async (name: string, words: string) => {
+    const path = join(dir, `${made++}-${name}`);
+    await call([...words.split(' '), path]);
+    return path;
+  };
+  /** The words, files that they name by their content; undefined where they name what is not there yet. */
+  const recipeOf = async (words: string): Promise<string | undefined> => {
+    const each = words.split(' ').map(async (word) => (word.startsWith(tmpdir()) ? contentOf(word) : word));
+    const recipe = (await Promise.all(each)).join(' ');
+    return recipe.includes(tmpdir()) ? undefined : recipe;
+  };
   return {
     ffmpeg,
     old: !/^([5-9]|\d\d)\./.test(version),
     dir,
     folder: () => mkdtemp(join(dir, 'work-')),
     async make(name, words) {
+      const recipe = await recipeOf(words);
+      if (!recipe) return run(name, words);
       const path = join(dir, `${made++}-${name}`);
-      await call([...words.split(' '), path]);
+      const extension = extname(name);
+      const bytes = await kept([program, extension, recipe], async () =>
+        readFile(await run(`kept${extension}`, words)),
+      );
+      await writeFile(path, bytes);
       return path;
     },
+    run,
     async change(path, change) {
       const to = join(dir, `${made++}-changed-${path.split('/').at(-1)}`);
       await writeFile(to, change(await readFile(path)));
@@ -50,6 +76,12 @@ export async function openFootage(): Promise<Footage> {
     close: () => rm(dir, { recursive: true, force: true }),
   };
 }
+
+const contentOf = async (path: string) =>
+  readFile(path).then(
+    (bytes) => createHash('sha256').update(bytes).digest('hex'),
+    () => path,
+  );
 
 /** Words for what has a picture: it moves, and is hard enough to encode that its bytes can be damaged. */
 export const picture = (size: string, seconds: number, rate = 30) =>

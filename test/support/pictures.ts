@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
+import { kept, versionOf } from './kept.ts';
 
 export type PictureOptions = {
   width?: number;
@@ -35,6 +36,11 @@ export const white = [250, 250, 250] as const;
 
 /** A picture file: red and green quarters above blue and white ones, unless told otherwise. */
 export async function picture(options: PictureOptions = {}): Promise<Buffer> {
+  const recipe = ['picture', await versionOf(import.meta.filename), sharp.versions, options];
+  return kept(recipe, () => paint(options));
+}
+
+async function paint(options: PictureOptions): Promise<Buffer> {
   const { width = 400, height = 300, format = 'jpeg', alpha, photo, colour } = options;
   const channels = alpha ? 4 : 3;
   const plain = { limitInputPixels: false } as const;

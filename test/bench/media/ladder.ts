@@ -34,11 +34,11 @@ export async function ladder(footage: Footage, source: string, runs: number): Pr
     },
     'ffmpeg, a run each': async () => {
       const each = async () => {
-        for (const words of separateRuns(source)) await footage.make('rung.mp4', words);
+        for (const words of separateRuns(source)) await footage.run('rung.mp4', words);
       };
       separate.push(await wallMs(each));
     },
-    'ffmpeg, one run': async () => void byHand.push(await wallMs(() => footage.make('audio.mp4', oneRun(source, dir)))),
+    'ffmpeg, one run': async () => void byHand.push(await wallMs(() => footage.run('audio.mp4', oneRun(source, dir)))),
   });
   return [
     atLeast(1.8, 'ladder of 4, videos an hour, against 4 runs', {
