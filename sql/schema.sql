@@ -134,6 +134,7 @@ comment on table job_errors is 'One row for each failed attempt.';
 
 create table workers (
   id           uuid        not null,
+  instance     uuid        not null default gen_random_uuid(),
   host         text        not null,
   pid          integer     not null,
   version      text        not null,
@@ -145,6 +146,7 @@ create table workers (
 );
 alter table workers enable row level security;
 comment on table workers is 'One row for each running worker process. A row whose advisory lock is free, or whose heartbeat is old, is buried by the others.';
+comment on column workers.instance is 'Its process. All sessions of it hold the advisory lock of this name, and are ended when the worker is reaped.';
 comment on column workers.pools is 'Its graphile-worker pool ids: the tickets these have locked are unlocked when the worker is buried.';
 
 create table schedules (

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import type { Db } from '../../worker/base/db.ts';
 import { namesOf } from '../../worker/base/names.ts';
@@ -29,6 +30,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
   const fleet = await joinFleet({
     databaseUrl: db.url,
     names: namesOf('public'),
+    instance: randomUUID(),
     db: flaky,
     log: silent,
     queues: ['media'],

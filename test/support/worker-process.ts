@@ -31,6 +31,17 @@ const kinds = [
     },
   }),
   job({
+    // Sleeps inside its transaction, which holds its row locked.
+    name: 'analytics.sleep_in_commit',
+    payload,
+    run: ({ job: { id }, payload: { ms }, commit }) =>
+      commit(async (tx) => {
+        await tx.query(`insert into effects (job_id, name) values ($1, 'in commit')`, [id]);
+        await sleep(ms);
+        return {};
+      }),
+  }),
+  job({
     // Sound at its own speed, for ever: as a long video.
     name: 'media.endless_ffmpeg',
     payload: z.object({ sound: z.string() }),

@@ -17,7 +17,7 @@ export type Env = Record<string, string>;
 export type Rig = {
   db: TestDatabase;
   /** Starts a worker in this process, with all kinds there are, or with `{ 'media.echo': async ({ payload }) => payload }`. */
-  worker(handlers: Registry | Record<string, Handler>, env?: Env): Promise<Worker & { app: App }>;
+  worker(handlers: Registry | Record<string, Handler>, env?: Env, url?: string): Promise<Worker & { app: App }>;
   close(): Promise<void>;
 };
 
@@ -27,7 +27,7 @@ export async function createRig(): Promise<Rig> {
   const started: { worker: Worker; app: App }[] = [];
   return {
     db,
-    async worker(handlers, env = {}) {
+    async worker(handlers, env = {}, url = db.url) {
       const config = loadConfig({
         DATA_DIR: dir,
         SHUTDOWN_TIMEOUT: '2000',
@@ -35,10 +35,10 @@ export async function createRig(): Promise<Rig> {
         NODE_ENV: 'test',
         ...env,
       });
-      const app = createApp(config, db.url, silent);
+      const app = createApp(config, url, silent);
       const registry =
         handlers instanceof Map ? (handlers as Registry) : registryOf(handlers as Record<string, Handler>);
-      const worker = await startWorker(app, db.url, registry);
+      const worker = await startWorker(app, url, registry);
       started.push({ worker, app });
       return Object.assign(worker, { app });
     },

@@ -53,6 +53,7 @@ export type SessionOptions = {
   setUp?: string;
   /** How long a statement may take until its connection is given up. */
   queryTimeoutMs?: number;
+  connectTimeoutMs?: number;
   /** The running program that the session belongs to: the fleet ends the sessions of one that is frozen. A uuid. */
   instance?: string;
 };
@@ -93,7 +94,7 @@ export function isUnsent(error: unknown): boolean {
 }
 
 /** All sessions that are open in this process. */
-const openSessions = new Set<Session>();
+export const openSessions = new Set<Session>();
 
 /**
  * A connection that has our settings, and is never used again once it is broken: after an error that the server ends it with, after
@@ -106,6 +107,8 @@ export class Session extends pg.Client {
   #patience: NodeJS.Timeout | undefined;
   /** The server's process; 0 before the session is open. */
   pid = 0;
+  /** Which statement is being answered, by a number that grows. */
+  statement = 0;
 
   constructor(config: Config) {
     super(config);
@@ -125,6 +128,10 @@ export class Session extends pg.Client {
 
   get #wire(): Wire {
     return this.#inside.connection;
+  }
+
+  get instance(): string | undefined {
+    return this.#config.instance;
   }
 
   /** Whether the connection is encrypted. */
@@ -148,7 +155,8 @@ export class Session extends pg.Client {
 
   async #open(): Promise<this> {
     openSessions.add(this);
-    const late = setTimeout(() => this.destroy(new Error('timeout expired')), connectTimeoutMs);
+    const patienceMs = this.#config.connectTimeoutMs ?? connectTimeoutMs;
+    const late = setTimeout(() => this.destroy(new Error('timeout expired')), patienceMs);
     try {
       await this.#negotiate();
       await super.connect();
@@ -183,6 +191,7 @@ export class Session extends pg.Client {
   }
 
   #asked(): void {
+    this.statement++;
     this.#quietSince = performance.now();
     const { queryTimeoutMs } = this.#config;
     if (!queryTimeoutMs) return;
@@ -197,6 +206,7 @@ export class Session extends pg.Client {
 
   /** Of several statements that were sent one after the other, the next one waits from now on. */
   #answered(): void {
+    this.statement++;
     this.#quietSince = performance.now();
     this.#patience?.refresh();
   }

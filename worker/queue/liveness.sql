@@ -2,8 +2,8 @@
 -- free (its process or connection is gone) or the heartbeat is old (its host froze). The database's clock only.
 
 -- name: join_fleet
-insert into workers (id, host, pid, version, queues)
-values (:id, :host, :pid, :version, :queues);
+insert into workers (id, instance, host, pid, version, queues)
+values (:id, :instance, :host, :pid, :version, :queues);
 
 -- name: hold_lock
 select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0)) as held;
@@ -31,7 +31,24 @@ select w.id, w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_af
 -- Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
 delete from workers
  where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0)))
-returning id, host, pid, queues, pools;
+returning id, instance, host, pid, queues, pools;
+
+-- name: end_sessions
+-- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other.
+select count(pg_terminate_backend(l.pid, 100)) as ended
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
+ where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
+   and l.database = (select oid from pg_database where datname = current_database())
+   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0);
+
+-- name: end_former_session
+select count(pg_terminate_backend(l.pid, 1000)) as ended
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
+ where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
+   and l.database = (select oid from pg_database where datname = current_database())
+   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:id::uuid::text, 0);
 
 -- name: unlock_tickets
 -- The unlock wakes nobody, so the workers are told to look.

@@ -19,6 +19,8 @@ import { version } from './version.ts';
 export type MembershipOptions = {
   databaseUrl: string;
   names: Names;
+  /** Of the app: its sessions are ended when this worker is reaped. */
+  instance: string;
   db: Db;
   log: Log;
   queues: string[];
@@ -40,7 +42,7 @@ const settleMs = { back: connectTimeoutMs + 1_000, started: 1_500 };
 const secondLookMs = 500;
 
 type Suspect = { id: string; silent: boolean };
-type Dead = { id: string; host: string; pid: number; queues: string[]; pools: string[] };
+type Dead = { id: string; instance: string; host: string; pid: number; queues: string[]; pools: string[] };
 
 export type Membership = Awaited<ReturnType<typeof joinFleet>>;
 
@@ -51,6 +53,7 @@ export type Membership = Awaited<ReturnType<typeof joinFleet>>;
 export async function joinFleet({
   databaseUrl,
   names,
+  instance,
   db,
   log,
   queues,
@@ -69,7 +72,7 @@ export async function joinFleet({
   /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
     await connect(async (client) => {
-      await query(client, sql['join_fleet']!, { id, host: hostname(), pid: process.pid, version, queues });
+      await query(client, sql['join_fleet']!, { id, instance, host: hostname(), pid: process.pid, version, queues });
       return true;
     });
   }
@@ -83,8 +86,7 @@ export async function joinFleet({
   }
 
   async function connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
-    const client = createClient(databaseUrl);
-    client.on('error', () => {});
+    const client = createClient(databaseUrl, { instance });
     client.on('notification', onNews);
     client.on('end', () => {
       if (session !== client) return;
@@ -95,14 +97,10 @@ export async function joinFleet({
     });
     try {
       await client.connect();
-      // A peer that vanished without a word is noticed by the server within half a minute.
-      await client.query(
-        `set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
-         listen ${quoted(names.workers)}`,
-      );
-      const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
+      await client.query(`listen ${quoted(names.workers)}`);
+      const held = await takeLock(client);
       const member = await belongs(client);
-      if (member && lock?.held && !left) {
+      if (member && held && !left) {
         session = client;
         heldSince = performance.now();
       } else await client.end();
@@ -110,6 +108,15 @@ export async function joinFleet({
     } catch (error) {
       await client.end().catch(() => {});
       throw error;
+    }
+  }
+
+  /** The server may not have noticed yet that the session which held the lock before is lost: then we end it. */
+  async function takeLock(client: Client): Promise<boolean> {
+    for (let tries = 1; ; tries++) {
+      const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
+      if (lock!.held || tries > 1) return lock!.held;
+      await query(client, sql['end_former_session']!, { id });
     }
   }
 
@@ -126,6 +133,8 @@ export async function joinFleet({
     await transaction(db, async (tx) => {
       const [worker] = await query<Dead>(tx, sql['bury']!, dead);
       if (!worker) return;
+      // A process that is frozen inside a transaction holds its rows locked.
+      await query(tx, sql['end_sessions']!, { instance: worker.instance });
       let lost = 0;
       for (const queue of worker.queues) {
         const running = bind(sql['jobs_of']!, { live: `${queue}_jobs_live` });
@@ -146,6 +155,11 @@ export async function joinFleet({
 
     /** Renews the heartbeat. @returns false when the fleet has declared us dead */
     beat: async () => (await query(db, sql['heartbeat']!, { id })).length === 1,
+
+    /** Asks the session for an answer: one that is lost without a word is found by `watchSessions` when none comes. */
+    async ping(): Promise<void> {
+      await session?.query('select');
+    },
 
     /** Whether our lock is held: without it we may be declared dead at any moment. */
     holdsLock: () => session !== undefined,
@@ -180,7 +194,7 @@ export async function joinFleet({
       add: async (pool: string) => void (await query(db, sql['add_pool']!, { id, pool })),
       /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
       async drop(pool: string, queue: string) {
-        for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
+        for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
           try {
             await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
             await query(db, sql['drop_pool']!, { id, pool });

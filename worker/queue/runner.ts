@@ -62,7 +62,7 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
   }
 
   async function supervise(signal: AbortSignal): Promise<void> {
-    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5_000)) {
+    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 1_000)) {
       let poll: NodeJS.Timeout | undefined;
       const running: Running = {
         gate: createGate(),

@@ -3,6 +3,7 @@ import type { App } from '../app.ts';
 import { isTransient, type Notification } from '../base/db.ts';
 import { readNames } from '../base/names.ts';
 import { loadStatements, query } from '../base/sql.ts';
+import { watchSessions } from '../base/watch.ts';
 import { createAlarm } from './alarm.ts';
 import { openEnginePools } from './connections.ts';
 import { joinFleet } from './liveness.ts';
@@ -42,6 +43,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   const membership = await joinFleet({
     databaseUrl,
     names,
+    instance: app.instance,
     db,
     log,
     queues: served,
@@ -105,6 +107,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   const loops = [
     every(config.heartbeatMs, () => stayAlive(membership.beat)),
     every(500, () => stayAlive(membership.hold)),
+    every(2_000, membership.ping),
+    watchSessions(databaseUrl, app.instance, log, stopping.signal),
     every(config.sweepMs, membership.bury),
     every(1_000, watch),
     every(1_000, alarm.look),
