@@ -1,3 +1,4 @@
+import { join, relative } from 'node:path';
 import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { withSchema } from './base/address.ts';
@@ -65,7 +66,9 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
   if (config.production)
     throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
   const embedded = await openEmbeddedPostgres(config.dataDir);
-  process.stderr.write(`Embedded Postgres for development: psql "${embedded.url}"\n`);
+  const file = relative('', join(config.dataDir, 'postgres.url'));
+  process.stderr.write(`Embedded Postgres for development: psql "$(cat ${file})"
+`);
   return { ...embedded, url: withSchema(embedded.url, config.schema) };
 }
 

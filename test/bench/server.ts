@@ -3,6 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient, type Client } from '../../worker/base/db.ts';
+import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
 
@@ -28,7 +29,7 @@ export async function openServer(): Promise<Server> {
   // As root the server runs as another user.
   await chmod(dir, 0o755);
   const given = process.env['BENCH_DATABASE_URL'];
-  const postgres = given ? { url: given, stop: async () => {} } : await openEmbeddedPostgres(join(dir, 'data'));
+  const postgres = given ? { url: given, stop: async () => {} } : await openEmbedded(join(dir, 'data'));
   const admin = createClient(postgres.url);
   await admin.connect();
   const { rows } = await admin.query<{ server_version: string }>('show server_version');
@@ -62,6 +63,11 @@ export async function openServer(): Promise<Server> {
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+async function openEmbedded(dir: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const { dataPath, port, stop } = await openEmbeddedPostgres(dir);
+  return { url: await superuserUrlOf(dataPath, port), stop };
 }
 
 async function installGraphileWorker(connectionString: string): Promise<void> {

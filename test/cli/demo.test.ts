@@ -81,6 +81,21 @@ test('the demo leaves the jobs of others alone', async (t) => {
   assert.match(stderr, /^error: Jobs that are not the demo's wait in queue publish/);
 });
 
+test('a worker says how to get to its Postgres, and prints no password', async () => {
+  const { child, ended } = rowmillStarted(['start'], { cwd: dir, env: { PORT: '0' } });
+  let seen = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+  await eventually(() => assert.match(seen, /"listening"/), 30_000);
+  child.kill('SIGTERM');
+  const { code, stderr } = await ended;
+  assert.deepEqual(
+    { code, stderr },
+    { code: 0, stderr: 'Embedded Postgres for development: psql "$(cat .data/postgres.url)"\n' },
+  );
+  const url = new URL(await readFile(join(dir, '.data', 'postgres.url'), 'utf8'));
+  assert.ok(url.password && !seen.includes(url.password));
+});
+
 test('Ctrl-C in the middle leaves nothing running, and no job that nobody could do', async () => {
   const { child, ended } = rowmillStarted(['demo'], { cwd: dir });
   let seen = '';

@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
 import { eventually } from '../support/eventually.ts';
@@ -21,25 +22,29 @@ test('a new data directory gets a server that answers, with the settings it prom
   assert.deepEqual(
     await ask(
       postgres.url,
-      `select current_database() as database, current_user as user, usesuper, datlocale, pg_encoding_to_char(encoding) as encoding,
+      `select current_database() as database, current_user as user, usesuper,
+              datdba = usesysid as owns, datlocale, pg_encoding_to_char(encoding) as encoding,
               current_setting('timezone') as timezone, current_setting('fsync') as fsync,
-              current_setting('listen_addresses') as address, current_setting('unix_socket_directories') as socket
+              current_setting('listen_addresses') as address
          from pg_user, pg_database where usename = current_user and datname = current_database()`,
     ),
     [
       {
         database: 'rowmill',
         user: 'rowmill',
-        usesuper: true,
+        usesuper: false,
+        owns: true,
         datlocale: 'C.UTF-8',
         encoding: 'UTF8',
         timezone: 'UTC',
         fsync: 'off',
         address: '127.0.0.1',
-        socket: '',
       },
     ],
   );
+  const superuser = await superuserUrlOf(postgres.dataPath, postgres.port);
+  assert.deepEqual(await ask(superuser, 'show unix_socket_directories'), [{ unix_socket_directories: '' }]);
+  await assert.rejects(ask(postgres.url.replace('/rowmill:', '/postgres:'), 'select 1'), { code: '28P01' });
 });
 
 test('the connection string is in postgres.url, for its owner only, and a wrong password is refused', async (t) => {
@@ -102,7 +107,7 @@ test('another port is taken when the last one is in use, or when postgres.url ho
 test('a dropped database is made anew', async (t) => {
   const dir = await dataDir(t);
   const first = await open(t, dir);
-  await ask(first.url.replace('/rowmill?', '/postgres?'), 'drop database rowmill');
+  await ask(await superuserUrlOf(first.dataPath, first.port), 'drop database rowmill');
   assert.deepEqual(await ask((await open(t, dir)).url, 'select 1 as one'), [{ one: 1 }]);
 });
 

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '../../worker/base/db.ts';
+import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
 import { databaseUrl, template } from './database.ts';
@@ -15,7 +16,7 @@ export async function globalSetup(): Promise<void> {
     // As root the server runs as another user.
     await chmod(dir, 0o755);
     const postgres = await openEmbeddedPostgres(dir, { durable: false });
-    process.env['TEST_DATABASE_URL'] = postgres.url;
+    process.env['TEST_DATABASE_URL'] = await superuserUrlOf(postgres.dataPath, postgres.port);
     close = async () => {
       await postgres.stop();
       await rm(dir, { recursive: true, force: true });

@@ -7,7 +7,12 @@ import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { childOptions } from './child.ts';
 import type { Place } from './place.ts';
 
-const passwordFile = 'rowmill_password';
+/**
+ * The worker's role owns its database and is no superuser: what gets into the worker's connection gets no further. The superuser is for the server itself.
+ */
+export type Role = 'rowmill' | 'postgres';
+
+const passwordFile = (role: Role) => `${role}_password`;
 
 /**
  * Makes the data directory unless it is there. It is made whole beside its place and then renamed, so a kill leaves nothing
@@ -32,10 +37,10 @@ export async function initialise(place: Place): Promise<void> {
 }
 
 /** The password that was made with the data directory. */
-export async function passwordOf(data: string): Promise<string> {
-  const password = await readFile(join(data, passwordFile), 'utf8').catch((error: unknown) => {
+export async function passwordOf(role: Role, data: string): Promise<string> {
+  const password = await readFile(join(data, passwordFile(role)), 'utf8').catch((error: unknown) => {
     throw new UsageError(
-      `${data} has no readable ${passwordFile} (${codeOf(error)}): it is not a database that rowmill made for this user. Move it away, or set DATABASE_URL.`,
+      `${data} has no readable ${passwordFile(role)} (${codeOf(error)}): it is not a database that this rowmill made for this user. Move it away to start with an empty database, or set DATABASE_URL.`,
     );
   });
   return password.trim();
@@ -57,13 +62,15 @@ async function isInitialised({ data, binaries }: Place): Promise<boolean> {
 }
 
 async function initdb({ binaries, user }: Place, work: string): Promise<void> {
-  const password = randomBytes(16).toString('hex');
-  await writeFile(join(work, 'password'), `${password}\n`, { mode: 0o600 });
-  if (user) for (const path of [work, join(work, 'password')]) await chown(path, user.uid, user.gid);
+  const passwords = (['rowmill', 'postgres'] as const).map(passwordFile);
+  for (const file of passwords)
+    await writeFile(join(work, file), `${randomBytes(16).toString('hex')}\n`, { mode: 0o600 });
+  if (user)
+    for (const path of [work, ...passwords.map((file) => join(work, file))]) await chown(path, user.uid, user.gid);
   // prettier-ignore
   const options = [
     '-D', join(work, 'data'), '--no-sync', '--no-instructions',
-    '--username=rowmill', '--auth=scram-sha-256', `--pwfile=${join(work, 'password')}`,
+    '--username=postgres', '--auth=scram-sha-256', `--pwfile=${join(work, passwordFile('postgres'))}`,
     // Built in, so it sorts alike on every system: https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS
     '--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8',
   ];
@@ -72,7 +79,7 @@ async function initdb({ binaries, user }: Place, work: string): Promise<void> {
       cause: error,
     });
   });
-  await rename(join(work, 'password'), join(work, 'data', passwordFile));
+  for (const file of passwords) await rename(join(work, file), join(work, 'data', file));
 }
 
 function outputOf(error: unknown): string {

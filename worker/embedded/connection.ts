@@ -3,32 +3,40 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createClient, isTransient } from '../base/db.ts';
 import { codeOf } from '../base/errors.ts';
-import { passwordOf } from './cluster.ts';
+import { passwordOf, type Role } from './cluster.ts';
 
-/** Without TLS in so many words, or a PGSSLMODE in the user's environment would ask for it. */
-export async function urlOf(data: string, port: number): Promise<string> {
-  return `postgres://rowmill:${await passwordOf(data)}@127.0.0.1:${port}/rowmill?sslmode=disable`;
+/** How the worker connects. */
+export const urlOf = (data: string, port: number) => roleUrl('rowmill', data, port);
+
+/** How the superuser connects, who makes databases and roles: of no use to a worker. */
+export const superuserUrlOf = (data: string, port: number) => roleUrl('postgres', data, port);
+
+/** Without TLS in so many words, or a PGSSLMODE in the user's environment would ask for it. The database has its role's name. */
+async function roleUrl(role: Role, data: string, port: number): Promise<string> {
+  return `postgres://${role}:${await passwordOf(role, data)}@127.0.0.1:${port}/${role}?sslmode=disable`;
 }
 
 /** False: not yet, or no more. @throws what asking again would not mend */
-export async function answers(url: string): Promise<boolean> {
+export async function answers(data: string, port: number): Promise<boolean> {
   try {
-    await ask(url, 'select 1');
+    await ask(await urlOf(data, port), 'select 1');
     return true;
   } catch (error) {
-    // invalid_catalog_name: a new server, or somebody dropped the database to start over.
-    if (codeOf(error) === '3D000') await createDatabase(url);
+    // invalid_password: a new server, which has no such role. invalid_catalog_name: somebody dropped the database to start over.
+    if (codeOf(error) === '28P01')
+      await prepare(data, port, `create role rowmill login password '${await passwordOf('rowmill', data)}'`);
+    else if (codeOf(error) === '3D000') await prepare(data, port, 'create database rowmill owner rowmill');
     else if (!isTransient(error)) throw error;
     return false;
   }
 }
 
-async function createDatabase(url: string): Promise<void> {
+async function prepare(data: string, port: number, statement: string): Promise<void> {
   try {
-    await ask(url.replace('/rowmill?', '/postgres?'), 'create database rowmill');
+    await ask(await superuserUrlOf(data, port), statement);
   } catch (error) {
-    // duplicate_database, unique_violation, object_in_use: another process creates it at this moment.
-    if (!['42P04', '23505', '55006'].includes(codeOf(error) ?? '') && !isTransient(error)) throw error;
+    // duplicate_database, duplicate_object, unique_violation, object_in_use: another process creates it at this moment.
+    if (!['42P04', '42710', '23505', '55006'].includes(codeOf(error) ?? '') && !isTransient(error)) throw error;
   }
 }
 

@@ -58,8 +58,7 @@ export async function runningEmbeddedUrl(dataDir: string): Promise<string | unde
   const data = await existingData(dataDir);
   const server = data ? await serverOn(data) : undefined;
   if (!data || server?.state !== 'ready') return undefined;
-  const url = await urlOf(data, server.port);
-  return (await answers(url)) ? url : undefined;
+  return (await answers(data, server.port)) ? urlOf(data, server.port) : undefined;
 }
 
 async function openAt(place: Place, durable: boolean): Promise<EmbeddedPostgres> {
@@ -67,8 +66,8 @@ async function openAt(place: Place, durable: boolean): Promise<EmbeddedPostgres>
   while (Date.now() < deadline) {
     const server = await serverOn(place.data);
     if (server?.state === 'ready') {
-      const url = await urlOf(place.data, server.port);
-      if (await answers(url)) {
+      if (await answers(place.data, server.port)) {
+        const url = await urlOf(place.data, server.port);
         await writeUrl(place.dataDir, url);
         return { url, port: server.port, started: false, dataPath: place.data, stop: async () => {} };
       }
@@ -87,7 +86,6 @@ type StartOptions = { durable: boolean; stalePid: number | undefined; deadline: 
 /** @returns undefined when another process was first, or the port was taken meanwhile: look again */
 async function start(place: Place, options: StartOptions): Promise<EmbeddedPostgres | undefined> {
   const port = await choosePort(place.dataDir);
-  const url = await urlOf(place.data, port);
   const log = await openLog(place.dataDir);
   try {
     const { size: before } = await log.stat();
@@ -97,7 +95,8 @@ async function start(place: Place, options: StartOptions): Promise<EmbeddedPostg
       log: log.fd,
       stalePid: options.stalePid,
     });
-    if (await comesUp(server, place, url, options.deadline)) {
+    if (await comesUp(server, place, port, options.deadline)) {
+      const url = await urlOf(place.data, port);
       await writeUrl(place.dataDir, url);
       return { url, port, started: true, dataPath: place.data, stop: server.stop };
     }
@@ -110,13 +109,13 @@ async function start(place: Place, options: StartOptions): Promise<EmbeddedPostg
 }
 
 /** @returns false when the server ended instead */
-async function comesUp(server: Launched, place: Place, url: string, deadline: number): Promise<boolean> {
+async function comesUp(server: Launched, place: Place, port: number, deadline: number): Promise<boolean> {
   try {
     while (!server.ended()) {
       if (Date.now() > deadline) throw await notReady(place);
       const found = await serverOn(place.data);
       // The pid tells ours from one that another process started meanwhile: then ours is about to give up.
-      if (found?.pid === server.pid && found.state === 'ready' && (await answers(url))) return true;
+      if (found?.pid === server.pid && found.state === 'ready' && (await answers(place.data, port))) return true;
       await sleep(20);
     }
     return false;
