@@ -16,7 +16,9 @@ RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
 COPY migrations migrations
 COPY sql sql
 COPY worker worker
-RUN ln -s /app/worker/cli/rowmill /usr/local/bin/rowmill && mkdir /data && chown node:node /data
+# A checkout under umask 077 gives files that only root can read.
+RUN chmod -R a+rX migrations sql worker package.json \
+ && ln -s /app/worker/cli/rowmill /usr/local/bin/rowmill && mkdir /data && chown node:node /data
 
 # /data is used by local storage only.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data

@@ -257,3 +257,10 @@ test('the secrets are listed, the password of the database as written and as mea
     'raid-secret',
   ]);
 });
+
+test('a byte order mark at the start of .env hides no setting', () => {
+  assert.throws(
+    () => loadConfig({ '\uFEFFQUEUES': 'publish' }),
+    /^UsageError: [^]*QUEUES: is not read, for \.env begins/,
+  );
+});

@@ -23,13 +23,21 @@ export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config 
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
   const parsed = schema.safeParse(given);
   const faults = parsed.success ? [] : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  faults.push(...incompleteGroups(given), ...ambiguousStorage(given));
+  faults.push(...incompleteGroups(given), ...ambiguousStorage(given), ...markedNames(given));
   if (parsed.data?.WATERMARK_ENABLED && !parsed.data.WATERMARK_PATH)
     faults.push('WATERMARK_PATH: is missing, while WATERMARK_ENABLED is true');
   if (!parsed.success || faults.length > 0)
     throw new UsageError(`The environment has faults:\n  ${faults.join('\n  ')}`);
   return shape(parsed.data, env['PATH'] ?? '');
 }
+
+/** Editors on Windows may begin `.env` with a byte order mark, which Node takes for a part of the first name. */
+const markedNames = (given: Record<string, unknown>): string[] =>
+  Object.keys(given)
+    .filter((name) => name.startsWith('\uFEFF'))
+    .map(
+      (name) => `${name.slice(1)}: is not read, for .env begins with a byte order mark: save it as UTF-8 without one`,
+    );
 
 const groups = {
   RAID: ['RAID_PUB_ENDPOINT', 'RAID_PUBLISHER_SECRET'],

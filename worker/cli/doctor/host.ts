@@ -10,7 +10,11 @@ import { fail, ok, warn, type Check } from './check.ts';
 
 export function checkNode(version = process.versions.node): Check {
   if (Number.parseInt(version) >= 24) return ok('Node', version);
-  return fail('Node', `${version} is too old`, 'run npm ci, which brings Node 24, or install it');
+  return fail(
+    'Node',
+    `${version} is too old`,
+    'install Node 24, or run npm ci, which brings one (not with --omit=dev, nor with NODE_ENV=production)',
+  );
 }
 
 /** Only loads it: what is there may be made for another system. */
