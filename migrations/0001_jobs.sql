@@ -15,6 +15,8 @@ create table queues (
   backoff_ms         integer not null check (backoff_ms >= 0),
   timeout_ms         integer check (timeout_ms > 0),
   rate_limit         integer check (rate_limit > 0),
+  max_payload_bytes  integer not null default 1000000 check (max_payload_bytes between 1000000 and 64000000),
+  snooze_limit       interval not null default '7 days' check (snooze_limit > '0'),
   keep_completed     interval not null default '90 days',
   archived_completed bigint not null default 0
 );
@@ -25,6 +27,8 @@ comment on column queues.max_retries is 'For new jobs that do not say: retries a
 comment on column queues.backoff_ms is 'The wait before the first retry; doubled for each further one.';
 comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s handlers.';
 comment on column queues.rate_limit is 'Jobs started a second over the whole fleet; null: no limit.';
+comment on column queues.max_payload_bytes is 'The largest payload of its jobs, as text. A worker holds as many in memory as jobs that it runs at once.';
+comment on column queues.snooze_limit is 'A job that only snoozed for so long fails as snoozed_too_long. Waiting for a rate limit of ours does not count.';
 comment on column queues.keep_completed is 'How long completed and cancelled jobs are kept.';
 comment on column queues.archived_completed is 'Completed jobs that were moved to history so far, so that nobody has to count them.';
 
@@ -52,6 +56,7 @@ create table jobs (
   locked_by    uuid        check (locked_by is null or status = 'processing'),
   created_at   timestamptz not null default now(),
   started_at   timestamptz,
+  snoozed_since timestamptz,
   completed_at timestamptz check ((completed_at is not null) = (status in ('completed', 'failed', 'cancelled'))),
   primary key (id, queue, archived)
 ) partition by list (queue);
@@ -62,13 +67,14 @@ comment on column jobs.file_id is 'The stored file this job is about: auction_fi
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
 comment on column jobs.attempt is 'Executions so far. Set by start, and the fence: only the worker that started this attempt can finish it.';
-comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries.';
+comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries. A permanent error uses them all.';
 comment on column jobs.max_retries is 'Retries allowed; null at insert: the queue''s. Raised on a failed job, it runs again.';
 comment on column jobs.error_code is 'The last failure, as a stable lower_snake_case word.';
 comment on column jobs.error is 'The last failure, in words for people. Never a secret.';
 comment on column jobs.progress is '0 to 100 while it runs; null: unknown.';
 comment on column jobs.dedupe_key is 'A second insert with the same queue and key is skipped: no row, no error.';
 comment on column jobs.locked_by is 'The worker that runs it.';
+comment on column jobs.snoozed_since is 'When it snoozed first since its last failure, or since it was added.';
 comment on column jobs.completed_at is 'When it became completed, failed or cancelled.';
 
 create table job_keys (
@@ -88,10 +94,12 @@ create table job_errors (
   failed_at  timestamptz not null default clock_timestamp(),
   error_code text        not null,
   error      text        not null,
+  stack      text,
   primary key (job_id, attempt)
 );
 create index on job_errors (failed_at);
-comment on table job_errors is 'One row for each failed attempt.';
+comment on table  job_errors is 'One row for each failed attempt.';
+comment on column job_errors.stack is 'Where in the code an error arose that no handler foresaw: file names and lines, no words of the error.';
 
 create table workers (
   id           uuid primary key,

@@ -32,6 +32,9 @@ begin
     new.progress := null;
     new.result := null;
   end if;
+  if new.status = 'failed' then
+    new.retry_count := greatest(new.retry_count, new.max_retries);
+  end if;
   return new;
 end $$;
 comment on function job_normalise is 'Makes a job inserted by hand a whole one, and one that is taken out of the archive.';
@@ -40,6 +43,7 @@ drop trigger job_normalise_insert on jobs;
 create trigger job_normalise_insert before insert on jobs
   for each row when ((new.status in ('completed', 'failed', 'cancelled')) <> (new.completed_at is not null)
                      or new.locked_by is not null
+                     or new.status = 'failed'
                      or (new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0))
   execute function job_normalise();
 
@@ -78,13 +82,33 @@ begin
       using hint = 'Cancel or delete job ' || renamed.id || ' of queue ' || renamed.queue || ', and insert another.';
   end if;
 
+  perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
+     from fresh n
+     join stale o on o.id = n.id and o.queue = n.queue
+    where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
+       or pg_column_size(n.payload) <> pg_column_size(o.payload)
+       or pg_column_size(n.result) is distinct from pg_column_size(o.result)
+       or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
+
+  select n.id, n.queue into renamed
+    from fresh n
+    join stale o on o.id = n.id and o.queue = n.queue
+   where o.status = 'completed' and n.status = 'cancelled'
+   limit 1;
+  if found then
+    raise exception 'job % of queue % is completed: it cannot be cancelled any more', renamed.id, renamed.queue
+      using errcode = 'check_violation', constraint = 'completed_stays',
+            hint = 'Leave it as it is, delete it, or run it again: set status = ''pending'', archived = false, retry_count = 0';
+  end if;
+
   for part in
     select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
       from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
-                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result) > 0) as partial
+                     or (n.status = 'failed' and n.retry_count < n.max_retries)
+                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
               from fresh n
               join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
@@ -93,11 +117,14 @@ begin
     update jobs j
        set status = case when part.again then 'pending' else j.status end,
            run_at = case when part.again and not part.moved then now() else j.run_at end,
+           -- A dead letter has used all its retries, whoever made it one.
+           retry_count = case when j.status = 'failed' and not part.again then greatest(j.retry_count, j.max_retries) else j.retry_count end,
            locked_by = case when j.status = 'processing' then j.locked_by end,
            completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
                                then coalesce(j.completed_at, clock_timestamp()) end,
            progress = case when j.status <> 'pending' and not part.again then j.progress end,
-           result = case when j.status <> 'pending' and not part.again then j.result end
+           result = case when j.status <> 'pending' and not part.again then j.result end,
+           snoozed_since = case when j.status <> 'pending' and not part.again then j.snoozed_since end
      where j.queue = part.queue and j.archived = part.archived and j.id = any(part.ids);
   end loop;
   return null;

@@ -37,16 +37,21 @@ create table queues (
   backoff_ms         integer  not null,
   timeout_ms         integer,
   rate_limit         integer,
+  max_payload_bytes  integer  not null default 1000000,
+  snooze_limit       interval not null default '7 days'::interval,
   keep_completed     interval not null default '90 days'::interval,
   archived_completed bigint   not null default 0,
   archive_after      interval not null default '00:00:30'::interval,
   constraint queues_pkey primary key (name),
+  constraint name_too_long check (char_length(name) <= 50),
   constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
+  constraint queues_max_payload_bytes_check check (max_payload_bytes >= 1000000 and max_payload_bytes <= 64000000),
   constraint queues_max_retries_check check (max_retries >= 0),
   constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
   constraint queues_rate_limit_check check (rate_limit > 0),
+  constraint queues_snooze_limit_check check (snooze_limit > '00:00:00'::interval),
   constraint queues_timeout_ms_check check (timeout_ms > 0)
 );
 alter table queues enable row level security;
@@ -57,32 +62,35 @@ comment on column queues.max_retries is 'For new jobs that do not say: retries a
 comment on column queues.backoff_ms is 'The wait before the first retry; doubled for each further one.';
 comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s handlers.';
 comment on column queues.rate_limit is 'Jobs started a second over the whole fleet; null: no limit.';
+comment on column queues.max_payload_bytes is 'The largest payload of its jobs, as text. A worker holds as many in memory as jobs that it runs at once.';
+comment on column queues.snooze_limit is 'A job that only snoozed for so long fails as snoozed_too_long. Waiting for a rate limit of ours does not count.';
 comment on column queues.keep_completed is 'How long completed and cancelled jobs are kept.';
 comment on column queues.archived_completed is 'Completed jobs that were moved to history so far, so that nobody has to count them.';
 comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without taking it out of the archive.';
 
 create table jobs (
-  id           bigint      not null default nextval('job_ids'::regclass),
-  archived     boolean     not null default false,
-  queue        text        not null,
-  kind         text        not null,
-  payload      jsonb       not null default '{}'::jsonb,
-  file_id      uuid,
-  status       text        not null default 'pending',
-  priority     smallint    not null default 0,
-  run_at       timestamptz not null default now(),
-  attempt      integer     not null default 0,
-  retry_count  integer     not null default 0,
-  max_retries  integer     not null,
-  error_code   text,
-  error        text,
-  result       jsonb,
-  progress     smallint,
-  dedupe_key   text,
-  locked_by    uuid,
-  created_at   timestamptz not null default now(),
-  started_at   timestamptz,
-  completed_at timestamptz,
+  id            bigint      not null default nextval('job_ids'::regclass),
+  archived      boolean     not null default false,
+  queue         text        not null,
+  kind          text        not null,
+  payload       jsonb       not null default '{}'::jsonb,
+  file_id       uuid,
+  status        text        not null default 'pending',
+  priority      smallint    not null default 0,
+  run_at        timestamptz not null default now(),
+  attempt       integer     not null default 0,
+  retry_count   integer     not null default 0,
+  max_retries   integer     not null,
+  error_code    text,
+  error         text,
+  result        jsonb,
+  progress      smallint,
+  dedupe_key    text,
+  locked_by     uuid,
+  created_at    timestamptz not null default now(),
+  started_at    timestamptz,
+  snoozed_since timestamptz,
+  completed_at  timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_id_check check (id >= '-9007199254740991'::bigint and id <= '9007199254740991'::bigint),
@@ -99,13 +107,14 @@ comment on column jobs.file_id is 'The stored file this job is about: auction_fi
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
 comment on column jobs.attempt is 'Executions so far. Set by start, and the fence: only the worker that started this attempt can finish it.';
-comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries.';
+comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries. A permanent error uses them all.';
 comment on column jobs.max_retries is 'Retries allowed; null at insert: the queue''s. Raised on a failed job, it runs again.';
 comment on column jobs.error_code is 'The last failure, as a stable lower_snake_case word.';
 comment on column jobs.error is 'The last failure, in words for people. Never a secret.';
 comment on column jobs.progress is '0 to 100 while it runs; null: unknown.';
 comment on column jobs.dedupe_key is 'A second insert with the same queue and key is skipped: no row, no error.';
 comment on column jobs.locked_by is 'The worker that runs it.';
+comment on column jobs.snoozed_since is 'When it snoozed first since its last failure, or since it was added.';
 comment on column jobs.completed_at is 'When it became completed, failed or cancelled.';
 
 create table job_keys (
@@ -126,11 +135,14 @@ create table job_errors (
   failed_at  timestamptz not null default clock_timestamp(),
   error_code text        not null,
   error      text        not null,
-  constraint job_errors_pkey primary key (job_id, attempt)
+  stack      text,
+  constraint job_errors_pkey primary key (job_id, attempt),
+  constraint error_too_long check (char_length(error_code) <= 60 and char_length(error) <= 2000 and char_length(stack) <= 8000)
 );
 alter table job_errors enable row level security;
 create index job_errors_failed_at_idx on job_errors using btree (failed_at);
 comment on table job_errors is 'One row for each failed attempt.';
+comment on column job_errors.stack is 'Where in the code an error arose that no handler foresaw: file names and lines, no words of the error.';
 
 create table workers (
   id           uuid        not null,
@@ -168,11 +180,18 @@ create table schedules (
   skipped_tick timestamptz,
   error        text,
   constraint schedules_pkey primary key (name),
+  constraint kind_with_dot check (strpos(kind, '.') = 0),
+  constraint payload_too_large check (
+case
+    when pg_column_size(payload) > 64000 then false
+    else octet_length(payload::text) <= 1000000
+end),
   constraint schedules_cron_check check (cron ~ '^ *(@[A-Za-z]+|[^[:space:]]+( +[^[:space:]]+){4,5}) *$'),
   constraint schedules_max_retries_check check (max_retries >= 0),
   constraint schedules_name_check check (name ~ '^[^@]+$'),
   constraint schedules_overlap_check check (overlap = any (array['skip', 'queue'])),
-  constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null)
+  constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null),
+  constraint text_too_long check (char_length(name) <= 200 and char_length(cron) <= 200 and char_length(time_zone) <= 100 and char_length(kind) <= 100 and char_length(error) <= 2000)
 );
 alter table schedules enable row level security;
 comment on table schedules is 'Jobs that are inserted by the clock.';
@@ -195,7 +214,8 @@ create table rate_limits (
   tokens         double precision not null,
   updated_at     timestamptz      not null default clock_timestamp(),
   promised_until timestamptz,
-  constraint rate_limits_pkey primary key (key)
+  constraint rate_limits_pkey primary key (key),
+  constraint key_too_long check (char_length(key) <= 500)
 );
 alter table rate_limits enable row level security;
 comment on table rate_limits is 'Token buckets: what is left in each, and since when.';
@@ -398,6 +418,7 @@ create table storage_deletions (
   horizon    xid8,
   created_at timestamptz      not null default clock_timestamp(),
   constraint storage_deletions_pkey primary key (id),
+  constraint error_too_long check (char_length(error_code) <= 60 and char_length(error) <= 2000),
   constraint storage_deletions_reason_check check (reason ~ '^[a-z][a-z0-9_]*$')
 );
 alter table storage_deletions enable row level security;
@@ -472,6 +493,11 @@ create table orphan_sightings (
 alter table orphan_sightings enable row level security;
 comment on table orphan_sightings is 'Objects that no row referred to. One that is seen so again a day later is deleted.';
 comment on column orphan_sightings.seen_at is 'When it was first seen so.';
+
+create table jobs_of_no_queue partition of jobs
+  default;
+alter table jobs_of_no_queue enable row level security;
+comment on table jobs_of_no_queue is 'Always empty: a job of a queue that is not there comes here, and is refused.';
 
 alter table media_jobs add constraint media_jobs_file_id_fkey foreign key (file_id) references media(id) on delete set null;
 alter table publish_jobs add constraint publish_jobs_file_id_fkey foreign key (file_id) references auction_files(id) on delete set null;
@@ -643,6 +669,9 @@ begin
   if new.status = 'pending' then
     new.progress := null;
     new.result := null;
+  end if;
+  if new.status = 'failed' then
+    new.retry_count := greatest(new.retry_count, new.max_retries);
   end if;
   return new;
 end $$;
@@ -1089,13 +1118,33 @@ begin
       using hint = 'Cancel or delete job ' || renamed.id || ' of queue ' || renamed.queue || ', and insert another.';
   end if;
 
+  perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
+     from fresh n
+     join stale o on o.id = n.id and o.queue = n.queue
+    where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
+       or pg_column_size(n.payload) <> pg_column_size(o.payload)
+       or pg_column_size(n.result) is distinct from pg_column_size(o.result)
+       or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
+
+  select n.id, n.queue into renamed
+    from fresh n
+    join stale o on o.id = n.id and o.queue = n.queue
+   where o.status = 'completed' and n.status = 'cancelled'
+   limit 1;
+  if found then
+    raise exception 'job % of queue % is completed: it cannot be cancelled any more', renamed.id, renamed.queue
+      using errcode = 'check_violation', constraint = 'completed_stays',
+            hint = 'Leave it as it is, delete it, or run it again: set status = ''pending'', archived = false, retry_count = 0';
+  end if;
+
   for part in
     select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
       from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
-                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result) > 0) as partial
+                     or (n.status = 'failed' and n.retry_count < n.max_retries)
+                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
               from fresh n
               join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
@@ -1104,11 +1153,14 @@ begin
     update jobs j
        set status = case when part.again then 'pending' else j.status end,
            run_at = case when part.again and not part.moved then now() else j.run_at end,
+           -- A dead letter has used all its retries, whoever made it one.
+           retry_count = case when j.status = 'failed' and not part.again then greatest(j.retry_count, j.max_retries) else j.retry_count end,
            locked_by = case when j.status = 'processing' then j.locked_by end,
            completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
                                then coalesce(j.completed_at, clock_timestamp()) end,
            progress = case when j.status <> 'pending' and not part.again then j.progress end,
-           result = case when j.status <> 'pending' and not part.again then j.result end
+           result = case when j.status <> 'pending' and not part.again then j.result end,
+           snoozed_since = case when j.status <> 'pending' and not part.again then j.snoozed_since end
      where j.queue = part.queue and j.archived = part.archived and j.id = any(part.ids);
   end loop;
   return null;
@@ -1133,6 +1185,91 @@ begin
 end $$;
 comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
 
+create function json_bytes(value jsonb) returns bigint
+  language plpgsql stable
+  set search_path from current
+as $$
+begin
+  return octet_length(value::text);
+exception
+  when program_limit_exceeded or statement_too_complex then
+    return 1000000000;
+end $$;
+comment on function json_bytes is 'How long a value is as text; a gigabyte for one that Postgres cannot print.';
+
+create function check_job(queue text, kind text, payload jsonb, result jsonb, dedupe_key text, error_code text, error text) returns void
+  language plpgsql stable
+  set search_path from current
+as $$
+declare
+  most  bigint := coalesce((select q.max_payload_bytes from queues q where q.name = check_job.queue), 1000000);
+  bytes bigint;
+  named text;
+begin
+  if strpos(kind, '.') > 0 then
+    named := split_part(kind, '.', 1);
+    raise exception 'kind "%" of queue % has a dot in it', left(kind, 100), queue
+      using errcode = 'check_violation', constraint = 'kind_with_dot',
+            hint = case when named = queue then format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
+                        when exists (select from queues q where q.name = named)
+                          then format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
+                        else 'A kind is one word, such as image: the column queue, or the table, names the queue' end;
+  end if;
+  if char_length(kind) > 100 then
+    raise exception 'the kind is % characters long: 100 is the most', char_length(kind)
+      using errcode = 'check_violation', constraint = 'kind_too_long', hint = 'What differs from job to job belongs into the payload.';
+  end if;
+  if char_length(dedupe_key) > 500 then
+    raise exception 'the dedupe_key is % characters long: 500 is the most', char_length(dedupe_key)
+      using errcode = 'check_violation', constraint = 'dedupe_key_too_long', hint = 'Take a hash of it: encode(sha256(...), ''hex'').';
+  end if;
+  if char_length(error_code) > 60 or char_length(error) > 2000 then
+    raise exception 'error_code takes 60 characters, and error 2000'
+      using errcode = 'check_violation', constraint = 'error_too_long', hint = 'Shorten it: left(..., 2000).';
+  end if;
+  bytes := json_bytes(payload);
+  if bytes > most then
+    raise exception 'the payload of a job of queue % is % as text: % bytes is the most', queue,
+                    case when bytes = 1000000000 then 'more than Postgres can print' else bytes || ' bytes' end, most
+      using errcode = 'check_violation', constraint = 'payload_too_large',
+            hint = 'Keep the data in storage or in a table, and its key in the payload; or raise queues.max_payload_bytes, to 64000000 at most.';
+  end if;
+  bytes := json_bytes(result);
+  if bytes > 1000000 then
+    raise exception 'the result of a job is % bytes as text: 1000000 is the most', bytes
+      using errcode = 'check_violation', constraint = 'result_too_large', hint = 'Keep the data in storage or in a table, and its key in the result.';
+  end if;
+end $$;
+comment on function check_job is 'Refuses what a row of jobs cannot carry.';
+
+create function job_bounds() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  perform check_job(new.queue, new.kind, new.payload, new.result, new.dedupe_key, new.error_code, new.error);
+  return new;
+end $$;
+comment on function job_bounds is 'Refuses a job that carries too much, or whose kind has a dot in it.';
+
+create function job_astray() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'there is no queue "%"', left(new.queue, 100)
+    using errcode = 'check_violation', constraint = 'unknown_queue',
+          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname, '_jobs$', ''), ', ' order by c.relname)
+                                         from pg_catalog.pg_inherits i
+                                         join pg_catalog.pg_class c on c.oid = i.inhrelid
+                                        where i.inhparent = (select p.inhparent from pg_catalog.pg_inherits p where p.inhrelid = tg_relid)
+                                          and i.inhrelid <> tg_relid) || '.';
+end $$;
+comment on function job_astray is 'Names the queues that there are.';
+
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
 
@@ -1146,7 +1283,7 @@ create trigger job_dedupe before insert on jobs
   for each row when (new.dedupe_key is not null and not new.archived)
   execute function job_dedupe();
 create trigger job_normalise_insert before insert on jobs
-  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
+  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'failed' or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
   execute function job_normalise();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
@@ -1162,6 +1299,9 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
+create trigger job_bounds before insert on jobs
+  for each row when (not new.archived and (char_length(new.kind) > 100 or strpos(new.kind, '.') > 0 or pg_column_compression(new.payload) is not null or pg_column_size(new.payload) > 120 and (pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000) or new.result is not null or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000))
+  execute function job_bounds();
 
 create trigger schedule_reset before update on schedules
   for each row when (new.cron is distinct from old.cron or new.time_zone is distinct from old.time_zone or new.enabled is distinct from old.enabled)
@@ -1315,6 +1455,9 @@ create trigger file_recovered after update on auction_files
   for each row when (old.purged_at is not null and new.purged_at is null and new.deleted_at is null)
   execute function file_recovered();
 
+create trigger job_astray before insert on jobs_of_no_queue
+  for each row execute function job_astray();
+
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 
@@ -1339,6 +1482,7 @@ select id,
     locked_by,
     created_at,
     started_at,
+    snoozed_since,
     completed_at,
     queue || '.dead' as dead_queue
    from jobs j
@@ -1402,6 +1546,7 @@ select s.name,
             jobs.locked_by,
             jobs.created_at,
             jobs.started_at,
+            jobs.snoozed_since,
             jobs.completed_at
            from jobs
           where jobs.id = s.last_job_id

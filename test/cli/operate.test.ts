@@ -30,11 +30,11 @@ test('add prints the id of a row that has what was asked for', async () => {
   const file_id = files[0]!.id;
   const options = ['--priority', '-5', '--max-retries', '9', '--dedupe-key', 'k1', '--file-id', file_id];
   const due = '2030-01-02T03:04:05Z';
-  const { code, stdout, stderr } = await run('add', 'publish.file', '{"note": "ü"}', ...options, '--run-at', due);
+  const { code, stdout, stderr } = await run('add', 'publish.file', ...options, '--run-at', due);
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
   assert.match(stdout, /^\d+\n$/);
   const asked = { queue: 'publish', kind: 'file', priority: -5, max_retries: 9, dedupe_key: 'k1', file_id };
-  const row = await reads(db, Number(stdout), { ...asked, status: 'pending', payload: { note: 'ü' } });
+  const row = await reads(db, Number(stdout), { ...asked, status: 'pending', payload: {} });
   assert.deepEqual(row['run_at'], new Date(due));
 });
 
@@ -70,7 +70,10 @@ test('add refuses what no handler could do, and names what is wrong', async () =
   await refused(/^error: No handler is named publish\.nope; the kinds there are: .*publish\.file/, 'publish.nope');
   await refused(/^error: payload: /, 'publish.file', '[1]');
   await refused(/^error: file_id: there is no such file/, 'publish.file', '--file-id', randomUUID());
-  await refused(/^error: payload: .*Unicode/, 'publish.file', String.raw`{"a": "\u0000"}`);
+  await refused(/^error: payload: .*Unicode/, 'media.image', String.raw`{"s3Key": "\u0000"}`);
+  await refused(/^error: media\.image knows no key "s3key" \(is it s3Key\?\)$/m, 'media.image', '{"s3key": "ü"}');
+  await refused(/^error: No handler is named media\.imgae: is it media\.image\?/, 'media.imgae');
+  await refused(/^error: No handler .*: is it media\.image\?/, 'publish.image');
 });
 
 test('jobs lists the newest first, filtered', async () => {

@@ -32,16 +32,25 @@ test('without any, list says so', async () => {
 });
 
 test('set makes a schedule, says when it ticks next, and changes only what is given', async () => {
-  const made = await run('set', 'nightly', '--cron', '30 3 * * *', '--kind', 'publish.file', '--payload', '{"a": 1}');
+  const made = await run(
+    'set',
+    'nightly',
+    '--cron',
+    '30 3 * * *',
+    '--kind',
+    'media.audio',
+    '--payload',
+    '{"s3Key": "a"}',
+  );
   assert.deepEqual({ code: made.code, stderr: made.stderr }, { code: 0, stderr: '' });
   assert.match(
     made.stdout,
-    /^schedule nightly: publish\.file at 30 3 \* \* \* UTC, next \d{4}-\d\d-\d\dT03:30:00.000Z, in /,
+    /^schedule nightly: media\.audio at 30 3 \* \* \* UTC, next \d{4}-\d\d-\d\dT03:30:00.000Z, in /,
   );
   const first = (await row('nightly'))!;
   assert.deepEqual(
     [first['time_zone'], first['queue'], first['kind'], first['payload'], first['overlap'], first['enabled']],
-    ['UTC', 'publish', 'file', { a: 1 }, 'queue', true],
+    ['UTC', 'media', 'audio', { s3Key: 'a' }, 'queue', true],
   );
 
   const options = ['--time-zone', 'Europe/Berlin', '--overlap', 'skip', '--priority', '-3', '--max-retries', '9'];
@@ -101,7 +110,7 @@ test('list shows each, with its last tick, its next, and what became of the last
   assert.deepEqual(stdout.split('\n'), [
     'SCHEDULE  CRON         LAST TICK  NEXT TICK',
     'nightly   30 3 * * *   -          disabled',
-    '    adds publish.file, by the clocks of Europe/Berlin',
+    '    adds media.audio, by the clocks of Europe/Berlin',
     'often     */5 * * * *  2 min ago  in 3 min',
     '    adds publish.file, 4 ticks skipped',
     `    job ${id} failed, raid_not_found: gone`,

@@ -14,7 +14,9 @@ let rig: Rig;
 before(async () => {
   rig = await createRig();
   await rig.worker({
-    'publish.file': async ({ job, payload, progress, signal }) => {
+    'media.image': async ({ job, payload: { messageId }, progress, signal }) => {
+      // The kind of the command line's registry leaves it alone.
+      const payload = messageId as Record<string, unknown>;
       if (payload['fail'] && job.attempt <= Number(payload['fail']))
         throw new Error(`no luck in attempt ${job.attempt}`);
       if (payload['slow']) {
@@ -30,9 +32,9 @@ after(() => rig.close());
 
 const env = () => ({ DATABASE_URL: rig.db.url });
 const addAndWait = (payload: object, ...args: string[]) =>
-  runRowmill(['add', 'publish.file', JSON.stringify(payload), '--wait', ...args], { env: env() });
+  runRowmill(['add', 'media.image', JSON.stringify({ messageId: payload }), '--wait', ...args], { env: env() });
 const startAdding = (payload: object) =>
-  rowmillStarted(['add', 'publish.file', JSON.stringify(payload), '--wait'], { env: env() });
+  rowmillStarted(['add', 'media.image', JSON.stringify({ messageId: payload }), '--wait'], { env: env() });
 
 test('a job that completes gives its id and its result, and exit code 0', async () => {
   const { code, stdout, stderr } = await addAndWait({ a: 1, wave: [1, -2.5, 3] });
@@ -93,17 +95,17 @@ test('a dedupe hit follows the job that was there', async () => {
 });
 
 test('who waits on a paused queue, or for a job that is deleted, is told so', async () => {
-  await rig.db.query(`update queues set paused = true where name = 'publish'`);
+  await rig.db.query(`update queues set paused = true where name = 'media'`);
   await sleep(1_500);
   const { child, ended } = startAdding({});
   let seen = '';
   child.stderr.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-  await eventually(() => assert.match(seen, /^Queue publish is paused: rowmill resume publish$/m));
-  await rig.db.query(`delete from publish_jobs where status = 'pending'`);
+  await eventually(() => assert.match(seen, /^Queue media is paused: rowmill resume media$/m));
+  await rig.db.query(`delete from media_jobs where status = 'pending'`);
   const { code, stderr } = await ended;
   assert.equal(code, 1);
   assert.match(stderr, /^error: Job \d+ was deleted$/m);
-  await rig.db.query(`update queues set paused = false where name = 'publish'`);
+  await rig.db.query(`update queues set paused = false where name = 'media'`);
 });
 
 test('the bar tells how long a job takes yet, once there is something to go by', () => {

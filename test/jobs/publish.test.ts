@@ -233,7 +233,7 @@ for (const [name, goWrong, { code, permanent, says }] of failures) {
     assert.doesNotMatch(row['error'], new RegExp(raid.secret));
     const errors = await sql(`select attempt, error_code from job_errors where job_id = $1 order by attempt`, [id]);
     if (permanent) {
-      assert.deepEqual([row['attempt'], row['retry_count'], errors], [1, 0, [{ attempt: 1, error_code: code }]]);
+      assert.deepEqual([row['attempt'], row['retry_count'], errors], [1, 5, [{ attempt: 1, error_code: code }]]);
     } else {
       assert.equal(errors.length, row['retry_count']);
       assert.ok(errors.length > 0 && errors.every((error) => error['error_code'] === code));

@@ -78,7 +78,7 @@ test('an error answers for one job alone: retried, dead, snoozed; the others com
     number,
   ];
   await reads(rig.db, fine, { status: 'completed', attempt: 1 });
-  await reads(rig.db, dead, { status: 'failed', error_code: 'no_such_token', retry_count: 0 });
+  await reads(rig.db, dead, { status: 'failed', error_code: 'no_such_token', retry_count: 3 });
   await reads(rig.db, again, { status: 'completed', attempt: 2, retry_count: 1 });
   await reads(rig.db, waits, { status: 'completed', attempt: 2, retry_count: 0 });
   assert.deepEqual(calls[0], [1, 2, 3, 4]);

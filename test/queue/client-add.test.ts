@@ -65,7 +65,11 @@ suite('add', () => {
       () => rig.client.add(publishFile, {}, { file_id: randomUUID() }),
       /^file_id: there is no such file, [0-9a-f-]{36}$/,
     ],
-    ['a queue', () => rig.client.add({ ...echo, name: 'nowhere.echo' }, { name: 'a' }), /^There is no queue nowhere$/],
+    [
+      'a queue',
+      () => rig.client.add({ ...echo, name: 'nowhere.echo' }, { name: 'a' }),
+      /^there is no queue "nowhere"\. The queues are analytics, cleanup/,
+    ],
     [
       'one payload of many',
       () => rig.client.addMany(echo, [{ payload: { name: 'a' } }, { payload: { name: 2 } as never }]),

@@ -117,12 +117,12 @@ test('when retries are used up the job is a dead letter', async () => {
   assert.equal(dead.rows[0].dead_queue, 'media.dead');
 });
 
-test('a permanent error is not tried again', async () => {
+test('a permanent error is not tried again, and spends the retries', async () => {
   const id = await add(rig.db, 'media', 'permanent');
   await reads(rig.db, id, {
     status: 'failed',
     attempt: 1,
-    retry_count: 0,
+    retry_count: 3,
     error_code: 'no_such_thing',
     error: 'There is no such thing',
   });

@@ -54,7 +54,8 @@ const endings: fc.Arbitrary<Command>[] = [
   }),
   fenced('snooze', fc.boolean(), {
     expected: (job, by, due) => model.snooze(job, by, due),
-    done: async (_, ledger, job, due) => (await ledger.snooze({ ...job, delay_ms: due ? 0 : 3_600_000 })) !== undefined,
+    done: async (_, ledger, job, due) =>
+      (await ledger.snooze({ ...job, delay_ms: due ? 0 : 3_600_000, bounded: !due })) !== undefined,
   }),
   fenced('bury', fc.constant(null), {
     expected: (job, by) => model.fail(job, by, 'worker_lost', false),

@@ -72,6 +72,7 @@ const inserted: fc.Arbitrary<Command> = fc
             archived,
             due,
             max_retries,
+            retry_count: status === 'failed' ? max_retries : 0,
             priority,
             dedupe_key,
             file_id,
@@ -138,7 +139,12 @@ export const byHand: fc.Arbitrary<Command>[] = [
   inserted,
   setPending,
   setPending,
-  write('cancel', `status = 'cancelled'`, (job) => model.setStatus(job, 'cancelled')),
+  write(
+    'cancel',
+    `status = 'cancelled'`,
+    (job) => model.setStatus(job, 'cancelled'),
+    ({ status }) => status !== 'completed',
+  ),
   write('complete', `status = 'completed', completed_at = null`, (job) => model.setStatus(job, 'completed')),
   write('make failed', `status = 'failed', archived = false`, (job) =>
     Object.assign(job, model.setStatus(job, 'failed'), { archived: false }),
@@ -167,7 +173,10 @@ export const byHand: fc.Arbitrary<Command>[] = [
   write('lower max_retries', 'max_retries = greatest(max_retries - 1, 0)', (job) => {
     job.max_retries = Math.max(job.max_retries - 1, 0);
   }),
-  write('forget retries', 'retry_count = 0', (job) => (job.retry_count = 0)),
+  write('forget retries', 'retry_count = 0', (job) => {
+    job.retry_count = 0;
+    model.spendRetries(job);
+  }),
   write('move to later', `run_at = now() + interval '1 hour'`, (job) => (job.due = false)),
   write('move to now', 'run_at = now()', (job) => (job.due = true)),
   write('prioritise', 'priority = -5', (job) => (job.priority = -5)),

@@ -46,10 +46,16 @@ export const inserted = (id: number, of: Partial<ModelJob>): ModelJob => ({
   ...of,
 });
 
+/** A dead letter has used all its retries, however it became one. */
+export function spendRetries(job: ModelJob): void {
+  if (job.status === 'failed') job.retry_count = Math.max(job.retry_count, job.max_retries);
+}
+
 /** What people write as the status: the rest of the row follows. */
 export function setStatus(job: ModelJob, status: Status, locked_by: string | null = null): void {
   if (status === 'pending' && job.status !== 'pending') job.result = null;
   Object.assign(job, { status, locked_by: status === 'processing' ? locked_by : null });
+  spendRetries(job);
 }
 
 /** media.status is the status of the file's latest job that was not cancelled. Without any, what was ready or failed stays so. */
@@ -84,6 +90,7 @@ export function fail(job: ModelJob, claim: Claim, error_code: string, permanent:
   Object.assign(job, { status: again ? 'pending' : 'failed', error_code, locked_by: null });
   // The backoff is zero here.
   if (again) Object.assign(job, { retry_count: job.retry_count + 1, due: true });
+  else spendRetries(job);
   return true;
 }
 

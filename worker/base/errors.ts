@@ -26,15 +26,21 @@ export class RetryableError extends Error {
   }
 }
 
-/** Nothing is wrong, come back later: the job waits `delayMs`, a year at most, and uses no retry. */
+/**
+ * Nothing is wrong, come back later: the job waits `delayMs`, a second at least and a year at most, and uses no retry. Waits grow with the time
+ * that the job has been snoozing, and one that only snoozed for queues.snooze_limit fails as `snoozed_too_long`.
+ * @param options `bounded: false` for a wait whose end is certain, such as a turn at a rate limit of ours: it is kept exactly, and never too long
+ */
 export class Snooze extends Error {
   override name = 'Snooze';
   readonly delayMs: number;
   readonly reason: string;
-  constructor(delayMs: number, reason: string) {
+  readonly bounded: boolean;
+  constructor(delayMs: number, reason: string, { bounded = true }: { bounded?: boolean } = {}) {
     super(reason);
     this.delayMs = Math.min(Math.max(Number.isNaN(delayMs) ? 0 : delayMs, 0), 31_536_000_000);
     this.reason = reason;
+    this.bounded = bounded;
   }
 }
 

@@ -7,15 +7,23 @@ import type { JobRow } from '../queue/ledger.ts';
 
 const sql = loadStatements(import.meta.dirname, 'original.sql');
 
+/** No storage has longer keys. https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
+const objectKey = z.string().min(1).max(1024);
+
+/** What the services that had these jobs before put into payloads beside it: on_media_processed may use it. */
+const unused = z.unknown().optional();
+const forTheApplication = { type: unused, userId: unused, messageId: unused, originalName: unused, videoId: unused };
+
 /**
  * What names the original of a media job: its key in storage, under the names that payloads have for it, or a row of media whose source_key that is;
  * the job's file_id names one too. What else the payload holds, such as messageId, is for on_media_processed.
  */
 export const originalPayload = z.object({
-  s3Key: z.string().min(1).optional(),
-  inputPath: z.string().min(1).optional(),
-  key: z.string().min(1).optional(),
-  mediaId: z.string().min(1).optional(),
+  s3Key: objectKey.optional(),
+  inputPath: objectKey.optional(),
+  key: objectKey.optional(),
+  mediaId: z.string().min(1).max(200).optional(),
+  ...forTheApplication,
 });
 type OriginalPayload = z.output<typeof originalPayload>;
 

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
 import { again, checkQueue } from './operate.ts';
-import { accept, type Registry } from './registry.ts';
+import { checkPayload } from './payload.ts';
+import { kindOf, type Registry } from './registry.ts';
 
 /** The one way in for jobs that do not come by plain SQL: from the CLI, by HTTP, by the client. */
 
@@ -44,7 +45,7 @@ export function checkFits(
   { queue, kind, payload = {} }: Pick<NewJob, 'queue' | 'kind' | 'payload'>,
 ): void {
   try {
-    accept(registry, { queue, kind, payload });
+    checkPayload(kindOf(registry, { queue, kind }), payload);
   } catch (error) {
     const kinds = codeOf(error) === 'unknown_kind' ? `; the kinds there are: ${[...registry.keys()].join(', ')}` : '';
     throw new UsageError(`${messageOf(error)}${kinds}`, { cause: error });
@@ -117,8 +118,9 @@ async function insert<T>(work: () => Promise<T>): Promise<T> {
     const detail = error instanceof Error && 'detail' in error ? String(error.detail) : '';
     if (code === '23503')
       throw new UsageError(`file_id: there is no such file, ${/=\((.*?)\)/.exec(detail)?.[1]}`, { cause: error });
-    if (code === '23514' && messageOf(error).startsWith('no partition of relation'))
-      throw new UsageError(`There is no queue ${/\(queue\) = \((.*?)\)/.exec(detail)?.[1]}`, { cause: error });
+    // What check_job and the table of no queue refuse, each with a hint.
+    if (code === '23514' && error instanceof Error && 'hint' in error && typeof error.hint === 'string')
+      throw new UsageError(`${messageOf(error)}. ${error.hint}`, { cause: error });
     // jsonb takes neither NUL nor lone surrogates. https://www.postgresql.org/docs/current/datatype-json.html
     if (code === '22P05' || code === '22P02') throw new UsageError(`payload: ${messageOf(error)}`, { cause: error });
     throw error;

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, isUnsent, transaction, type Tx } from '../base/db.ts';
-import { messageOf } from '../base/errors.ts';
+import { codeOf, messageOf } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
+import { topOf } from '../base/stack.ts';
 import type { JobContext } from './job.ts';
-import { storable, type JobRow, type Ledger } from './ledger.ts';
+import { storableResult, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
+import { strangeKeys } from './payload.ts';
 import { rateLimit } from './rate-limit.ts';
 import { accept, type Registry } from './registry.ts';
 import { inTime, Stop } from './stop.ts';
@@ -34,7 +36,10 @@ export type Attempting = {
 /** How the handler answered. */
 export type Answer = { result: unknown } | { error: unknown };
 
-/** What the log is told of an attempt: never its error's words, which may quote anything. */
+/**
+ * What the log is told of an attempt: its code, and where an unforeseen error arose (`at`), but never the error's words. Those of others quote
+ * what they stumbled over, ours quote keys, addresses and what a far side said; they are in the row, for whoever may read it.
+ */
 type Written = { outcome: string; [field: string]: unknown };
 
 /** Runs the handler of a job that was started, judges how it went, and writes that to the row. Never throws. */
@@ -42,6 +47,7 @@ export async function runAttempt(attempting: Attempting, options: AttemptOptions
   const began = performance.now();
   let answer: Answer;
   try {
+    if (attempting.row.large) await loadPayload(attempting.row, options.ledger);
     const { definition, payload } = accept(options.registry, attempting.row);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
     const work = definition.run(contextOf(attempting, payload, options));
@@ -50,6 +56,13 @@ export async function runAttempt(attempting: Attempting, options: AttemptOptions
     answer = { error };
   }
   await conclude(attempting, answer, options, began);
+}
+
+/** @throws Stopped when the row is no longer ours; PermanentError `payload_too_large` */
+export async function loadPayload(row: JobRow, ledger: Ledger): Promise<void> {
+  const loaded = await ledger.loadPayload(row);
+  if (!loaded) throw new Stopped('taken');
+  row.payload = loaded.payload;
 }
 
 /** What a handler is given for an attempt. Handlers take it apart, so nothing in it goes by `this`; what few ask for is made when asked for. */
@@ -155,7 +168,7 @@ function outcomeOf({ committed, stop }: Attempting, answer: Answer, { app }: Att
   if (committed) return { outcome: 'committed' };
   try {
     if ('error' in answer) throw answer.error;
-    return { outcome: 'completed', result: storable(answer.result) };
+    return { outcome: 'completed', result: storableResult(answer.result) };
   } catch (error) {
     return judge(error, stop.reason, redactor(app.config.secrets));
   }
@@ -187,26 +200,44 @@ async function complete(row: JobRow, result: string, options: AttemptOptions): P
     return done ? completed : lost;
   } catch (error) {
     if (isTransient(error)) throw error;
-    const words = redactor(options.app.config.secrets)(messageOf(error));
-    return fail(row, { outcome: 'retry', error_code: 'result_not_stored', error: words }, options);
+    const words = redactor(options.app.config.secrets)(messageOf(error)).slice(0, 2_000);
+    // 54xxx: it is more, or nested more deeply, than Postgres can read.
+    const [outcome, error_code] = codeOf(error)?.startsWith('54')
+      ? (['fail', 'result_too_large'] as const)
+      : (['retry', 'result_not_stored'] as const);
+    return fail(row, { outcome, error_code, error: words }, options);
   }
 }
 
 async function snooze(
-  { id, attempt }: JobRow,
-  outcome: Outcome & { outcome: 'snooze' },
-  { ledger }: AttemptOptions,
+  row: JobRow,
+  { delay_ms, reason, bounded }: Outcome & { outcome: 'snooze' },
+  options: AttemptOptions,
 ): Promise<Written> {
-  return (await ledger.snooze({ id, attempt, delay_ms: outcome.delay_ms })) ? outcome : lost;
+  const snoozed = await options.ledger.snooze({ id: row.id, attempt: row.attempt, delay_ms, bounded });
+  if (!snoozed) return lost;
+  if (!snoozed.too_long) return { outcome: 'snooze', delay_ms, reason };
+  const error = `The job did nothing but wait for longer than queues.snooze_limit. The last reason: ${reason}`;
+  return fail(row, { outcome: 'fail', error_code: 'snoozed_too_long', error: error.slice(0, 2_000) }, options);
 }
 
 async function fail(
-  { id, attempt }: JobRow,
-  { outcome, error_code, error }: Outcome & { outcome: 'retry' | 'fail' },
-  { ledger }: AttemptOptions,
+  row: JobRow,
+  { outcome, error_code, error: words, stack }: Outcome & { outcome: 'retry' | 'fail' },
+  options: AttemptOptions,
 ): Promise<Written> {
-  const failed = await ledger.fail({ id, attempt, error_code, error, permanent: outcome === 'fail' });
+  const { id, attempt } = row;
+  const error = withStrangeKeys(words, row, options);
+  const failed = await options.ledger.fail({ id, attempt, error_code, error, stack, permanent: outcome === 'fail' });
   if (!failed) return lost;
   const { status, retry_count } = failed;
-  return { outcome: status === 'failed' ? 'fail' : 'retry', error_code, status, retry_count };
+  const at = topOf(stack);
+  return { outcome: status === 'failed' ? 'fail' : 'retry', error_code, status, retry_count, ...(at ? { at } : {}) };
+}
+
+/** A slip in a key may well be why the job failed. */
+function withStrangeKeys(words: string, { queue, kind, payload }: JobRow, { app, registry }: AttemptOptions): string {
+  const definition = registry.get(`${queue}.${kind}`);
+  const strange = definition && strangeKeys(definition, payload);
+  return strange ? `${words.slice(0, 1_500)}; ${redactor(app.config.secrets)(strange).slice(0, 450)}` : words;
 }

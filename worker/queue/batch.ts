@@ -1,5 +1,5 @@
 import { RetryableError } from '../base/errors.ts';
-import { conclude, contextOf, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import { conclude, contextOf, loadPayload, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
 import type { BatchJob, JobContext } from './job.ts';
 import { accept } from './registry.ts';
 import { inTime, type Stop } from './stop.ts';
@@ -17,6 +17,7 @@ export async function runBatch(definition: BatchJob, batch: Attempting[], option
   for (const attempting of batch) {
     const answered = (answer: Answer) => void writes.push(conclude(attempting, answer, options, began));
     try {
+      if (attempting.row.large) await loadPayload(attempting.row, options.ledger);
       const { payload } = accept(options.registry, attempting.row);
       asked.push({ context: contextOf(attempting, payload, options), stop: attempting.stop, answered });
     } catch (error) {

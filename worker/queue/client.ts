@@ -7,7 +7,7 @@ import { unprepared, type Queryable } from '../base/sql.ts';
 import { addJobs, whichOf, type Added, type NewJob } from './add.ts';
 import { createListening, type Ended } from './listening.ts';
 import { again, cancelJobs, retryJobs, showJob, type Job } from './operate.ts';
-import { parsePayload } from './registry.ts';
+import { checkPayload } from './payload.ts';
 import { createWaits, NotCompleted, type WaitOptions } from './waits.ts';
 
 export { NotCompleted, UsageError };
@@ -151,7 +151,7 @@ function newJob(kind: Kind, payload: unknown, options: JobOptions, which: string
   try {
     // As the worker will read it: what JSON makes of it, a date a string, must fit too.
     const stored: unknown = JSON.parse(JSON.stringify(payload ?? {}));
-    parsePayload(kind, stored);
+    checkPayload(kind, stored);
     return { ...options, queue, kind: name, payload: stored };
   } catch (error) {
     throw new UsageError(`${which}${messageOf(error)}`, { cause: error });

@@ -1,3 +1,5 @@
+import { isTransient, isUnsent } from '../base/db.ts';
+import { messageOf } from '../base/errors.ts';
 import { runAttempt, type Attempting, type AttemptOptions } from './attempt.ts';
 import { createBacklog, type Ticket, type Waiting } from './backlog.ts';
 import { runBatch } from './batch.ts';
@@ -113,8 +115,9 @@ export function createExecutor(options: ExecutorOptions) {
         for (const job of jobs) started += await start([[job]]);
         return started;
       }
-      // The row is pending still, and found by the reconciler; or processing, and found by the look for strays.
       log.error({ err: error, job_id: jobs[0]?.id }, 'could not start a job');
+      // Refused, unless Postgres is away: then it is pending still, and found by the reconciler; or processing, and found by the look for strays.
+      if (!isTransient(error) && !isUnsent(error)) await ledger.refuse(jobs[0]!.id, messageOf(error)).catch(() => {});
       for (const { settle } of jobs) settle();
       places++;
       return 0;

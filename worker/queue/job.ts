@@ -31,6 +31,8 @@ type Common<Schema extends z.ZodType> = {
   /** `<queue>.<kind>`, equal to the file's place under worker/jobs. */
   name: string;
   payload: Schema;
+  /** How many values a payload may hold, at all depths together. Default 10,000; a longer list belongs into a table or into storage. */
+  maxValues?: number;
   /** Milliseconds an attempt may take. Default five minutes. */
   timeout?: number;
 };

@@ -3,11 +3,13 @@
 -- `processing`, run by this worker, in this attempt.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong.
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A payload that is large, as it is
+-- stored, does not come along: it is loaded by its own attempt, so that one that cannot be loaded fails alone.
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
-returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries;
+returning id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
+          pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
 
 -- name: start_unlocked_jobs
 -- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is being made to it, or by
@@ -17,11 +19,41 @@ update :"live"
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
-returning id, queue, kind, payload, file_id, attempt, retry_count, max_retries;
+returning id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
+          pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
+
+-- name: start_without_payload
+-- When Postgres could not answer with the payload of one job: starting it without, its attempt finds out why.
+update :"live"
+   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
+ where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+returning id, queue, kind, null as payload, true as large, file_id, attempt, retry_count, max_retries;
+
+-- name: load_payload
+-- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it.
+select octet_length(payload::text) as bytes, case when octet_length(payload::text) <= 64000000 then payload end as payload
+  from :"live"
+ where id = :id and attempt = :attempt and status = 'processing';
+
+-- name: refuse_job
+-- A job that Postgres cannot start, whatever worker tries: a dead letter, so that it is not tried for ever.
+with refused as (
+  update :"live"
+     set status = 'failed', completed_at = clock_timestamp(), retry_count = greatest(retry_count, max_retries),
+         error_code = 'cannot_start', error = :error, locked_by = null
+   where id = :id and status = 'pending'
+  returning id, queue, attempt, status, error_code, error
+), logged as (
+  insert into job_errors (queue, job_id, attempt, error_code, error)
+  select queue, id, attempt, error_code, error from refused
+      on conflict (job_id, attempt) do nothing
+)
+select id, announce(array[queue], array[id], array[status]) as announced from refused;
 
 -- name: started_jobs
 -- After an answer to start_jobs was lost: what it had started nonetheless.
-select id, queue, kind, payload, file_id, attempt, retry_count, max_retries
+select id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
+       pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 
@@ -57,12 +89,13 @@ returning id, announce(array[queue], array[id], array[status]) as announced;
 select id from jobs where id = :id and queue = :queue and attempt = :attempt and status = 'completed';
 
 -- name: fail_jobs
--- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A job that lost its worker
+-- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A permanent error spends the
+-- retries: status = 'failed' and retry_count >= max_retries is true of every dead letter. A job that lost its worker
 -- is due again at once. One that did so before may be what kills them: counted from its start it waits about the backoff, some longer and
 -- some shorter, so that it does not meet the same neighbours again.
 with failures as (
   select f.*, clock_timestamp() as failed_at
-    from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, permanent boolean)
+    from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, stack text, permanent boolean)
 ), failed as (
   update :"live" j
      set (status, run_at, retry_count, completed_at) = (
@@ -72,20 +105,20 @@ with failures as (
                        when j.error_code = 'worker_lost'
                          then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0) * (0.5 + random()))
                        else f.failed_at end,
-                  j.retry_count + again::int,
+                  case when again then j.retry_count + 1 else greatest(j.retry_count, j.max_retries) end,
                   case when again then null else f.failed_at end
              from (select not f.permanent and j.retry_count < j.max_retries as again) judged),
-         error_code = f.error_code, error = f.error, locked_by = null, progress = null
+         error_code = f.error_code, error = f.error, locked_by = null, progress = null, snoozed_since = null
     from failures f, queues q
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by is not distinct from :worker
      and q.name = j.queue
-  returning j.id, j.queue, j.kind, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error
+  returning j.id, j.queue, j.kind, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error, f.stack
 ), logged as (
-  insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error)
-  select queue, id, attempt, :worker, started_at, failed_at, error_code, error from failed
+  insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error, stack)
+  select queue, id, attempt, :worker, started_at, failed_at, error_code, error, stack from failed
       on conflict (job_id, attempt) do update  -- attempt was set back by hand
      set worker = excluded.worker, started_at = excluded.started_at, failed_at = excluded.failed_at,
-         error_code = excluded.error_code, error = excluded.error
+         error_code = excluded.error_code, error = excluded.error, stack = excluded.stack
 )
 select id, status, retry_count,
        (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
@@ -95,16 +128,32 @@ select id, status, retry_count,
   from failed;
 
 -- name: snooze_jobs
--- Back to pending with no retry used: the provider said wait, or the worker is shutting down.
-with snoozed as (
+-- Back to pending with no retry used. A snooze that a handler asks for is bounded: each waits a second at least, and a tenth of the time that
+-- the job has been snoozing already; one that has only snoozed for queues.snooze_limit is left processing and named as too_long. A job whose worker
+-- shuts down, or that waits for its turn at a rate limit of ours, waits as long as it is told, and is never too long.
+with asked as (
+  select f.id, f.attempt, f.bounded, clock_timestamp() as asked_at,
+         coalesce(f.bounded and clock_timestamp() - j.snoozed_since > q.snooze_limit, false) as too_long,
+         case when f.bounded
+              then greatest(f.delay_ms / 1000, 1, extract(epoch from clock_timestamp() - j.snoozed_since) / 10)
+              else f.delay_ms / 1000 end as delay_s
+    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8, bounded boolean)
+    join :"live" j on j.id = f.id
+    join queues q on q.name = j.queue
+   where j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+), snoozed as (
   update :"live" j
-     set status = 'pending', run_at = clock_timestamp() + make_interval(secs => f.delay_ms / 1000.0), locked_by = null, progress = null
-    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8)
-   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+     set status = 'pending', run_at = clock_timestamp() + make_interval(secs => f.delay_s), locked_by = null, progress = null,
+         snoozed_since = case when f.bounded then coalesce(j.snoozed_since, f.asked_at) else j.snoozed_since end
+    from asked f
+   where j.id = f.id and not f.too_long and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
   returning j.id, j.queue, j.kind, j.priority, j.run_at
 )
-select id, (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
-  from snoozed;
+select id, false as too_long,
+       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
+  from snoozed
+ union all
+select id, true, null from asked where too_long;
 
 -- name: report_progress
 update :"live" j

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../base/db.ts';
+import { codeOf, PermanentError } from '../base/errors.ts';
 import { bind, loadStatements, query, type Queryable, type Statement } from '../base/sql.ts';
 import { coalesce } from './coalesce.ts';
 
@@ -13,6 +14,8 @@ export type JobRow = {
   queue: string;
   kind: string;
   payload: unknown;
+  /** Its payload did not come with it, and is to be loaded. */
+  large: boolean;
   file_id: string | null;
   attempt: number;
   retry_count: number;
@@ -20,13 +23,17 @@ export type JobRow = {
 };
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 type Completion = Attempt & { result: string };
-type Failure = Attempt & { error_code: string; error: string; permanent: boolean };
+type Failure = Attempt & { error_code: string; error: string; stack?: string | undefined; permanent: boolean };
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
 /** What the engine writes; what touches a row that is no longer this attempt's resolves to undefined, or false. */
 export type Ledger = {
   /** Starts those of the jobs that are pending and due, and gives their rows. */
   start(ids: number[]): Promise<JobRow[]>;
+  /** The payload of a job that was started without it; undefined when the row is no longer this attempt's. @throws PermanentError `payload_too_large` */
+  loadPayload(job: Attempt): Promise<{ payload: unknown } | undefined>;
+  /** Makes a dead letter of a job that cannot be started. */
+  refuse(id: number, error: string): Promise<void>;
   /** @param job its result is JSON that Postgres can store. @returns whether it was still ours */
   complete(job: Completion): Promise<boolean>;
   /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
@@ -37,7 +44,8 @@ export type Ledger = {
   completedBy(job: Attempt): Promise<boolean>;
   /** A retry or a dead letter, as the row's max_retries says. */
   fail(job: Failure): Promise<Failed | undefined>;
-  snooze(job: Attempt & { delay_ms: number }): Promise<{ id: number } | undefined>;
+  /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running for the caller to fail. */
+  snooze(job: Attempt & { delay_ms: number; bounded: boolean }): Promise<{ id: number; too_long: boolean } | undefined>;
   /** Best effort: a report that is lost is followed by the next. */
   progress(jobs: (Attempt & { progress: number })[]): Promise<void>;
   /** New tickets for jobs that were claimed and not started. */
@@ -63,6 +71,9 @@ export function createLedger(
   const sql = {
     start: on(statements['start_jobs']!),
     startUnlocked: on(statements['start_unlocked_jobs']!),
+    startWithoutPayload: on(statements['start_without_payload']!),
+    loadPayload: on(statements['load_payload']!),
+    refuse: on(statements['refuse_job']!),
     started: on(statements['started_jobs']!),
     hold: on(statements['hold_job']!),
     strays: on(statements['stray_jobs']!),
@@ -127,7 +138,10 @@ export function createLedger(
         return await query<JobRow>(claims, sql.start, values);
       } catch (error) {
         if (isLockTimeout(error)) return run<JobRow>(sql.startUnlocked, values);
-        if (!isTransient(error) && !isUnsent(error)) throw error;
+        if (!isTransient(error) && !isUnsent(error)) {
+          if (ids.length > 1) throw error;
+          return run<JobRow>(sql.startWithoutPayload, values);
+        }
         const rows = await run<JobRow>(sql.startUnlocked, values);
         return [
           ...rows,
@@ -135,12 +149,16 @@ export function createLedger(
         ];
       }
     },
+    loadPayload: ({ id, attempt }) => loadPayload(() => run<Loaded>(sql.loadPayload, { id, attempt })),
+    async refuse(id, error) {
+      await run(sql.refuse, { id, error: error.slice(0, 2_000).replaceAll('\0', '\u{fffd}').toWellFormed() });
+    },
     complete,
     fail: fenced<Failed>(sql.fail, 'failures'),
-    snooze: fenced<{ id: number }>(sql.snooze, 'jobs'),
+    snooze: fenced<{ id: number; too_long: boolean }>(sql.snooze, 'jobs'),
     holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
-      await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storable(result) });
+      await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storableResult(result) });
     },
     completedBy: async ({ id, attempt }) =>
       (await run(statements['completed_by']!, { id, queue, attempt })).length === 1,
@@ -155,6 +173,25 @@ export function createLedger(
   };
 }
 
+type Loaded = { bytes: number; payload: unknown };
+
+async function loadPayload(load: () => Promise<Loaded[]>): Promise<{ payload: unknown } | undefined> {
+  const [row] = await load().catch((error: unknown) => {
+    // Postgres cannot print what would take a gigabyte, or is nested too deeply.
+    if (codeOf(error)?.startsWith('54')) return [{ bytes: Infinity, payload: null }];
+    throw error;
+  });
+  if (row && row.bytes > maxPayloadBytes)
+    throw new PermanentError(
+      'payload_too_large',
+      `The payload is ${row.bytes === Infinity ? 'more than Postgres can print' : `${row.bytes} bytes as text`}; a worker takes ${maxPayloadBytes} at most`,
+    );
+  return row && { payload: row.payload };
+}
+
+/** As load_payload has it. */
+const maxPayloadBytes = 64_000_000;
+
 const byId = (a: Attempt, b: Attempt) => a.id - b.id;
 
 /** An array of Postgres, of numbers. */
@@ -164,10 +201,33 @@ const arrayOf = (numbers: number[]) => `{${numbers.join()}}`;
 const escaped = /\\(u0000|ud[89a-f][0-9a-f]{2}|.)/gi;
 
 /** JSON that Postgres can store as jsonb. https://www.postgresql.org/docs/current/datatype-json.html */
-export function storable(value: unknown): string {
+function storable(value: unknown): string {
   return JSON.stringify(value ?? null).replace(escaped, (whole, code: string) =>
     code.length > 1 ? '\u{fffd}' : whole,
   );
+}
+
+const maxResultBytes = 1_000_000;
+
+/** The result of a job as JSON for its row. @throws PermanentError `result_too_large` */
+export function storableResult(value: unknown): string {
+  const json = jsonOf(value);
+  if (json !== undefined && Buffer.byteLength(json) <= maxResultBytes) return json;
+  const size = json === undefined ? 'too long, or too deeply nested, for JSON' : `${Buffer.byteLength(json)} bytes`;
+  throw new PermanentError(
+    'result_too_large',
+    `The result is ${size}, and a row takes ${maxResultBytes}: store it elsewhere, and return where it is`,
+  );
+}
+
+/** Undefined for what V8 has no room for, in a string or on its stack. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return storable(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** Sends the jobs of a worker that died down the retry path: one that kills its worker each time ends as a dead letter. */

@@ -24,7 +24,9 @@ async function takeTokens(db: Db, key: string, n: number, rate: number): Promise
 /** One token for a handler. @throws Snooze when it is to be had in more than a second only */
 export async function rateLimit(db: Db, key: string, perSecond: number, signal: AbortSignal): Promise<void> {
   const wait = await takeTokens(db, key, 1, perSecond);
-  if (wait > patienceMs) throw new Snooze(wait, `the rate limit ${key} allows ${perSecond} a second`);
+  // Its turn is promised to it: however long the line, it comes.
+  if (wait > patienceMs)
+    throw new Snooze(wait, `the rate limit ${key} allows ${perSecond} a second`, { bounded: false });
   if (wait > 0) await sleep(wait, undefined, { signal });
 }
 

@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { messageOf, PermanentError } from '../base/errors.ts';
+import { nearest } from '../base/nearest.ts';
+import type { JobDefinition } from './job.ts';
+
+/** What of a kind tells which payloads it takes. */
+export type PayloadOf = Pick<JobDefinition, 'name' | 'payload' | 'maxValues'>;
+
+/**
+ * A payload as its handler declares it.
+ * @throws PermanentError `invalid_payload`, which names the fields at fault
+ */
+export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
+  const excess = excessOf(payload, kind.maxValues ?? defaultMaxValues);
+  if (excess) throw new PermanentError('invalid_payload', `payload: ${excess}`);
+  const parsed = kind.payload.safeParse(payload);
+  if (parsed.success) return parsed.data;
+  const { issues } = parsed.error;
+  const faults = issues
+    .slice(0, shownFaults)
+    .map(({ path, message }) => `${['payload', ...path].map(shown).join('.')}: ${message.slice(0, 200)}`);
+  if (issues.length > shownFaults) faults.push(`and ${issues.length - shownFaults} more`);
+  throw new PermanentError('invalid_payload', faults.join('; '));
+}
+
+/**
+ * The same for who adds a job, before it is there: a key that the kind does not know is most likely a slip.
+ * @throws PermanentError `invalid_payload`
+ */
+export function checkPayload(kind: PayloadOf, payload: unknown): void {
+  const strange = strangeKeys(kind, payload);
+  try {
+    parsePayload(kind, payload);
+  } catch (error) {
+    if (!strange) throw error;
+    throw new PermanentError('invalid_payload', `${messageOf(error)}; ${strange}`, { cause: error });
+  }
+  if (strange) throw new PermanentError('invalid_payload', strange);
+}
+
+/** Which keys of a payload its kind does not know, in words; undefined when there are none. Jobs run with them all the same. */
+export function strangeKeys(kind: PayloadOf, payload: unknown): string | undefined {
+  if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return undefined;
+  const known = knownKeys(kind.payload);
+  const strange = known ? Object.keys(payload).filter((key) => !known.has(key)) : [];
+  if (!known || strange.length === 0) return undefined;
+  const missing = [...known].filter((key) => !Object.hasOwn(payload, key));
+  const named = strange.slice(0, shownKeys).map((key) => {
+    const meant = nearest(key, missing);
+    return `"${shown(key)}"${meant ? ` (is it ${meant}?)` : ''}`;
+  });
+  if (strange.length > shownKeys) named.push(`and ${strange.length - shownKeys} more`);
+  return `${kind.name} knows no key ${named.join(', ')}`;
+}
+
+/** Of each value a schema makes a fault when it is wrong, and people make lists: more of either would keep the process from all else. */
+const defaultMaxValues = 10_000;
+const deepest = 100;
+const shownFaults = 10;
+const shownKeys = 5;
+
+const shown = (key: PropertyKey) => String(key).slice(0, 60);
+
+/** Why a payload is too much to be looked at, if it is. */
+function excessOf(payload: unknown, maxValues: number): string | undefined {
+  let values = 0;
+  let level = [payload];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > deepest) return `is nested more than ${deepest} deep`;
+    const within: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== 'object' || value === null) continue;
+      const inner: unknown[] = Array.isArray(value) ? value : Object.values(value);
+      values += inner.length;
+      if (values > maxValues) return `holds more than ${maxValues} values`;
+      for (const one of inner) within.push(one);
+    }
+    level = within;
+  }
+  return undefined;
+}
+
+type Shape = { properties?: object; additionalProperties?: unknown; anyOf?: Shape[]; allOf?: Shape[]; oneOf?: Shape[] };
+
+const shapes = new WeakMap<z.ZodType, Set<string> | undefined>();
+
+/** The keys that a schema names; undefined where it takes others as well. */
+function knownKeys(schema: z.ZodType): Set<string> | undefined {
+  if (!shapes.has(schema)) shapes.set(schema, readKeys(schema));
+  return shapes.get(schema);
+}
+
+function readKeys(schema: z.ZodType): Set<string> | undefined {
+  try {
+    const keys = keysOf(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Shape);
+    return keys && new Set(keys);
+  } catch {
+    return undefined; // A schema that JSON Schema cannot say: then nobody knows its keys.
+  }
+}
+
+function keysOf({ properties, additionalProperties, anyOf, allOf, oneOf }: Shape): string[] | undefined {
+  const parts = [...(anyOf ?? []), ...(allOf ?? []), ...(oneOf ?? [])].map(keysOf);
+  if (parts.includes(undefined)) return undefined;
+  if (parts.length === 0 && !properties) return undefined;
+  if (additionalProperties !== undefined && additionalProperties !== false) return undefined;
+  return [...Object.keys(properties ?? {}), ...parts.flatMap((keys) => keys ?? [])];
+}
