@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -37,10 +37,13 @@ async function logOf(
   const { child, ended } = rowmillStarted(['start'], { env: env(more) });
   let said = '';
   child.stdout.on('data', (chunk) => (said += String(chunk)));
-  await eventually(() => assert.match(said, /"listening"/), 30_000);
-  await listening();
-  await eventually(() => assert.match(said, words), 30_000);
-  child.kill('SIGTERM');
+  try {
+    await eventually(() => assert.match(said, /"listening"/), 30_000);
+    await listening();
+    await eventually(() => assert.match(said, words), 30_000);
+  } finally {
+    child.kill('SIGTERM');
+  }
   const { code, stdout } = await ended;
   assert.equal(code, 0);
   return stdout
@@ -73,7 +76,8 @@ test('an ffmpeg that is slow to answer holds nothing up', async () => {
   const { ffmpeg } = ffmpegs[0]!.programs;
   const slow = join(dir, 'slow-ffmpeg');
   const answers = join(dir, 'answers');
-  await writeFile(slow, `#!/bin/sh\nuntil [ -e '${answers}' ]; do sleep 0.1; done\nexec '${ffmpeg.path}' "$@"\n`, {
+  await symlink(ffmpeg.path, `${slow}-real`);
+  await writeFile(slow, `#!/bin/sh\nuntil [ -e '${answers}' ]; do sleep 0.1; done\nexec '${slow}-real' "$@"\n`, {
     mode: 0o755,
   });
   const log = await logOf({ FFMPEG_PATH: slow }, /ffmpeg found/, () => writeFile(answers, ''));

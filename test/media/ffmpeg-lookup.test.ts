@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readlink, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readlink, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -36,8 +36,11 @@ esac
 exec '${program}' "$@"
 `;
   config = { ffmpeg: join(dir, 'ffmpeg'), ffprobe: join(dir, 'ffprobe'), searchPath: '', bundled: false };
-  for (const name of ['ffmpeg', 'ffprobe'] as const)
-    await writeFile(config[name], script(programs[name].path), { mode: 0o755 });
+  for (const name of ['ffmpeg', 'ffprobe'] as const) {
+    const real = join(dir, `real-${name}`);
+    await symlink(programs[name].path, real);
+    await writeFile(config[name], script(real), { mode: 0o755 });
+  }
 });
 beforeEach(() => machine('fine'));
 after(() => rm(dir, { recursive: true }));
