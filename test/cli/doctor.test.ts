@@ -38,6 +38,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     `${judgeFfmpeg(here, undefined).state} ffmpeg`,
     'ok Postgres',
     'ok connection',
+    'ok encryption',
     'ok capacity',
     'ok clock',
     'ok vacuum',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -52,8 +52,11 @@ test('an install without the package is told to set DATABASE_URL', async (t) => 
 
 test('binaries that cannot run are found out, and so is a path that initdb cannot work from', async (t) => {
   const binaries = await findBinaries();
-  assert.equal(faultOf(binaries, undefined), undefined);
-  const broken = join(await dataDir(t), 'postgres');
+  const dir = await dataDir(t);
+  const root = join(dir, 'root');
+  await symlink(binaries.root, root);
+  assert.equal(faultOf({ ...binaries, root }, undefined), undefined);
+  const broken = join(dir, 'postgres');
   await writeFile(broken, '#!/none\n', { mode: 0o755 });
   assert.match(faultOf({ ...binaries, postgres: broken }, undefined) ?? '', /not found|No such file/);
   assert.match(faultOf({ ...binaries, root: '/it"s' }, undefined) ?? '', /cannot work from a path/);
