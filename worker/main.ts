@@ -1,64 +1,111 @@
+import { once } from 'node:events';
 import { join, relative } from 'node:path';
 import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { withSchema } from './base/address.ts';
 import { UsageError } from './base/errors.ts';
-import { createLog, type Log } from './base/log.ts';
+import { createLog, redactor, type Log } from './base/log.ts';
+import { waitForPostgres } from './base/reach.ts';
 import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
+import { failCulprits } from './queue/culprit.ts';
 import { install } from './queue/install.ts';
 import { loadRegistry } from './queue/registry.ts';
 import { startWorker } from './queue/worker.ts';
 
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
-/** The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP. */
-export async function startService(config: Config, log: Log): Promise<Service> {
-  const postgres = await openPostgres(config);
-  const applied = await install(postgres.url);
-  if (applied.length > 0) log.info({ applied }, 'migrated');
+/**
+ * The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP.
+ * @param signal gives the start up, at whichever step it is: what is open already is closed, last things first
+ */
+export async function startService(
+  config: Config,
+  log: Log,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Service> {
+  const open = new AsyncDisposableStack();
+  const step = <T>(work: Promise<T>) => unlessAborted(work, signal);
+  try {
+    const postgres = await step(openPostgres(config));
+    open.defer(postgres.stop);
+    if (config.databaseUrl) await step(waitForPostgres(postgres.url, { log, signal }));
+    const applied = await step(install(postgres.url));
+    if (applied.length > 0) log.info({ applied }, 'migrated');
 
-  const app = createApp(config, postgres.url, log);
-  void tellOfFfmpeg(app);
-  const tidying = keepTidy(config.tempDir);
-  const worker = await startWorker(app, postgres.url, await loadRegistry());
-  const http = await listenSomewhere(routes(app, worker), config, log).catch(async (error: unknown) => {
-    await worker.stop();
-    await app.close();
-    await postgres.stop();
+    const app = createApp(config, postgres.url, log);
+    open.defer(app.close);
+    void tellOfFfmpeg(app);
+    open.adopt(keepTidy(config.tempDir), clearInterval);
+    const worker = await step(startWorker(app, postgres.url, await loadRegistry()));
+    open.defer(worker.stop);
+    const http = await listenSomewhere(routes(worker), config, log);
+    // The worker stops first: as long as its jobs may finish, its health can be asked.
+    open.defer(() => worker.stop().then(http.close));
+    return { port: http.port, databaseUrl: postgres.url, stop: () => open.disposeAsync() };
+  } catch (error) {
+    await open.disposeAsync();
     throw error;
-  });
-
-  return {
-    port: http.port,
-    databaseUrl: postgres.url,
-    async stop() {
-      clearInterval(tidying);
-      await worker.stop();
-      await http.close();
-      await app.close();
-      await postgres.stop();
-    },
-  };
+  }
 }
 
-/** Runs until SIGTERM or SIGINT, then shuts down in order. A signal two seconds later or more ends it at once. @returns the exit code */
+/** A step that is under way gets a moment to end, so that what it opened can be closed in order. */
+const stepPatienceMs = 3_000;
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const given = Promise.withResolvers<never>();
+  const giveUp = () => void setTimeout(() => given.reject(signal.reason), stepPatienceMs).unref();
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, given.promise]);
+  } finally {
+    work.catch(() => {});
+    signal.removeEventListener('abort', giveUp);
+  }
+}
+
+/**
+ * Runs until SIGTERM or SIGINT, then shuts down in order. A signal two seconds later or more ends it at once.
+ * @returns the exit code
+ */
 export async function main(): Promise<number> {
   const config = loadConfig();
   const log = createLog(config);
-  // graphile-worker leaks rejections when Postgres goes away; its runner is replaced then, and the process goes on.
-  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
-
-  const stopping = Promise.withResolvers<string>();
-  onStop(['SIGTERM', 'SIGINT'], { first: stopping.resolve, again: () => process.exit(1) });
-  onParentGone(() => stopping.resolve('none: npm and its shell have ended'));
-  const service = await startService(config, log);
-  log.info({ signal: await stopping.promise }, 'stopping: running jobs may finish');
-  await service.stop();
+  const stopping = new AbortController();
+  let code = 0;
+  const stop = (signal: string) => {
+    if (!stopping.signal.aborted) log.info({ signal }, 'stopping: running jobs may finish');
+    stopping.abort(new Error(signal));
+  };
+  onUncaught(log, redactor(config.secrets), () => {
+    code = 1;
+    stop('none: uncaught exception');
+  });
+  onStop(['SIGTERM', 'SIGINT'], { first: stop, again: () => process.exit(1) });
+  onParentGone(() => stop('none: npm and its shell have ended'));
+  try {
+    const service = await startService(config, log, stopping.signal);
+    if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
+    await service.stop();
+  } catch (error) {
+    if (!stopping.signal.aborted) throw error;
+  }
   log.info('stopped');
-  return 0;
+  return code;
+}
+
+/** An exception that nobody caught is logged, and fails the job whose handler threw it. Then the process ends: its state is unknown. */
+export function onUncaught(log: Log, redact: (text: string) => string, end: () => void): void {
+  const stackOf = (error: unknown) => (error instanceof Error && error.stack ? redact(error.stack) : undefined);
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error, stack: stackOf(error), jobs: failCulprits(error) }, 'uncaught exception');
+    end();
+  });
+  // graphile-worker leaks rejections when Postgres goes away; its runner is replaced then, and the process goes on.
+  process.on('unhandledRejection', (error) => log.error({ err: error, stack: stackOf(error) }, 'unhandled rejection'));
 }
 
 async function openPostgres(config: Config): Promise<{ url: string; stop(): Promise<void> }> {

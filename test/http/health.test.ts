@@ -18,7 +18,7 @@ before(async () => {
   rig = await createRig();
   const worker = await rig.worker({}, { QUEUES: 'media,cleanup' });
   stop = () => worker.stop();
-  server = await listen(routes(worker.app, worker), { host: '127.0.0.1', port: 0 });
+  server = await listen(routes(worker), { host: '127.0.0.1', port: 0 });
 });
 after(async () => {
   await server.close();
@@ -58,7 +58,7 @@ test('GET /health says 503 with the reason while Postgres is gone, and recovers'
 });
 
 test('a port that is taken is a clear error', async () => {
-  await assert.rejects(listen(routes({} as never, {} as never), { host: '127.0.0.1', port: server.port }), {
+  await assert.rejects(listen(routes({} as never), { host: '127.0.0.1', port: server.port }), {
     name: 'UsageError',
     message: /is taken: set PORT/,
   });

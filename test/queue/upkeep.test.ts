@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { bind, loadStatements } from '../../worker/base/sql.ts';
+import { namesOf } from '../../worker/base/names.ts';
+import { keepUp } from '../../worker/queue/upkeep.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
+import { silent } from '../support/log.ts';
 import { rowsRead, type PlanNode } from '../support/plans.ts';
 
 // What the statements of upkeep read, where the statistics still say that the tables are empty, as between a prune and the next vacuum.
@@ -37,6 +42,35 @@ for (const name of ['archive_jobs', 'prune_jobs'])
     assert.ok(rowsRead(plan) > jobs, 'it found something to do');
     assert.ok(rowsRead(plan) < jobs * 20, `it read ${rowsRead(plan)} rows`);
   });
+
+test('a table that somebody has locked holds up upkeep for no longer than it is locked', async (t) => {
+  const own = await createDatabase();
+  const stop = new AbortController();
+  const holder = await own.connect();
+  await holder.query('begin; lock table media_jobs_live');
+  const keeping = keepUp(own, namesOf('public'), ['media', 'publish'], silent, stop.signal, 50);
+  t.after(async () => {
+    stop.abort();
+    await keeping;
+    await own.drop();
+  });
+  const finish = (queue: string) =>
+    own.query(
+      `insert into ${queue}_jobs (kind, status, completed_at) values ('x', 'completed', now() - interval '1 minute') returning id`,
+    );
+  const archived = (queue: string) =>
+    eventually(async () => {
+      const { rows } = await own.query(`select count(*)::int as jobs from ${queue}_jobs_done`);
+      assert.deepEqual(rows, [{ jobs: 1 }]);
+    });
+  await sleep(2_000);
+  await finish('publish');
+  await archived('publish');
+  await holder.query('rollback');
+  holder.release();
+  await finish('media');
+  await archived('media');
+});
 
 test('a chunk of jobs was pruned, and their keys with them', async () => {
   const { rows } = await db.query(

@@ -6,6 +6,7 @@ import { createApp } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { withTempDir } from '../../worker/base/temp.ts';
+import { onUncaught } from '../../worker/main.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';
 
@@ -53,18 +54,29 @@ const kinds = [
         await app.ffmpeg.run({ inputs, outputs: [{ path: join(dir, 'out.wav'), options: [] }] }, { dir, signal });
       }),
   }),
+  job({
+    // Throws where no promise of the handler's catches it, and goes on.
+    name: 'media.throw_later',
+    payload,
+    run: async ({ signal }) => {
+      setTimeout(() => {
+        throw new Error('thrown later');
+      }, 10);
+      await sleep(60_000, undefined, { signal });
+    },
+  }),
   job({ name: 'media.abort', payload, run: async () => process.abort() }),
 ];
 
 const config = loadConfig();
 const log = createLog(config);
-process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
 const app = createApp(config, config.databaseUrl!, log);
 const worker = await startWorker(app, config.databaseUrl!, new Map(kinds.map((kind) => [kind.name, kind])));
 process.send?.({ id: worker.id() });
 process.on('message', (message) => {
   if (message === 'trouble') process.send?.({ trouble: worker.trouble() ?? null, id: worker.id() });
 });
+onUncaught(log, String, () => void worker.stop().then(() => process.exit(1)));
 process.once('SIGTERM', () => {
   void worker.stop().then(() => process.exit(0));
 });

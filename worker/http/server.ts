@@ -1,17 +1,16 @@
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
 import { UsageError, codeOf } from '../base/errors.ts';
-import type { App } from '../app.ts';
 import { version } from '../queue/version.ts';
 import type { Worker } from '../queue/worker.ts';
 
 const pingTimeoutMs = 2_000;
 
 /** The routes: `GET /health` answers 200 while this worker works, and 503 with the reason when it does not. */
-export function routes(app: App, worker: Worker): Hono {
+export function routes(worker: Worker): Hono {
   const http = new Hono();
   http.get('/health', async (context) => {
-    const reason = (await unreachable(app)) ?? worker.trouble();
+    const reason = worker.trouble() ?? (await unreachable(worker));
     const body = {
       status: reason ? 'unhealthy' : 'healthy',
       ...(reason ? { reason } : {}),
@@ -26,12 +25,13 @@ export function routes(app: App, worker: Worker): Hono {
   return http;
 }
 
-async function unreachable({ db }: App): Promise<string | undefined> {
+/** Asked on the engine's connections: handlers may hold all of theirs. */
+async function unreachable({ ping }: Worker): Promise<string | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve(`Postgres does not answer within ${pingTimeoutMs / 1_000} s`), pingTimeoutMs);
   });
-  const answered = db.query('select 1').then(
+  const answered = ping().then(
     () => undefined,
     () => 'Postgres cannot be reached',
   );

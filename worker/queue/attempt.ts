@@ -4,6 +4,7 @@ import { isTransient, isUnsent, transaction, type Tx } from '../base/db.ts';
 import { codeOf, messageOf } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
 import { topOf } from '../base/stack.ts';
+import { asCulprit } from './culprit.ts';
 import type { JobContext } from './job.ts';
 import { storableResult, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
@@ -50,7 +51,7 @@ export async function runAttempt(attempting: Attempting, options: AttemptOptions
     if (attempting.row.large) await loadPayload(attempting.row, options.ledger);
     const { definition, payload } = accept(options.registry, attempting.row);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
-    const work = definition.run(contextOf(attempting, payload, options));
+    const work = asCulprit([attempting.stop], () => definition.run(contextOf(attempting, payload, options)));
     answer = { result: await inTime(work, [attempting.stop], options.timeoutMs() ?? definition.timeout) };
   } catch (error) {
     answer = { error };

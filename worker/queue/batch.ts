@@ -1,5 +1,6 @@
 import { RetryableError } from '../base/errors.ts';
 import { conclude, contextOf, loadPayload, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import { asCulprit } from './culprit.ts';
 import type { BatchJob, JobContext } from './job.ts';
 import { accept } from './registry.ts';
 import { inTime, type Stop } from './stop.ts';
@@ -32,12 +33,9 @@ export async function runBatch(definition: BatchJob, batch: Attempting[], option
 async function ask(definition: BatchJob, jobs: Asked[], limit: number | undefined): Promise<Answer[]> {
   if (jobs.length === 0) return [];
   try {
-    const work = definition.runBatch(jobs.map(({ context }) => context));
-    const answers = await inTime(
-      work,
-      jobs.map(({ stop }) => stop),
-      limit,
-    );
+    const stops = jobs.map(({ stop }) => stop);
+    const work = asCulprit(stops, () => definition.runBatch(jobs.map(({ context }) => context)));
+    const answers = await inTime(work, stops, limit);
     if (!Array.isArray(answers) || answers.length !== jobs.length)
       throw new RetryableError('bad_batch_answer', `runBatch must answer for each of its ${jobs.length} jobs`);
     return answers.map((answer: unknown) => (answer instanceof Error ? { error: answer } : { result: answer }));

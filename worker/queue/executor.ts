@@ -223,6 +223,9 @@ export function createExecutor(options: ExecutorOptions) {
 
     room,
 
+    /** Jobs that were claimed and are not started yet. */
+    waiting: () => backlog.size(),
+
     /** Whether this attempt is under way here, or may be about to be. */
     mayRun: (attempt: Attempt) => runs(attempt) || [...starting.values()].some((ids) => ids.has(attempt.id)),
 

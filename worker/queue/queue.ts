@@ -27,6 +27,8 @@ export type Serving = {
 
 const sql = loadStatements(import.meta.dirname, 'queue.sql');
 
+const neglectMs = 15_000;
+
 /** @param settings its row as it is at first */
 export function serveQueue(settings: QueueRow, { app, names, db, claims, membership, registry, signal }: Serving) {
   const { name } = settings;
@@ -52,10 +54,18 @@ export function serveQueue(settings: QueueRow, { app, names, db, claims, members
     db: claims,
     log,
     pollIntervalMs: config.pollIntervalMs,
-    take: executor.take,
+    take(ticket) {
+      tookAt = Date.now();
+      return executor.take(ticket);
+    },
     room: executor.room,
     pools: membership.pools,
   });
+
+  const unclaimed = bind(sql['unclaimed']!, { tickets: names.tickets });
+  let tookAt = Date.now();
+  /** Jobs are due that this worker has room for and does not claim. */
+  let neglected = false;
 
   const moreUrgent = bind(sql['more_urgent']!, { tickets: names.tickets });
 
@@ -102,6 +112,18 @@ export function serveQueue(settings: QueueRow, { app, names, db, claims, members
         log.warn({ queue: name, jobs: strays.length }, 'retried jobs that this worker lost track of');
     },
 
+    /** To be called every few seconds: looks for due jobs that nobody claims, this worker neither, though it could. */
+    async findNeglect(): Promise<void> {
+      const { wanted } = runner.state();
+      const idle = wanted && executor.room() > 0 && executor.waiting() === 0 && Date.now() - tookAt > neglectMs;
+      if (!idle) neglected = false;
+      else {
+        const values = { queue: name, for_s: neglectMs / 1_000 };
+        neglected =
+          (await query<{ found: boolean }>(db, unclaimed, values))[0]!.found && Date.now() - tookAt > neglectMs;
+      }
+    },
+
     async reportProgress(): Promise<void> {
       const reports = executor.takeProgress();
       if (reports.length > 0) await ledger.progress(reports);
@@ -122,9 +144,11 @@ export function serveQueue(settings: QueueRow, { app, names, db, claims, members
     trouble(): string | undefined {
       const { wanted, claiming, claimed_at } = runner.state();
       if (wanted && !claiming) return `queue ${name} is not being claimed`;
-      const silentMs = Date.now() - claimed_at;
-      if (wanted && executor.room() > 0 && silentMs > config.pollIntervalMs * 2 + 10_000)
-        return `queue ${name} has not been claimed for ${Math.round(silentMs / 1_000)} s`;
+      const patienceMs = config.pollIntervalMs * 2 + 10_000;
+      if (wanted && executor.room() > 0 && Date.now() - claimed_at > patienceMs)
+        return `queue ${name} has not been claimed for more than ${patienceMs / 1_000} s`;
+      if (wanted && neglected)
+        return `jobs of queue ${name} have been due for more than ${neglectMs / 1_000} s, and nobody claims them`;
       return undefined;
     },
 

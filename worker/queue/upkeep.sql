@@ -1,7 +1,8 @@
 -- What keeps the tables small and the invariant true. One worker does it at a time.
 
 -- name: upkeep_lock
-select pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema(), 0)) as ours;
+-- A table that somebody has locked is left for the next time: a transaction that waits for it holds up the other queues.
+select set_config('lock_timeout', '1s', true), pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema(), 0)) as ours;
 
 -- name: archive_jobs
 -- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:

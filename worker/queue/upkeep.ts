@@ -7,6 +7,9 @@ import { failLost } from './ledger.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql');
 const reconcileEveryMs = 30_000;
+const restFactor = 20;
+/** A look may be slow because it waited, and that is no load. */
+const longestRestMs = 30_000;
 const chunk = 5_000;
 /** Rows moved and pruned after which a queue's tables are vacuumed. */
 const vacuumAfter = 20_000;
@@ -14,7 +17,7 @@ const vacuumAfter = 20_000;
 /**
  * Moves finished jobs to the archive, prunes the archive, and mends what should not be broken, until `signal` aborts. Over the whole fleet
  * it looks about once in `restMs`; and after a look that found little to do it rests twenty times as long as the look took, so that
- * looking costs five percent of a connection.
+ * looking costs five percent of a connection; half a minute at most.
  */
 export async function keepUp(
   db: Db,
@@ -37,7 +40,8 @@ export async function keepUp(
     await trying(async () => {
       workers = (await query<{ workers: number }>(db, sql['fleet_size']!))[0]!.workers;
     });
-    await sleep(Math.max(restMs * Math.max(workers, 1), lookedMs * 20), undefined, { signal }).catch(() => {});
+    const load = Math.min(lookedMs * restFactor, longestRestMs);
+    await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
   }
 
   /** @returns how many milliseconds it took to see that there is no more to archive */

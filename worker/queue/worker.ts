@@ -28,6 +28,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   const { config, log } = app;
   const stopping = new AbortController();
   let draining = false;
+  let told: string | undefined;
+  let foundBefore: string | undefined;
   let startingOver: Promise<void> | undefined;
   const rows = await query<QueueRow>(app.db, sql['read_queues']!);
   const settings = servedQueues(rows, config.queues);
@@ -83,6 +85,23 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     }
   });
 
+  /** Says in the log what /health says, once it has lasted for a while. */
+  async function lookForTrouble(): Promise<void> {
+    await forEach((queue) => queue.findNeglect()).catch(() => {});
+    const found = trouble();
+    if (found && found === foundBefore && found !== told)
+      log.warn({ reason: (told = found) }, 'this worker does not work');
+    else if (!found && told) log.info({ reason: told }, 'this worker works again');
+    if (!found) told = undefined;
+    foundBefore = found;
+  }
+
+  function trouble(): string | undefined {
+    if (draining) return 'shutting down';
+    if (!membership.holdsLock()) return 'the session that shows this worker alive is lost';
+    return queues.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
+  }
+
   async function forEach(work: (queue: ServedQueue) => Promise<void>): Promise<void> {
     for (const queue of queues) await work(queue);
   }
@@ -111,6 +130,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     watchSessions(databaseUrl, app.instance, log, stopping.signal),
     every(config.sweepMs, membership.bury),
     every(1_000, watch),
+    every(5_000, lookForTrouble),
     every(1_000, alarm.look),
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
@@ -152,11 +172,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     queues: served,
 
     /** Why this worker does not work, or undefined when it does. */
-    trouble(): string | undefined {
-      if (draining) return 'shutting down';
-      if (!membership.holdsLock()) return 'the session that shows this worker alive is lost';
-      return queues.map((queue) => queue.trouble()).find((trouble) => trouble !== undefined);
-    },
+    trouble,
+
+    /** @throws when Postgres does not answer the engine */
+    ping: async () => void (await db.query('select 1')),
 
     /** What each queue runs here, now. */
     activity: () => queues.map((queue) => queue.activity()),
