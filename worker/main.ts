@@ -4,8 +4,9 @@ import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { withSchema } from './base/address.ts';
 import { UsageError } from './base/errors.ts';
-import { createLog, redactor, type Log } from './base/log.ts';
+import { createLog, type Log } from './base/log.ts';
 import { waitForPostgres } from './base/reach.ts';
+import { stackOf } from './base/stack.ts';
 import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
@@ -80,7 +81,7 @@ export async function main(): Promise<number> {
     if (!stopping.signal.aborted) log.info({ signal }, 'stopping: running jobs may finish');
     stopping.abort(new Error(signal));
   };
-  onUncaught(log, redactor(config.secrets), () => {
+  onUncaught(log, () => {
     code = 1;
     stop('none: uncaught exception');
   });
@@ -98,8 +99,7 @@ export async function main(): Promise<number> {
 }
 
 /** An exception that nobody caught is logged, and fails the job whose handler threw it. Then the process ends: its state is unknown. */
-export function onUncaught(log: Log, redact: (text: string) => string, end: () => void): void {
-  const stackOf = (error: unknown) => (error instanceof Error && error.stack ? redact(error.stack) : undefined);
+export function onUncaught(log: Log, end: () => void): void {
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error, stack: stackOf(error), jobs: failCulprits(error) }, 'uncaught exception');
     end();

@@ -76,7 +76,7 @@ process.send?.({ id: worker.id() });
 process.on('message', (message) => {
   if (message === 'trouble') process.send?.({ trouble: worker.trouble() ?? null, id: worker.id() });
 });
-onUncaught(log, String, () => void worker.stop().then(() => process.exit(1)));
+onUncaught(log, () => void worker.stop().then(() => process.exit(1)));
 process.once('SIGTERM', () => {
   void worker.stop().then(() => process.exit(0));
 });
