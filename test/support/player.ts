@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { findChromium, startChromium } from './browser.ts';
+import { unlessEverything } from './everything.ts';
 
 const require = createRequire(import.meta.url);
 const pages: Record<string, string> = {
@@ -21,8 +22,9 @@ export type Player = {
 export type Played = { start: number; end: number; time: number; heights: number[]; errors: string[] };
 
 const executable = findChromium();
-export const noPlayer = executable === undefined && 'no Chromium in PATH or CHROMIUM_PATH: HLS and DASH are not played';
-if (noPlayer) console.log(noPlayer);
+const noChromium = executable === undefined && 'no Chromium in PATH or CHROMIUM_PATH: HLS and DASH are not played';
+export const noPlayer = unlessEverything || noChromium;
+if (!unlessEverything && noChromium) console.log(noChromium);
 
 export async function openPlayer(): Promise<Player> {
   const web = createServer((request, response) => {

@@ -21,6 +21,7 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
     env: {
       PATH: process.env['PATH'],
       DATABASE_URL: databaseUrl,
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
       LOG_LEVEL: process.env['TEST_LOG'] === 'on' ? 'debug' : 'silent',
       QUEUES: 'media',
       WORKER_POLL_INTERVAL: '200',
@@ -51,7 +52,13 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
 export async function spawnRowmill(databaseUrl: string, env: Record<string, string>): Promise<ChildProcess> {
   const child = spawn(join(import.meta.dirname, '../../worker/cli/rowmill'), ['start'], {
     cwd: env['DATA_DIR'],
-    env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', ...env },
+    env: {
+      PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      DATABASE_URL: databaseUrl,
+      PORT: '0',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   endsWithUs(child);
