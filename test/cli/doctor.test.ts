@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { RetryableError } from '../../worker/base/errors.ts';
+import { checkTemp } from '../../worker/cli/doctor/host.ts';
 import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
@@ -100,6 +101,18 @@ test('a temp dir that is not there yet is told of, and not made', async (t) => {
   assert.match(found['temp dir']!.detail, /not\/yet, not there yet: the first job makes it, .* free$/);
   assert.equal(found['RAID']!.state, 'ok');
   await assert.rejects(stat(join(doctor.dir, 'not')), { code: 'ENOENT' });
+});
+
+test('a temp dir that is too small for an original is told of, and what becomes of the job', async () => {
+  const config = { tempDir: doctor.dir, mediaMaxBytes: 1e18, queues: undefined };
+  const { state, detail, mend } = await checkTemp(config);
+  assert.equal(state, 'warn');
+  assert.match(
+    detail,
+    /free: a job whose original, of up to .* \(MEDIA_MAX_MB\), does not fit there ends as disk_full$/,
+  );
+  assert.match(mend!, /TEMP_DIR/);
+  assert.equal((await checkTemp({ ...config, queues: ['publish'] })).state, 'ok');
 });
 
 test('ffmpeg: a wrong path, one that is too old, one that lacks something, none', async () => {

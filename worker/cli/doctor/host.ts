@@ -28,9 +28,14 @@ export async function checkPictures(): Promise<Check> {
   }
 }
 
+/** For originals of publish jobs, which are pictures. */
 const littleBytes = 1e9;
 
-export async function checkTemp({ tempDir }: Pick<Config, 'tempDir'>): Promise<Check> {
+export async function checkTemp({
+  tempDir,
+  mediaMaxBytes,
+  queues,
+}: Pick<Config, 'tempDir' | 'mediaMaxBytes' | 'queues'>): Promise<Check> {
   const name = 'temp dir';
   try {
     const place = await existing(tempDir);
@@ -38,8 +43,15 @@ export async function checkTemp({ tempDir }: Pick<Config, 'tempDir'>): Promise<C
     const { bavail, bsize } = await statfs(place);
     const missing = place === tempDir ? '' : ', not there yet: the first job makes it';
     const free = `${tempDir}${missing}, ${size(bavail * bsize)} free`;
-    if (bavail * bsize >= littleBytes) return ok(name, free);
-    return warn(name, free, 'originals are downloaded there: make room, or set TEMP_DIR to where there is some');
+    const media = !queues || queues.includes('media');
+    const needed = media ? Math.max(mediaMaxBytes, littleBytes) : littleBytes;
+    if (bavail * bsize >= needed) return ok(name, free);
+    const most = media ? `, of up to ${size(needed)} (MEDIA_MAX_MB),` : '';
+    return warn(
+      name,
+      `${free}: a job whose original${most} does not fit there ends as disk_full`,
+      'make room, or set TEMP_DIR to where there is some',
+    );
   } catch (error) {
     return fail(name, messageOf(error), 'set TEMP_DIR to a directory that can be written to');
   }
