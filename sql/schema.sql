@@ -898,16 +898,19 @@ begin
   insert into rate_limits as r (key, tokens, updated_at)
   values (take_tokens.key, burst - n, clock_timestamp())
       on conflict (key) do update
-     set tokens = least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n,
-         updated_at = clock_timestamp()
-   where least(burst, r.tokens + rate * extract(epoch from clock_timestamp() - r.updated_at)) - n >= least_left
+     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n,
+         updated_at = clock_timestamp(),
+         promised_until = r.promised_until - greatest('0', r.updated_at - clock_timestamp())
+   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n >= least_left
   returning tokens into tokens_left;
   if found then
     return greatest(0, - tokens_left / rate * 1000);
   end if;
 
   update rate_limits r
-     set promised_until = greatest(promised_until, clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate)
+     set promised_until = greatest(promised_until - greatest('0', updated_at - clock_timestamp()),
+                                   clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate),
+         updated_at = least(updated_at, clock_timestamp())
    where r.key = take_tokens.key
   returning promised_until into back_at;
   return extract(epoch from back_at - clock_timestamp()) * 1000;

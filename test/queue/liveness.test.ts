@@ -60,6 +60,8 @@ test('a worker that froze is buried; when it wakes it changes nothing and starts
   const id = await add(db, 'media', 'late_commit', { payload: { ms: 1_500, name: 'effect' } });
   await reads(db, id, { status: 'processing', locked_by: frozen.id });
   frozen.child.kill('SIGSTOP');
+  // As if the clock were set back meanwhile.
+  await db.query(`update workers set heartbeat_at = heartbeat_at + interval '1 hour'`);
   const other = await spawn(times);
   await reads(db, id, { status: 'processing', locked_by: other.id, attempt: 2, error_code: 'worker_lost' }, 15_000);
   frozen.child.kill('SIGCONT');

@@ -27,6 +27,30 @@ test('a token is given at once, or ahead of its time, or one is told when to com
   for (const [n, wait] of refused.entries()) assert.ok(wait > 1_000 + n * 100 && wait <= 1_100 + n * 100, `${wait}`);
 });
 
+test('a clock that was set back an hour makes nobody wait an hour', async () => {
+  const ask = () => value(`select take_tokens('set back', 1, 10)`);
+  for (let n = 0; n < 30; n++) await ask();
+  const move = (by: string) =>
+    rig.db.query(
+      `update rate_limits set updated_at = updated_at + $1::interval, promised_until = promised_until + $1::interval where key = 'set back'`,
+      [by],
+    );
+  await move('1 hour');
+  const refused = await ask();
+  assert.ok(refused > 1_000 && refused < 4_000, `${refused}`);
+  await move('-1 second');
+  const taken = await ask();
+  assert.ok(taken <= 1_000, `${taken}`);
+
+  // Where tokens are left.
+  await move('-1 second');
+  await move('1 hour');
+  assert.ok((await ask()) <= 1_000);
+  while ((await ask()) <= 1_000);
+  const next = await ask();
+  assert.ok(next > 1_000 && next < 4_000, `${next}`);
+});
+
 test('what can never be had is an error', async () => {
   for (const call of [`take_tokens('x', 1, 0)`, `take_tokens('x', 0, 1)`, `take_tokens('x', 100, 1)`])
     await assert.rejects(rig.db.query(`select ${call}`), { code: '22023' });

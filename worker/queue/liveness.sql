@@ -21,6 +21,10 @@ update workers set pools = array_append(pools, :pool) where id = :id returning i
 update workers set pools = array_remove(pools, :pool) where id = :id;
 
 -- name: find_dead
+-- A heartbeat ahead of the clock is from before the clock was set back, and would keep a frozen worker alive until the clock is there again.
+with ahead as (
+  update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second'
+)
 select w.id, w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s) as silent
   from workers w
  where w.id <> :self

@@ -59,7 +59,7 @@ with ticketed as (
     from :"tickets"._private_jobs t
     join :"tickets"._private_tasks k on k.id = t.task_id
    where k.identifier = :queue
-     and ((t.locked_at is null and t.run_at <= now()) or t.locked_at > now() - interval '5 minutes')
+     and ((t.locked_at is null and t.run_at <= now()) or t.locked_at between now() - interval '5 minutes' and now() + interval '1 minute')
 ), forgotten as (
   select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
@@ -78,7 +78,7 @@ select id, attempt, locked_by from :"live" j
 -- Tickets locked by a pool that no worker has: it died before it could register.
 select :"tickets".force_unlock_workers(array_agg(distinct locked_by)) as unlocked
   from :"tickets".jobs
- where locked_at < clock_timestamp() - interval '1 minute'
+ where locked_at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'
    and task_identifier in (select name from queues)
    and locked_by not in (select unnest(pools) from workers)
 having count(*) > 0;
