@@ -30,6 +30,20 @@ test('sql/schema.sql makes the same schema by itself', async () => {
   }
 });
 
+test('the columns of jobs have their comments on each partition, also of a queue that is made later', () =>
+  rolledBack(db, async (tx) => {
+    await tx.query(`select create_queue('thumbs', batch_size => 10, max_retries => 3, backoff_ms => 5000)`);
+    const { rows } = await tx.query<{ tables: number; commented: number; otherwise: number }>(`
+      select count(distinct p.relid)::integer as tables, count(col_description(j.attrelid, j.attnum))::integer as commented,
+             count(*) filter (where col_description(a.attrelid, a.attnum) is distinct from col_description(j.attrelid, j.attnum))::integer as otherwise
+        from pg_partition_tree('jobs') p
+        join pg_attribute a on a.attrelid = p.relid and a.attnum > 0
+        join pg_attribute j on j.attrelid = 'jobs'::regclass and j.attname = a.attname`);
+    const [{ tables, commented, otherwise }] = rows as [(typeof rows)[0]];
+    assert.ok(tables >= 1 + 7 * 3 && commented >= 12 * tables, `${tables} ${commented}`);
+    assert.equal(otherwise, 0);
+  }));
+
 const changes = {
   'a column': `alter table jobs add column colour text`,
   'a type': `alter table workers alter column host type varchar(100)`,

@@ -24,7 +24,8 @@ select c.relname as name, i.inhparent::regclass::text as parent, pg_get_expr(c.r
 -- name: columns
 -- Of a partition only what it does not share with its parent.
 select c.relname as "table", a.attname as name, concat_ws(' collate ', format_type(a.atttypid, a.atttypmod), quote_ident(l.collname)) as type, a.attnotnull as required,
-       pg_get_expr(d.adbin, d.adrelid) as "default", col_description(c.oid, a.attnum) as comment,
+       pg_get_expr(d.adbin, d.adrelid) as "default",
+       nullif(col_description(c.oid, a.attnum), col_description(pa.attrelid, pa.attnum)) as comment,
        i.inhparent is null or pg_get_expr(d.adbin, d.adrelid) is distinct from pg_get_expr(pd.adbin, pd.adrelid) as own
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
