@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readlink, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readlink, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -38,7 +38,8 @@ exec '${program}' "$@"
   config = { ffmpeg: join(dir, 'ffmpeg'), ffprobe: join(dir, 'ffprobe'), searchPath: '', bundled: false };
   for (const name of ['ffmpeg', 'ffprobe'] as const) {
     const real = join(dir, `real-${name}`);
-    await symlink(programs[name].path, real);
+    // Not a link: a sandbox shows the folder of a job, and not where a link leads.
+    await copyFile(programs[name].path, real);
     await writeFile(config[name], script(real), { mode: 0o755 });
   }
 });
