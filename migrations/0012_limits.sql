@@ -3,7 +3,8 @@
 -- 1. A job's payload, result and texts have a limit each, checked where they come in: at insert by a row trigger, at an UPDATE written by hand by
 --    the statement trigger jobs_mended. Not by CHECK constraints, which Postgres evaluates at each UPDATE of a row, start and finish among them.
 -- 2. A job of a queue that is not there, and a kind that has its queue's name in it, are refused with the right word in the HINT.
--- 3. The other tables that people or handlers write to have CHECKs.
+-- 3. The other tables that people or handlers write to have CHECKs. A key of an object to delete that no storage can have is kept for a person to see:
+--    its index could not take it, and the whole cleanup would fail for it.
 --
 -- A jsonb value prints as up to 8,192 times its size: the number 1e131071 takes 16 bytes. Up to 120 bytes nothing can print as a megabyte, and up
 -- to 64,000 printing cannot fail: it fails at 1 GB.
@@ -132,3 +133,19 @@ alter table rate_limits
   add constraint key_too_long check (char_length(key) <= 500);
 alter table storage_deletions
   add constraint error_too_long check (char_length(error_code) <= 60 and char_length(error) <= 2000);
+
+create function deletion_impossible() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.error := pg_catalog.format('The key is %s bytes long, and no storage has keys above 1024', octet_length(new.key));
+  new.error_code := 'key_too_long';
+  new.key := left(new.key, 200) || '…';
+  new.due_at := 'infinity';
+  return new;
+end $$;
+comment on function deletion_impossible is 'One row with a key that can be none does not keep the others from being cleaned up.';
+
+create trigger deletion_impossible before insert on storage_deletions
+  for each row when (octet_length(new.key) > 1024) execute function deletion_impossible();

@@ -104,6 +104,7 @@ comment on table jobs is 'All jobs of all queues; each queue is the partition <q
 comment on column jobs.archived is 'True once a completed or cancelled job has been moved to history.';
 comment on column jobs.kind is 'What sort of job: queue and kind together name the handler, such as media.image.';
 comment on column jobs.file_id is 'The stored file this job is about: auction_files for publish, media for media.';
+comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history is inserted with the status it has, and never runs.';
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
 comment on column jobs.attempt is 'Executions so far. Set by start, and the fence: only the worker that started this attempt can finish it.';
@@ -1284,6 +1285,19 @@ begin
 end $$;
 comment on function job_astray is 'Names the queues that there are.';
 
+create function deletion_impossible() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.error := pg_catalog.format('The key is %s bytes long, and no storage has keys above 1024', octet_length(new.key));
+  new.error_code := 'key_too_long';
+  new.key := left(new.key, 200) || '…';
+  new.due_at := 'infinity';
+  return new;
+end $$;
+comment on function deletion_impossible is 'One row with a key that can be none does not keep the others from being cleaned up.';
+
 
 -- Triggers ----------------------------------------------------------------------------------------------------------------
 
@@ -1468,6 +1482,10 @@ create trigger file_undeleted before update on auction_files
 create trigger file_recovered after update on auction_files
   for each row when (old.purged_at is not null and new.purged_at is null and new.deleted_at is null)
   execute function file_recovered();
+
+create trigger deletion_impossible before insert on storage_deletions
+  for each row when (octet_length(new.key) > 1024)
+  execute function deletion_impossible();
 
 create trigger job_astray before insert on jobs_of_no_queue
   for each row execute function job_astray();

@@ -1,4 +1,4 @@
--- Which publish jobs used up their retries and wait for a person? error_code and error say why; job_errors has each attempt.
--- A job that no retry could help failed with retries left, and is not in here: the view dead_letters has every failed job.
+-- Which publish jobs failed for good and wait for a person? error_code and error say why; job_errors has each attempt.
+-- Every failed job is in here: an error that no retry can help uses up the retries too. `attempt` says how often a job really ran.
 SELECT * FROM publish_jobs
 WHERE status = 'failed' AND retry_count >= max_retries;

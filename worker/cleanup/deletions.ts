@@ -107,7 +107,7 @@ async function deletePage({ app, signal }: Run, rows: Deletion[]): Promise<Failu
   const byKey = new Map(failures.map((failure) => [failure.key, failure]));
   return rows.flatMap(({ id, key }) => {
     const failure = byKey.get(key);
-    return failure ? [{ id, error_code: failure.error_code, error: failure.error }] : [];
+    return failure ? [{ id, error_code: failure.error_code.slice(0, 60), error: failure.error.slice(0, 500) }] : [];
   });
 
   async function request(): Promise<DeleteFailure[]> {
@@ -118,7 +118,7 @@ async function deletePage({ app, signal }: Run, rows: Deletion[]): Promise<Failu
     } catch (error) {
       signal.throwIfAborted();
       const code = limit.aborted ? 'storage_timeout' : (codeOf(error) ?? 'storage_refused');
-      return keys.map((key) => ({ key, error_code: code, error: messageOf(error).slice(0, 500) }));
+      return keys.map((key) => ({ key, error_code: code, error: messageOf(error) }));
     }
   }
 }

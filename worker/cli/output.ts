@@ -33,21 +33,20 @@ export type Column<Row> = {
   style?: (row: Row) => Style | undefined;
 };
 
-/** Lines of aligned cells under a title each. The last column is cut where a terminal ends. */
+/** Lines of aligned cells under a title each. Where a terminal is too narrow, the widest columns are cut. */
 export function table<Row>(rows: Row[], columns: Column<Row>[]): string[] {
   const cells = rows.map((row) => columns.map(({ value }) => plain(String(value(row) ?? '-'))));
-  const widths = columns.map(({ title, width = 0 }, at) =>
+  const wanted = columns.map(({ title, width = 0 }, at) =>
     Math.max(width, ...[title, ...cells.map((row) => row[at]!)].map(widthOf)),
   );
-  const { columns: wide } = surroundings().stdout;
-  const room = widths.slice(0, -1).reduce((left, width) => left - width - 2, wide ? wide - 1 : Infinity);
+  const widths = fitted(wanted, columns);
 
   const line = (texts: string[], style: (at: number) => Style | undefined) =>
     texts
       .map((text, at) => {
         const last = at === texts.length - 1;
-        const shown = last ? cut(text, Math.max(room, 10)) : text;
-        const padded = pad(shown, last && columns[at]!.align !== 'right' ? 0 : widths[at]!, columns[at]!.align);
+        const { align } = columns[at]!;
+        const padded = pad(cut(text, widths[at]!), last && align !== 'right' ? 0 : widths[at]!, align);
         const chosen = style(at);
         return chosen ? paint(chosen, padded) : padded;
       })
@@ -59,6 +58,21 @@ export function table<Row>(rows: Row[], columns: Column<Row>[]): string[] {
     () => 'dim',
   );
   return [head, ...cells.map((texts, index) => line(texts, (at) => columns[at]!.style?.(rows[index]!)))];
+}
+
+/** Widths that a terminal has room for: the widest column gives way first. Numbers, and what is short, stay whole. */
+function fitted(wanted: number[], columns: Pick<Column<never>, 'align' | 'title'>[]): number[] {
+  const { columns: wide } = surroundings().stdout;
+  const widths = [...wanted];
+  const least = columns.map(({ title, align }, at) => (align === 'right' ? wanted[at]! : Math.max(widthOf(title), 10)));
+  let over = wide ? widths.reduce((sum, width) => sum + width + 2, -1) - wide : 0;
+  for (; over > 0; over--) {
+    const spare = widths.map((width, at) => (width > least[at]! ? width : 0));
+    const widest = spare.indexOf(Math.max(...spare));
+    if (spare[widest] === 0) break;
+    widths[widest]!--;
+  }
+  return widths;
 }
 
 /** Nothing that comes from a job may move the cursor, or break a line. */

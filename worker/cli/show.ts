@@ -22,6 +22,8 @@ export const show = example(new Command('show'), 'rowmill show 17')
     if (errors.length === 0) return;
     print();
     for (const line of table(errors, errorColumns)) print(line);
+    const stack = errors.findLast((error) => error.stack)?.stack;
+    if (stack) for (const line of ['', ...stack.split('\n')]) print(paint('dim', plain(line)));
   });
 
 function inWords(value: unknown): string {

@@ -19,7 +19,7 @@ select * from jobs
  where id = :id;
 
 -- name: errors_of_job
-select attempt, worker, started_at, failed_at, error_code, error from job_errors where job_id = :id order by attempt;
+select attempt, worker, started_at, failed_at, error_code, error, stack from job_errors where job_id = :id order by attempt;
 
 -- name: retry_jobs
 -- A running job is left alone: to set it back would abort it. A pending one becomes due now.

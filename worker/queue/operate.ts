@@ -21,6 +21,7 @@ export type Job = {
   run_at: Date;
   created_at: Date;
   started_at: Date | null;
+  snoozed_since: Date | null;
   completed_at: Date | null;
   progress: number | null;
   error_code: string | null;
@@ -58,6 +59,8 @@ export type JobError = {
   failed_at: Date;
   error_code: string;
   error: string;
+  /** Where in the code it arose, if nobody foresaw it. */
+  stack: string | null;
 };
 
 /** A job, and why its attempts failed; undefined when there is none of this id. */

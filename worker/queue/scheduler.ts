@@ -74,7 +74,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   }
 
   async function refuse({ name, cron, time_zone }: Omit<Tick, 'tick' | 'next'>, error: unknown): Promise<void> {
-    const refused = await query(db, sql['refuse']!, { name, cron, time_zone, error: messageOf(error) });
+    const refused = await query(db, sql['refuse']!, { name, cron, time_zone, error: messageOf(error).slice(0, 2_000) });
     if (refused.length > 0) log.warn({ schedule: name, err: error }, 'a schedule cannot tick');
   }
 
