@@ -133,7 +133,7 @@ test('a completed job cannot be cancelled, by SQL as little as by a command', as
     });
   const [done] = await sql(`select id from jobs where kind = 'a'`);
   assert.deepEqual(
-    (await cancelJobs(db, [done!['id']])).map(({ done }) => done),
+    (await cancelJobs(db, [done!['id']])).map((change) => change.done),
     [false],
   );
   await sql(`update jobs set status = 'cancelled' where kind in ('b', 'c')`);
