@@ -1,10 +1,22 @@
 -- The files that jobs are about: auction_files for the publish queue, media for the media queue. Both usually exist already in
 -- the user's database; then only the columns that the worker writes are added. Their status follows the job's row by trigger,
--- so that no code path can forget it.
--- A status column may be an enum of the user's, if it has these values. A media table whose id is no uuid (Prisma's may be text) is left
--- alone: file_id cannot name its rows.
--- Locks: where the tables exist, a short exclusive lock for the new columns; the foreign keys check jobs, which are few at this point.
--- Undo: drop the two triggers, the functions, and what columns or tables were made.
+-- so that no code path can forget it. A status column may be an enum of the user's, if it has these values.
+--
+-- The ids of either table may be uuid, text or varchar (as Prisma makes them), bigint or integer; jobs.file_id is their text, as Postgres writes it:
+-- `on f.id::text = j.file_id`. One column of all queues has one type, and a foreign key wants the same on both of its sides. A
+-- generated column of text beside each id could be referred to, but would rewrite the user's table and show in its `select *`. So triggers do what a
+-- foreign key would:
+--
+--   a job of a file that is not there is refused, with foreign_key_violation          publish_status_follows, media_status_follows
+--   the file is locked while its job is inserted, so that it cannot go meanwhile      the same
+--   jobs outlive their file: file_id becomes null when it is deleted or truncated     file_gone
+--   the id of a file that jobs name cannot be changed                                 file_gone
+--
+-- What they don't do: rows that are inserted into the archive by hand are not looked at; a transaction of REPEATABLE READ that deletes a file does not see
+-- jobs that came after its snapshot, so these keep the id, and end as file_not_found; and DROP TABLE is not refused.
+--
+-- Locks: where the tables exist, ACCESS EXCLUSIVE until the migration is committed. Undo: drop the triggers, the functions, and what columns or
+-- tables were made.
 
 do $$
 begin
@@ -57,67 +69,186 @@ alter table media
   add column if not exists deleted_at timestamptz;
 comment on column media.status is 'Follows the file''s media job.';
 
--- History outlives the file it was about.
-alter table publish_jobs add foreign key (file_id) references auction_files (id) on delete set null;
-create index on publish_jobs (file_id) where file_id is not null;
+-- The id that a job's file_id stands for, in the type that ids of the table have; null where the text can be none. `shape` is what
+-- that type looks like as Postgres writes it.
+do $$
+declare
+  files record;
+  shape text;
+  id_in text;
+begin
+  for files in
+    select t.name, t.queue, t.id_of, format_type(a.atttypid, null) as id_type
+      from (values ('auction_files', 'publish', 'auction_file_id'), ('media', 'media', 'media_id')) t (name, queue, id_of)
+      join pg_attribute a on a.attrelid = t.name::regclass and a.attname = 'id'
+  loop
+    shape := case files.id_type when 'uuid'    then '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                when 'bigint'  then '^(0|-?[1-9][0-9]{0,17})$'
+                                when 'integer' then '^(0|-?[1-9][0-9]{0,8})$' end;
+    id_in := case files.id_type when 'uuid'    then $e$case when %1$s ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then %1$s::uuid end$e$
+                                when 'bigint'  then $e$case when %1$s ~ '^-?[0-9]{1,18}$' then %1$s::bigint end$e$
+                                when 'integer' then $e$case when %1$s ~ '^-?[0-9]{1,9}$' then %1$s::integer end$e$
+                                else '%1$s' end;
+    execute format('create function %I(file text) returns %s language sql immutable parallel safe as %L',
+                   files.id_of, files.id_type, 'select ' || format(id_in, 'file'));
+    execute format('comment on function %I is %L', files.id_of, 'The id of ' || files.name || ' that a file_id names; null: none can be.');
 
+    if shape is not null then
+      -- Without a call: who inserts a job has no right on functions.
+      execute format('create function %I() returns trigger language plpgsql set search_path from current
+                        as $f$ begin new.file_id := coalesce((%s)::text, new.file_id); return new; end $f$',
+                     files.queue || '_file_id', format(id_in, 'new.file_id'));
+      execute format('comment on function %I is %L', files.queue || '_file_id', 'Writes a file_id as Postgres would, such as a uuid in small letters.');
+      execute format('create trigger %I before insert on %I for each row when (new.file_id !~ %L) execute function %1$I()',
+                     files.queue || '_file_id', files.queue || '_jobs', shape);
+    end if;
+  end loop;
+end $$;
+
+create index on publish_jobs (file_id) where file_id is not null;
+create index on media_jobs   (file_id) where file_id is not null;
+
+-- The row of the file is locked before its jobs are looked at: of two that change at once, who comes second sees what the first did. Neither
+-- limit nor an order by id alone: for these the planner may read the jobs from the newest on, for each row of a bulk insert.
 create function publish_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
 as $$
 declare
-  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
-  latest  text := (select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
-  follows auction_files.publish_status%type := case
-    when latest = 'completed'                                              then 'published'
-    when latest is not null                                                then latest
-    when (select published_at is not null from auction_files where id = file) then 'published'
-    else                                                                        'pending'
-  end;
+  file    text;
+  latest  text;
+  follows auction_files.publish_status%type;
 begin
-  update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from auction_files where id = auction_file_id(file) and id::text = file for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in auction_files', file
+        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "auction_files".', file);
+    end if;
+    latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed' then 'published'
+      when latest is not null   then latest
+      when (select published_at is not null from auction_files where id = auction_file_id(file)) then 'published'
+      else 'pending'
+    end;
+    update auction_files set publish_status = follows where id = auction_file_id(file) and publish_status is distinct from follows;
+  end loop;
   return null;
 end $$;
-comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count.';
+comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count. A file that is not there is refused.';
 
 create function media_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
+  set enable_seqscan = off
 as $$
 declare
-  file    uuid := case tg_op when 'DELETE' then old.file_id else new.file_id end;
-  latest  text := (select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id desc limit 1);
-  follows media.status%type := case
-    when latest = 'completed' then 'READY'
-    when latest is not null   then upper(latest)
-    else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
-  end;
+  file    text;
+  latest  text;
+  follows media.status%type;
 begin
-  update media set status = follows where id = file and status is distinct from follows;
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    perform from media where id = media_id(file) and id::text = file for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in media', file
+        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "media".', file);
+    end if;
+    latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed' then 'READY'
+      when latest is not null   then upper(latest)
+      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = media_id(file))
+    end;
+    update media set status = follows where id = media_id(file) and status is distinct from follows;
+  end loop;
   return null;
 end $$;
-comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
+comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count. A file that is not there is refused.';
+
+create function files_truncated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_argv[0] = 'publish' then
+    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
+     where publish_status in ('pending', 'processing', 'failed');
+  else
+    update media set status = 'PENDING' where status = 'PROCESSING';
+  end if;
+  return null;
+end $$;
+comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
+
+create function file_gone() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  jobs  text := tg_argv[0];
+  named boolean;
+begin
+  if coalesce(pg_partition_root(tg_relid::regclass)::oid, tg_relid) not in ('auction_files'::regclass::oid, 'media'::regclass::oid) then
+    raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'TRUNCATE' then
+    execute format('update %I set file_id = null where file_id is not null', jobs);
+  elsif tg_op = 'DELETE' then
+    execute format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
+  else
+    execute format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
+    if named then
+      raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
+    end if;
+  end if;
+  return null;
+end $$;
+comment on function file_gone is 'Jobs outlive the file they are about: its deletion sets their file_id to null. Its id cannot be changed while jobs name it.';
 
 -- A job that moves between the leaves is deleted here and inserted there: on the way to the archive nothing changed.
 create trigger publish_status_insert after insert on publish_jobs
   for each row when (new.file_id is not null and not new.archived) execute function publish_status_follows();
 create trigger publish_status_update after update on publish_jobs
-  for each row when (new.file_id is not null and new.status <> old.status) execute function publish_status_follows();
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function publish_status_follows();
 create trigger publish_status_delete after delete on publish_jobs
   for each row when (old.file_id is not null and old.status in ('pending', 'processing', 'failed')) execute function publish_status_follows();
+create trigger publish_status_truncate after truncate on publish_jobs
+  for each statement execute function files_truncated('publish');
 
-do $$
-begin
-  if (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') <> 'uuid'::regtype then
-    raise notice 'media.id is no uuid: media jobs do not move media.status';
-    return;
-  end if;
-  alter table media_jobs add foreign key (file_id) references media (id) on delete set null;
-  create index on media_jobs (file_id) where file_id is not null;
-  create trigger media_status_insert after insert on media_jobs
-    for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
-  create trigger media_status_update after update on media_jobs
-    for each row when (new.file_id is not null and new.status <> old.status) execute function media_status_follows();
-  create trigger media_status_delete after delete on media_jobs
-    for each row when (old.file_id is not null and old.status in ('pending', 'processing', 'failed')) execute function media_status_follows();
-end $$;
+create trigger media_status_insert after insert on media_jobs
+  for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
+create trigger media_status_update after update on media_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function media_status_follows();
+create trigger media_status_delete after delete on media_jobs
+  for each row when (old.file_id is not null and old.status in ('pending', 'processing', 'failed')) execute function media_status_follows();
+create trigger media_status_truncate after truncate on media_jobs
+  for each statement execute function files_truncated('media');
+
+create trigger file_gone after delete on auction_files
+  for each row execute function file_gone('publish_jobs');
+create trigger file_renamed after update of id on auction_files
+  for each row when (new.id is distinct from old.id) execute function file_gone('publish_jobs');
+create trigger files_gone after truncate on auction_files
+  for each statement execute function file_gone('publish_jobs');
+create trigger file_gone after delete on media
+  for each row execute function file_gone('media_jobs');
+create trigger file_renamed after update of id on media
+  for each row when (new.id is distinct from old.id) execute function file_gone('media_jobs');
+create trigger files_gone after truncate on media
+  for each statement execute function file_gone('media_jobs');

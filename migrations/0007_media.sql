@@ -5,7 +5,7 @@
 --    those of the columns media_url, thumbnail_url, waveform, metadata, processed_at that it has. Replace it to do otherwise.
 -- 3. A media job whose payload names its media row, as the messages of the media worker do ({"mediaId": "..."}), is a job about that file: its
 --    file_id is filled in, so that media.status follows it like any other. The row of media that comes later than its job is found by the
---    job's handler, which names it on the row. A mediaId that is no uuid, or that no row has, is left as it is: the handler says so.
+--    job's handler, which names it on the row. A mediaId that can be no id, or that no row has, is left as it is: the handler says so.
 -- 4. Deleting jobs finds their keys and errors by index, also while the statistics say that there are none.
 --
 -- Locks: a short ACCESS EXCLUSIVE on media for the new columns and while its index is built, which reads the table once; a short SHARE ROW
@@ -77,22 +77,14 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
-  end if;
+  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId');
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
 
-do $$
-begin
-  if (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') <> 'uuid'::regtype then
-    return;  -- As in 0004: file_id cannot name its rows.
-  end if;
-  create trigger media_job_file before insert on media_jobs
-    for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
-    execute function media_job_file();
-end $$;
+create trigger media_job_file before insert on media_jobs
+  for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
+  execute function media_job_file();
 
 alter function jobs_deleted() set enable_seqscan = off;
 alter function jobs_deleted() set jit = off;

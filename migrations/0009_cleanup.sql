@@ -161,7 +161,7 @@ begin
   if tg_relid <> 'auction_files'::regclass::oid then
     raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
+  delete from storage_deletions where key >= (new.id || '/') collate "C" and key < (new.id || '0') collate "C";
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
   end if;

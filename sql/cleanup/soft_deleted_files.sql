@@ -17,12 +17,14 @@ with due as materialized (
 ), marked as (
   update auction_files set purged_at = clock_timestamp() where id = any(array(select id from due))
 ), pictures as (
-  select substring(v.url from f.id || '/[^?#]+') as key, v.bytes
-    from due f cross join lateral (values (f.display_url, f.display_bytes), (f.thumb_url, f.thumb_bytes)) v (url, bytes)
+  select v.key, v.bytes
+    from due f cross join lateral (values (substring(f.display_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.display_bytes),
+                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)) v (key, bytes)
+   where starts_with(v.key, f.id || '/')
    union all
   select j.result -> v.name ->> 'key', null
     from publish_jobs j cross join (values ('display'), ('thumb')) v (name)
-   where j.file_id = any(array(select id from due)) and j.status = 'completed'
+   where j.file_id = any(array(select id::text from due)) and j.status = 'completed'
 ), objects as (
   insert into storage_deletions (key, bytes, reason)
   select key, coalesce(max(bytes), 0), 'soft_deleted_files' from pictures where key is not null group by key
@@ -36,7 +38,7 @@ select count(*) as scanned, 0 as deleted, max(deleted_at) as reached, (select co
 with gone as materialized (
   select id, purged_at from auction_files f
    where purged_at >= :after
-     and not exists (select from storage_deletions d where d.key >= f.id || '/' and d.key < f.id || '0')
+     and not exists (select from storage_deletions d where d.key >= (f.id || '/') collate "C" and d.key < (f.id || '0') collate "C")
    order by purged_at limit :chunk
      for update skip locked
 ), removed as (
@@ -49,5 +51,5 @@ select 0 as scanned, count(*) as deleted, max(purged_at) as reached, 0 as bytes
 -- A file that was undeleted meanwhile keeps its pictures: purged_at is cleared with deleted_at.
 select k.key
   from unnest(:keys::text[]) k (key)
-  join auction_files f on f.id = case when k.key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/' then substring(k.key for 36)::uuid end
+  join auction_files f on f.id = auction_file_id(regexp_replace(k.key, '/[^/]*$', ''))
  where f.purged_at is null;

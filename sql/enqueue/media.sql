@@ -36,7 +36,7 @@ insert into media_jobs (kind, file_id, priority)
 select 'thumbnails', m.id, 10
   from media m
  where m.thumbnails is null and m.source_key is not null and m.deleted_at is null
-   and not exists (select from media_jobs j where j.file_id = m.id and j.status in ('pending', 'processing'));
+   and not exists (select from media_jobs j where j.file_id = m.id::text and j.status in ('pending', 'processing'));
 
 -- A video in several forms and sizes, to be streamed.
 insert into media_jobs (kind, payload)

@@ -4,4 +4,4 @@ insert into publish_jobs (file_id, priority)
 select f.id, 10
   from auction_files f
  where f.publish_status = 'pending' and f.source_key is not null and f.deleted_at is null
-   and not exists (select from publish_jobs j where j.file_id = f.id and j.status in ('pending', 'processing'));
+   and not exists (select from publish_jobs j where j.file_id = f.id::text and j.status in ('pending', 'processing'));

@@ -144,7 +144,7 @@ test('the messenger is made only when asked for, and then kept up to date', asyn
     await db.query(
       `delete from rowmill_migrations where name like 'messenger/%'; insert into rowmill_migrations (name, checksum) values ('messenger/0000_earlier.sql', '')`,
     );
-    await assert.rejects(install(db.url), /0001_messenger\.sql could not be applied: relation "users" already exists/);
+    await assert.rejects(install(db.url), /so nothing was changed:[\s\S]* table users /);
   } finally {
     await db.drop();
   }

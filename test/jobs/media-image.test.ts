@@ -140,7 +140,7 @@ suite('A row of media', () => {
   test('that is the file of the job is followed from PENDING to READY, and told what was made', async () => {
     await rig.sql(`create table seen (status text, media_status text)`);
     await rig.sql(`create function look() returns trigger language plpgsql as $$ begin
-        insert into seen select new.status, m.status from media m where m.id = new.file_id; return null; end $$`);
+        insert into seen select new.status, m.status from media m where m.id::text = new.file_id; return null; end $$`);
     await rig.sql(`create trigger zz_look after insert or update on media_jobs for each row execute function look()`);
     const original = await photo();
     await rig.put('media/1.jpg', original);

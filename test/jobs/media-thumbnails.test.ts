@@ -37,7 +37,7 @@ for (const name of ['a folder', 'a bucket'])
       const { sql } = bench;
       await sql(`create table seen (job text, media text)`);
       await sql(`create function look() returns trigger language plpgsql as $$ begin
-        insert into seen select new.status, m.status from media m where m.id = new.file_id; return null; end $$`);
+        insert into seen select new.status, m.status from media m where m.id::text = new.file_id; return null; end $$`);
       await sql(
         `create trigger zz_look after insert or update of status on media_jobs for each row execute function look()`,
       );
@@ -129,7 +129,8 @@ suite('skipped, with a word why', () => {
     assert.deepEqual((await reads(local.db, id, { status: 'completed' }))['result'], { skipped });
 
   test('is a row that is not there', async () => {
-    await skips(await local.add({ mediaId: randomUUID(), s3Key: 'uploads/x.jpg' }), 'media_not_found');
+    for (const mediaId of [randomUUID(), '42', 42])
+      await skips(await local.add({ mediaId, s3Key: 'uploads/x.jpg' }), 'media_not_found');
   });
 
   test('is one that was deleted from the table while its job waited, which leaves a job that names none', async () => {
@@ -214,8 +215,8 @@ suite('a dead letter at once, and FAILED', () => {
       assert.deepEqual(await readdir(local.temp), []);
     });
 
-  test('a mediaId that is no uuid', async () => {
-    await reads(local.db, await local.add({ mediaId: '42' }), { status: 'failed', error_code: 'invalid_payload' });
+  test('a mediaId that is none', async () => {
+    await reads(local.db, await local.add({ mediaId: {} }), { status: 'failed', error_code: 'invalid_payload' });
   });
 });
 

@@ -81,7 +81,7 @@ async function fileOf(file: string): Promise<Row> {
 test('a file is published: variants stored, URLs on its row, its status followed all the way', async () => {
   await sql(`create table seen (status text, publish_status text)`);
   await sql(`create function look() returns trigger language plpgsql as $$ begin
-      insert into seen select new.status, f.publish_status from auction_files f where f.id = new.file_id; return null; end $$`);
+      insert into seen select new.status, f.publish_status from auction_files f where f.id::text = new.file_id; return null; end $$`);
   await sql(`create trigger zz_look after insert or update on publish_jobs for each row execute function look()`);
   const { id, file } = await publish('lots/1/photo one.jpg', await photo(2000, 1000));
   const row = await reads(rig.db, id, { status: 'completed', attempt: 1, progress: 100, error_code: null });

@@ -155,7 +155,7 @@ suite('on Supabase', () => {
       const [job] = await rows(
         tx,
         `select j.status, f.source_key, f.publish_status
-                                    from publish_jobs j join auction_files f on f.id = j.file_id where j.id = ${attached!['id']}`,
+                                    from publish_jobs j join auction_files f on f.id::text = j.file_id where j.id = ${attached!['id']}`,
       );
       assert.deepEqual(job, { status: 'pending', source_key: 'lots/4711/front.jpg', publish_status: 'pending' });
       assert.equal((await rows(tx, `select from dead_letters`)).length, 2);

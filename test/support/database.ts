@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { withSchema } from '../../worker/base/address.ts';
 import { createClient, createPool, type Db } from '../../worker/base/db.ts';
 import { silent } from './log.ts';
 
@@ -16,10 +17,13 @@ export function databaseUrl(name?: string): string {
 export type TestDatabase = Db & { url: string; drop(): Promise<void> };
 
 /** A migrated database of one's own, copied from the template. */
-export async function createDatabase({ from = template }: { from?: string } = {}): Promise<TestDatabase> {
+export async function createDatabase({
+  from = template,
+  schema,
+}: { from?: string; schema?: string | undefined } = {}): Promise<TestDatabase> {
   const name = `t_${randomUUID().replaceAll('-', '')}`;
   await asAdmin(`create database ${name} template ${from}`);
-  const url = databaseUrl(name);
+  const url = withSchema(databaseUrl(name), schema);
   const db = createPool(url, { max: 5, log: silent });
   return Object.assign(db, {
     url,

@@ -7,6 +7,7 @@ import { loadConfig } from '../../worker/base/config.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';
 import type { Registry } from '../../worker/queue/registry.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
+import { install } from '../../worker/queue/install.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { silent } from './log.ts';
 
@@ -21,8 +22,11 @@ export type Rig = {
   close(): Promise<void>;
 };
 
-export async function createRig(): Promise<Rig> {
-  const db = await createDatabase();
+/** @param beside the user's own tables, as SQL: made before ours. @param schema for ours; default: public */
+export async function createRig({ beside, schema }: { beside?: string; schema?: string } = {}): Promise<Rig> {
+  const db = await createDatabase(beside || schema ? { from: 'template0', schema } : {});
+  if (beside) await db.query(`set search_path to public; ${beside}; ${schema ? `set search_path to ${schema}` : ''}`);
+  if (beside || schema) await install(db.url);
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-rig-'));
   const started: { worker: Worker; app: App }[] = [];
   return {

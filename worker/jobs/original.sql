@@ -1,12 +1,10 @@
 -- name: load_media
-select id, source_key, deleted_at from media where id = :id;
+select id::text, source_key, deleted_at from media where id = media_id(:id);
 
 -- name: name_file
--- Where the ids of media are no uuids, file_id cannot name its rows (0004).
 update media_jobs
-   set file_id = (select m.id::text::uuid from media m where m.id = :media)
- where id = :id and not archived and file_id is null
-   and (select atttypid from pg_attribute where attrelid = 'media'::regclass and attname = 'id') = 'uuid'::regtype;
+   set file_id = (select m.id::text from media m where m.id = media_id(:media))
+ where id = :id and not archived and file_id is null;
 
 -- name: hold_folder
 -- And lets go of those of jobs that have ended.
@@ -28,7 +26,7 @@ delete from storage_deletions where key >= :folder || '/' and key < :folder || '
 -- Not over a row that was deleted, or given another original, while it was being processed.
 update media
    set url = :url, thumbnail_url = :thumbnail_url, metadata = :metadata, processed_at = clock_timestamp()
- where id = :id and source_key is not distinct from :source_key and deleted_at is null
+ where id = media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
 returning id;
 
 -- name: tell_application

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { App } from '../app.ts';
-import { codeOf, PermanentError, RetryableError } from '../base/errors.ts';
+import { PermanentError, RetryableError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
 import { outputsOf, type Outputs } from '../media/outputs.ts';
 import type { JobRow } from '../queue/ledger.ts';
@@ -14,6 +14,9 @@ const objectKey = z.string().min(1).max(1024);
 const unused = z.unknown().optional();
 const forTheApplication = { type: unused, userId: unused, messageId: unused, originalName: unused, videoId: unused };
 
+/** As JSON has it: a bigint as a number or in quotes, everything else in quotes. */
+export const idOfMedia = z.union([z.string().min(1).max(500), z.int()]).transform(String);
+
 /**
  * What names the original of a media job: its key in storage, under the names that payloads have for it, or a row of media whose source_key that is;
  * the job's file_id names one too. What else the payload holds, such as messageId, is for on_media_processed.
@@ -22,7 +25,7 @@ export const originalPayload = z.object({
   s3Key: objectKey.optional(),
   inputPath: objectKey.optional(),
   key: objectKey.optional(),
-  mediaId: z.string().min(1).max(200).optional(),
+  mediaId: idOfMedia.optional(),
   ...forTheApplication,
 });
 type OriginalPayload = z.output<typeof originalPayload>;
@@ -62,11 +65,7 @@ export async function nameFile(db: Queryable, { id, file_id }: JobRow, media: { 
 }
 
 async function loadMedia(db: Queryable, id: string): Promise<Media> {
-  const [media] = await query<Media>(db, sql['load_media']!, { id }).catch((error: unknown) => {
-    // What can be no id is the id of nothing.
-    if (codeOf(error) === '22P02') return [];
-    throw error;
-  });
+  const [media] = await query<Media>(db, sql['load_media']!, { id });
   if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
   if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
   return media;

@@ -4,7 +4,7 @@
 with given as materialized (
   select nextval('job_ids') as id, f.*
     from jsonb_to_recordset(:jobs::jsonb)
-      as f (n integer, queue text, kind text, payload jsonb, file_id uuid, run_at timestamptz, delay_ms float8,
+      as f (n integer, queue text, kind text, payload jsonb, file_id text, run_at timestamptz, delay_ms float8,
             priority smallint, max_retries integer, dedupe_key text)
 ), added as (
   insert into jobs (id, queue, kind, payload, file_id, run_at, priority, max_retries, dedupe_key)

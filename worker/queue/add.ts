@@ -14,7 +14,8 @@ export type NewJob = {
   kind: string;
   /** Default `{}`. */
   payload?: unknown;
-  file_id?: string;
+  /** The id of a row of auction_files (publish) or media, whatever type it has there. */
+  file_id?: string | number | bigint;
   /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
   run_at?: Date;
   delay_ms?: number;
@@ -84,7 +85,7 @@ const columns = z.strictObject({
   queue: text,
   kind: text,
   payload: z.unknown(),
-  file_id: z.guid().optional(),
+  file_id: z.union([text, z.int(), z.bigint()]).transform(String).optional(),
   run_at: z.date().optional(),
   delay_ms: z.number().nonnegative().optional(),
   priority: z.int().min(-32_768).max(32_767).optional(),
@@ -94,7 +95,7 @@ const columns = z.strictObject({
 
 function row(job: NewJob, n: number, of: number): NewJob & { n: number } {
   const parsed = columns.safeParse(job);
-  if (parsed.success) return { ...job, payload: job.payload ?? {}, n };
+  if (parsed.success) return { ...parsed.data, payload: job.payload ?? {}, n } as NewJob & { n: number };
   const faults = parsed.error.issues.map(({ path, message }) => [...path, message].join(': '));
   throw new UsageError(`${whichOf(n, of)}${faults.join('; ')}`);
 }

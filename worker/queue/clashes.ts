@@ -14,7 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'clashes.sql');
 export async function refuseClashes(client: Client, names: Names, pending: Migration[]): Promise<void> {
   if (pending.length === 0) return;
   const { schema } = names;
-  const text = pending.map((file) => file.sql).join('\n');
+  const text = pending.map((file) => file.sql.replaceAll(/^ *--.*$/gm, '')).join('\n');
   const fresh = pending.some(({ name }) => name === firstMigration);
   const found = [
     ...(fresh ? await takenTickets(client, names) : []),
@@ -22,13 +22,16 @@ export async function refuseClashes(client: Client, names: Names, pending: Migra
     ...(await unusable(client, schema, text)),
   ];
   if (found.length === 0) return;
+  const listed =
+    found.length > longestList ? [...found.slice(0, longestList), `and ${found.length - longestList} more`] : found;
   throw new UsageError(
-    `Schema ${schema} has what Rowmill's tables would clash with, so nothing was changed:\n  ${found.join('\n  ')}\n` +
+    `Schema ${schema} has what Rowmill's tables would clash with, so nothing was changed:\n  ${listed.join('\n  ')}\n` +
       `Rename what is in the way, or give Rowmill a schema of its own: ROWMILL_SCHEMA=${schema === 'rowmill' ? 'jobs' : 'rowmill'} makes it.`,
   );
 }
 
 const firstMigration = '0000_closed.sql';
+const longestList = 12;
 
 async function takenTickets(client: Client, { tickets, schema }: Names): Promise<string[]> {
   const [row] = await query<{ found: boolean }>(client, sql['tickets_taken']!, { tickets });
@@ -52,7 +55,7 @@ async function taken(client: Client, schema: string, text: string): Promise<stri
   const rows = await query<{ what: string; name: string }>(client, sql['taken']!, {
     schema: quoted(schema),
     relations,
-    functions: [...made('function')],
+    functions: [...text.matchAll(/create function (\w+)\(/g).map((match) => match[1]!)],
   });
   return rows.map(({ what, name }) => `${what} ${name} is there already, and not Rowmill's`);
 }

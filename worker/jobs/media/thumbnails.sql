@@ -1,15 +1,15 @@
 -- name: load_media
 -- The keys of its thumbnails, whoever made them and whatever they look like.
-select id, source_key, deleted_at is not null as deleted,
+select id::text, source_key, deleted_at is not null as deleted,
        jsonb_path_query_array(thumbnails, '$[*].key ? (@.type() == "string")') as thumbnail_keys
   from media
- where id = :id;
+ where id = media_id(:id);
 
 -- name: save_thumbnails
 -- Not over a row that was deleted, or given another original, while they were being made.
 update media
    set thumbnails = :thumbnails, processed_at = clock_timestamp()
- where id = :id and source_key is not distinct from :source_key and deleted_at is null
+ where id = media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
 returning id;
 
 -- name: tell_messages

@@ -35,7 +35,6 @@ const side = z.int().min(1).max(4096);
 export default job({
   name: 'media.thumbnails',
   payload: originalPayload.extend({
-    mediaId: z.guid().optional(),
     /** Boxes that the thumbnails fit into, in pixels. Default THUMBNAIL_SIZES. */
     sizes: z
       .array(z.object({ width: side, height: side }))

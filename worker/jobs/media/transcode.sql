@@ -9,9 +9,9 @@ select not exists (
                       where o.id <> j.id and o.kind = 'transcode'
                         and (o.status = 'processing' or (o.status = 'completed' and o.completed_at > j.started_at))
                         and :key in (o.payload ->> 's3Key', ltrim(o.payload ->> 'inputPath', '/'), o.payload ->> 'key',
-                                     (select source_key from media where id = o.file_id))))
+                                     (select source_key from media where id = media_id(o.file_id)))))
 ) as alone;
 
 -- name: save_thumbnails
 -- Of a row that was just found to be as it was: saveProcessed comes before, in the same transaction.
-update media set thumbnails = :thumbnails where id = :id;
+update media set thumbnails = :thumbnails where id = media_id(:id);
