@@ -14,7 +14,7 @@ union
 select 'function', p.proname
   from pg_proc p
  where p.pronamespace = :schema::text::regnamespace and p.proname = any(:functions)
- order by 2, 1;
+ order by 1 desc, 2;
 
 -- name: used_table
 select c.relkind in ('r', 'p') as is_table, pg_has_role(c.relowner, 'usage') as ours, pg_get_userbyid(c.relowner) as owner,

@@ -1,0 +1,27 @@
+/**
+ * An application of somebody else's on graphile-worker: `node graphile-app.ts <package> <schema> <url>`. Its tasks have the names of our queues. Prints
+ * a line for each job it does; a job that says `hold` ends when the application is told to go on.
+ */
+import { once } from 'node:events';
+
+const [name, schema, connectionString] = process.argv.slice(2) as [string, string, string];
+type Module = { run(options: object): Promise<{ promise: Promise<void> }> };
+const { run } = (await import(name)) as Module;
+
+const task = (queue: string) => async (payload: { n?: unknown; hold?: boolean }) => {
+  console.log(`${payload.hold ? 'holds' : 'did'} ${queue} ${JSON.stringify(payload)}`);
+  if (!payload.hold) return;
+  await once(process, 'SIGUSR2');
+  console.log(`did ${queue} ${JSON.stringify(payload)}`);
+};
+const runner = await run({
+  connectionString,
+  schema,
+  concurrency: 2,
+  noHandleSignals: true,
+  pollInterval: 60_000,
+  taskList: { media: task('media'), cleanup: task('cleanup') },
+});
+console.log('ready');
+await runner.promise;
+console.log('ended');
