@@ -16,6 +16,7 @@ import { install } from '../../worker/queue/install.ts';
 import finishedJobs from '../../worker/jobs/cleanup/finished_jobs.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { graphileWorkers } from '../support/graphile-versions.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
@@ -23,7 +24,7 @@ import { silent } from '../support/log.ts';
 // One database with the tables of an application, three applications on graphile-worker of three versions, and two Rowmills, which belong to a role
 // that is no superuser: nobody sees or touches what is another's.
 
-const apps = { 'graphile-worker-13': 'graphile_worker', 'graphile-worker-16': 'app_16', 'graphile-worker': 'app_18' };
+const apps = { '0.13': 'graphile_worker', '0.16': 'app_16', '0.18': 'app_18' };
 const theirs = `
   create table jobs (id serial primary key, title text); insert into jobs (title) values ('gardener');
   create table queues (n integer); create table workers (name text); create table listeners (n integer);
@@ -109,20 +110,20 @@ async function startRowmill(schema: string): Promise<{ service: Service; db: Db;
 }
 
 test('without a schema of its own Rowmill names what is in the way, exits 2, and makes nothing', async () => {
-  const before = [await schemas(), await contents('public')];
+  const found = [await schemas(), await contents('public')];
   const { code, stderr } = await runRowmill(['migrate'], { env: { DATABASE_URL: db.url } });
   assert.equal(code, 2);
   for (const name of ['table jobs', 'table queues', 'table workers', 'table listeners', 'function announce'])
     assert.match(stderr, new RegExp(`^  ${name} is there already`, 'm'));
   assert.match(stderr, /nothing was changed[\s\S]*ROWMILL_SCHEMA=rowmill/);
-  assert.deepEqual([await schemas(), await contents('public')], before);
+  assert.deepEqual([await schemas(), await contents('public')], found);
 });
 
 suite('beside them', () => {
   let running: App[];
   const rowmills: Record<string, Awaited<ReturnType<typeof startRowmill>>> = {};
   const notices: string[] = [];
-  let before: unknown[];
+  let untouched: unknown[];
   const all = () => Promise.all(['public', ...Object.values(apps)].map(contents));
   const addTask = (schema: string, payload: object) =>
     db.query(`select ${schema}.add_job('media', $1::json)`, [JSON.stringify(payload)]);
@@ -135,7 +136,7 @@ suite('beside them', () => {
   test('three applications on graphile-worker work, and go on while two Rowmills are made and started', async () => {
     // One after the other, before any of them works: a breaking migration of one ends the workers of all others that listen.
     for (const [name, schema] of Object.entries(apps)) {
-      const { runMigrations } = (await import(name)) as { runMigrations(options: object): Promise<void> };
+      const { runMigrations } = await graphileWorkers[name]!();
       await runMigrations({ connectionString: db.url, schema });
     }
     running = Object.entries(apps).map(([name, schema]) => startApp(name, schema));
@@ -149,7 +150,7 @@ suite('beside them', () => {
     await db.query(
       `update app_16._private_jobs set locked_by = 'theirs', locked_at = now() - interval '1 hour' where task_id = (select id from app_16._private_tasks where identifier = 'nobody')`,
     );
-    before = await all();
+    untouched = await all();
     const ear = createClient(db.url);
     await ear.connect();
     ear.on('notification', ({ channel }) => notices.push(channel));
@@ -183,7 +184,7 @@ suite('beside them', () => {
       await addTask(app.schema, { n: app.schema });
       await says(app, new RegExp(`^did media {"n":"${app.schema}"}`));
     }
-    assert.deepEqual(await all(), before);
+    assert.deepEqual(await all(), untouched);
   });
 
   test('each does its own: jobs, pauses, files, cleanups', async () => {
@@ -263,7 +264,7 @@ suite('beside them', () => {
         'did media {"n":"last"}',
       ]);
     }
-    assert.deepEqual(await all(), before);
+    assert.deepEqual(await all(), untouched);
     const { rows } = await db.query(`select locked_by from app_16._private_jobs where locked_by is not null`);
     assert.deepEqual(rows, [{ locked_by: 'theirs' }]);
     assert.deepEqual((await db.query('select title from public.jobs')).rows, [{ title: 'gardener' }]);

@@ -1,12 +1,12 @@
 /**
- * An application of somebody else's on graphile-worker: `node graphile-app.ts <package> <schema> <url>`. Its tasks have the names of our queues. Prints
+ * An application of somebody else's on graphile-worker: `node graphile-app.ts <version> <schema> <url>`. Its tasks have the names of our queues. Prints
  * a line for each job it does; a job that says `hold` ends when the application is told to go on.
  */
 import { once } from 'node:events';
+import { graphileWorkers } from './graphile-versions.ts';
 
-const [name, schema, connectionString] = process.argv.slice(2) as [string, string, string];
-type Module = { run(options: object): Promise<{ promise: Promise<void> }> };
-const { run } = (await import(name)) as Module;
+const [version, schema, connectionString] = process.argv.slice(2) as [string, string, string];
+const { run } = await graphileWorkers[version]!();
 
 const task = (queue: string) => async (payload: { n?: unknown; hold?: boolean }) => {
   console.log(`${payload.hold ? 'holds' : 'did'} ${queue} ${JSON.stringify(payload)}`);

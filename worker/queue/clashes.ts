@@ -55,7 +55,7 @@ async function taken(client: Client, schema: string, text: string): Promise<stri
   const rows = await query<{ what: string; name: string }>(client, sql['taken']!, {
     schema: quoted(schema),
     relations,
-    functions: [...text.matchAll(/create function (\w+)\(/g).map((match) => match[1]!)],
+    functions: Array.from(text.matchAll(/create function (\w+)\(/g), (match) => match[1]!),
   });
   return rows.map(({ what, name }) => `${what} ${name} is there already, and not Rowmill's`);
 }
