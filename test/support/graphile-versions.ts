@@ -5,7 +5,7 @@ type GraphileWorker = {
 
 /** The versions of graphile-worker that applications beside ours may be on. */
 export const graphileWorkers: Record<string, () => Promise<GraphileWorker>> = {
-  '0.13': async () => (await import('graphile-worker-13')) as unknown as GraphileWorker,
-  '0.16': async () => (await import('graphile-worker-16')) as unknown as GraphileWorker,
-  '0.18': async () => (await import('graphile-worker')) as unknown as GraphileWorker,
+  '0.13': () => import('graphile-worker-13'),
+  '0.16': () => import('graphile-worker-16'),
+  '0.18': () => import('graphile-worker'),
 };
