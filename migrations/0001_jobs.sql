@@ -63,12 +63,8 @@ create table jobs (
 comment on table  jobs is 'All jobs of all queues; each queue is the partition <queue>_jobs. Insert into either.';
 comment on column jobs.archived is 'True once a completed or cancelled job has been moved to history.';
 comment on column jobs.kind is 'What sort of job: queue and kind together name the handler, such as media.image.';
-<<<<<<< HEAD
-comment on column jobs.file_id is 'The stored file this job is about: auction_files for publish, media for media.';
-comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history is inserted with the status it has, and never runs.';
-=======
 comment on column jobs.file_id is 'The stored file this job is about, by its id as text: of auction_files for publish, of media for media.';
->>>>>>> 1ae619d (Ids of auction_files and media may be uuid, text, varchar, bigint or integer: jobs.file_id is their text, and triggers do what the foreign keys did)
+comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history is inserted with the status it has, and never runs.';
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
 comment on column jobs.attempt is 'Executions so far. Set by start, and the fence: only the worker that started this attempt can finish it.';

@@ -74,7 +74,7 @@ create table jobs (
   queue         text        not null,
   kind          text        not null,
   payload       jsonb       not null default '{}'::jsonb,
-  file_id       uuid,
+  file_id       text,
   status        text        not null default 'pending',
   priority      smallint    not null default 0,
   run_at        timestamptz not null default now(),
@@ -93,6 +93,7 @@ create table jobs (
   completed_at  timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
+  constraint jobs_file_id_check check (octet_length(file_id) <= 500),
   constraint jobs_id_check check (id >= '-9007199254740991'::bigint and id <= '9007199254740991'::bigint),
   constraint jobs_max_retries_check check (max_retries >= 0),
   constraint jobs_progress_check check (progress >= 0 and progress <= 100),
@@ -103,7 +104,7 @@ alter table jobs enable row level security;
 comment on table jobs is 'All jobs of all queues; each queue is the partition <queue>_jobs. Insert into either.';
 comment on column jobs.archived is 'True once a completed or cancelled job has been moved to history.';
 comment on column jobs.kind is 'What sort of job: queue and kind together name the handler, such as media.image.';
-comment on column jobs.file_id is 'The stored file this job is about: auction_files for publish, media for media.';
+comment on column jobs.file_id is 'The stored file this job is about, by its id as text: of auction_files for publish, of media for media.';
 comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history is inserted with the status it has, and never runs.';
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
@@ -500,8 +501,6 @@ create table jobs_of_no_queue partition of jobs
 alter table jobs_of_no_queue enable row level security;
 comment on table jobs_of_no_queue is 'Always empty: a job of a queue that is not there comes here, and is refused.';
 
-alter table media_jobs add constraint media_jobs_file_id_fkey foreign key (file_id) references media(id) on delete set null;
-alter table publish_jobs add constraint publish_jobs_file_id_fkey foreign key (file_id) references auction_files(id) on delete set null;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
@@ -774,13 +773,35 @@ begin
 end $$;
 comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
 
+create function auction_file_id(file text) returns uuid
+  language sql immutable
+as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
+comment on function auction_file_id is 'The id of auction_files that a file_id names; null: none can be.';
+
+create function publish_file_id() returns trigger
+  language plpgsql
+  set search_path from current
+as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
+comment on function publish_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
+
+create function media_id(file text) returns uuid
+  language sql immutable
+as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
+comment on function media_id is 'The id of media that a file_id names; null: none can be.';
+
+create function media_file_id() returns trigger
+  language plpgsql
+  set search_path from current
+as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
+comment on function media_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
+
 create function publish_status_follows() returns trigger
   language plpgsql security definer
   set search_path from current
   set enable_seqscan = off
 as $$
 declare
-  file    uuid;
+  file    text;
   latest  text;
   follows auction_files.publish_status%type;
 begin
@@ -788,19 +809,24 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    perform from auction_files where id = file for no key update;
+    perform from auction_files where id = auction_file_id(file) and id::text = file for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in auction_files', file
+        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "auction_files".', file);
+    end if;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
-      when latest = 'completed'                                              then 'published'
-      when latest is not null                                                then latest
-      when (select published_at is not null from auction_files where id = file) then 'published'
-      else                                                                        'pending'
+      when latest = 'completed' then 'published'
+      when latest is not null   then latest
+      when (select published_at is not null from auction_files where id = auction_file_id(file)) then 'published'
+      else 'pending'
     end;
-    update auction_files set publish_status = follows where id = file and publish_status is distinct from follows;
+    update auction_files set publish_status = follows where id = auction_file_id(file) and publish_status is distinct from follows;
   end loop;
   return null;
 end $$;
-comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count.';
+comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count. A file that is not there is refused.';
 
 create function media_status_follows() returns trigger
   language plpgsql security definer
@@ -808,7 +834,7 @@ create function media_status_follows() returns trigger
   set enable_seqscan = off
 as $$
 declare
-  file    uuid;
+  file    text;
   latest  text;
   follows media.status%type;
 begin
@@ -816,18 +842,67 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    perform from media where id = file for no key update;
+    perform from media where id = media_id(file) and id::text = file for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in media', file
+        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "media".', file);
+    end if;
     latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
       when latest = 'completed' then 'READY'
       when latest is not null   then upper(latest)
-      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = file)
+      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = media_id(file))
     end;
-    update media set status = follows where id = file and status is distinct from follows;
+    update media set status = follows where id = media_id(file) and status is distinct from follows;
   end loop;
   return null;
 end $$;
-comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count.';
+comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count. A file that is not there is refused.';
+
+create function files_truncated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_argv[0] = 'publish' then
+    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
+     where publish_status in ('pending', 'processing', 'failed');
+  else
+    update media set status = 'PENDING' where status = 'PROCESSING';
+  end if;
+  return null;
+end $$;
+comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
+
+create function file_gone() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  jobs  text := tg_argv[0];
+  named boolean;
+begin
+  if coalesce(pg_partition_root(tg_relid::regclass)::oid, tg_relid) not in ('auction_files'::regclass::oid, 'media'::regclass::oid) then
+    raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'TRUNCATE' then
+    execute format('update %I set file_id = null where file_id is not null', jobs);
+  elsif tg_op = 'DELETE' then
+    execute format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
+  else
+    execute format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
+    if named then
+      raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
+    end if;
+  end if;
+  return null;
+end $$;
+comment on function file_gone is 'Jobs outlive the file they are about: its deletion sets their file_id to null. Its id cannot be changed while jobs name it.';
 
 create function announce(queues text[], ids bigint[], statuses text[]) returns void
   language plpgsql
@@ -979,9 +1054,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  if new.payload ->> 'mediaId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-    select id into new.file_id from media where id = (new.payload ->> 'mediaId')::uuid;
-  end if;
+  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId');
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
@@ -1081,7 +1154,7 @@ begin
   if tg_relid <> 'auction_files'::regclass::oid then
     raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  delete from storage_deletions where key >= new.id || '/' and key < new.id || '0';
+  delete from storage_deletions where key >= (new.id || '/') collate "C" and key < (new.id || '0') collate "C";
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
   end if;
@@ -1181,24 +1254,6 @@ begin
   return null;
 end $$;
 comment on function jobs_mended is 'Makes a change written by hand a whole one, and refuses to rename a job.';
-
-create function files_truncated() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  if tg_argv[0] = 'publish' then
-    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
-     where publish_status in ('pending', 'processing', 'failed');
-  else
-    update media set status = 'PENDING' where status = 'PROCESSING';
-  end if;
-  return null;
-end $$;
-comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
 
 create function json_bytes(value jsonb) returns bigint
   language plpgsql stable
@@ -1337,12 +1392,20 @@ create trigger schedule_reset before update on schedules
 create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
   for each statement execute function schedules_changed();
 
+create trigger publish_file_id before insert on publish_jobs
+  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+  execute function publish_file_id();
 create trigger publish_status_insert after insert on publish_jobs
   for each row when (new.file_id is not null and not new.archived)
+  execute function publish_status_follows();
+create trigger publish_status_update after update on publish_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function publish_status_follows();
 create trigger publish_status_delete after delete on publish_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function publish_status_follows();
+create trigger publish_status_truncate after truncate on publish_jobs
+  for each statement execute function files_truncated('publish');
 create trigger jobs_inserted after insert on publish_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -1357,22 +1420,25 @@ create trigger jobs_deleted after delete on publish_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on publish_jobs
   for each statement execute function jobs_deleted('publish');
-create trigger publish_status_truncate after truncate on publish_jobs
-  for each statement execute function files_truncated('publish');
-create trigger publish_status_update after update on publish_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
-  execute function publish_status_follows();
 
 create trigger job_archived before insert or update on publish_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
   execute function job_archived();
 
+create trigger media_file_id before insert on media_jobs
+  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+  execute function media_file_id();
 create trigger media_status_insert after insert on media_jobs
   for each row when (new.file_id is not null and not new.archived)
+  execute function media_status_follows();
+create trigger media_status_update after update on media_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function media_status_follows();
 create trigger media_status_delete after delete on media_jobs
   for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
   execute function media_status_follows();
+create trigger media_status_truncate after truncate on media_jobs
+  for each statement execute function files_truncated('media');
 create trigger media_job_file before insert on media_jobs
   for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
   execute function media_job_file();
@@ -1390,11 +1456,6 @@ create trigger jobs_deleted after delete on media_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on media_jobs
   for each statement execute function jobs_deleted('media');
-create trigger media_status_update after update on media_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
-  execute function media_status_follows();
-create trigger media_status_truncate after truncate on media_jobs
-  for each statement execute function files_truncated('media');
 
 create trigger job_archived before insert or update on media_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1476,12 +1537,27 @@ create trigger job_archived before insert or update on cleanup_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
   execute function job_archived();
 
+create trigger file_gone after delete on auction_files
+  for each row execute function file_gone('publish_jobs');
+create trigger file_renamed after update of id on auction_files
+  for each row when (new.id is distinct from old.id)
+  execute function file_gone('publish_jobs');
+create trigger files_gone after truncate on auction_files
+  for each statement execute function file_gone('publish_jobs');
 create trigger file_undeleted before update on auction_files
   for each row when (old.purged_at is not null and new.deleted_at is null)
   execute function file_undeleted();
 create trigger file_recovered after update on auction_files
   for each row when (old.purged_at is not null and new.purged_at is null and new.deleted_at is null)
   execute function file_recovered();
+
+create trigger file_gone after delete on media
+  for each row execute function file_gone('media_jobs');
+create trigger file_renamed after update of id on media
+  for each row when (new.id is distinct from old.id)
+  execute function file_gone('media_jobs');
+create trigger files_gone after truncate on media
+  for each statement execute function file_gone('media_jobs');
 
 create trigger deletion_impossible before insert on storage_deletions
   for each row when (octet_length(new.key) > 1024)
