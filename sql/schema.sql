@@ -42,11 +42,13 @@ create table queues (
   keep_completed     interval not null default '90 days'::interval,
   archived_completed bigint   not null default 0,
   archive_after      interval not null default '00:00:30'::interval,
+  incident_patience  interval not null default '24:00:00'::interval,
   constraint queues_pkey primary key (name),
   constraint name_too_long check (char_length(name) <= 50),
   constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
+  constraint queues_incident_patience_check check (incident_patience >= '00:00:00'::interval),
   constraint queues_max_payload_bytes_check check (max_payload_bytes >= 1000000 and max_payload_bytes <= 64000000),
   constraint queues_max_retries_check check (max_retries >= 0),
   constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
@@ -67,6 +69,7 @@ comment on column queues.snooze_limit is 'A job that only snoozed for so long fa
 comment on column queues.keep_completed is 'How long completed and cancelled jobs are kept.';
 comment on column queues.archived_completed is 'Completed jobs that were moved to history so far, so that nobody has to count them.';
 comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without taking it out of the archive.';
+comment on column queues.incident_patience is 'How long an incident holds the jobs of the queue; after that its errors are the jobs'' own failures.';
 
 create table jobs (
   id            bigint      not null default nextval('job_ids'::regclass),
@@ -495,6 +498,41 @@ create table orphan_sightings (
 alter table orphan_sightings enable row level security;
 comment on table orphan_sightings is 'Objects that no row referred to. One that is seen so again a day later is deleted.';
 comment on column orphan_sightings.seen_at is 'When it was first seen so.';
+
+create table incidents (
+  id          uuid        not null default gen_random_uuid(),
+  dependency  text        not null,
+  host        text,
+  code        text        not null,
+  message     text        not null,
+  kinds       text[]      not null,
+  since       timestamptz not null default clock_timestamp(),
+  last_seen   timestamptz not null default clock_timestamp(),
+  jobs_held   bigint      not null default 0,
+  probes      integer     not null default 0,
+  probe_at    timestamptz not null default (clock_timestamp() + '00:00:05'::interval),
+  checked_at  timestamptz not null default clock_timestamp(),
+  check_ok    boolean     not null default false,
+  resolved_at timestamptz,
+  released    boolean     not null default false,
+  constraint incidents_pkey primary key (id),
+  constraint incidents_dependency_check check (dependency <> ''),
+  constraint incidents_message_check check (char_length(message) <= 2000)
+);
+alter table incidents enable row level security;
+create unique index incidents_open on incidents using btree (dependency, coalesce(host, '')) where resolved_at is null;
+create index incidents_unreleased on incidents using btree (resolved_at) where not released;
+comment on table incidents is 'Faults of the deployment, such as a wrong key or a full bucket. While one is open, the jobs that need this dependency wait and use no retry.';
+comment on column incidents.dependency is 'What failed: storage, raid, ffmpeg, temp_space.';
+comment on column incidents.host is 'The machine whose own dependency it is, such as its disk; null: of the whole fleet.';
+comment on column incidents.message is 'In the vendor''s words where it said any. Never a secret.';
+comment on column incidents.kinds is 'The kinds whose jobs have met it, as queue.kind: these are held.';
+comment on column incidents.last_seen is 'When a job last met it.';
+comment on column incidents.jobs_held is 'Due jobs that wait, as of checked_at.';
+comment on column incidents.probe_at is 'When one of the held jobs may run next, to see whether it is over.';
+comment on column incidents.checked_at is 'When a worker last asked the dependency''s own check.';
+comment on column incidents.check_ok is 'The check has passed since the last probe.';
+comment on column incidents.released is 'The held jobs have tickets again.';
 
 create table jobs_of_no_queue partition of jobs
   default;
@@ -1662,3 +1700,18 @@ select s.name,
 comment on view schedule_status is 'All schedules: their last tick, their next, and what became of the last job.';
 comment on column schedule_status.error is 'Why it inserts nothing, though it is enabled.';
 comment on column schedule_status.last_status is 'Of the last job; null: there was none, or it has been deleted.';
+
+create view held_kinds with (security_invoker=true) as
+select q.name as queue,
+    substr(k.name, length(q.name) + 2) as kind,
+    i.host,
+    i.host is null or not (exists ( select
+           from workers w
+          where (q.name = any (w.queues)) and not (w.host in ( select h.host
+                   from incidents h
+                  where h.resolved_at is null and h.host is not null and (k.name = any (h.kinds)))))) as everywhere
+   from incidents i
+     cross join lateral unnest(i.kinds) k(name)
+     join queues q on q.name = split_part(k.name, '.', 1)
+  where i.resolved_at is null and i.since > (clock_timestamp() - q.incident_patience);
+comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';

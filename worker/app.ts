@@ -6,6 +6,7 @@ import { createPool, type Db } from './base/db.ts';
 import type { Log } from './base/log.ts';
 import { createStorage } from './base/storage/create.ts';
 import type { Storage } from './base/storage/storage.ts';
+import { checkTempSpace } from './base/temp.ts';
 import { createFfmpeg, type Ffmpeg } from './media/ffmpeg.ts';
 import { createMemoryGate, type MemoryGate } from './media/memory.ts';
 import { createImagorVideo, type ImagorVideo } from './providers/imagorvideo.ts';
@@ -29,27 +30,45 @@ export type App = {
   ffmpeg: Ffmpeg;
   /** What media jobs may take of this machine, over all that run. */
   memory: MemoryGate;
+  /** What a DeploymentError may name, each with the check that tells an incident from a job's own failure. */
+  dependencies: Record<string, Dependency>;
   close(): Promise<void>;
+};
+
+export type Dependency = {
+  /** Whether each machine has its own, such as a disk. */
+  ofHost: boolean;
+  /** @throws what is wrong */
+  check(signal: AbortSignal): Promise<unknown>;
 };
 
 export function createApp(config: Config, databaseUrl: string, log: Log): App {
   const instance = randomUUID();
   const db = createPool(databaseUrl, { max: config.connections.app, log, instance });
+  const storage = createStorage(config.storage);
+  const raid = createRaid(config.raid);
+  const ffmpeg = createFfmpeg(config.ffmpeg, log);
   return {
     config,
     log,
     db,
     instance,
-    storage: createStorage(config.storage),
-    raid: createRaid(config.raid),
+    storage,
+    raid,
     imagorVideo: config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined,
-    ffmpeg: createFfmpeg(config.ffmpeg, log),
+    ffmpeg,
     // sharp works on libuv's threads, four by default: one stays free for files and names.
     memory: createMemoryGate({
       bytes: config.mediaMemoryBytes,
       pictureBytes: config.pictureMemoryBytes,
       slots: Math.min(availableParallelism(), 3),
     }),
+    dependencies: {
+      storage: { ofHost: config.storage.provider === 'local', check: (signal) => storage.check({ signal }) },
+      raid: { ofHost: false, check: (signal) => raid.check(config.tempDir, { signal }) },
+      ffmpeg: { ofHost: true, check: () => ffmpeg.capabilities() },
+      temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
+    },
     // A handler deaf to its signal may hold a connection: the process ends all the same.
     close: () => Promise.race([db.end(), sleep(2_000, undefined, { ref: false })]),
   };

@@ -80,6 +80,7 @@ function shape(env: Env, searchPath: string) {
     heartbeatMs: env.HEARTBEAT_INTERVAL,
     deadAfterMs: env.WORKER_DEAD_AFTER,
     sweepMs: env.SWEEP_INTERVAL,
+    incidentCheckMs: env.INCIDENT_CHECK_INTERVAL,
 
     http: { host: env.HOST, port: port ?? 3000, chosen: port !== undefined },
     raid:

@@ -27,6 +27,23 @@ export class RetryableError extends Error {
 }
 
 /**
+ * A fault of the deployment that no job is to blame for: a wrong key, a full disk, a missing program, a refused connection. If the
+ * dependency's own check fails too, the job waits for the end of the incident and uses no retry. If the check passes, it is the job's own
+ * failure, as a RetryableError would be.
+ * @param dependency its name in App.dependencies
+ */
+export class DeploymentError extends Error {
+  override name = 'DeploymentError';
+  readonly dependency: string;
+  readonly code: string;
+  constructor(dependency: string, code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.dependency = dependency;
+    this.code = code;
+  }
+}
+
+/**
  * Nothing is wrong, come back later: the job waits `delayMs`, a second at least and a year at most, and uses no retry. Waits grow with the time
  * that the job has been snoozing, and one that only snoozed for queues.snooze_limit fails as `snoozed_too_long`.
  * @param options `bounded: false` for a wait whose end is certain, such as a turn at a rate limit of ours: it is kept exactly, and never too long

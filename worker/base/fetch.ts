@@ -4,11 +4,12 @@ import { rm } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { pipeline } from 'node:stream/promises';
-import { codeOf, PermanentError, RetryableError, Snooze } from './errors.ts';
+import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from './errors.ts';
+import { retryAfterMs, usualPatience, withRetries, type Passing } from './retry.ts';
+import { tempError } from './temp.ts';
 
 /**
- * Asking other services over HTTP: by node:http and not by fetch, which copies every byte once more. Every answer is judged here, once for all of them; nothing here tries again,
- * that is the queue's business.
+ * Asking other services over HTTP: by node:http and not by fetch, which copies every byte once more. Every answer is judged here, once for all of them. A download that broke off begins again a few times (base/retry.ts), within its time.
  */
 
 /** Whom we ask, and which settings a person should look at when they refuse. */
@@ -16,6 +17,8 @@ export type Service = {
   /** What its error codes start with: `raid` gives `raid_not_found`. */
   code: string;
   name: string;
+  /** Its name in App.dependencies, where its refusals may be a fault of the deployment. */
+  dependency?: string;
   settings: { address: string; secret: string };
   /** Statuses that it uses in a way of its own. */
   statuses?: Record<number, (said: string) => Error>;
@@ -38,7 +41,7 @@ export type Downloaded = { bytes: number; sha256: string };
 /**
  * Streams a GET into a new private file. Redirects are followed within one origin only, so the headers go nowhere else.
  * When it throws, the file is gone.
- * @throws what `statusError` judges; RetryableError `<service>_unavailable`, `_timeout`, `_truncated`;
+ * @throws what `statusError` judges; DeploymentError `disk_full`, and `<service>_unavailable` where nobody answers; RetryableError `<service>_unavailable`, `_timeout`, `_truncated`;
  *   PermanentError `<service>_too_large`, `_redirected`; the signal's reason; what the file system says
  */
 export async function download(url: URL, options: DownloadOptions): Promise<Downloaded> {
@@ -47,7 +50,8 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
   const transfer = { ...options, stop: AbortSignal.any([options.signal, deadline.signal]) };
   try {
     options.signal.throwIfAborted();
-    return await save(await request(url, transfer), transfer);
+    const work = async () => save(await request(url, transfer), transfer);
+    return await withRetries(work, (error) => passingOf(options.service, error), transfer.stop, patience);
   } catch (error) {
     options.signal.throwIfAborted();
     throw deadline.signal.aborted ? timedOut(options) : error;
@@ -55,6 +59,19 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
     clearTimeout(timer);
   }
 }
+
+/** Whoever asks a job to wait for longer has it snoozed, which holds no slot. */
+const patience = { ...usualPatience, budgetMs: 20_000 };
+
+/** Whether the next request may well succeed. */
+function passingOf({ code }: Service, error: unknown): Passing | undefined {
+  if (error instanceof Snooze) return { retryAfterMs: error.delayMs };
+  const words = ['unavailable', 'truncated', 'rate_limited'].map((word) => `${code}_${word}`);
+  return words.includes(codeOf(error) ?? '') ? { retryAfterMs: waits.get(error as Error) } : undefined;
+}
+
+/** How long a server said to wait, by the error that was made of its answer. */
+const waits = new WeakMap<Error, number>();
 
 type Transfer = DownloadOptions & { stop: AbortSignal };
 
@@ -134,7 +151,7 @@ async function save(response: IncomingMessage, { to, service, maxBytes, stop }: 
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') await rm(to, { force: true });
     // Of the three parts that can fail, the network's failure is the one that shows on the response.
-    throw response.errored === error ? truncated(service, error) : error;
+    throw response.errored === error ? truncated(service, error) : tempError(error);
   }
 }
 
@@ -166,7 +183,7 @@ export function statusError(service: Service, status: number, retryAfter?: strin
   switch (status) {
     case 401:
     case 403:
-      return new PermanentError(`${code}_unauthorized`, `${said}: check ${settings.secret}`);
+      return deploymentError(service, `${code}_unauthorized`, `${said}: check ${settings.secret}`);
     case 404:
     case 410:
       return new PermanentError(`${code}_not_found`, `${said}: what was asked for is not there`);
@@ -179,7 +196,12 @@ export function statusError(service: Service, status: number, retryAfter?: strin
       return new RetryableError(`${code}_rate_limited`, `${said}: too many requests`);
     }
   }
-  if (status >= 500) return unavailable(service, `answered ${status}`);
+  if (status >= 500) {
+    const error = unavailable(service, `answered ${status}`);
+    const delayMs = delayOf(retryAfter);
+    if (delayMs !== undefined) waits.set(error, delayMs);
+    return error;
+  }
   return new PermanentError(`${code}_refused`, `${said}: it does not take this request; check ${settings.address}`);
 }
 
@@ -188,17 +210,23 @@ const longestSnooze = 3600 * second;
 
 /** Milliseconds, from whole seconds or an HTTP date; at least a second, so that nobody spins. Undefined if not given. */
 function delayOf(retryAfter: string | undefined): number | undefined {
-  const value = retryAfter?.trim();
-  if (!value) return undefined;
-  const delayMs = /^\d+$/.test(value) ? Number(value) * second : Date.parse(value) - Date.now();
-  return Number.isNaN(delayMs) ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
+  const delayMs = retryAfterMs(retryAfter);
+  return delayMs === undefined ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
 }
 
-function unavailable({ code, name, settings }: Service, what: string, cause?: unknown): RetryableError {
-  return new RetryableError(`${code}_unavailable`, `${name} ${what}: check ${settings.address} and that it is up`, {
-    cause,
-  });
+function unavailable(service: Service, what: string, cause?: unknown): Error {
+  const { code, name, settings } = service;
+  const words = `${name} ${what}: check ${settings.address} and that it is up`;
+  if (service.dependency && isUnreachable.test(codeOf(cause) ?? ''))
+    return new DeploymentError(service.dependency, `${code}_unavailable`, words, { cause });
+  return new RetryableError(`${code}_unavailable`, words, { cause });
 }
+
+/** Nobody answers there, or somebody else does: no trouble that one request has. */
+const isUnreachable = /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/;
+
+const deploymentError = ({ dependency }: Service, code: string, words: string): Error =>
+  dependency ? new DeploymentError(dependency, code, words) : new PermanentError(code, words);
 
 /** A word for what the network did: `ECONNREFUSED`. Never the text, which may quote a header. */
 function causeOf(error: unknown): string {

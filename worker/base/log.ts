@@ -20,8 +20,49 @@ export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destinat
   return destination ? pino(options, destination) : pino(options);
 }
 
-/** Replaces every configured secret in a text that may carry one, such as a driver's error message. */
+/**
+ * Replaces every configured secret in a text that may carry one, such as a server's error message: whatever the case of its letters, and
+ * also in percent-encoding, hexadecimal and base64, as in a header that a server echoes.
+ */
 export function redactor(secrets: string[]): (text: string) => string {
-  const longestFirst = secrets.toSorted((a, b) => b.length - a.length);
-  return (text) => longestFirst.reduce((result, secret) => result.replaceAll(secret, '[redacted]'), text);
+  let redact = redactors.get(secrets);
+  if (!redact) {
+    const forms = secrets.flatMap(formsOf).toSorted((a, b) => b.length - a.length);
+    const pattern = forms.length > 0 ? new RegExp(forms.join('|'), 'gi') : undefined;
+    redact = (text) => (pattern ? text.replace(pattern, '[redacted]') : text);
+    redactors.set(secrets, redact);
+  }
+  return redact;
 }
+
+const redactors = new WeakMap<string[], (text: string) => string>();
+const shortestEncoded = 6;
+
+/** The forms of a secret, as patterns. */
+function formsOf(secret: string): string[] {
+  const bytes = Buffer.from(secret);
+  return [
+    // Each character as it is, or percent-encoded.
+    Array.from(
+      secret,
+      (character) => `(?:${escaped(character)}|${percent(character)}${character === ' ' ? '|\\+' : ''})`,
+    ).join(''),
+    bytes.toString('hex'),
+    ...[0, 1, 2].map((offset) => base64Of(bytes, offset)),
+  ].filter((form) => form.length >= Math.min(shortestEncoded, secret.length));
+}
+
+const percent = (character: string) => Buffer.from(character).toString('hex').replace(/../g, '%$&');
+
+/** What a secret that begins `offset` bytes into a group of three looks like, whatever stands around it, as in `user:secret`. */
+function base64Of(secret: Buffer, offset: number): string {
+  const text = Buffer.concat([Buffer.alloc(offset), secret])
+    .toString('base64')
+    .replace(/=+$/, '');
+  const whole = (secret.length + offset) % 3 === 0 ? text : text.slice(0, -1);
+  const kept = whole.slice(offset === 0 ? 0 : offset + 1);
+  if (kept.length < shortestEncoded) return '';
+  return escaped(kept).replaceAll('\\+', '[+-]').replaceAll('/', '[/_]');
+}
+
+const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, (sign) => (sign === '/' ? '/' : `\\${sign}`));

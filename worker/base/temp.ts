@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { lstat, mkdir, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, realpath, rm, statfs, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { codeOf } from './errors.ts';
+import { codeOf, DeploymentError } from './errors.ts';
 
 /**
  * Folders for files while they are worked on. Beside each stands a socket of its name, on which its process listens: by that others see
@@ -29,10 +29,40 @@ export async function withTempDir<T>(parent: string, work: (dir: string) => Prom
   try {
     await mkdir(dir, { mode: 0o700 });
     return await work(dir);
+  } catch (error) {
+    throw tempError(error);
   } finally {
     await rm(dir, { recursive: true, force: true }).finally(() => socket?.close());
   }
 }
+
+/** Less than this is a full disk: what is left of it would not hold the file of a job. */
+const leastFreeBytes = 16_000_000;
+
+/** Whether temporary files can be written. @throws DeploymentError `disk_full`; what the file system says */
+export async function checkTempSpace(parent: string): Promise<void> {
+  try {
+    await withTempDir(parent, (dir) => writeFile(join(dir, 'probe'), 'x'));
+    const { bavail, blocks, bsize } = await statfs(parent);
+    if (bavail * bsize < Math.min(leastFreeBytes, (blocks * bsize) / 4)) throw noSpace();
+  } catch (error) {
+    throw tempError(error);
+  }
+}
+
+/** An error of writing a temporary file: where the disk is full, a fault of the deployment; any other as it is. */
+export const tempError = (error: unknown): unknown =>
+  ['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '') ? noSpace(error) : error;
+
+const noSpace = (cause?: unknown) =>
+  new DeploymentError(
+    'temp_space',
+    'disk_full',
+    'The disk of the temporary files is full: make room, or set TEMP_DIR',
+    {
+      cause,
+    },
+  );
 
 /** Undefined where there can be no socket: a long path, or a file system that has none. */
 async function listenAt(path: string): Promise<Server | undefined> {

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import type { Config } from '../base/config.ts';
-import { PermanentError } from '../base/errors.ts';
+import { codeOf, PermanentError } from '../base/errors.ts';
 import { download, type Downloaded } from '../base/fetch.ts';
+import { withTempDir } from '../base/temp.ts';
 
 /** RAID, the store that keeps the original of each uploaded file. */
 export type Raid = {
@@ -9,9 +12,17 @@ export type Raid = {
    * @throws PermanentError `raid_not_configured`; what `download` in base/fetch.ts throws, with codes that start with `raid_`
    */
   download(key: string, path: string, options: { signal: AbortSignal }): Promise<Downloaded>;
+
+  /**
+   * Asks for what is surely not there: who is known is told so.
+   * @returns whether there was a file nonetheless
+   * @throws what `download` throws
+   */
+  check(tempDir: string, options: { signal: AbortSignal }): Promise<boolean>;
 };
 
 const service = {
+  dependency: 'raid',
   code: 'raid',
   name: 'RAID',
   settings: {
@@ -23,12 +34,23 @@ const service = {
 };
 
 export function createRaid(config: Config['raid']): Raid {
+  const fetchFile: Raid['download'] = async (key, path, { signal }) => {
+    if (!config) throw notConfigured();
+    const { endpoint, secret, maxBytes, timeoutMs } = config;
+    const headers = { authorization: `Bearer ${secret}` };
+    return download(addressOf(endpoint, key), { service, to: path, headers, maxBytes, timeoutMs, signal });
+  };
   return {
-    async download(key, path, { signal }) {
-      if (!config) throw notConfigured();
-      const { endpoint, secret, maxBytes, timeoutMs } = config;
-      const headers = { authorization: `Bearer ${secret}` };
-      return download(addressOf(endpoint, key), { service, to: path, headers, maxBytes, timeoutMs, signal });
+    download: fetchFile,
+    async check(tempDir, options) {
+      try {
+        const key = `rowmill-doctor/${randomUUID()}`;
+        await withTempDir(tempDir, (dir) => fetchFile(key, join(dir, 'none'), options));
+        return true;
+      } catch (error) {
+        if (codeOf(error) === 'raid_not_found') return false;
+        throw error;
+      }
     },
   };
 }

@@ -5,6 +5,7 @@ import { codeOf, messageOf } from '../base/errors.ts';
 import { redactor, type Log } from '../base/log.ts';
 import { topOf } from '../base/stack.ts';
 import { asCulprit } from './culprit.ts';
+import type { Fault, Incidents } from './incidents.ts';
 import type { JobContext } from './job.ts';
 import { storableResult, type JobRow, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
@@ -17,6 +18,7 @@ import { inTime, Stop } from './stop.ts';
 export type AttemptOptions = {
   app: App;
   ledger: Ledger;
+  incidents: Incidents;
   registry: Registry;
   /** Bound to the queue. */
   log: Log;
@@ -150,7 +152,9 @@ export async function conclude(
 ): Promise<void> {
   const { row } = attempting;
   try {
-    note(row, await write(row, outcomeOf(attempting, answer, options), options), options.log, began);
+    const written = await write(row, outcomeOf(attempting, answer, options), options);
+    note(row, written, options.log, began);
+    await options.incidents.ended(row, written.outcome);
   } catch (error) {
     // The row stays processing, run by nobody: the worker looks for such rows of its own, and retries them.
     options.log.error({ ...named(row), err: error }, 'could not write the outcome of a job');
@@ -186,6 +190,8 @@ function write(row: JobRow, outcome: Outcome, options: AttemptOptions): Written 
       return complete(row, outcome.result, options);
     case 'snooze':
       return snooze(row, outcome, options);
+    case 'held':
+      return hold(row, outcome, options);
     case 'dropped':
       return outcome;
     case 'retry':
@@ -220,6 +226,18 @@ async function snooze(
   if (!snoozed.too_long) return { outcome: 'snooze', delay_ms, reason };
   const error = `The job did nothing but wait for longer than queues.snooze_limit. The last reason: ${reason}`;
   return fail(row, { outcome: 'fail', error_code: 'snoozed_too_long', error: error.slice(0, 2_000) }, options);
+}
+
+/** Puts the job off until the incident ends; where there is none, it is retried. */
+async function hold(row: JobRow, fault: Fault, options: AttemptOptions): Promise<Written> {
+  const { incidents, ledger } = options;
+  const { dependency, error_code, error } = fault;
+  if (!(await incidents.meet(row, fault))) return fail(row, { outcome: 'retry', error_code, error }, options);
+  if (!(await ledger.putOff({ id: row.id, attempt: row.attempt, error_code, error }))) return lost;
+  // The incident may have ended while that was written.
+  await incidents.look();
+  if (!incidents.holds(row)) await ledger.giveBack([row.id]);
+  return { outcome: 'held', dependency, error_code };
 }
 
 async function fail(

@@ -1,7 +1,13 @@
 /**
  * The jobs of claimed tickets that have not been started: they wait for room in this process, pending still, the most urgent first.
  */
-export type Ticket = { kind?: string | undefined; ids: number[]; priority: number };
+export type Ticket = {
+  kind?: string | undefined;
+  ids: number[];
+  priority: number;
+  /** Runs although an incident holds its kind. */
+  probe?: true;
+};
 /** A job of a ticket. `settle` is called once, when it has been run or turned out not to be ours. */
 export type Waiting = { id: number; settle: () => void };
 type Claimed = Ticket & { settle: () => void };
@@ -11,7 +17,7 @@ export function createBacklog() {
   let jobs = 0;
 
   /** Resolves when every job of the ticket is settled. */
-  function add({ kind, ids, priority }: Ticket): Promise<void> {
+  function add({ ids, ...ticket }: Ticket): Promise<void> {
     return new Promise((resolve) => {
       let open = ids.length;
       if (open === 0) return resolve();
@@ -19,9 +25,9 @@ export function createBacklog() {
       const settle = () => {
         if (--open === 0) resolve();
       };
-      const before = tickets.findIndex((other) => other.priority > priority);
+      const before = tickets.findIndex((other) => other.priority > ticket.priority);
       // The ids are taken from the end.
-      tickets.splice(before === -1 ? tickets.length : before, 0, { kind, ids: ids.toReversed(), priority, settle });
+      tickets.splice(before === -1 ? tickets.length : before, 0, { ...ticket, ids: ids.toReversed(), settle });
     });
   }
 
@@ -66,6 +72,8 @@ export function createBacklog() {
     leastUrgent: (): number | undefined => tickets.at(-1)?.priority,
     /** Takes out what waits of the least urgent ticket. */
     takeLast: (): Waiting[] => takeFrom(tickets.slice(-1), Infinity),
+    /** Takes out the jobs of the tickets that are meant. */
+    takeWhere: (meant: (ticket: Ticket) => boolean): Waiting[] => takeFrom(tickets.filter(meant), Infinity),
     takeAll: (): Waiting[] => takeFrom([...tickets], Infinity),
   };
 }

@@ -38,7 +38,7 @@ const startsInFlight = 2;
 const startsAtOnce = 500;
 
 export function createExecutor(options: ExecutorOptions) {
-  const { queue, concurrency, ledger, limiter, registry, log } = options;
+  const { queue, concurrency, incidents, ledger, limiter, registry, log } = options;
   const backlog = createBacklog();
   /** Jobs that may wait here: what can be started soon. More would only be kept from other workers. */
   const enough = 4 * concurrency * largestBatch(registry, queue);
@@ -59,9 +59,17 @@ export function createExecutor(options: ExecutorOptions) {
     const settled = backlog.add(ticket);
     // It may have been claimed while we paused.
     if (paused) void giveBack(backlog.takeAll());
+    else if (isHeld(ticket)) letGo();
     else fill();
     await settled;
     tickets--;
+  }
+
+  const isHeld = ({ kind, probe }: Ticket) => !probe && kind !== undefined && incidents.holds({ queue, kind });
+
+  /** Gives back the jobs that wait here and are held by an incident. */
+  function letGo(): void {
+    void giveBack(backlog.takeWhere(isHeld));
   }
 
   // Two start statements may be in flight: while Postgres does one, the jobs of the other are set running here.
@@ -202,6 +210,7 @@ export function createExecutor(options: ExecutorOptions) {
 
   return {
     take,
+    letGo,
     abort,
 
     /** Starts nothing more, and gives back what waits. */

@@ -161,11 +161,33 @@ update :"live" j
   from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, progress smallint)
  where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker;
 
+-- name: put_off_jobs
+-- Back to pending with no retry used, because of an incident. The job gets a ticket only where a worker of another host may do it; this host
+-- leaves it alone for a while.
+with held as (
+  update :"live" j
+     set status = 'pending', error_code = f.error_code, error = f.error, locked_by = null, progress = null, snoozed_since = null
+    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, error_code text, error text)
+   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+  returning j.id, j.queue, j.kind, j.priority, j.run_at
+), elsewhere as (
+  select j.* from held j
+   where not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
+)
+select id,
+       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(greatest(run_at, now() + interval '5 seconds')))
+          from elsewhere having count(*) > 0) as ticketed
+  from held;
+
 -- name: give_back
--- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker.
-select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
-  from :"live"
- where id = any(:ids) and status = 'pending';
+-- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker. The jobs of a kind
+-- that an incident holds need none until it ends; one that holds them only on this host leaves them to the others for a while.
+select add_tickets(array_agg(j.queue), array_agg(j.kind), array_agg(j.id), array_agg(j.priority),
+                   array_agg(case when exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.host = :host)
+                                  then greatest(j.run_at, now() + interval '5 seconds') else j.run_at end))
+  from :"live" j
+ where j.id = any(:ids) and j.status = 'pending'
+   and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere);
 
 -- name: stray_jobs
 -- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended unheard.

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../base/db.ts';
 import { codeOf, PermanentError } from '../base/errors.ts';
@@ -46,9 +47,11 @@ export type Ledger = {
   fail(job: Failure): Promise<Failed | undefined>;
   /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running for the caller to fail. */
   snooze(job: Attempt & { delay_ms: number; bounded: boolean }): Promise<{ id: number; too_long: boolean } | undefined>;
+  /** Back to pending because of an incident, with no retry used. */
+  putOff(job: Attempt & { error_code: string; error: string }): Promise<{ id: number } | undefined>;
   /** Best effort: a report that is lost is followed by the next. */
   progress(jobs: (Attempt & { progress: number })[]): Promise<void>;
-  /** New tickets for jobs that were claimed and not started. */
+  /** New tickets for jobs that were claimed and not started, as far as no incident holds them. */
   giveBack(ids: number[]): Promise<void>;
   /** Attempts that Postgres says this worker has been running for a while. */
   strays(): Promise<Attempt[]>;
@@ -81,6 +84,7 @@ export function createLedger(
     completeOne: on(statements['complete_job']!),
     fail: on(statements['fail_jobs']!),
     snooze: on(statements['snooze_jobs']!),
+    putOff: on(statements['put_off_jobs']!),
     progress: on(statements['report_progress']!),
     giveBack: on(statements['give_back']!),
     taken: on(statements['taken_jobs']!),
@@ -156,6 +160,7 @@ export function createLedger(
     complete,
     fail: fenced<Failed>(sql.fail, 'failures'),
     snooze: fenced<{ id: number; too_long: boolean }>(sql.snooze, 'jobs'),
+    putOff: fenced<{ id: number }>(sql.putOff, 'jobs'),
     holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
       await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storableResult(result) });
@@ -166,7 +171,7 @@ export function createLedger(
       await query(db, sql.progress, { jobs: storable(jobs), worker: worker() }).catch(() => {});
     },
     async giveBack(ids) {
-      await run(sql.giveBack, { ids });
+      await run(sql.giveBack, { ids, host: hostname() });
     },
     strays: () => query<Attempt>(db, sql.strays, { worker: worker() }),
     taken: (attempts) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),

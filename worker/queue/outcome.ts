@@ -1,5 +1,5 @@
 import { isUnsent } from '../base/db.ts';
-import { codeOf, messageOf, PermanentError, RetryableError, Snooze } from '../base/errors.ts';
+import { codeOf, DeploymentError, messageOf, PermanentError, RetryableError, Snooze } from '../base/errors.ts';
 import { stackOf } from '../base/stack.ts';
 
 /** Why a running job was told to stop. Set as the reason of its AbortSignal. */
@@ -27,6 +27,8 @@ export type Outcome =
   | { outcome: 'retry' | 'fail'; error_code: string; error: string; stack?: string | undefined }
   /** `bounded`: it counts against queues.snooze_limit. */
   | { outcome: 'snooze'; delay_ms: number; reason: string; bounded: boolean }
+  /** A fault of the deployment: an incident holds the job, or it is retried. */
+  | { outcome: 'held'; dependency: string; error_code: string; error: string }
   /** The row is no longer ours to write to. */
   | { outcome: 'dropped'; reason: string };
 
@@ -46,6 +48,8 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
   }
 
   const words = wordsOf(messageOf(cause), redact);
+  if (cause instanceof DeploymentError)
+    return { outcome: 'held', dependency: cause.dependency, error_code: wordOf(cause.code), error: words };
   // No connection to Postgres could be had: no fault of the job's, and nothing was done.
   if (isUnsent(cause))
     return { outcome: 'snooze', delay_ms: 2_000, reason: `no connection to Postgres: ${words}`, bounded: false };

@@ -3,6 +3,7 @@ import type { Db } from '../base/db.ts';
 import type { Names } from '../base/names.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { createExecutor, type Executor } from './executor.ts';
+import type { Incidents, ProbeJob } from './incidents.ts';
 import { createLedger, failLost } from './ledger.ts';
 import type { Membership } from './liveness.ts';
 import { Stopped } from './outcome.ts';
@@ -21,6 +22,7 @@ export type Serving = {
   db: Db;
   claims: Db;
   membership: Membership;
+  incidents: Incidents;
   registry: Registry;
   signal: AbortSignal;
 };
@@ -30,7 +32,8 @@ const sql = loadStatements(import.meta.dirname, 'queue.sql');
 const neglectMs = 15_000;
 
 /** @param settings its row as it is at first */
-export function serveQueue(settings: QueueRow, { app, names, db, claims, membership, registry, signal }: Serving) {
+export function serveQueue(settings: QueueRow, serving: Serving) {
+  const { app, names, db, claims, membership, incidents, registry, signal } = serving;
   const { name } = settings;
   const { config, log } = app;
   const concurrency = concurrencyOf(name, config);
@@ -40,6 +43,7 @@ export function serveQueue(settings: QueueRow, { app, names, db, claims, members
     concurrency,
     app,
     ledger,
+    incidents,
     limiter: createLimiter(db, name, () => settings.rate_limit, log, signal),
     registry,
     log: log.child({ queue: name }),
@@ -103,6 +107,15 @@ export function serveQueue(settings: QueueRow, { app, names, db, claims, members
       const attempts = executor.attempts();
       if (attempts.length > 0) void executor.abort(new Stopped('taken'), await ledger.taken(attempts));
     },
+
+    /** Whether it is served now. */
+    paused: () => settings.paused,
+
+    /** Gives back the jobs that wait here and are held by an incident. */
+    letGo: executor.letGo,
+
+    /** Runs one of these next. Resolves when it has ended, or has turned out not to be ours. */
+    probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: -Infinity, probe: true }),
 
     /** Retries rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
     async findStrays(): Promise<void> {

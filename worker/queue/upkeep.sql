@@ -64,6 +64,8 @@ with ticketed as (
   select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
      and not exists (select from ticketed t where t.id = j.id)
+     -- Held by an incident: without tickets until it ends.
+     and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
 )
 select count(*) as jobs, add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) as ticketed
   from forgotten;

@@ -6,6 +6,7 @@ import { loadStatements, query } from '../base/sql.ts';
 import { watchSessions } from '../base/watch.ts';
 import { createAlarm } from './alarm.ts';
 import { openEnginePools } from './connections.ts';
+import { createIncidents } from './incidents.ts';
 import { joinFleet } from './liveness.ts';
 import { paced } from './paced.ts';
 import { serveQueue, type ServedQueue } from './queue.ts';
@@ -53,8 +54,19 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     deadAfterMs: config.deadAfterMs,
     onNews: hear,
   });
-  const serving = { app, names, db, claims, membership, registry, signal: stopping.signal };
-  const queues = settings.map((row) => serveQueue(row, serving));
+  const incidents = createIncidents({
+    db,
+    channel: names.workers,
+    dependencies: app.dependencies ?? {},
+    checkEveryMs: config.incidentCheckMs,
+    log,
+    signal: stopping.signal,
+    queues: () => queues.filter((queue) => !draining && !queue.paused()).map(({ name }) => name),
+    onChange: () => queues.forEach((queue) => queue.letGo()),
+    run: async (name, job) => queues.find((queue) => queue.name === name)?.probe(job),
+  });
+  const serving = { app, names, db, claims, membership, incidents, registry, signal: stopping.signal };
+  const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const alarm = createAlarm(db, served, wake);
   const scheduler = createScheduler(db, log, stopping.signal);
 
@@ -68,7 +80,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       // It may be due already when its transaction took a while to commit.
       wake(name!);
       void alarm.look().catch(() => {});
-    } else if (what === 'schedules') void scheduler.look().catch(() => {});
+    } else if (what === 'incidents') void incidents.look();
+    else if (what === 'schedules') void scheduler.look().catch(() => {});
     else void watch().catch(() => {});
   }
 
@@ -132,6 +145,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(1_000, watch),
     every(5_000, lookForTrouble),
     every(1_000, alarm.look),
+    every(1_000, incidents.look),
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
     every(config.sweepMs * 15, () => forEach((queue) => queue.findStrays())),
@@ -176,6 +190,9 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
 
     /** @throws when Postgres does not answer the engine */
     ping: async () => void (await db.query('select 1')),
+
+    /** The fleet's open incidents, the oldest first. */
+    incidents: incidents.open,
 
     /** What each queue runs here, now. */
     activity: () => queues.map((queue) => queue.activity()),

@@ -16,6 +16,17 @@ const integer = (min: number, max: number) =>
 const url = text
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
   .transform((value) => value.replace(/\/+$/, ''));
+/** A server alone, with or without http(s)://. The SDK would sign for another path than it asks for. */
+const endpoint = text.refine(
+  (value) => {
+    const server = URL.parse(/^https?:\/\//.test(value) ? value : `https://${value}`);
+    return server !== null && /^\/*$/.test(server.pathname) && !server.search && !server.hash && !server.username;
+  },
+  {
+    error:
+      'must be a host, with its port if need be, and nothing behind it: such as https://s3.us-west-004.backblazeb2.com',
+  },
+);
 const list = text.transform((value) =>
   value
     .split(',')
@@ -72,6 +83,7 @@ export const schema = z.object({
   HEARTBEAT_INTERVAL: integer(100, 60_000).default(5_000),
   WORKER_DEAD_AFTER: integer(1_000, 600_000).default(30_000),
   SWEEP_INTERVAL: integer(100, 60_000).default(1_000),
+  INCIDENT_CHECK_INTERVAL: integer(100, 600_000).default(15_000),
 
   PORT: integer(0, 65_535).optional(),
   HEALTH_CHECK_PORT: integer(0, 65_535).optional(),
@@ -86,14 +98,14 @@ export const schema = z.object({
   B2_KEY_ID: text.optional(),
   B2_APP_KEY: text.optional(),
   B2_BUCKET: text.optional(),
-  B2_ENDPOINT: text.optional(),
+  B2_ENDPOINT: endpoint.optional(),
   B2_REGION: text.optional(),
-  MINIO_ENDPOINT: text.optional(),
+  MINIO_ENDPOINT: endpoint.optional(),
   MINIO_ACCESS_KEY: text.optional(),
   MINIO_SECRET_KEY: text.optional(),
   MINIO_BUCKET: text.optional(),
   STORAGE_BUCKET: text.optional(),
-  STORAGE_ENDPOINT: text.optional(),
+  STORAGE_ENDPOINT: endpoint.optional(),
   STORAGE_PATH_STYLE: flag.optional(),
   AWS_REGION: text.optional(),
   AWS_ACCESS_KEY_ID: text.optional(),

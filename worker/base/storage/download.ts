@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { PermanentError } from '../errors.ts';
+import { codeOf, PermanentError } from '../errors.ts';
+import { withRetries } from '../retry.ts';
+import { tempError } from '../temp.ts';
 import type { Storage } from './storage.ts';
 
 export type Downloaded = { bytes: number; sha256: string };
@@ -16,8 +18,9 @@ export async function download(
   key: string,
   { to, maxBytes, signal }: { to: string; maxBytes: number; signal: AbortSignal },
 ): Promise<Downloaded> {
-  const hash = createHash('sha256');
+  let hash = createHash('sha256');
   let bytes = 0;
+  let receiving = false;
   async function* measured(chunks: AsyncIterable<Buffer>) {
     for await (const chunk of chunks) {
       bytes += chunk.length;
@@ -30,14 +33,25 @@ export async function download(
       yield chunk;
     }
   }
-  try {
+  /** Begins again from the first byte: a server may give another object than before. */
+  async function receive(): Promise<void> {
+    receiving = false;
     const body = await storage.get(key, { signal });
-    await pipeline(body, measured, createWriteStream(to, { flags: 'wx', mode: 0o600 }), { signal });
-  } catch (error) {
-    await rm(to, { force: true });
-    signal.throwIfAborted();
-    throw error;
+    receiving = true;
+    hash = createHash('sha256');
+    bytes = 0;
+    try {
+      await pipeline(body, measured, createWriteStream(to, { flags: 'wx', mode: 0o600 }), { signal });
+    } catch (error) {
+      await rm(to, { force: true });
+      signal.throwIfAborted();
+      throw tempError(error);
+    }
   }
+  // What `get` has tried often enough is not tried again.
+  await withRetries(receive, (error) => (receiving && isBroken(error) ? {} : undefined), signal);
   if (bytes === 0) throw new PermanentError('empty_file', 'The file is empty');
   return { bytes, sha256: hash.digest('hex') };
 }
+
+const isBroken = (error: unknown) => ['storage_unavailable', 'storage_timeout'].includes(codeOf(error) ?? '');

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
 import type { LocalConfig } from '../config/storage.ts';
-import { codeOf, messageOf, PermanentError, RetryableError } from '../errors.ts';
+import { codeOf, DeploymentError, messageOf, PermanentError, RetryableError } from '../errors.ts';
 import { checkByDoing } from './check.ts';
 import { contentTypeOf } from './content-type.ts';
 import { addressOf, checkKey, INCOMING } from './key.ts';
@@ -133,12 +133,13 @@ export class LocalStorage implements Storage {
       case 'EACCES':
       case 'EPERM':
       case 'EROFS':
-        return new PermanentError('storage_denied', message);
+        return new DeploymentError('storage', 'storage_denied', message);
       case 'EDQUOT':
+      case 'ENOSPC':
+        return new DeploymentError('storage', 'storage_full', message);
       case 'EIO':
       case 'EMFILE':
       case 'ENFILE':
-      case 'ENOSPC':
         return new RetryableError('storage_unavailable', message);
       default:
         return error;

@@ -1,11 +1,17 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import type { S3Config } from '../config/storage.ts';
+import { withRetries, type Patience } from '../retry.ts';
+import { boundAnswers } from './s3-bounds.ts';
+import { passingOf } from './s3-errors.ts';
 
-/** Tries once, since the queue retries, and never waits for ever on a server that has gone silent. */
+/**
+ * A client that never waits for ever on a server that has gone silent. It tries each request once: the SDK's own retries would send no
+ * stream again, and would sleep on when the job's signal fires. `asking` retries.
+ */
 export function createClient(config: S3Config, timeouts: { connectMs: number; idleMs: number }): S3Client {
   // Servers that are not AWS fail on the checksums that the SDK would add: https://github.com/aws/aws-sdk-js-v3/issues/6810
   const checksums = config.endpoint ? 'WHEN_REQUIRED' : 'WHEN_SUPPORTED';
-  return new S3Client({
+  const client = new S3Client({
     region: config.region,
     forcePathStyle: config.pathStyle,
     ...(config.endpoint ? { endpoint: config.endpoint } : {}),
@@ -17,7 +23,13 @@ export function createClient(config: S3Config, timeouts: { connectMs: number; id
     logger: silent,
     requestHandler: { connectionTimeout: timeouts.connectMs, socketTimeout: timeouts.idleMs },
   });
+  boundAnswers(client);
+  return client;
 }
+
+/** Asks something of S3 that may be asked again, until it is answered. @throws the SDK's last error; the signal's reason */
+export const asking = <T>(work: (tries: number) => Promise<T>, signal: AbortSignal | undefined, patience: Patience) =>
+  withRetries(work, passingOf, signal, patience);
 
 /** Without one, the SDK writes to the console. What goes wrong comes out as an error, and is logged as that. */
 const silent = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,17 +1,19 @@
 import { createHash } from 'node:crypto';
 import { DeleteObjectCommand, DeleteObjectsCommand, type S3Client } from '@aws-sdk/client-s3';
-import { PermanentError, type RetryableError } from '../errors.ts';
-import { sendOptions } from './s3-client.ts';
-import { type S3Request, storageError, storageErrorOf } from './s3-errors.ts';
+import { codeOf } from '../errors.ts';
+import type { Patience } from '../retry.ts';
+import { asking, sendOptions } from './s3-client.ts';
+import { type S3Request, storageError, type StorageError, storageErrorOf } from './s3-errors.ts';
 import type { DeleteFailure } from './storage.ts';
 
-type Deletion = { client: S3Client; bucket: string; host: string; signal?: AbortSignal };
+type Deletion = { client: S3Client; bucket: string; host: string; patience: Patience; signal?: AbortSignal };
 
 /** Deletes up to 1000 keys in one request, or one by one where the server does not do that. Resolves to those that could not be. */
 export async function deleteMany(deletion: Deletion, keys: string[]): Promise<DeleteFailure[]> {
-  const { client, bucket, signal } = deletion;
+  const { client, bucket, patience, signal } = deletion;
   try {
-    const { Errors = [] } = await client.send(deleteObjects(bucket, keys), sendOptions(signal));
+    const send = () => client.send(deleteObjects(bucket, keys), sendOptions(signal));
+    const { Errors = [] } = await asking(send, signal, patience);
     return Errors.flatMap(({ Key = '', Code = '' }) => failureOf(Key, storageErrorOf(Code, requestOf(deletion, Key))));
   } catch (error) {
     if (!isUnsupported(error)) throw error;
@@ -57,18 +59,21 @@ async function deleteEach(deletion: Deletion, keys: string[]): Promise<DeleteFai
 
 /** A server that cannot be reached is no matter of this one key: that fails the whole. */
 async function deleteOne(deletion: Deletion, key: string): Promise<DeleteFailure[]> {
-  const { client, bucket, signal } = deletion;
+  const { client, bucket, patience, signal } = deletion;
   try {
-    await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), sendOptions(signal));
+    const command = new DeleteObjectCommand({ Bucket: bucket, Key: key });
+    await asking(() => client.send(command, sendOptions(signal)), signal, patience);
     return [];
   } catch (error) {
     const named = storageError(error, requestOf(deletion, key));
-    if (!(named instanceof PermanentError)) throw error;
-    return failureOf(key, named);
+    if (!ofThisKey.includes(codeOf(named) ?? '')) throw error;
+    return failureOf(key, named as StorageError);
   }
 }
 
-function failureOf(key: string, { code, message }: PermanentError | RetryableError): DeleteFailure[] {
+const ofThisKey = ['object_not_found', 'storage_denied'];
+
+function failureOf(key: string, { code, message }: StorageError): DeleteFailure[] {
   return code === 'object_not_found' ? [] : [{ key, error_code: code, error: message }];
 }
 

@@ -1,12 +1,16 @@
-import { codeOf, PermanentError, RetryableError } from '../errors.ts';
+import { codeOf, DeploymentError, PermanentError, RetryableError } from '../errors.ts';
+import { retryAfterMs, type Passing } from '../retry.ts';
 
 /** What was asked of S3, in words for a message: `writing "a/b.webp"`. */
 export type S3Request = { host: string; bucket: string; doing: string };
+
+export type StorageError = PermanentError | RetryableError | DeploymentError;
 
 type StorageErrorCode =
   | 'object_not_found'
   | 'storage_bucket_missing'
   | 'storage_denied'
+  | 'storage_full'
   | 'storage_refused'
   | 'storage_timeout'
   | 'storage_unavailable';
@@ -17,17 +21,32 @@ type StorageErrorCode =
  */
 export function storageError(error: unknown, request: S3Request): unknown {
   const { name, message, status } = s3ErrorOf(error);
-  if (status !== undefined) return namedError(judge(name, status), request, `${status} ${name}`, message);
+  if (status !== undefined) return namedError(judge(name, status, message), request, `${status} ${name}`, message);
   const code = codeOf(error);
   if (code === 'ETIMEDOUT' || (name === 'TimeoutError' && !code)) return namedError('storage_timeout', request, '');
   if (name === 'CredentialsProviderError')
-    return new RetryableError('storage_unavailable', withoutCredentials(request));
+    return new DeploymentError('storage', 'storage_unavailable', withoutCredentials(request));
+  if (code && isUnreachable(code))
+    return new DeploymentError('storage', 'storage_unavailable', wordsFor('storage_unavailable', request, code, ''));
   if (code && isOfNetwork(code)) return namedError('storage_unavailable', request, code);
   return error;
 }
 
+/** Whether a request may succeed when it is tried again soon, and when the server says to. Undefined: it would not. */
+export function passingOf(error: unknown): Passing | undefined {
+  const { name, message, status } = s3ErrorOf(error);
+  if (status === 501) return undefined; // NotImplemented
+  if (status === undefined) {
+    const code = codeOf(error) ?? '';
+    return name === 'TimeoutError' || name === 'CredentialsProviderError' || isOfNetwork(code) ? {} : undefined;
+  }
+  if (!['storage_timeout', 'storage_unavailable'].includes(judge(name, status, message))) return undefined;
+  const { $response } = error as { $response?: { headers?: Record<string, string> } };
+  return { retryAfterMs: retryAfterMs($response?.headers?.['retry-after']) };
+}
+
 /** What S3 answered with a code alone: for one key of many, or where we know more than the answer says. */
-export function storageErrorOf(s3Code: string, request: S3Request): PermanentError | RetryableError {
+export function storageErrorOf(s3Code: string, request: S3Request): StorageError {
   return namedError(judge(s3Code), request, s3Code);
 }
 
@@ -35,7 +54,7 @@ export function storageErrorOf(s3Code: string, request: S3Request): PermanentErr
  * S3's error code to ours, or by the status where the code says nothing: the answer to a HEAD has no body.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
-function judge(s3Code: string, status = 0): StorageErrorCode {
+function judge(s3Code: string, status = 0, words = ''): StorageErrorCode {
   switch (s3Code) {
     case 'NoSuchBucket':
       return 'storage_bucket_missing';
@@ -48,21 +67,38 @@ function judge(s3Code: string, status = 0): StorageErrorCode {
     case 'SlowDown':
     case 'RequestTimeTooSkewed': // the SDK takes over the server's clock, so the next attempt is right
       return 'storage_unavailable';
-    case 'AccessDenied':
+    case 'ExpiredToken':
+    case 'InvalidAccessKeyId':
+    case 'InvalidToken':
+    case 'SignatureDoesNotMatch':
       return 'storage_denied';
+    case 'QuotaExceeded':
+    case 'XMinioAdminBucketQuotaExceeded':
+    case 'XMinioStorageFull':
+      return 'storage_full';
   }
+  // Backblaze B2 says AccessDenied, and only in its words that a cap of the account is reached.
+  if ((status === 403 || status === 507) && isQuota.test(words)) return 'storage_full';
+  if (s3Code === 'AccessDenied') return 'storage_denied';
   if (status >= 500 || status === 429) return 'storage_unavailable';
   if (status === 401 || status === 403) return 'storage_denied';
   if (status === 404) return 'object_not_found';
   return 'storage_refused';
 }
 
-const permanent: StorageErrorCode[] = ['object_not_found', 'storage_bucket_missing', 'storage_denied'];
+/** Such as "Cannot upload files, storage cap exceeded. See the Caps & Alerts page to increase your cap." */
+const isQuota = /\b(cap|quota|limit)s?\b.{0,40}\b(exceeded|reached)|storage (is )?full/i;
 
-function namedError(code: StorageErrorCode, request: S3Request, answer: string, detail = '') {
-  const NamedError = permanent.includes(code) ? PermanentError : RetryableError;
-  return new NamedError(code, wordsFor(code, request, answer, detail));
+const deployment: StorageErrorCode[] = ['storage_bucket_missing', 'storage_denied', 'storage_full'];
+
+function namedError(code: StorageErrorCode, request: S3Request, answer: string, detail = ''): StorageError {
+  const words = wordsFor(code, request, answer, quoted(detail));
+  if (code === 'object_not_found') return new PermanentError(code, words);
+  return deployment.includes(code) ? new DeploymentError('storage', code, words) : new RetryableError(code, words);
 }
+
+/** The server's own words, on one line and not too many. */
+const quoted = (words: string) => words.replace(/\s+/g, ' ').trim().slice(0, 300);
 
 function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, answer: string, detail: string): string {
   switch (code) {
@@ -71,7 +107,9 @@ function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, an
     case 'storage_bucket_missing':
       return `${doing}: there is no bucket "${bucket}" at ${host}; create it, or correct the bucket's name in the configuration`;
     case 'storage_denied':
-      return `${doing} in bucket "${bucket}" was denied by ${host} (${answer}): ${denialOf(answer)}`;
+      return `${doing} in bucket "${bucket}" was denied by ${host} (${answer}): ${denialOf(answer)}${isTelling(detail) ? `; it says: ${detail}` : ''}`;
+    case 'storage_full':
+      return `${doing} in bucket "${bucket}": ${host} takes no more (${answer}: ${detail})`;
     case 'storage_timeout':
       return `${doing} in bucket "${bucket}": ${host} did not answer in time`;
     case 'storage_unavailable':
@@ -81,6 +119,9 @@ function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, an
   }
 }
 
+/** Whether the words of a denial say more than its code. */
+const isTelling = (detail: string) => detail !== '' && !/^(access ?denied|forbidden|unknown\w*)\.?$/i.test(detail);
+
 function denialOf(answer: string): string {
   if (answer.endsWith('InvalidAccessKeyId')) return 'it does not know the access key id';
   if (answer.endsWith('SignatureDoesNotMatch')) return 'the secret key does not belong to the access key id';
@@ -88,7 +129,6 @@ function denialOf(answer: string): string {
   return 'check the access key, its secret and its rights';
 }
 
-/** Not permanent: a machine's role may be out of reach for a while. */
 const withoutCredentials = ({ bucket, doing }: S3Request) =>
   `${doing} in bucket "${bucket}": no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role`;
 
@@ -97,6 +137,9 @@ function s3ErrorOf(error: unknown): { name: string; message: string; status: num
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
   return { name: error.name, message: error.message, status: $metadata?.httpStatusCode };
 }
+
+/** Nobody answers there, or somebody else does: no trouble that one request has. */
+const isUnreachable = (code: string) => /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/.test(code);
 
 /** The codes of sockets, DNS, HTTP and TLS: not those of the file that is being sent, nor Node's for a mistake of ours. */
 const isOfNetwork = (code: string) =>

@@ -1,25 +1,33 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import { AbortMultipartUploadCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
-import { sendOptions } from './s3-client.ts';
+import type { Patience } from '../retry.ts';
+import { asking, sendOptions } from './s3-client.ts';
 
 export type S3Object = { Bucket: string; Key: string; ContentType: string; CacheControl?: string };
-type PartSizes = { multipartBytes: number; partBytes: number };
+type UploadLimits = { multipartBytes: number; partBytes: number; patience: Patience };
 
 /** Files go up as they are read: whole up to `multipartBytes`, above it in parts, two at a time. */
 export async function putFile(
   client: S3Client,
   object: S3Object,
   path: string,
-  { multipartBytes, partBytes }: PartSizes,
+  { multipartBytes, partBytes, patience }: UploadLimits,
   signal?: AbortSignal,
 ): Promise<void> {
   const file = await open(path);
   try {
     const { size } = await file.stat();
-    if (size === 0) await putBytes(client, object, new Uint8Array(), signal);
-    else if (size <= multipartBytes) await putStream(client, object, file, size, signal);
-    else await putParts(client, object, file, size, partBytes, signal);
+    if (size === 0) await putBytes(client, object, new Uint8Array(), patience, signal);
+    else if (size <= multipartBytes)
+      await asking(() => putStream(client, object, file, size, signal), signal, patience);
+    else await putParts(endingWith(signal, client, object, size, patience), object, file, size, partBytes);
   } finally {
     await file.close();
   }
@@ -29,13 +37,14 @@ export async function putBytes(
   client: S3Client,
   object: S3Object,
   bytes: Uint8Array,
+  patience: Patience,
   signal?: AbortSignal,
 ): Promise<void> {
   const command = new PutObjectCommand({ ...object, Body: bytes, ContentLength: bytes.byteLength });
-  await client.send(command, sendOptions(signal));
+  await asking(() => client.send(command, sendOptions(signal)), signal, patience);
 }
 
-/** The SDK neither notices when the file cannot be read (the process would die of it) nor closes it: so it is done here. */
+/** From the file's beginning, each time. The SDK neither notices when the file cannot be read (the process would die of it) nor closes it: so it is done here. */
 async function putStream(client: S3Client, object: S3Object, file: FileHandle, size: number, signal?: AbortSignal) {
   const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
   const unreadable = new AbortController();
@@ -51,17 +60,10 @@ async function putStream(client: S3Client, object: S3Object, file: FileHandle, s
   }
 }
 
-async function putParts(
-  client: S3Client,
-  object: S3Object,
-  file: FileHandle,
-  size: number,
-  partBytes: number,
-  signal?: AbortSignal,
-) {
+async function putParts(client: S3Client, object: S3Object, file: FileHandle, size: number, partBytes: number) {
   const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
   const upload = new Upload({
-    client: endingWith(signal, client),
+    client,
     params: { ...object, Body: body, ContentLength: size },
     partSize: Math.max(partBytes, Math.ceil(size / 10_000)), // S3 takes 10,000 parts
     queueSize: 2,
@@ -77,11 +79,37 @@ async function putParts(
  * Given the signal itself, `Upload` would leave its parts in flight and answer before it has cleaned up. Through this client
  * each of its requests ends with the signal, and then it has the parts of the failed upload removed, which would
  * otherwise lie unseen in the bucket and be paid for. That is waited for, but not for long, and never hides the cause.
+ * Each part is in memory, so each of its requests can be sent again.
  */
-function endingWith(signal: AbortSignal | undefined, client: S3Client): S3Client {
-  const send = (command: Parameters<S3Client['send']>[0]) =>
-    command instanceof AbortMultipartUploadCommand
-      ? client.send(command, { abortSignal: AbortSignal.timeout(5_000) }).catch(() => undefined)
-      : client.send(command, sendOptions(signal));
+function endingWith(
+  signal: AbortSignal | undefined,
+  client: S3Client,
+  { Bucket, Key }: S3Object,
+  size: number,
+  patience: Patience,
+): S3Client {
+  const send = (command: Parameters<S3Client['send']>[0]) => {
+    if (command instanceof AbortMultipartUploadCommand) {
+      const soon = AbortSignal.timeout(5_000);
+      return asking(() => client.send(command, { abortSignal: soon }), soon, patience).catch(() => undefined);
+    }
+    const ask = async (tries: number) => {
+      try {
+        return await client.send(command, sendOptions(signal));
+      } catch (error) {
+        if (tries > 1 && command instanceof CompleteMultipartUploadCommand && isNoUpload(error) && (await isThere()))
+          return { $metadata: {} };
+        throw error;
+      }
+    };
+    return asking(ask, signal, patience);
+  };
+  /** The answer to the first completion may have been lost: then the upload is gone, and the object is there. */
+  const isThere = async () => {
+    const found = await client.send(new HeadObjectCommand({ Bucket, Key }), sendOptions(signal)).catch(() => undefined);
+    return found?.ContentLength === size;
+  };
   return Object.create(client, { send: { value: send } }) as S3Client;
 }
+
+const isNoUpload = (error: unknown) => (error as { name?: string }).name === 'NoSuchUpload';

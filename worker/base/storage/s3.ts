@@ -3,15 +3,16 @@ import {
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  paginateListObjectsV2,
+  ListObjectsV2Command,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { S3Config } from '../config/storage.ts';
 import { codeOf } from '../errors.ts';
+import { usualPatience } from '../retry.ts';
 import { checkByDoing } from './check.ts';
 import { addressOf, checkKey, keyFailures } from './key.ts';
-import { addressOfBucket, createClient, sendOptions } from './s3-client.ts';
+import { addressOfBucket, asking, createClient, sendOptions } from './s3-client.ts';
 import { deleteMany } from './s3-delete.ts';
 import { storageError, storageErrorOf } from './s3-errors.ts';
 import { putBytes, putFile } from './s3-upload.ts';
@@ -23,13 +24,14 @@ const defaultLimits = {
   idleMs: 60_000,
   multipartBytes: 100_000_000,
   partBytes: 16 * 1024 * 1024,
+  patience: usualPatience,
 };
 type Limits = typeof defaultLimits;
 type Options = { signal?: AbortSignal };
 
 /**
  * A bucket of AWS S3, Backblaze B2, MinIO, R2, Ceph and the like: nothing is asked that only AWS does. Each request is
- * tried once, since the queue retries. Errors are those of s3-errors.ts, or the signal's reason once that has fired.
+ * tried several times where that may help (base/retry.ts). Errors are those of s3-errors.ts, or the signal's reason once that has fired.
  *
  * In a bucket that keeps versions, as Backblaze B2's always do, `delete` hides the object and the bucket's lifecycle
  * rules remove it. https://www.backblaze.com/apidocs/s3-delete-object
@@ -64,7 +66,7 @@ export class S3Storage implements Storage {
     };
     await this.#try(`writing "${key}"`, signal, () =>
       body instanceof Uint8Array
-        ? putBytes(this.#client, object, body, signal)
+        ? putBytes(this.#client, object, body, this.#limits.patience, signal)
         : putFile(this.#client, object, body.path, this.#limits, signal),
     );
   }
@@ -74,7 +76,7 @@ export class S3Storage implements Storage {
     checkKey(key);
     const doing = `reading "${key}"`;
     const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key });
-    const { Body } = await this.#try(doing, signal, () => this.#client.send(command, sendOptions(signal)));
+    const { Body } = await this.#ask(doing, signal, () => this.#client.send(command, sendOptions(signal)));
     return this.#relay(Body as Readable, doing, signal);
   }
 
@@ -82,7 +84,7 @@ export class S3Storage implements Storage {
     checkKey(key);
     const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
     try {
-      const found = await this.#try(`looking at "${key}"`, signal, () =>
+      const found = await this.#ask(`looking at "${key}"`, signal, () =>
         this.#client.send(command, sendOptions(signal)),
       );
       const object = storedObject(key, found.ContentLength, found.LastModified);
@@ -98,7 +100,9 @@ export class S3Storage implements Storage {
     const failures = keyFailures(keys);
     const invalid = new Set(failures.map(({ key }) => key));
     const valid = keys.filter((key) => !invalid.has(key));
-    const deletion = { client: this.#client, bucket: this.#bucket, host: this.#host, ...(signal ? { signal } : {}) };
+    const { patience } = this.#limits;
+    const where = { client: this.#client, bucket: this.#bucket, host: this.#host, patience };
+    const deletion = { ...where, ...(signal ? { signal } : {}) };
     for (let at = 0; at < valid.length; at += 1000) {
       const page = valid.slice(at, at + 1000);
       const doing = `deleting objects, "${page[0]}" first`;
@@ -108,16 +112,16 @@ export class S3Storage implements Storage {
   }
 
   async *list(prefix: string, { signal }: Options = {}): AsyncGenerator<StoredObject> {
-    const pages = paginateListObjectsV2(
-      { client: this.#client, pageSize: 1000 },
-      { Bucket: this.#bucket, Prefix: prefix },
-      sendOptions(signal),
-    );
-    while (true) {
-      const page = await this.#try(`listing "${prefix}"`, signal, () => pages.next());
-      if (page.done) return;
-      for (const { Key, Size, LastModified } of page.value.Contents ?? [])
+    for (let token: string | undefined; ;) {
+      const where = { Bucket: this.#bucket, Prefix: prefix, MaxKeys: 1000, ContinuationToken: token };
+      const command = new ListObjectsV2Command(where);
+      const page = await this.#ask(`listing "${prefix}"`, signal, () =>
+        this.#client.send(command, sendOptions(signal)),
+      );
+      for (const { Key, Size, LastModified } of page.Contents ?? [])
         if (Key !== undefined) yield storedObject(Key, Size, LastModified);
+      token = page.NextContinuationToken;
+      if (token === undefined) return;
     }
   }
 
@@ -135,6 +139,11 @@ export class S3Storage implements Storage {
 
   async check(options: Options = {}): Promise<void> {
     await checkByDoing(this, options);
+  }
+
+  /** Asks what may be asked again. */
+  #ask<T>(doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    return this.#try(doing, signal, () => asking(work, signal, this.#limits.patience));
   }
 
   async #try<T>(doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
@@ -163,7 +172,7 @@ export class S3Storage implements Storage {
     const doing = 'looking at the bucket';
     const command = new HeadBucketCommand({ Bucket: this.#bucket });
     try {
-      await this.#try(doing, signal, () => this.#client.send(command, sendOptions(signal)));
+      await this.#ask(doing, signal, () => this.#client.send(command, sendOptions(signal)));
     } catch (error) {
       const code = codeOf(error);
       if (code === 'object_not_found')

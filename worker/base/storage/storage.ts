@@ -4,8 +4,9 @@ import type { Readable } from 'node:stream';
  * Where files go. Implementations: s3.ts (AWS, Backblaze B2, MinIO, R2) and local.ts (a folder).
  *
  * Every method but `list` takes keys that checkKey (key.ts) takes, and throws PermanentError `invalid_storage_key` for others.
- * Where a `signal` is given and fires, they throw its reason. Other failures have a name: PermanentError
- * `storage_bucket_missing`, `storage_denied`; RetryableError `storage_unavailable`, `storage_timeout`, `storage_refused`.
+ * Where a `signal` is given and fires, they throw its reason. Other failures have a name: DeploymentError
+ * `storage_bucket_missing`, `storage_denied`, `storage_full`, `storage_unavailable` where nobody answers; RetryableError
+ * `storage_unavailable`, `storage_timeout`, `storage_refused`.
  */
 export type Storage = {
   /**

@@ -1,9 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { Config } from '../../base/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createStorage } from '../../base/storage/create.ts';
-import { withTempDir } from '../../base/temp.ts';
 import { createRaid } from '../../providers/raid.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { existing } from './host.ts';
@@ -37,14 +34,12 @@ export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDi
   if (!raid)
     return warn(name, 'not configured: publish jobs will fail', 'set RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET');
   try {
-    const key = `rowmill-doctor/${randomUUID()}`;
     const signal = AbortSignal.timeout(patienceMs);
-    await withTempDir(await existing(tempDir), (dir) => createRaid(raid).download(key, join(dir, 'none'), { signal }));
-    return warn(name, `${raid.endpoint} has a file under a key that was just made up`, 'check RAID_PUB_ENDPOINT');
+    if (await createRaid(raid).check(await existing(tempDir), { signal }))
+      return warn(name, `${raid.endpoint} has a file under a key that was just made up`, 'check RAID_PUB_ENDPOINT');
+    return ok(name, `${raid.endpoint} answers, and takes the secret`);
   } catch (error) {
     switch (codeOf(error) ?? '') {
-      case 'raid_not_found':
-        return ok(name, `${raid.endpoint} answers, and takes the secret`);
       case 'raid_unauthorized':
         return fail(name, reason(error), 'set RAID_PUBLISHER_SECRET to the one that RAID takes');
       default:

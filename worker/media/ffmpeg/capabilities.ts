@@ -1,7 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { codeOf, RetryableError } from '../../base/errors.ts';
+import { codeOf, DeploymentError, RetryableError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { machineFault } from './faults.ts';
 import { findPrograms, wrongPath, type FfmpegConfig, type Programs, type Sandbox } from './find.ts';
@@ -29,7 +29,7 @@ const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
 /**
  * What there is, looked up once and again after `lookAgain`. A lookup that was killed or got no memory tells nothing: it is repeated. ffmpeg
  * is never run with less of a sandbox than this found before, until the process is started anew.
- * @throws RetryableError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`, and as machineFault does
+ * @throws DeploymentError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`; as machineFault does
  */
 export function createLookout(config: FfmpegConfig, log?: Log) {
   let known: Promise<Capabilities> | undefined;
@@ -111,7 +111,8 @@ async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<{ sa
     } catch (error) {
       if (sandbox === 'none' || isPassing(error)) throw error;
     }
-  throw new RetryableError(
+  throw new DeploymentError(
+    'ffmpeg',
     'sandbox_missing',
     `ffmpeg does not run in its sandbox (${allowed.join(', ')}): mend that, or restart the worker to run ffmpeg with less`,
   );
@@ -138,11 +139,11 @@ async function answerOf(name: keyof Programs, programs: Programs, args: string[]
 const isPassing = (error: unknown) =>
   ['ffmpeg_killed', 'out_of_memory', 'ffmpeg_not_started'].includes(codeOf(error) ?? '');
 
-function doesNotRun(name: keyof Programs, programs: Programs): RetryableError {
+function doesNotRun(name: keyof Programs, programs: Programs): DeploymentError {
   const { path, from } = programs[name];
   return from === 'setting'
     ? wrongPath(name, `${path} does not run, or is no ${name}`)
-    : new RetryableError('ffmpeg_missing', `The ${name} that was found does not run`);
+    : new DeploymentError('ffmpeg', 'ffmpeg_missing', `The ${name} that was found does not run`);
 }
 
 /** Programs and libraries, and nothing else of /usr: applications and their secrets are often put there. */

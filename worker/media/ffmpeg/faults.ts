@@ -1,10 +1,11 @@
 import { constants } from 'node:os';
-import { PermanentError, RetryableError } from '../../base/errors.ts';
+import { DeploymentError, PermanentError, RetryableError } from '../../base/errors.ts';
 import type { Exit } from './process.ts';
 
 /** What an exit of ffmpeg or ffprobe means: the file's fault, or the machine's, which may pass. */
+type Fault = PermanentError | RetryableError | DeploymentError;
 
-export function probeFault(exit: Exit, dir: string, cpuSeconds: number): PermanentError | RetryableError {
+export function probeFault(exit: Exit, dir: string, cpuSeconds: number): Fault {
   if (exit.code === signalled('SIGXCPU'))
     return new PermanentError('media_corrupt', `The file could not be looked through in ${cpuSeconds} s`);
   const fault = machineFault(exit);
@@ -15,7 +16,7 @@ export function probeFault(exit: Exit, dir: string, cpuSeconds: number): Permane
 }
 
 /** It says that it succeeded also when the end of a file could not be written, with what it keeps in memory for that. */
-export function runFault(exit: Exit, dir: string): PermanentError | RetryableError | undefined {
+export function runFault(exit: Exit, dir: string): Fault | undefined {
   if (exit.code === signalled('SIGXFSZ'))
     return new PermanentError('output_too_large', 'What ffmpeg wrote became too large');
   const fault = machineFault(exit);
@@ -27,16 +28,17 @@ const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
 const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
 
 /** What is the machine's fault and not the file's, and may pass. Codes above the signals' are errors of ffmpeg 7's own. */
-export function machineFault({ code, stderr }: Exit): RetryableError | undefined {
+export function machineFault({ code, stderr }: Exit): RetryableError | DeploymentError | undefined {
   if (/No space left on device|Disk quota exceeded/.test(stderr))
-    return new RetryableError('disk_full', 'The disk of the temporary files is full');
+    return new DeploymentError('temp_space', 'disk_full', 'The disk of the temporary files is full');
   // Frames that it had no memory for it leaves out, and goes on.
   if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
   if (code === 0) return undefined;
   if (/(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr)) return noMemory();
+  if (/^(bwrap|unshare): .*(execvp|Can't find source path|failed to execute)/m.test(stderr)) return noProgram();
   if (/^(bwrap|unshare): /m.test(stderr))
     return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be made');
-  if (code === 126 || code === 127) return new RetryableError('ffmpeg_missing', 'ffmpeg could not be started');
+  if (code === 126 || code === 127) return noProgram();
   const crash = crashes.find((name) => code === signalled(name));
   if (crash) return new RetryableError('ffmpeg_crashed', `ffmpeg crashed: ${crash}`);
   if (code === signalled('SIGKILL'))
@@ -47,6 +49,7 @@ export function machineFault({ code, stderr }: Exit): RetryableError | undefined
   return undefined;
 }
 
+const noProgram = () => new DeploymentError('ffmpeg', 'ffmpeg_missing', 'ffmpeg could not be started');
 const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg was given no more memory');
 
 /** The last of its words, without paths and addresses of memory. */

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, chmod, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, join, resolve } from 'node:path';
-import { RetryableError } from '../../base/errors.ts';
+import { DeploymentError } from '../../base/errors.ts';
 
 export type FfmpegConfig = {
   /** FFMPEG_PATH and FFPROBE_PATH. */
@@ -24,7 +24,7 @@ export type Programs = { ffmpeg: Program; ffprobe: Program };
 
 /**
  * The programs to run.
- * @throws RetryableError `ffmpeg_path_wrong` when a path that was set is no program, `ffmpeg_missing` when there is none anywhere
+ * @throws DeploymentError `ffmpeg_path_wrong` when a path that was set is no program, `ffmpeg_missing` when there is none anywhere
  */
 export async function findPrograms(config: FfmpegConfig): Promise<Programs> {
   return { ffmpeg: await find('ffmpeg', config), ffprobe: await find('ffprobe', config) };
@@ -41,15 +41,16 @@ async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<P
   const bundled = config.bundled ? await findBundled(name) : undefined;
   if (bundled) return { path: bundled, from: 'npm' };
   const where = config.bundled ? 'in PATH, nor as an npm package' : 'in PATH';
-  throw new RetryableError(
+  throw new DeploymentError(
+    'ffmpeg',
     'ffmpeg_missing',
     `There is no ${name} ${where}: install ffmpeg, or set ${name.toUpperCase()}_PATH`,
   );
 }
 
 /** @param fault of the path that FFMPEG_PATH or FFPROBE_PATH names */
-export function wrongPath(name: keyof Programs, fault: string): RetryableError {
-  return new RetryableError('ffmpeg_path_wrong', `${name.toUpperCase()}_PATH: ${fault}`);
+export function wrongPath(name: keyof Programs, fault: string): DeploymentError {
+  return new DeploymentError('ffmpeg', 'ffmpeg_path_wrong', `${name.toUpperCase()}_PATH: ${fault}`);
 }
 
 async function findBundled(name: string): Promise<string | undefined> {

@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * Retries inside an attempt: the one place that tries a request again, for storage and for other services over HTTP. An attempt may be an
+ * hour of encoding, which one 503 must not cost. Whatever is not over after these tries is the job's failure, and the queue's business.
+ */
+
+export type Patience = {
+  /** How often a request is tried in all. */
+  tries: number;
+  /** The wait before the second try; doubled for each further one, and shortened by up to a half at random. */
+  waitMs: number;
+  /** No further try begins so long after the first one did. A server's Retry-After is followed within it. */
+  budgetMs: number;
+};
+
+export const usualPatience: Patience = { tries: 6, waitMs: 200, budgetMs: 120_000 };
+const longestWaitMs = 10_000;
+
+/** What the judge says of an error that may pass. `retryAfterMs`: when the server says to come back. */
+export type Passing = { retryAfterMs?: number | undefined };
+
+/**
+ * Does `work` until it succeeds, as long as `passing` says that its error may pass.
+ * @param work must be safe to repeat; each time it makes its streams anew
+ * @throws the last error; the signal's reason, at once
+ */
+export async function withRetries<T>(
+  work: (tries: number) => Promise<T>,
+  passing: (error: unknown) => Passing | undefined,
+  signal: AbortSignal | undefined,
+  { tries, waitMs, budgetMs }: Patience = usualPatience,
+): Promise<T> {
+  const began = performance.now();
+  for (let tried = 1; ; tried++) {
+    try {
+      return await work(tried);
+    } catch (error) {
+      const passes = signal?.aborted || tried >= tries ? undefined : passing(error);
+      if (!passes) throw error;
+      const backoff = Math.min(waitMs * 2 ** (tried - 1), longestWaitMs) * (1 - Math.random() / 2);
+      const wait = Math.max(backoff, passes.retryAfterMs ?? 0);
+      if (performance.now() - began + wait > budgetMs) throw error;
+      await sleep(wait, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
+    }
+  }
+}
+
+/** Milliseconds, from whole seconds or an HTTP date. Undefined if not given. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
+export function retryAfterMs(header: string | undefined): number | undefined {
+  const value = header?.trim();
+  if (!value) return undefined;
+  const delayMs = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
+  return Number.isNaN(delayMs) ? undefined : Math.max(delayMs, 0);
+}

@@ -1,0 +1,119 @@
+-- Incidents: opened by the first job that meets one, and ended by a probe job or by the dependency's own check. All of it goes by the
+-- database's clock, and each step is claimed by one worker: nobody has to be alive for an incident to go on or to end.
+
+-- name: meet_incident
+-- An attempt of kind :kind has met a fault whose incident is open.
+update incidents i
+   set last_seen = clock_timestamp(), kinds = case when :kind = any(i.kinds) then i.kinds else i.kinds || :kind end
+  from queues q
+ where q.name = :queue and i.dependency = :dependency and i.host is not distinct from :host and i.resolved_at is null
+returning i.id, i.since <= clock_timestamp() - q.incident_patience as over, pg_notify(:channel, 'incidents')::text as told;
+
+-- name: ended_meanwhile
+-- Whether an incident ended while this attempt ran: what the attempt met was that.
+select exists (select from incidents i
+                where i.dependency = :dependency and i.host is not distinct from :host and i.resolved_at > j.started_at) as ended
+  from jobs j
+ where j.id = :id and j.queue = :queue and not j.archived;
+
+-- name: open_incident
+-- Two workers may want to open one: the unique index lets one of them. Also here: old incidents are removed.
+with old as (
+  delete from incidents where resolved_at < clock_timestamp() - interval '90 days'
+)
+insert into incidents (dependency, host, code, message, kinds)
+values (:dependency, :host, :code, :message, array[:kind::text])
+    on conflict do nothing
+returning id;
+
+-- name: resolve_incident
+update incidents set resolved_at = clock_timestamp()
+ where id = :id and resolved_at is null
+returning dependency, code, extract(epoch from resolved_at - since)::float8 as lasted_s, pg_notify(:channel, 'incidents')::text as told;
+
+-- name: look_at_incidents
+-- Asked by each worker each second: what its host must leave alone, what is open, and which step is due.
+select coalesce((select json_agg(distinct queue || '.' || kind) from held_kinds where host is null or host = :host), '[]') as held,
+       coalesce((select json_agg(json_build_object('dependency', dependency, 'host', host, 'code', code, 'since', since) order by since)
+                   from incidents where resolved_at is null), '[]') as open,
+       exists (select from incidents where resolved_at is not null and not released) as release_due,
+       exists (select from incidents
+                where resolved_at is null and (host is null or host = :host)
+                  and checked_at < clock_timestamp() - make_interval(secs => :check_every_s)) as check_due,
+       exists (select from incidents
+                where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
+                  and exists (select from unnest(kinds) k where split_part(k, '.', 1) = any(:queues))) as probe_due;
+
+-- name: claim_check
+-- One worker asks a dependency's check; the next asks when the time has passed again, whatever became of the first.
+with due as (
+  select id from incidents
+   where resolved_at is null and (host is null or host = :host) and dependency = any(:dependencies)
+     and checked_at < clock_timestamp() - make_interval(secs => :check_every_s)
+   order by checked_at
+   limit 1
+     for update skip locked
+)
+update incidents i
+   set checked_at = clock_timestamp(),
+       jobs_held = (select count(*) from jobs j
+                     where not j.archived and j.status = 'pending' and j.run_at <= clock_timestamp()
+                       and j.queue = any(array(select split_part(k, '.', 1) from unnest(i.kinds) k))
+                       and j.queue || '.' || j.kind = any(i.kinds))
+  from due
+ where i.id = due.id
+returning i.id, i.dependency;
+
+-- name: allow_probe
+-- The check has passed: one job may go at once.
+update incidents set check_ok = true, probe_at = clock_timestamp()
+ where id = :id and resolved_at is null
+returning pg_notify(:channel, 'incidents')::text as told;
+
+-- name: claim_probe
+-- The waits grow from five seconds to five minutes. A worker that dies with its probe delays the next by no more than that.
+with due as (
+  select id, check_ok from incidents
+   where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
+     and exists (select from unnest(kinds) k where split_part(k, '.', 1) = any(:queues))
+   order by probe_at
+   limit 1
+     for update skip locked
+)
+update incidents i
+   set probes = i.probes + 1, check_ok = false,
+       probe_at = clock_timestamp() + make_interval(secs => least(300, 5 * 2 ^ least(i.probes, 10)))
+  from due
+ where i.id = due.id
+returning i.id, i.kinds, due.check_ok as checked;
+
+-- name: find_probe
+select id, kind, priority from :"live"
+ where status = 'pending' and run_at <= clock_timestamp() and queue || '.' || kind = any(:kinds) and id <> all(:except::bigint[])
+ order by priority, id
+ limit 1;
+
+-- name: claim_release
+-- A worker that dies before all have tickets leaves the rest to the reconciler.
+with due as (
+  select id from incidents where resolved_at is not null and not released order by resolved_at limit 1 for update skip locked
+)
+update incidents i set released = true
+  from due
+ where i.id = due.id
+returning array(select distinct q.name from queues q join unnest(i.kinds) k on q.name = split_part(k, '.', 1)) as queues, i.kinds;
+
+-- name: release_jobs
+-- Tickets for the due jobs of a chunk, as far as no other incident holds them. Those that are not due yet have kept theirs.
+with chunk as (
+  select id, queue, kind, priority, run_at from :"live"
+   where id > :after and status = 'pending' and run_at <= clock_timestamp() and queue || '.' || kind = any(:kinds)
+   order by id
+   limit 2000
+), free as (
+  select c.* from chunk c
+   where not exists (select from held_kinds h where h.queue = c.queue and h.kind = c.kind and h.everywhere)
+)
+select (select max(id) from chunk) as last,
+       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+          from free having count(*) > 0) as ticketed;
