@@ -35,7 +35,7 @@ export type App = {
   close(): Promise<void>;
 };
 
-export type Dependency = {
+type Dependency = {
   /** Whether each machine has its own, such as a disk. */
   ofHost: boolean;
   /** @throws what is wrong */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
@@ -8,13 +8,22 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { inspect } from 'node:util';
 import { codeOf, messageOf } from '../../worker/base/errors.ts';
 import { createStorage } from '../../worker/base/storage/create.ts';
+import { download } from '../../worker/base/storage/download.ts';
 import { S3Storage } from '../../worker/base/storage/s3.ts';
 import type { Storage } from '../../worker/base/storage/storage.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Failure, type S3Server, s3Failures, startS3Server } from '../support/s3-server.ts';
 import { listed } from '../support/storage-contract.ts';
 
+/** What Backblaze B2 says. */
+const storageCap = {
+  status: 403,
+  code: 'AccessDenied',
+  message: 'Cannot upload files, storage cap exceeded. See the Caps & Alerts page to increase your cap.',
+};
 const textType = { contentType: 'text/plain' };
-const smallParts = { multipartBytes: 6_000_000, partBytes: 5 * 1024 * 1024 };
+const patience = { tries: 3, waitMs: 1, budgetMs: 5_000 };
+const smallParts = { multipartBytes: 6_000_000, partBytes: 5 * 1024 * 1024, patience };
 
 let s3: S3Server;
 let storage: Storage;
@@ -59,8 +68,10 @@ function assertNamed(error: unknown, name: string, code: string): true {
 
 describe('A failure of S3 has a name', () => {
   const table: [string, Failure, string, string][] = [
-    ['denied', s3Failures.denied, 'PermanentError', 'storage_denied'],
-    ['an expired token', { status: 400, code: 'ExpiredToken' }, 'RetryableError', 'storage_refused'],
+    ['denied', s3Failures.denied, 'DeploymentError', 'storage_denied'],
+    ['a cap that is reached', storageCap, 'DeploymentError', 'storage_full'],
+    ['a quota that is used up', { status: 403, code: 'QuotaExceeded' }, 'DeploymentError', 'storage_full'],
+    ['an expired token', { status: 400, code: 'ExpiredToken' }, 'DeploymentError', 'storage_denied'],
     ['an internal error', s3Failures.internalError, 'RetryableError', 'storage_unavailable'],
     ['slow down', s3Failures.slowDown, 'RetryableError', 'storage_unavailable'],
     ['too many requests', { status: 429, code: 'TooManyRequests' }, 'RetryableError', 'storage_unavailable'],
@@ -78,7 +89,7 @@ describe('A failure of S3 has a name', () => {
       s3.fail(failure);
       for (const [method, call] of Object.entries(methods(storage))) {
         // The answer to a HEAD is a status without a code.
-        if (method === 'head' && failure.status < 500 && failure.code !== 'AccessDenied') continue;
+        if (method === 'head' && failure.status < 500 && failure !== s3Failures.denied) continue;
         await assert.rejects(call(), (error) => assertNamed(error, name, code), method);
       }
     });
@@ -86,14 +97,14 @@ describe('A failure of S3 has a name', () => {
   it('no such bucket: storage_bucket_missing, also where the answer is a bare 404', async () => {
     const elsewhere = new S3Storage({ ...s3.config, bucket: 'no-such-bucket' }, smallParts);
     for (const [method, call] of Object.entries(methods(elsewhere)))
-      await assert.rejects(call(), (error) => assertNamed(error, 'PermanentError', 'storage_bucket_missing'), method);
+      await assert.rejects(call(), (error) => assertNamed(error, 'DeploymentError', 'storage_bucket_missing'), method);
   });
 
   it('nobody listens: storage_unavailable', async () => {
     await s3.stop();
     try {
       for (const [method, call] of Object.entries(methods(storage)))
-        await assert.rejects(call(), (error) => assertNamed(error, 'RetryableError', 'storage_unavailable'), method);
+        await assert.rejects(call(), (error) => assertNamed(error, 'DeploymentError', 'storage_unavailable'), method);
     } finally {
       await s3.start();
     }
@@ -114,10 +125,22 @@ describe('A failure of S3 has a name', () => {
     await assert.rejects(buffer(stream), (error) => assertNamed(error, 'RetryableError', 'storage_unavailable'));
   });
 
-  it('is tried once: the queue retries', async () => {
-    s3.fail(s3Failures.slowDown);
-    await assert.rejects(storage.get('there.txt'));
-    assert.equal(s3.requests.length, 1);
+  it('keeps the words of the server', async () => {
+    s3.fail(storageCap);
+    await assert.rejects(storage.put('a', Buffer.from('x'), textType), {
+      message: /takes no more .*storage cap exceeded/,
+    });
+  });
+
+  it('is read to a bound, however long the answer is', async () => {
+    s3.fail({ ...s3Failures.denied, body: `<Error><Code>AccessDenied</Code>${' '.repeat(30_000_000)}</Error>` });
+    await assert.rejects(storage.put('a', Buffer.from('x'), textType), { code: 'storage_denied' });
+    await assert.rejects(storage.get('there.txt'), { code: 'storage_denied' });
+    await assert.rejects(storage.delete(['a']), { code: 'storage_denied' });
+    assert.deepEqual(
+      s3.requests.map(({ answered }) => answered()),
+      [false, false, false],
+    );
   });
 
   it('says what to mend', async () => {
@@ -140,6 +163,98 @@ describe('A failure of S3 has a name', () => {
     );
     const elsewhere = createStorage({ ...s3.config, region: 'us-east-1' });
     await assert.rejects(elsewhere.check(), { code: 'storage_refused', message: /expecting 'eu-test-1'/ });
+  });
+});
+
+describe('A request that may succeed is tried again', () => {
+  const passing: [string, Failure][] = [
+    ['500', s3Failures.internalError],
+    ['503', s3Failures.slowDown],
+    ['429', { status: 429, code: 'TooManyRequests' }],
+    ['a reset connection', { status: 0, code: '', drop: true }],
+    ['an answer that does not come', { status: 0, code: '', hang: true }],
+  ];
+  for (const [what, failure] of passing)
+    it(`after ${what}: every request of every method`, async () => {
+      // Each second request fails, whichever it is.
+      let asked = 0;
+      s3.fail({ ...failure, when: () => asked++ % 2 === 0 });
+      const { check: _, ...others } = methods(storage);
+      for (const [method, call] of Object.entries(others)) await assert.doesNotReject(call(), method);
+      s3.heal();
+      assert.equal((await storage.head('large.bin'))?.bytes, 25_000_000);
+    });
+
+  it('after the answer to a completed upload was lost', async () => {
+    s3.fail({
+      status: 0,
+      code: '',
+      drop: true,
+      served: true,
+      times: 1,
+      when: ({ method, url }) => method === 'POST' && url.includes('uploadId'),
+    });
+    await storage.put('lost.bin', largeFile, textType);
+    assert.equal((await storage.head('lost.bin'))?.bytes, 25_000_000);
+  });
+
+  it('and a list of many pages is whole', async () => {
+    for (let n = 0; n < 1_050; n += 50)
+      await Promise.all(
+        Array.from({ length: 50 }, (_, at) =>
+          storage.put(`pages/${String(n + at).padStart(4, '0')}`, Buffer.from('x'), textType),
+        ),
+      );
+    s3.fail({ ...s3Failures.slowDown, times: 1, when: ({ url }) => url.includes('continuation-token') });
+    assert.equal((await listed(storage.list('pages/'))).length, 1_050);
+  });
+
+  it('as late as the server says, within the budget, and else not at all', async () => {
+    const patient = new S3Storage(s3.config, { patience: { tries: 5, waitMs: 1, budgetMs: 3_000 } });
+    s3.fail({ ...s3Failures.slowDown, headers: { 'retry-after': '1' }, times: 1 });
+    const began = performance.now();
+    await patient.head('there.txt');
+    assert.ok(performance.now() - began >= 990);
+    s3.requests.length = 0;
+    s3.fail({ ...s3Failures.slowDown, headers: { 'retry-after': '60' }, times: 1 });
+    await assert.rejects(patient.head('there.txt'), { code: 'storage_unavailable' });
+    assert.equal(s3.requests.length, 1);
+  });
+
+  it('no longer once the signal fires, with its reason, at once', async () => {
+    const slow = new S3Storage(s3.config, { patience: { tries: 9, waitMs: 60_000, budgetMs: 600_000 } });
+    s3.fail(s3Failures.slowDown);
+    const cancel = new AbortController();
+    const reason = new Error('cancelled by test');
+    const call = slow.put('a', largeFile, { ...textType, signal: cancel.signal });
+    setTimeout(() => cancel.abort(reason), 200);
+    const began = performance.now();
+    await assert.rejects(call, reason);
+    assert.ok(performance.now() - began < 5_000);
+  });
+
+  it('not after a refusal', async () => {
+    for (const failure of [s3Failures.denied, s3Failures.notImplemented, { status: 400, code: 'InvalidArgument' }]) {
+      s3.heal();
+      s3.requests.length = 0;
+      s3.fail(failure);
+      await assert.rejects(storage.put('a', Buffer.from('x'), textType));
+      assert.equal(s3.requests.length, 1);
+    }
+  });
+});
+
+describe('A download', () => {
+  it('begins again when the answer breaks off', async () => {
+    const bytes = randomBytes(3_000_000);
+    await storage.put('long.bin', bytes, textType);
+    s3.truncate();
+    const to = join(folder, 'downloaded');
+    const done = download(storage, 'long.bin', { to, maxBytes: 1e9, signal: new AbortController().signal });
+    await eventually(() => assert.ok(s3.requests.length > 1));
+    s3.heal();
+    assert.equal((await done).bytes, 3_000_000);
+    assert.deepEqual(await readFile(to), bytes);
   });
 });
 
@@ -250,8 +365,8 @@ describe('The address of an object', () => {
     ['at an endpoint', { ...aws, endpoint: 'https://minio.example:9000' }, 'https://pics.minio.example:9000/'],
     [
       'at an endpoint, path style',
-      { ...aws, endpoint: 'https://a.example/s3/', pathStyle: true },
-      'https://a.example/s3/pics/',
+      { ...aws, endpoint: 'https://a.example', pathStyle: true },
+      'https://a.example/pics/',
     ],
     ['behind a CDN', { ...aws, publicBaseUrl: 'https://cdn.example' }, 'https://cdn.example/'],
   ];

@@ -183,7 +183,7 @@ for (const { name, config, programs } of ffmpegs)
         inputs: [{ path: join(small, 'in') }],
         outputs: [{ path: join(small, 'out.mp4'), options: ['-c', 'copy'] }],
       };
-      await fails(ffmpeg.run(task, { dir: small, signal }), 'RetryableError disk_full');
+      await fails(ffmpeg.run(task, { dir: small, signal }), 'DeploymentError disk_full');
     });
 
     it('when the program is gone, or there is no sandbox for it any more, that is nobody’s file’s fault', async () => {
@@ -275,7 +275,7 @@ test('where there is none that is told, until there is one', async () => {
   const bin = join(root, 'late');
   const late = createFfmpeg({ searchPath: bin, bundled: false });
   await assert.rejects(late.capabilities(), {
-    name: 'RetryableError',
+    name: 'DeploymentError',
     code: 'ffmpeg_missing',
     message: /There is no ffmpeg in PATH/,
   });

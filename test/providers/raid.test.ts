@@ -53,7 +53,8 @@ describe('RAID', () => {
 
   it('says which setting a wrong secret is', () =>
     assert.rejects(raid({ secret: 'wrong' }).download('k', path, { signal }), {
-      name: 'PermanentError',
+      name: 'DeploymentError',
+      dependency: 'raid',
       code: 'raid_unauthorized',
       message: 'RAID answered 401: check RAID_PUBLISHER_SECRET',
     }));
@@ -61,17 +62,24 @@ describe('RAID', () => {
   it('fails at once for a key that is not there', () =>
     assert.rejects(raid().download('none', path, { signal }), { name: 'PermanentError', code: 'raid_not_found' }));
 
-  it('can be tried again after an outage', async () => {
+  it('is asked again within its time, and then the outage is told', async () => {
     server.files.set('k', Buffer.from('x'));
     server.fail('k', { status: 503, times: 2 });
-    const unavailable = {
+    assert.equal((await raid().download('k', path, { signal })).bytes, 1);
+    server.fail('down', { status: 503 });
+    await assert.rejects(raid({ timeoutMs: 500 }).download('down', path, { signal }), {
       name: 'RetryableError',
       code: 'raid_unavailable',
       message: /RAID answered 503: check RAID_PUB_ENDPOINT/,
-    };
-    await assert.rejects(raid().download('k', path, { signal }), unavailable);
-    await assert.rejects(raid().download('k', path, { signal }), unavailable);
-    assert.equal((await raid().download('k', path, { signal })).bytes, 1);
+    });
+  });
+
+  it('that nobody runs is a fault of the deployment, which its own check shows', async () => {
+    assert.equal(await raid().check(dir, { signal }), false);
+    const gone = raid({ endpoint: 'http://127.0.0.1:1/pub', timeoutMs: 300 });
+    const refused = { name: 'DeploymentError', dependency: 'raid', code: 'raid_unavailable', message: /ECONNREFUSED/ };
+    await assert.rejects(gone.download('k', path, { signal }), refused);
+    await assert.rejects(gone.check(dir, { signal }), refused);
   });
 
   it('names the setting of the limit and of the deadline', async () => {

@@ -13,7 +13,7 @@ import { createRig, type Handler, type Rig } from '../support/worker.ts';
 const cap = {
   status: 403,
   code: 'AccessDenied',
-  message: 'Cannot upload files, storage cap exceeded. See the Caps &amp; Alerts page to increase your cap.',
+  message: 'Cannot upload files, storage cap exceeded. See the Caps & Alerts page to increase your cap.',
 };
 
 let s3: S3Server;
@@ -99,7 +99,7 @@ describe('An incident', () => {
     );
     assert.match(incident!['message'], /storage cap exceeded/);
     await eventually(async () =>
-      assert.deepEqual((await opened())[0]!['kinds'].toSorted(), ['cleanup.store', 'media.store']),
+      assert.deepEqual(((await opened())[0]!['kinds'] as string[]).toSorted(), ['cleanup.store', 'media.store']),
     );
 
     // Tickets are dropped and not put back one after the other; other kinds of the queue go on; new jobs are held too.
@@ -138,7 +138,7 @@ describe('An incident', () => {
       await add(rig.db, 'media', 'fetch', { payload: { key: 'k' } }),
     ];
     const open = await opened(2);
-    assert.deepEqual(open.map(({ dependency }) => dependency).toSorted(), ['raid', 'storage']);
+    assert.deepEqual(open.map(({ dependency }) => String(dependency)).toSorted(), ['raid', 'storage']);
     s3.heal();
     await reads(rig.db, stored, { status: 'completed', retry_count: 0 }, 20_000);
     assert.deepEqual(

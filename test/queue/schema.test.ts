@@ -46,7 +46,7 @@ test('the columns of jobs have their comments on each partition, also of a queue
 
 const changes = {
   'a column': `alter table jobs add column colour text`,
-  'a type': `alter table workers alter column host type varchar(100)`,
+  'a type': `alter table workers alter column version type varchar(100)`,
   'a default': `alter table queues alter column batch_size set default 2`,
   'a default of one partition': `alter table media_jobs alter column kind set default 'image'`,
   'not null': `alter table job_errors alter column error drop not null`,

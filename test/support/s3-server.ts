@@ -44,13 +44,26 @@ export type S3Server = {
   close(): Promise<void>;
 };
 
-export type AskedRequest = { method: string; url: string; headers: IncomingHttpHeaders; body: Buffer };
+export type AskedRequest = {
+  method: string;
+  url: string;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+  /** Whether the whole answer went out. */
+  answered: () => boolean;
+};
 export type Failure = {
   status: number;
   code: string;
   message?: string;
   /** What to answer with in place of S3's XML for the error. */
   body?: string;
+  headers?: Record<string, string>;
+  /** Drops the connection in place of an answer; `served`: after having done what was asked. */
+  drop?: true;
+  served?: true;
+  /** Never answers. */
+  hang?: true;
   times?: number;
   when?: (request: AskedRequest) => boolean;
 };
@@ -86,13 +99,16 @@ export async function startS3Server(): Promise<S3Server> {
 
   async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = incoming;
-    const request = { method, url, headers, body: await buffer(incoming) };
+    const request = { method, url, headers, body: await buffer(incoming), answered: () => response.writableFinished };
     requests.push(request);
     // As buckets do that have a CORS rule, which players in browsers need.
     response.setHeader('access-control-allow-origin', '*');
     if (mood.hangs) return;
-    const failure = refusalOf(request, identity) ?? nextFailure(mood.failures, request) ?? tooLarge(request);
-    if (failure) return answerError(response, request, failure);
+    const failure: Failure | undefined =
+      refusalOf(request, identity) ?? nextFailure(mood.failures, request) ?? tooLarge(request);
+    if (failure?.hang) return;
+    if (failure?.drop && !failure.served) return void response.socket?.resetAndDestroy();
+    if (failure && !failure.drop) return answerError(response, request, failure);
 
     const { 'transfer-encoding': _, expect: __, 'content-length': ___, ...passed } = headers;
     const answer = await store.inject({
@@ -101,6 +117,7 @@ export async function startS3Server(): Promise<S3Server> {
       headers: { ...passed, host: '127.0.0.1' },
       payload: withoutKeys(request.body, mood.refused),
     });
+    if (failure) return void response.socket?.resetAndDestroy();
     const refusals = Object.entries(mood.refused).filter(([key]) => request.body.includes(`<Key>${key}</Key>`));
     if (refusals.length > 0) return answerRefusals(response, refusals);
     if (mood.omitsEtag) delete answer.headers['etag'];
@@ -196,7 +213,8 @@ function answerRefusals(response: ServerResponse, refusals: [string, string][]) 
 /** An answer to HEAD has no body, so its client sees the status alone. */
 function answerError(response: ServerResponse, { method, url }: AskedRequest, failure: Failure) {
   const { status, code, message = code, body = errorXml(code, message, url) } = failure;
-  response.writeHead(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'TESTREQUEST' });
+  const headers = { 'content-type': 'application/xml', 'x-amz-request-id': 'TESTREQUEST', ...failure.headers };
+  response.writeHead(status, headers);
   response.end(method === 'HEAD' ? undefined : body);
 }
 

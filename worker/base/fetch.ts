@@ -51,6 +51,7 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
   try {
     options.signal.throwIfAborted();
     const work = async () => save(await request(url, transfer), transfer);
+    const patience = { ...usualPatience, budgetMs: Math.min(longestPatienceMs, options.timeoutMs * 0.9) };
     return await withRetries(work, (error) => passingOf(options.service, error), transfer.stop, patience);
   } catch (error) {
     options.signal.throwIfAborted();
@@ -61,7 +62,7 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
 }
 
 /** Whoever asks a job to wait for longer has it snoozed, which holds no slot. */
-const patience = { ...usualPatience, budgetMs: 20_000 };
+const longestPatienceMs = 20_000;
 
 /** Whether the next request may well succeed. */
 function passingOf({ code }: Service, error: unknown): Passing | undefined {

@@ -1,8 +1,8 @@
-import type { DeadLetters, FailingSchedule, FleetQueue, FleetStatus } from '../queue/operate.ts';
+import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStatus } from '../queue/operate.ts';
 import { count, duration } from './output.ts';
 
 export type Attention = {
-  name: 'paused' | 'waiting' | 'workers' | 'schedules' | 'dead_letters';
+  name: 'incidents' | 'paused' | 'waiting' | 'workers' | 'schedules' | 'dead_letters';
   what: string;
   mend: string;
 };
@@ -11,14 +11,25 @@ const patienceS = 300;
 const mostGroups = 10;
 
 /** What a person should look at, and how to mend it. */
-export function attention({ queues, workers, dead_letters, failing_schedules }: FleetStatus): Attention[] {
+export function attention(fleet: FleetStatus): Attention[] {
+  const { incidents, queues, workers, dead_letters, failing_schedules } = fleet;
   const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
   return [
+    ...incidents.map(incident),
     ...idle(queues, workers, served),
     ...queues.flatMap((queue) => waiting(queue, served)),
     ...failing_schedules.map(failing),
     ...dead_letters.slice(0, mostGroups).map(deadLetters),
   ];
+}
+
+function incident({ dependency, host, code, message, age_s, kinds, jobs_held }: FleetIncident): Attention {
+  const where = host === null ? dependency : `${dependency} of ${host}`;
+  return {
+    name: 'incidents',
+    what: `incident for ${duration(age_s)}: ${where}, ${code}; ${count(jobs_held, 'job')} of ${kinds.join(', ')} wait: ${message}`,
+    mend: 'mend what it names; the jobs go on by themselves, and have used no retry',
+  };
 }
 
 function idle(queues: FleetQueue[], workers: FleetStatus['workers'], served: Set<string>): Attention[] {

@@ -6,14 +6,19 @@ import type { Worker } from '../queue/worker.ts';
 
 const pingTimeoutMs = 2_000;
 
-/** The routes: `GET /health` answers 200 while this worker works, and 503 with the reason when it does not. */
+/**
+ * The routes: `GET /health` answers 200 while this worker works, `degraded` where an incident holds jobs, and 503 with the reason when it
+ * does not.
+ */
 export function routes(worker: Worker): Hono {
   const http = new Hono();
   http.get('/health', async (context) => {
     const reason = worker.trouble() ?? (await unreachable(worker));
+    const incidents = worker.incidents();
     const body = {
-      status: reason ? 'unhealthy' : 'healthy',
+      status: reason ? 'unhealthy' : incidents.length > 0 ? 'degraded' : 'healthy',
       ...(reason ? { reason } : {}),
+      ...(incidents.length > 0 ? { incidents } : {}),
       timestamp: new Date().toISOString(),
       uptime: process.uptime(),
       version,

@@ -96,6 +96,17 @@ select queue, kind, error_code, count(*) as jobs, max(completed_at) as last_at
  group by queue, kind, error_code
  order by jobs desc, queue, kind, error_code;
 
+-- name: fleet_incidents
+-- Open, the oldest first. The jobs are counted as they are now.
+select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
+       extract(epoch from clock_timestamp() - i.since)::float8 as age_s,
+       (select count(*) from jobs j
+         where not j.archived and j.status = 'pending' and j.run_at <= now()
+           and j.queue || '.' || j.kind = any(i.kinds)) as jobs_held
+  from incidents i
+ where i.resolved_at is null
+ order by i.since;
+
 -- name: fleet_schedules
 -- In trouble: enabled, and adding nothing.
 select name, error from schedules

@@ -128,8 +128,20 @@ export type FleetWorker = {
 export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
 /** One that is enabled, and why it adds nothing. */
 export type FailingSchedule = { name: string; error: string };
+export type FleetIncident = {
+  dependency: string;
+  host: string | null;
+  code: string;
+  message: string;
+  since: Date;
+  last_seen: Date;
+  kinds: string[];
+  age_s: number;
+  jobs_held: number;
+};
 export type FleetStatus = {
   lately_s: number;
+  incidents: FleetIncident[];
   queues: FleetQueue[];
   workers: FleetWorker[];
   dead_letters: DeadLetters[];
@@ -141,6 +153,7 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
   const lately_s = 300;
   return {
     lately_s,
+    incidents: await query<FleetIncident>(db, sql['fleet_incidents']!),
     queues: await query<FleetQueue>(db, sql['fleet_queues']!, { lately_s }),
     workers: await query<FleetWorker>(db, sql['fleet_workers']!),
     dead_letters: await query<DeadLetters>(db, sql['fleet_dead_letters']!),

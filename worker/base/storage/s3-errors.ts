@@ -107,7 +107,7 @@ function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, an
     case 'storage_bucket_missing':
       return `${doing}: there is no bucket "${bucket}" at ${host}; create it, or correct the bucket's name in the configuration`;
     case 'storage_denied':
-      return `${doing} in bucket "${bucket}" was denied by ${host} (${answer}): ${denialOf(answer)}${isTelling(detail) ? `; it says: ${detail}` : ''}`;
+      return `${doing} in bucket "${bucket}" was denied by ${host} (${answer}): ${denialOf(answer, detail)}`;
     case 'storage_full':
       return `${doing} in bucket "${bucket}": ${host} takes no more (${answer}: ${detail})`;
     case 'storage_timeout':
@@ -119,15 +119,17 @@ function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, an
   }
 }
 
-/** Whether the words of a denial say more than its code. */
-const isTelling = (detail: string) => detail !== '' && !/^(access ?denied|forbidden|unknown\w*)\.?$/i.test(detail);
-
-function denialOf(answer: string): string {
+function denialOf(answer: string, detail: string): string {
   if (answer.endsWith('InvalidAccessKeyId')) return 'it does not know the access key id';
   if (answer.endsWith('SignatureDoesNotMatch')) return 'the secret key does not belong to the access key id';
-  if (answer.endsWith('AccessDenied')) return 'the access key has no right to do this';
-  return 'check the access key, its secret and its rights';
+  const known = answer.endsWith('AccessDenied')
+    ? 'the access key has no right to do this'
+    : 'check the access key, its secret and its rights';
+  return saysNothing.test(detail) ? known : `${known}; it says: ${detail}`;
 }
+
+/** Words of a denial that say no more than its code does. */
+const saysNothing = /^(access ?denied|forbidden|unknown\w*)?\.?$/i;
 
 const withoutCredentials = ({ bucket, doing }: S3Request) =>
   `${doing} in bucket "${bucket}": no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role`;

@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -21,16 +21,10 @@ export async function putFile(
   { multipartBytes, partBytes, patience }: UploadLimits,
   signal?: AbortSignal,
 ): Promise<void> {
-  const file = await open(path);
-  try {
-    const { size } = await file.stat();
-    if (size === 0) await putBytes(client, object, new Uint8Array(), patience, signal);
-    else if (size <= multipartBytes)
-      await asking(() => putStream(client, object, file, size, signal), signal, patience);
-    else await putParts(endingWith(signal, client, object, size, patience), object, file, size, partBytes);
-  } finally {
-    await file.close();
-  }
+  const { size } = await stat(path);
+  if (size === 0) await putBytes(client, object, new Uint8Array(), patience, signal);
+  else if (size <= multipartBytes) await asking(() => putStream(client, object, path, size, signal), signal, patience);
+  else await putParts(endingWith(signal, client, object, size, patience), object, path, size, partBytes);
 }
 
 export async function putBytes(
@@ -44,8 +38,12 @@ export async function putBytes(
   await asking(() => client.send(command, sendOptions(signal)), signal, patience);
 }
 
-/** From the file's beginning, each time. The SDK neither notices when the file cannot be read (the process would die of it) nor closes it: so it is done here. */
-async function putStream(client: S3Client, object: S3Object, file: FileHandle, size: number, signal?: AbortSignal) {
+/**
+ * From the file's beginning, each time. The SDK neither notices when the file cannot be read (the process would die of it) nor closes it:
+ * so it is done here.
+ */
+async function putStream(client: S3Client, object: S3Object, path: string, size: number, signal?: AbortSignal) {
+  const file = await open(path);
   const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
   const unreadable = new AbortController();
   body.once('error', (error) => unreadable.abort(error));
@@ -57,10 +55,12 @@ async function putStream(client: S3Client, object: S3Object, file: FileHandle, s
     throw body.errored ?? error;
   } finally {
     body.destroy();
+    await file.close();
   }
 }
 
-async function putParts(client: S3Client, object: S3Object, file: FileHandle, size: number, partBytes: number) {
+async function putParts(client: S3Client, object: S3Object, path: string, size: number, partBytes: number) {
+  const file = await open(path);
   const body = file.createReadStream({ start: 0, end: size - 1, autoClose: false });
   const upload = new Upload({
     client,
@@ -72,6 +72,7 @@ async function putParts(client: S3Client, object: S3Object, file: FileHandle, si
     await upload.done();
   } finally {
     body.destroy();
+    await file.close();
   }
 }
 

@@ -8,6 +8,7 @@ import { count } from '../output.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const names = {
+  incidents: 'incidents',
   workers: 'workers',
   paused: 'queues',
   waiting: 'queues',
@@ -23,6 +24,7 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
     const needs = attention(fleet);
     const alive = fleet.workers.filter((worker) => worker.alive).length;
     const fine: Record<string, string> = {
+      incidents: 'none',
       workers: `${count(alive, 'worker')} alive`,
       queues: `${count(fleet.queues.length, 'queue')}, none paused or late`,
       schedules: 'all that are enabled can tick',
