@@ -264,7 +264,7 @@ test('a path that was set must be of a program, and of the right one', async () 
     await assert.rejects(
       createFfmpeg({ ffmpeg: path, searchPath: process.env['PATH']!, bundled: true }).capabilities(),
       {
-        name: 'RetryableError',
+        name: 'DeploymentError',
         code: 'ffmpeg_path_wrong',
         message: /^FFMPEG_PATH: /,
       },

@@ -81,7 +81,7 @@ const tally = async (kind = 'store') =>
 const ticketsOf = async (kind: string) =>
   (
     await rig.db.query<{ tickets: number }>(
-      `select count(*) as tickets from graphile_worker._private_jobs where payload ->> 'kind' = $1`,
+      `select count(*) as tickets from rowmill_tickets._private_jobs where payload ->> 'kind' = $1`,
       [kind],
     )
   ).rows[0]!.tickets;
