@@ -41,6 +41,7 @@ before(async () => {
     RAID_PUBLISHER_SECRET: raid.secret,
     RAID_TIMEOUT: '500',
     RAID_MAX_MB: '3',
+    INCIDENT_CHECK_INTERVAL: '300',
     STORAGE_BUCKET: s3.config.bucket,
     STORAGE_ENDPOINT: s3.config.endpoint,
     AWS_REGION: s3.config.region,
@@ -142,7 +143,7 @@ test('a re-run stores the same keys and the same URLs', async () => {
   assert.equal(new Set(keys).size, 2);
 });
 
-/** What becomes of a job whose first attempt goes wrong: [name, what goes wrong, code, permanent?, words in the message]. */
+/** What becomes of a job whose first attempt goes wrong: [name, what goes wrong, code, permanent?, words in the message]. What fails for a moment is asked again within the attempt. */
 const failures: [string, () => void | Promise<void>, { code: string; permanent: boolean; says: RegExp }][] = [
   [
     'RAID answers 404',
@@ -150,13 +151,13 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
     { code: 'raid_not_found', permanent: true, says: /source_key|404|no such/i },
   ],
   [
-    'RAID answers 401',
-    () => raid.fail('k', { status: 401 }),
-    { code: 'raid_unauthorized', permanent: true, says: /RAID_PUBLISHER_SECRET/ },
+    'RAID answers 401 for this file alone',
+    () => raid.fail('k', { status: 401, times: 1 }),
+    { code: 'raid_unauthorized', permanent: false, says: /RAID_PUBLISHER_SECRET/ },
   ],
   [
-    'RAID answers 500 once',
-    () => raid.fail('k', { status: 500, times: 1 }),
+    'RAID answers 500 for a while',
+    () => raid.fail('k', { status: 500, times: 4 }),
     { code: 'raid_unavailable', permanent: false, says: /500/ },
   ],
   [
@@ -170,8 +171,8 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
     { code: 'raid_timeout', permanent: false, says: /0\.5 s/ },
   ],
   [
-    'the body is cut off once',
-    () => raid.fail('k', { cutAfter: 1000, times: 1 }),
+    'the body is cut off again and again',
+    () => raid.fail('k', { cutAfter: 1000, times: 4 }),
     { code: 'raid_truncated', permanent: false, says: /./ },
   ],
   [
@@ -195,29 +196,8 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
     { code: 'empty_file', permanent: true, says: /./ },
   ],
   [
-    'the bucket is missing',
-    () => s3.fail({ status: 404, code: 'NoSuchBucket' }),
-    { code: 'storage_bucket_missing', permanent: true, says: /rowmill-test/ },
-  ],
-  [
-    'the bucket is closed to us',
-    () => s3.fail(s3Failures.denied),
-    { code: 'storage_denied', permanent: true, says: /rowmill-test/ },
-  ],
-  [
-    'storage fails once',
-    () => s3.fail({ ...s3Failures.internalError, times: 2 }),
-    { code: 'storage_unavailable', permanent: false, says: /./ },
-  ],
-  [
-    'storage is unreachable, then back',
-    async () => {
-      const errors = (await sql(`select from job_errors`)).length;
-      await s3.stop();
-      void eventually(async () => assert.ok((await sql(`select from job_errors`)).length > errors)).then(() =>
-        s3.start(),
-      );
-    },
+    'storage fails for a while',
+    () => s3.fail({ ...s3Failures.internalError, times: 12 }),
     { code: 'storage_unavailable', permanent: false, says: /./ },
   ],
 ];
@@ -242,6 +222,34 @@ for (const [name, goWrong, { code, permanent, says }] of failures) {
     await eventually(async () => assert.deepEqual(await readdir(temp), []));
   });
 }
+
+/** Faults of the deployment: what goes wrong, and what mends it. */
+const incidents: [string, string, () => void | Promise<void>, () => void | Promise<void>][] = [
+  [
+    'the bucket is missing',
+    'storage_bucket_missing',
+    () => s3.fail({ status: 404, code: 'NoSuchBucket' }),
+    () => s3.heal(),
+  ],
+  ['the bucket is closed to us', 'storage_denied', () => s3.fail(s3Failures.denied), () => s3.heal()],
+  ['storage is unreachable', 'storage_unavailable', () => s3.stop(), () => s3.start()],
+];
+
+for (const [name, code, goWrong, mend] of incidents)
+  test(`when ${name}: an incident, no retry used, and it is published once that is mended`, async () => {
+    await goWrong();
+    const { id, file } = await publish('held', await photo());
+    await eventually(async () =>
+      assert.deepEqual(await sql(`select code from incidents where resolved_at is null`), [{ code }]),
+    );
+    const row = await reads(rig.db, id, { status: 'pending', error_code: code });
+    assert.match(row['error'], /rowmill-test/);
+    assert.equal((await fileOf(file))['publish_status'], 'pending');
+    await mend();
+    await reads(rig.db, id, { status: 'completed', retry_count: 0 });
+    assert.deepEqual(await sql(`select from job_errors where job_id = $1`, [id]), []);
+    await eventually(async () => assert.deepEqual(await sql(`select from incidents where resolved_at is null`), []));
+  });
 
 test('a service that stays down uses up the retries and ends as a dead letter', async () => {
   raid.fail('down', { status: 503 });

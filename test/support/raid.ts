@@ -25,6 +25,8 @@ export type FakeRaid = {
   files: Map<string, Buffer>;
   requests: { key: string | null; url: string; headers: IncomingMessage['headers'] }[];
   fail(key: string, failure: Failure): void;
+  /** Whether it knows no secret: 401 to whoever asks for whatever. */
+  lock(locked: boolean): void;
   /** Answers that are neither finished nor cut off by the other side. */
   unfinished(): number;
   close(): Promise<void>;
@@ -37,6 +39,7 @@ export async function startRaid({ secret = 'raid-test-secret' } = {}): Promise<F
   const requests: FakeRaid['requests'] = [];
   const sockets = new Set<Socket>();
   let unfinished = 0;
+  let locked = false;
 
   const server = createServer((request, response) => {
     unfinished += 1;
@@ -47,7 +50,8 @@ export async function startRaid({ secret = 'raid-test-secret' } = {}): Promise<F
     const failure = takeFailure(failures, key);
     if (failure) return void misbehave(failure, response, files.get(key ?? ''));
     const file = files.get(key ?? '');
-    if (request.headers.authorization !== `Bearer ${secret}`) return void response.writeHead(401).end('who are you?');
+    if (locked || request.headers.authorization !== `Bearer ${secret}`)
+      return void response.writeHead(401).end('who are you?');
     if (request.method !== 'GET' || url.pathname !== '/pub' || !file) return void response.writeHead(404).end();
     response.writeHead(200, { 'content-length': file.length }).end(file);
   });
@@ -64,6 +68,7 @@ export async function startRaid({ secret = 'raid-test-secret' } = {}): Promise<F
     files,
     requests,
     fail: (key, failure) => failures.set(key, { ...failure }),
+    lock: (now) => void (locked = now),
     unfinished: () => unfinished,
     async close() {
       for (const socket of sockets) socket.destroy();
