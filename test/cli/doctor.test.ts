@@ -45,6 +45,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok vacuum',
     'ok rights',
     'ok migrations',
+    'ok incidents',
     'warn workers',
     'ok queues',
     'ok schedules',

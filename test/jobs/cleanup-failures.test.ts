@@ -65,9 +65,13 @@ test('some keys cannot be deleted: the others are, with their rows; those are tr
   assert.deepEqual(await left(), nothing);
 });
 
-test('storage throttles: the next request goes through, and nothing is lost', async () => {
-  await fill('throttled', 30);
+test('storage throttles: the same request is asked again and goes through; for longer, and nothing is lost', async () => {
+  await fill('throttled once', 30);
   s3.fail({ ...s3Failures.slowDown, times: 1, when: ({ url }) => url.includes('delete') });
+  assert.equal((await messenger.cleanUp('temp_files')).deleted, 30);
+
+  await fill('throttled', 30);
+  s3.fail({ ...s3Failures.slowDown, times: 6, when: ({ url }) => url.includes('delete') });
   const { deleted, errors, remaining } = await messenger.cleanUp('temp_files');
   assert.deepEqual({ deleted, errors, remaining }, { deleted: 0, errors: 30, remaining: true });
   assert.equal(await messenger.one(`select distinct error_code from storage_deletions`), 'storage_unavailable');

@@ -78,8 +78,8 @@ suite('What can never be shown is a dead letter at once, and nothing is stored',
 
 const passing: [what: string, goWrong: () => void, code: string][] = [
   [
-    'storage fails half way',
-    () => rig.s3.fail({ ...s3Failures.internalError, times: 3, when: thumbnails }),
+    'storage fails half way, for longer than it is asked again',
+    () => rig.s3.fail({ ...s3Failures.internalError, times: 7, when: thumbnails }),
     'storage_unavailable',
   ],
   [

@@ -125,11 +125,11 @@ test('a repeat writes the same keys', async () => {
   assert.deepEqual([keys.length, new Set(keys).size], [4, 2]);
 });
 
-test('when storage fails in the middle the job is tried again, until it is right', async () => {
+test('when storage fails in the middle, for longer than it is asked again, the job is tried again, until it is right', async () => {
   await store('retried.mp4');
   rig.s3.fail({
     ...s3Failures.internalError,
-    times: 2,
+    times: 7,
     when: ({ method, url }) => method === 'PUT' && url.includes('video.mp4'),
   });
   const id = await video({ s3Key: 'retried.mp4' });
