@@ -53,36 +53,32 @@ async function logOf(
 }
 
 test('a wrong FFMPEG_PATH is told at the start, unless no media is served', async () => {
-  const wrong = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
-  for (const path of [join(dir, 'none'), '/bin/true']) {
-    const [said, ...more] = wrong(await logOf({ FFMPEG_PATH: path }, /no ffmpeg/));
-    assert.deepEqual(more, []);
-    assert.equal(said!['level'], 'warn');
-    assert.match(JSON.stringify(said!['err']), /"ffmpeg_path_wrong","message":"FFMPEG_PATH: /);
-  }
-  assert.deepEqual(wrong(await logOf({ FFMPEG_PATH: '/bin/true', QUEUES: 'publish' })), []);
+  const env = { FFMPEG_PATH: '/bin/true' };
+  const [media, publish] = await Promise.all([logOf(env, /no ffmpeg/), logOf({ ...env, QUEUES: 'publish' })]);
+  const told = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
+  assert.deepEqual(told(publish), []);
+  const [said, ...more] = told(media);
+  assert.deepEqual([said!['level'], more], ['warn', []]);
+  assert.match(JSON.stringify(said!['err']), /"ffmpeg_path_wrong","message":"FFMPEG_PATH: /);
 });
 
-test('it says which ffmpeg it found', async () => {
+test('it says which ffmpeg it found, and one that is slow to answer holds nothing up', async () => {
   const { ffmpeg, ffprobe } = ffmpegs[0]!.programs;
-  const log = await logOf({ FFMPEG_PATH: ffmpeg.path, FFPROBE_PATH: ffprobe.path }, /ffmpeg found/);
-  const { level, version, from, sandbox, missing } = log.find(({ msg }) => String(msg).startsWith('ffmpeg found'))!;
-  assert.deepEqual([level, from, missing], [sandbox === 'none' ? 'warn' : 'info', 'setting', []]);
-  assert.match(String(version), /^\S+$/);
-  assert.match(String(sandbox), /^(bwrap|unshare|none)$/);
-});
-
-test('an ffmpeg that is slow to answer holds nothing up', async () => {
-  const { ffmpeg } = ffmpegs[0]!.programs;
   const slow = join(dir, 'slow-ffmpeg');
   const answers = join(dir, 'answers');
   await symlink(ffmpeg.path, `${slow}-real`);
   await writeFile(slow, `#!/bin/sh\nuntil [ -e '${answers}' ]; do sleep 0.1; done\nexec '${slow}-real' "$@"\n`, {
     mode: 0o755,
   });
-  const log = await logOf({ FFMPEG_PATH: slow }, /ffmpeg found/, () => writeFile(answers, ''));
-  const told = log.map(({ msg }) => String(msg));
-  assert.ok(told.indexOf('listening') < told.findIndex((msg) => msg.startsWith('ffmpeg found')), told.join());
+  const paths = { FFMPEG_PATH: slow, FFPROBE_PATH: ffprobe.path };
+  const log = await logOf(paths, /ffmpeg found/, () => writeFile(answers, ''));
+  const messages = log.map(({ msg }) => String(msg));
+  const found = messages.findIndex((msg) => msg.startsWith('ffmpeg found'));
+  assert.ok(messages.indexOf('listening') < found, messages.join());
+  const { level, version, from, sandbox, missing } = log[found]!;
+  assert.deepEqual([level, from, missing], [sandbox === 'none' ? 'warn' : 'info', 'setting', []]);
+  assert.match(String(version), /^\S+$/);
+  assert.match(String(sandbox), /^(bwrap|unshare|none)$/);
 });
 
 test('a worker killed in the middle of a video: its ffmpeg is gone at once, its files when another starts', async (t) => {
