@@ -53,8 +53,8 @@ async function logOf(
 }
 
 test('a wrong FFMPEG_PATH is told at the start, unless no media is served', async () => {
-  const env = { FFMPEG_PATH: '/bin/true' };
-  const [media, publish] = await Promise.all([logOf(env, /no ffmpeg/), logOf({ ...env, QUEUES: 'publish' })]);
+  const wrong = { FFMPEG_PATH: '/bin/true' };
+  const [media, publish] = await Promise.all([logOf(wrong, /no ffmpeg/), logOf({ ...wrong, QUEUES: 'publish' })]);
   const told = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
   assert.deepEqual(told(publish), []);
   const [said, ...more] = told(media);
