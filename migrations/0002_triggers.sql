@@ -96,7 +96,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify(:'workers', 'stop');
+    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9;
   end if;
   return null;
 end $$;
@@ -194,7 +194,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify(:'workers', 'queues');
+  perform pg_notify(:'workers', 'queues') where pg_notification_queue_usage() < 0.9;
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';

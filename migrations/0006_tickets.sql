@@ -51,13 +51,15 @@ begin
       join :"tickets"._private_tasks t on t.identifier = s.queue
      order by s.first_id
   )
+  -- Where the queue of notifications is full, every commit that adds one fails. Workers look for tickets without them too.
   -- random(): of equal notifications in one transaction but one is sent.
   select count(pg_notify(:'workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
     into told
     from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
             from specs s
            group by s.queue) n
-   where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+   where (n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds')
+     and pg_notification_queue_usage() < 0.9;
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -92,7 +94,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify(:'workers', 'stop');
+    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9;
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then

@@ -59,7 +59,7 @@ create function schedules_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify(:'workers', 'schedules');
+  perform pg_notify(:'workers', 'schedules') where pg_notification_queue_usage() < 0.9;
   return null;
 end $$;
 comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';

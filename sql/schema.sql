@@ -688,7 +688,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill_workers', 'stop');
+    perform pg_notify('rowmill_workers', 'stop') where pg_notification_queue_usage() < 0.9;
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then
@@ -752,7 +752,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill_workers', 'queues');
+  perform pg_notify('rowmill_workers', 'queues') where pg_notification_queue_usage() < 0.9;
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
@@ -948,7 +948,7 @@ create function announce(queues text[], ids bigint[], statuses text[]) returns v
   set jit = off
 as $$
 begin
-  if exists (select from listeners where until > clock_timestamp()) then
+  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9 then
     perform pg_notify('rowmill_ended',
                       json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
        from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
@@ -994,13 +994,15 @@ begin
       join "rowmill_tickets"._private_tasks t on t.identifier = s.queue
      order by s.first_id
   )
+  -- Where the queue of notifications is full, every commit that adds one fails. Workers look for tickets without them too.
   -- random(): of equal notifications in one transaction but one is sent.
   select count(pg_notify('rowmill_workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
     into told
     from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
             from specs s
            group by s.queue) n
-   where n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds';
+   where (n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds')
+     and pg_notification_queue_usage() < 0.9;
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -1114,7 +1116,7 @@ create function schedules_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill_workers', 'schedules');
+  perform pg_notify('rowmill_workers', 'schedules') where pg_notification_queue_usage() < 0.9;
   return null;
 end $$;
 comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';

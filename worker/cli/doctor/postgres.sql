@@ -23,3 +23,6 @@ select to_regclass('rowmill_migrations') is not null as found;
 -- name: migrations
 select name, checksum from rowmill_migrations order by name;
 
+
+-- name: notifications
+select pg_notification_queue_usage() as usage;

@@ -41,6 +41,7 @@ async function* lookInto([a, b]: readonly [Client, Client], url: string, connect
   yield await checkCapacity(a, connections);
   yield clock;
   yield* await checkHorizon(a);
+  yield checkNotifications(await one(a, 'notifications'));
 
   const { found } = await one<{ found: boolean }>(a, 'has_migrations');
   const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a);
@@ -111,6 +112,18 @@ export function checkClock(theirs: Date, asked: number, answered: number): Check
     name,
     `this machine is ${seconds} s ${skewMs > 0 ? 'behind' : 'ahead of'} the database`,
     'set both by NTP; jobs run by the database clock all the same, but S3 refuses requests that are 15 minutes off',
+  );
+}
+
+/** Full, it fails every commit that carries a notification; Rowmill sends none from nine tenths on, and its workers look by themselves. */
+export function checkNotifications({ usage }: { usage: number }): Check {
+  const name = 'notify';
+  const detail = `the queue of notifications is ${Math.round(usage * 100)} % full`;
+  if (usage < 0.25) return ok(name, detail);
+  return warn(
+    name,
+    `${detail}: a session that listens has been in a transaction for long. New jobs start late, and where it is full NOTIFY fails`,
+    'end that transaction: sql/monitor/long_transactions.sql shows it',
   );
 }
 
