@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cleanup } from './cleanup.ts';
+import { failover } from './failover.ts';
 import { growth } from './growth.ts';
 import { herd } from './herd.ts';
 import { horizon } from './horizon.ts';
@@ -30,6 +31,7 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   wal,
   herd,
   recovery,
+  failover,
   publish,
   cleanup,
   media,

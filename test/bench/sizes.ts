@@ -12,6 +12,9 @@ export type Sizes = {
   kills: number;
   /** How long each of those works before it is killed. A job that is lost soon after it started waits for its backoff. */
   settleSeconds: number;
+  /** How often each fault befalls the way to Postgres, and how long it lasts. */
+  faults: number;
+  faultSeconds: number;
   /** Processes that idle while another queue is busy. */
   runners: number;
   /** Pictures that a queue publishes; originals of each kind of picture. */
@@ -30,6 +33,8 @@ export const full: Sizes = {
   seconds: 15,
   kills: 10,
   settleSeconds: 8,
+  faults: 10,
+  faultSeconds: 5,
   runners: 10,
   pictures: 24,
   clipSeconds: 16,
@@ -44,6 +49,8 @@ export const smoke: Sizes = {
   seconds: 1,
   kills: 1,
   settleSeconds: 1,
+  faults: 1,
+  faultSeconds: 1,
   runners: 2,
   pictures: 4,
   clipSeconds: 2,

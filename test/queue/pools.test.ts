@@ -35,6 +35,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
     log: silent,
     queues: ['media'],
     onNews: () => {},
+    onBack: () => {},
     ...times,
   });
   await fleet.join();

@@ -58,7 +58,7 @@ export type SessionOptions = {
   instance?: string;
 };
 
-type Config = pg.ClientConfig & SessionOptions & { address: Address };
+type Config = pg.PoolConfig & SessionOptions & { address: Address };
 
 /** What a client of pg has and its types leave out. */
 type Wire = NodeJS.EventEmitter & { stream: Socket; ssl: unknown };
@@ -103,7 +103,8 @@ export const openSessions = new Set<Session>();
  */
 export class Session extends pg.Client {
   readonly #config: Config;
-  #quietSince = 0;
+  /** When its last answer came, or the statement was sent that it waits for. */
+  quietSince = 0;
   #patience: NodeJS.Timeout | undefined;
   /** The server's process; 0 before the session is open. */
   pid = 0;
@@ -134,6 +135,11 @@ export class Session extends pg.Client {
     return this.#config.instance;
   }
 
+  /** Outside of a transaction, and of a pool. */
+  get restsInPool(): boolean {
+    return this.#config.max !== undefined && this.silentMs === 0 && this.getTransactionStatus() === 'I';
+  }
+
   /** Whether the connection is encrypted. */
   get encrypted(): boolean {
     return 'encrypted' in this.#wire.stream;
@@ -141,7 +147,7 @@ export class Session extends pg.Client {
 
   /** For how long a statement has been waiting for its answer; 0 when none is. */
   get silentMs(): number {
-    return this.#inside.readyForQuery === false ? performance.now() - this.#quietSince : 0;
+    return this.#inside.readyForQuery === false ? performance.now() - this.quietSince : 0;
   }
 
   override connect(): Promise<any>;
@@ -192,7 +198,7 @@ export class Session extends pg.Client {
 
   #asked(): void {
     this.statement++;
-    this.#quietSince = performance.now();
+    this.quietSince = performance.now();
     const { queryTimeoutMs } = this.#config;
     if (!queryTimeoutMs) return;
     if (this.#patience) this.#patience.refresh();
@@ -207,7 +213,7 @@ export class Session extends pg.Client {
   /** Of several statements that were sent one after the other, the next one waits from now on. */
   #answered(): void {
     this.statement++;
-    this.#quietSince = performance.now();
+    this.quietSince = performance.now();
     this.#patience?.refresh();
   }
 

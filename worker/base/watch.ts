@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from './db.ts';
+import { createClient, isTransient } from './db.ts';
 import type { Log } from './log.ts';
 import { openSessions, type Session } from './session.ts';
 import { loadStatements, query } from './sql.ts';
@@ -36,7 +36,10 @@ export async function watchSessions(
       if (deaf > 0) log.warn({ connections: deaf }, 'gave up database connections that do not answer');
     } catch (error) {
       // Nobody can be asked: they are asked about again at the next look.
-      log.debug({ err: error }, 'could not ask about database connections that do not answer');
+      log[isTransient(error) ? 'debug' : 'error'](
+        { err: error },
+        'could not ask about database connections that do not answer',
+      );
     }
   }
 
@@ -62,11 +65,21 @@ export async function watchSessions(
         (session) =>
           idle.includes(session.pid) && session.silentMs > 0 && session.statement === statements.get(session),
       );
-      for (const session of deaf) session.destroy(new Error('Connection terminated: its statement got no answer'));
-      await query(client, sql['end_sessions']!, { pids: deaf.map(({ pid }) => pid) });
-      return deaf.length;
+      const given =
+        deaf.length > 0
+          ? [...deaf, ...restingSince(Math.min(...deaf.map(({ quietSince }) => quietSince)), instance)]
+          : [];
+      for (const session of given) session.destroy(new Error('Connection terminated: a statement got no answer'));
+      await query(client, sql['end_sessions']!, { pids: given.map(({ pid }) => pid) });
+      return given.length;
     } finally {
       await client.end().catch(() => {});
     }
   }
 }
+
+/** Those that rest in a pool and were last heard of before that: probably they are lost in the same way, and would be found one by one. */
+const restingSince = (at: number, instance: string) =>
+  [...openSessions].filter(
+    (session) => session.instance === instance && session.restsInPool && session.quietSince < at,
+  );

@@ -28,6 +28,8 @@ export type MembershipOptions = {
   deadAfterMs: number;
   /** Told what is said on the workers' channel. */
   onNews: (news: Notification) => void;
+  /** Told when the session listens, again: news may have been missed. */
+  onBack: () => void;
 };
 
 const sql = loadStatements(import.meta.dirname, 'liveness.sql');
@@ -60,6 +62,7 @@ export async function joinFleet({
   heartbeatMs,
   deadAfterMs,
   onNews,
+  onBack,
 }: MembershipOptions) {
   const unlock = bind(sql['unlock_tickets']!, { tickets: names.tickets });
   let id = randomUUID();
@@ -103,6 +106,7 @@ export async function joinFleet({
       if (member && held && !left) {
         session = client;
         heldSince = performance.now();
+        onBack();
       } else await client.end();
       return member;
     } catch (error) {

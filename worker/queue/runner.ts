@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
 import { z } from 'zod';
 import type { Db, Tx } from '../base/db.ts';
+import { codeOf, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Ticket } from './backlog.ts';
 import { createGate, type Gate } from './gate.ts';
@@ -233,15 +234,37 @@ function quiet(log: Log, queue: string): Logger {
 }
 
 /**
- * A pool whose callers cannot LISTEN. graphile-worker wakes every runner of every process for every ticket; ours are woken for tickets of
- * their queue, by what the membership's session hears. graphile-worker asks for its listening connection, and for that alone, with a
- * callback.
+ * The pool as graphile-worker is given it. Its callers cannot LISTEN: graphile-worker wakes every runner of every process for every ticket;
+ * ours are woken for tickets of their queue, by what the membership's session hears. graphile-worker asks for its listening connection,
+ * and for that alone, with a callback.
  */
 function deaf(db: Db): Db {
-  const client = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
+  const ear = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
   const connect = (listener?: (error: undefined, client: Tx, release: () => void) => void) =>
-    listener ? listener(undefined, client, () => {}) : db.connect();
+    listener ? listener(undefined, ear, () => {}) : impatiently(db.connect().then(impatient));
   return new Proxy(db, {
     get: (pool, name) => (name === 'connect' ? connect : (Reflect.get(pool, name, pool) as unknown)),
   });
+}
+
+function impatient(client: Tx): Tx {
+  const query = (...given: Parameters<Tx['query']>) =>
+    impatiently(client.query(...given) as unknown as Promise<unknown>);
+  return new Proxy(client, {
+    get: (target, name) => (name === 'query' ? query : (Reflect.get(target, name, target) as unknown)),
+  });
+}
+
+/**
+ * graphile-worker itself tries again after these, a hundred times, and sleeps 3 s to 2 min between: for so long nothing is claimed when
+ * Postgres is back. Without their code it gives up, and its runner is started again within a second.
+ * https://github.com/graphile/worker/blob/main/src/lib.ts (RETRYABLE_ERRORS)
+ */
+async function impatiently<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!['57P03', 'EHOSTUNREACH', 'ETIMEDOUT'].includes(codeOf(error) ?? '')) throw error;
+    throw new Error(messageOf(error), { cause: error });
+  }
 }

@@ -53,6 +53,10 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     heartbeatMs: config.heartbeatMs,
     deadAfterMs: config.deadAfterMs,
     onNews: hear,
+    onBack: () => {
+      for (const queue of queues) queue.wake();
+      void watch().catch(() => {});
+    },
   });
   const incidents = createIncidents({
     db,
