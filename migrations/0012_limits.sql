@@ -11,17 +11,21 @@
 --
 -- Locks: ACCESS EXCLUSIVE on the tables for a moment. Undo: drop what is made here, take check_job out of jobs_mended().
 
-create function json_bytes(value jsonb) returns bigint
+-- A value prints as a quarter of its size at least: what is eight times too large need not be printed, which takes seconds and a gigabyte.
+create function json_bytes(value jsonb, most bigint) returns bigint
   language plpgsql stable
   set search_path from current
 as $$
 begin
+  if pg_column_compression(value) is null and pg_column_size(value) > 8 * most then
+    return 1000000000;
+  end if;
   return octet_length(value::text);
 exception
   when program_limit_exceeded or statement_too_complex then
     return 1000000000;
 end $$;
-comment on function json_bytes is 'How long a value is as text; a gigabyte for one that Postgres cannot print.';
+comment on function json_bytes is 'How long a value is as text; a gigabyte for one that is many times longer than `most`, or that Postgres cannot print.';
 
 create function check_job(queue text, kind text, payload jsonb, result jsonb, dedupe_key text, error_code text, error text) returns void
   language plpgsql stable
@@ -53,16 +57,17 @@ begin
     raise exception 'error_code takes 60 characters, and error 2000'
       using errcode = 'check_violation', constraint = 'error_too_long', hint = 'Shorten it: left(..., 2000).';
   end if;
-  bytes := json_bytes(payload);
+  bytes := json_bytes(payload, most);
   if bytes > most then
-    raise exception 'the payload of a job of queue % is % as text: % bytes is the most', queue,
-                    case when bytes = 1000000000 then 'more than Postgres can print' else bytes || ' bytes' end, most
+    raise exception 'the payload of a job of queue % is % as text: % is the most', queue,
+                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end, most
       using errcode = 'check_violation', constraint = 'payload_too_large',
             hint = 'Keep the data in storage or in a table, and its key in the payload; or raise queues.max_payload_bytes, to 64000000 at most.';
   end if;
-  bytes := json_bytes(result);
+  bytes := json_bytes(result, 1000000);
   if bytes > 1000000 then
-    raise exception 'the result of a job is % bytes as text: 1000000 is the most', bytes
+    raise exception 'the result of a job is % as text: 1000000 is the most',
+                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end
       using errcode = 'check_violation', constraint = 'result_too_large', hint = 'Keep the data in storage or in a table, and its key in the result.';
   end if;
 end $$;

@@ -55,6 +55,11 @@ const refusals: [string, string, { constraint: string; message: RegExp; hint: Re
     { constraint: 'payload_too_large', message: /1000009 bytes as text: 1000000/, hint: /storage.*max_payload_bytes/ },
   ],
   [
+    'a payload that is many times too large',
+    media('payload', text(9_000_000)),
+    { constraint: 'payload_too_large', message: /many times too long as text: 1000000/, hint: /max_payload_bytes/ },
+  ],
+  [
     'a payload that prints as six times its size',
     media('payload', `jsonb_build_object('a', repeat(E'\\x01', 170000))`),
     { constraint: 'payload_too_large', message: /1020009 bytes/, hint: /max_payload_bytes/ },

@@ -30,10 +30,12 @@ update :"live"
 returning id, queue, kind, null as payload, true as large, file_id, attempt, retry_count, max_retries;
 
 -- name: load_payload
--- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it.
-select octet_length(payload::text) as bytes, case when octet_length(payload::text) <= 64000000 then payload end as payload
-  from :"live"
- where id = :id and attempt = :attempt and status = 'processing';
+-- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it. `offset 0`: printed once.
+select bytes, case when bytes <= 64000000 then payload end as payload
+  from (select octet_length(payload::text) as bytes, payload
+          from :"live"
+         where id = :id and attempt = :attempt and status = 'processing'
+        offset 0) printed;
 
 -- name: refuse_job
 -- A job that Postgres cannot start, whatever worker tries: a dead letter, so that it is not tried for ever.
