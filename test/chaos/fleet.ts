@@ -17,6 +17,7 @@ type Member = {
 
 const env = {
   PATH: process.env['PATH'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
   LOG_LEVEL: 'info',
   QUEUES: queues.join(','),
   WORKER_CONCURRENCY: '12',
@@ -28,6 +29,8 @@ const env = {
 };
 /** More than a stop takes while Postgres is away. */
 const stopPatienceMs = 45_000;
+/** More than half of the fleet takes to start, on a busy machine too. */
+const startPatienceMs = 120_000;
 
 export function raiseFleet({ url, seed, size, logFile }: { url: string; seed: number; size: number; logFile: string }) {
   const log = openSync(logFile, 'a');
@@ -75,7 +78,11 @@ export function raiseFleet({ url, seed, size, logFile }: { url: string; seed: nu
   const all = (state: Member['state']) => [...members].filter((member) => member.state === state);
   /** One of those that work, when at least half do: else a slow machine would have none that lives for long. */
   const working = async (point: number): Promise<Member> => {
-    while (all('working').length < size / 2) await sleep(50);
+    const deadline = performance.now() + startPatienceMs;
+    while (all('working').length < size / 2) {
+      if (performance.now() > deadline) throw new Error(`chaos_stalled: workers do not come up: see ${logFile}`);
+      await sleep(50);
+    }
     return at(all('working'), point)!;
   };
 

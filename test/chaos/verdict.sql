@@ -34,7 +34,7 @@ select h.job_id, h.attempt, j.kind, h.at, h.by
 select h.job_id, h.attempt, j.kind, h.retry_count, h.max_retries, h.error_code, h.at
   from history h join jobs j on j.id = h.job_id join kinds k using (kind)
  where h.now = 'failed' and h.was = 'processing'
-   and (not k.fails or not (h.retry_count >= h.max_retries or h.error_code = 'hopeless'));
+   and (not k.fails or not (h.retry_count_was >= h.max_retries or h.error_code = 'hopeless'));
 
 -- name: lost_failures
 -- Completed, though its kind never does.
@@ -86,7 +86,8 @@ select job_id, seq, was, now, attempt_was, attempt, retry_count_was, retry_count
          when was = 'pending' and now = 'processing' then attempt = attempt_was + 1 and retry_count = retry_count_was and run_at <= at
          when was = 'processing' and now = 'completed' then attempt = attempt_was and retry_count = retry_count_was
          when was = 'processing' and now = 'pending' then attempt = attempt_was and retry_count - retry_count_was in (0, 1)
-         when was = 'processing' and now = 'failed' then attempt = attempt_was and retry_count = retry_count_was
+         -- A permanent error spends the retries that are left.
+         when was = 'processing' and now = 'failed' then attempt = attempt_was and retry_count = greatest(retry_count_was, max_retries)
          else false
        end;
 

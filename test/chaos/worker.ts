@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { App } from '../../worker/app.ts';
+import { createApp } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config.ts';
-import { createPool } from '../../worker/base/db.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';
@@ -22,9 +21,7 @@ const log = createLog(config);
 process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
 // No orphans.
 process.on('disconnect', () => process.exit(1));
-// These kinds need nothing else of the app; without the libraries for pictures and storage a process is up in half the time.
-const db = createPool(config.databaseUrl!, { max: 8, log });
-const app = { config, log, db, close: () => db.end() } as Partial<App> as App;
+const app = createApp(config, config.databaseUrl!, log);
 const worker = await startWorker(app, config.databaseUrl!, new Map(kinds.map((kind) => [kind.name, kind])));
 process.once('SIGTERM', () => {
   void worker
