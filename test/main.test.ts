@@ -54,7 +54,10 @@ async function logOf(
 
 test('a wrong FFMPEG_PATH is told at the start, unless no media is served', async () => {
   const wrong = { FFMPEG_PATH: '/bin/true' };
-  const [media, publish] = await Promise.all([logOf(wrong, /no ffmpeg/), logOf({ ...wrong, QUEUES: 'publish' })]);
+  const [media, publish] = await Promise.all([
+    logOf(wrong, /ffmpeg cannot be used/),
+    logOf({ ...wrong, QUEUES: 'publish' }),
+  ]);
   const told = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
   assert.deepEqual(told(publish), []);
   const [said, ...more] = told(media);

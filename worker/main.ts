@@ -129,7 +129,7 @@ async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
     else if (sandbox === 'none') log.warn(found, 'ffmpeg found: it runs without a sandbox');
     else log.info(found, 'ffmpeg found');
   } catch (error) {
-    log.warn({ err: error }, 'no ffmpeg: media jobs that need one will fail');
+    log.warn({ err: error }, 'ffmpeg cannot be used: media jobs that need it will wait');
   }
 }
 

@@ -102,7 +102,7 @@ test('ffmpeg is never run with less of a sandbox than before: the job says so, a
 
   await machine('no sandbox');
   await assert.rejects(probe(), { name: 'RetryableError', code: 'ffmpeg_not_started' });
-  await assert.rejects(probe(), { name: 'RetryableError', code: 'sandbox_missing', message: new RegExp(sandbox) });
+  await assert.rejects(probe(), { name: 'DeploymentError', code: 'sandbox_missing', message: new RegExp(sandbox) });
   assert.deepEqual(
     logged().map(({ level, msg }) => `${level} ${msg}`),
     ['warn ffmpeg has lost its sandbox'],
