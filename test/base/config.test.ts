@@ -135,6 +135,19 @@ test('a fault never repeats the value, which may be a secret', () => {
   );
 });
 
+test('an endpoint of storage is a server and nothing behind it', () => {
+  for (const [group, name] of [
+    [b2, 'B2_ENDPOINT'],
+    [minio, 'MINIO_ENDPOINT'],
+    [{ STORAGE_BUCKET: 'b' }, 'STORAGE_ENDPOINT'],
+  ] as [Env, string][]) {
+    for (const wrong of ['https://host/path', 'host/path/', 'https://host?x=1', 'https://user@host', 'https://'])
+      assert.deepEqual(faultsOf({ ...group, [name]: wrong }), [name], wrong);
+    for (const right of ['host', 'host:9000', 'https://host', 'http://host:9000/', 'https://host//'])
+      assert.deepEqual(faultsOf({ ...group, [name]: right }), [], right);
+  }
+});
+
 suite('a group is given whole or not at all', () => {
   const groups: Env[] = [
     b2,
