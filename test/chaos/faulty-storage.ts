@@ -77,7 +77,7 @@ console.log(
 console.log(`completed ${now.completed}, attempts lost ${now.lost}, attempts more than one each ${now.retries}`);
 await s3.close();
 await ground.close();
-process.exit(now.completed === options.transcodes && now.lost === 0 && Number(now.retries) === 0 ? 0 : 1);
+process.exit(now.completed === options.transcodes && now.lost === 0 && now.retries === 0 ? 0 : 1);
 
 function readOptions() {
   try {
