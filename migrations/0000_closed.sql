@@ -53,11 +53,11 @@ begin
   insert into rowmill_objects (object) select m from pg_catalog.unnest(made) m on conflict do nothing;
   perform close_objects(made);
   for lacking in
-    select p.relid, a.attname, col_description(j.attrelid, j.attnum) as comment
+    select p.relid, a.attname, col_description(j.attrelid, j.attnum::integer) as comment
       from pg_partition_tree(to_regclass('jobs')) p
       join pg_attribute j on j.attrelid = to_regclass('jobs')::oid and j.attnum > 0 and not j.attisdropped
       join pg_attribute a on a.attrelid = p.relid::oid and a.attname = j.attname
-     where col_description(a.attrelid, a.attnum) is distinct from col_description(j.attrelid, j.attnum)
+     where col_description(a.attrelid, a.attnum::integer) is distinct from col_description(j.attrelid, j.attnum::integer)
   loop
     execute pg_catalog.format('comment on column %s.%I is %L', lacking.relid, lacking.attname, lacking.comment);
   end loop;

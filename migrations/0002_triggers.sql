@@ -17,7 +17,7 @@
 create function retry_delay(backoff_ms integer, retry_count integer) returns interval
   language sql volatile
 as $$
-  select make_interval(secs => least(backoff_ms / 1000.0 * 2 ^ least(retry_count, 30), 21600) * (1 + random() / 10))
+  select pg_catalog.make_interval(secs => least(backoff_ms::float8 / 1000::float8 * 2::float8 ^ least(retry_count, 30)::float8, 21600) * (1::float8 + random() / 10::float8))
 $$;
 comment on function retry_delay is 'The wait before a job''s next retry.';
 
@@ -29,7 +29,7 @@ create function jobs_inserted() returns trigger
   set search_path from current
 as $$
 begin
-  perform add_tickets(array_agg(queue), array_agg(id), array_agg(priority), array_agg(run_at))
+  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
      from fresh
     where status = 'pending'
    having count(*) > 0;
@@ -88,7 +88,7 @@ create function jobs_updated() returns trigger
   set jit = off
 as $$
 begin
-  perform add_tickets(array_agg(n.queue), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+  perform add_tickets(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.priority), pg_catalog.array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id
     where n.status = 'pending'
@@ -96,7 +96,7 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9;
+    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9::float8;
   end if;
   return null;
 end $$;
@@ -194,7 +194,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify(:'workers', 'queues') where pg_notification_queue_usage() < 0.9;
+  perform pg_notify(:'workers', 'queues') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a time limit; they also look each second.';
@@ -208,15 +208,15 @@ create function watch_jobs(parent regclass, variadic arguments text[] default '{
   set search_path from current
 as $$
 declare
-  argument text := (select string_agg(quote_literal(a), ', ') from unnest(arguments) a);
+  argument text := (select string_agg(quote_literal(a), ', ') from pg_catalog.unnest(arguments) a);
 begin
-  execute format('create trigger jobs_inserted after insert on %s referencing new table as fresh
+  execute pg_catalog.format('create trigger jobs_inserted after insert on %s referencing new table as fresh
                     for each statement execute function jobs_inserted()', parent);
-  execute format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
+  execute pg_catalog.format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_updated()', parent);
-  execute format('create trigger jobs_deleted after delete on %s referencing old table as stale
+  execute pg_catalog.format('create trigger jobs_deleted after delete on %s referencing old table as stale
                     for each statement execute function jobs_deleted()', parent);
-  execute format('create trigger jobs_truncated after truncate on %s
+  execute pg_catalog.format('create trigger jobs_truncated after truncate on %s
                     for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
 end $$;
 comment on function watch_jobs is 'Puts the statement triggers on a table of jobs.';
@@ -235,23 +235,23 @@ begin
   insert into queues (name, batch_size, max_retries, backoff_ms)
   values (create_queue.queue, create_queue.batch_size, create_queue.max_retries, create_queue.backoff_ms);
 
-  execute format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
+  execute pg_catalog.format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
                  parent, queue, kind);
   -- Half-empty pages and no index on what start and finish write: nearly all of their updates stay on the page (HOT).
-  execute format('create table %I partition of %I for values in (false)
+  execute pg_catalog.format('create table %I partition of %I for values in (false)
                     with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)',
                  parent || '_live', parent);
-  execute format('create index on %I (run_at)', parent || '_live');
+  execute pg_catalog.format('create index on %I (run_at)', parent || '_live');
   -- The check lets the planner leave the archive out of every query for pending, processing or failed jobs.
-  execute format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
+  execute pg_catalog.format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
                  parent || '_done', parent);
-  execute format('create index on %I (completed_at)', parent || '_done');
+  execute pg_catalog.format('create index on %I (completed_at)', parent || '_done');
 
-  execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
-  execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
-  execute format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
+  execute pg_catalog.format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
   perform watch_jobs(parent::regclass, queue);
-  perform after_migration(array[format('table %I', parent), format('table %I', parent || '_live'), format('table %I', parent || '_done')]);
+  perform after_migration(array[pg_catalog.format('table %I', parent), pg_catalog.format('table %I', parent || '_live'), pg_catalog.format('table %I', parent || '_done')]);
 end $$;
 comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
 

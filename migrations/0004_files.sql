@@ -89,17 +89,17 @@ begin
                                 when 'bigint'  then $e$case when %1$s ~ '^-?[0-9]{1,18}$' then %1$s::bigint end$e$
                                 when 'integer' then $e$case when %1$s ~ '^-?[0-9]{1,9}$' then %1$s::integer end$e$
                                 else '%1$s' end;
-    execute format('create function %I(file text) returns %s language sql immutable parallel safe as %L',
-                   files.id_of, files.id_type, 'select ' || format(id_in, 'file'));
-    execute format('comment on function %I is %L', files.id_of, 'The id of ' || files.name || ' that a file_id names; null: none can be.');
+    execute pg_catalog.format('create function %I(file text) returns %s language sql immutable parallel safe as %L',
+                   files.id_of, files.id_type, 'select ' || pg_catalog.format(id_in, 'file'));
+    execute pg_catalog.format('comment on function %I is %L', files.id_of, 'The id of ' || files.name || ' that a file_id names; null: none can be.');
 
     if shape is not null then
       -- Without a call: who inserts a job has no right on functions.
-      execute format('create function %I() returns trigger language plpgsql set search_path from current
+      execute pg_catalog.format('create function %I() returns trigger language plpgsql set search_path from current
                         as $f$ begin new.file_id := coalesce((%s)::text, new.file_id); return new; end $f$',
-                     files.queue || '_file_id', format(id_in, 'new.file_id'));
-      execute format('comment on function %I is %L', files.queue || '_file_id', 'Writes a file_id as Postgres would, such as a uuid in small letters.');
-      execute format('create trigger %I before insert on %I for each row when (new.file_id !~ %L) execute function %1$I()',
+                     files.queue || '_file_id', pg_catalog.format(id_in, 'new.file_id'));
+      execute pg_catalog.format('comment on function %I is %L', files.queue || '_file_id', 'Writes a file_id as Postgres would, such as a uuid in small letters.');
+      execute pg_catalog.format('create trigger %I before insert on %I for each row when (new.file_id !~ %L) execute function %1$I()',
                      files.queue || '_file_id', files.queue || '_jobs', shape);
     end if;
   end loop;
@@ -123,12 +123,12 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from auction_files where id = auction_file_id(file) and id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in auction_files', file
-        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "auction_files".', file);
+        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "auction_files".', file);
     end if;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
@@ -156,12 +156,12 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from media where id = media_id(file) and id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in media', file
-        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "media".', file);
+        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "media".', file);
     end if;
     latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
@@ -206,11 +206,11 @@ begin
     raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   if tg_op = 'TRUNCATE' then
-    execute format('update %I set file_id = null where file_id is not null', jobs);
+    execute pg_catalog.format('update %I set file_id = null where file_id is not null', jobs);
   elsif tg_op = 'DELETE' then
-    execute format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
+    execute pg_catalog.format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
   else
-    execute format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
+    execute pg_catalog.format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
     if named then
       raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
     end if;
@@ -223,7 +223,7 @@ comment on function file_gone is 'Jobs outlive the file they are about: its dele
 create trigger publish_status_insert after insert on publish_jobs
   for each row when (new.file_id is not null and not new.archived) execute function publish_status_follows();
 create trigger publish_status_update after update on publish_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  for each row when (pg_catalog.num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function publish_status_follows();
 create trigger publish_status_delete after delete on publish_jobs
   for each row when (old.file_id is not null and old.status in ('pending', 'processing', 'failed')) execute function publish_status_follows();
@@ -233,7 +233,7 @@ create trigger publish_status_truncate after truncate on publish_jobs
 create trigger media_status_insert after insert on media_jobs
   for each row when (new.file_id is not null and not new.archived) execute function media_status_follows();
 create trigger media_status_update after update on media_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  for each row when (pg_catalog.num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
   execute function media_status_follows();
 create trigger media_status_delete after delete on media_jobs
   for each row when (old.file_id is not null and old.status in ('pending', 'processing', 'failed')) execute function media_status_follows();

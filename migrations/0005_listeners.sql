@@ -24,9 +24,9 @@ create function announce(queues text[], ids bigint[], statuses text[]) returns v
   set jit = off
 as $$
 begin
-  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9 then
+  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9::float8 then
     perform pg_notify(:'ended',
-                      json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
+                      pg_catalog.json_build_object('queue', c.queue, 'status', c.status, 'ids', pg_catalog.json_agg(c.id order by c.id))::text)
        from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
                from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
       group by c.queue, c.status, c.chunk;

@@ -31,12 +31,12 @@ begin
   end if;
   insert into :"tickets"._private_tasks (identifier)
   select distinct q
-    from unnest(add_tickets.queues) q
+    from pg_catalog.unnest(add_tickets.queues) q
    where not exists (select from :"tickets"._private_tasks t where t.identifier = q)
       on conflict do nothing;
 
   with specs as materialized (
-    select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+    select c.queue, c.kind, c.priority, c.run_at, pg_catalog.json_agg(c.id order by c.id) as ids, min(c.id) as first_id
       from (select j.*,
                    (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
                      / coalesce(q.batch_size, 1) as chunk
@@ -46,20 +46,20 @@ begin
      group by c.queue, c.kind, c.priority, c.run_at, c.chunk
   ), added as (
     insert into :"tickets"._private_jobs (task_id, payload, run_at, max_attempts, priority)
-    select t.id, json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
+    select t.id, pg_catalog.json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
       from specs s
       join :"tickets"._private_tasks t on t.identifier = s.queue
      order by s.first_id
   )
   -- Where the queue of notifications is full, every commit that adds one fails. Workers look for tickets without them too.
   -- random(): of equal notifications in one transaction but one is sent.
-  select count(pg_notify(:'workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
+  select count(pg_notify(:'workers', case when n.due > 0 then pg_catalog.format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
     into told
     from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
             from specs s
            group by s.queue) n
    where (n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds')
-     and pg_notification_queue_usage() < 0.9;
+     and pg_notification_queue_usage() < 0.9::float8;
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -68,7 +68,7 @@ create or replace function jobs_inserted() returns trigger
   set search_path from current
 as $$
 begin
-  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
      from fresh
     where status = 'pending'
    having count(*) > 0;
@@ -86,7 +86,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+  perform add_tickets(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.kind), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.priority), pg_catalog.array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id
     where n.status = 'pending'
@@ -94,11 +94,11 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9;
+    perform pg_notify(:'workers', 'stop') where pg_notification_queue_usage() < 0.9::float8;
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then
-    perform announce(array_agg(n.queue), array_agg(n.id), array_agg(n.status))
+    perform announce(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.status))
        from fresh n
        join stale o on o.id = n.id
       where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
@@ -126,35 +126,36 @@ create function take_tokens(key text, n integer, rate float8, patience_ms float8
 as $$
 #variable_conflict use_column
 declare
-  burst float8 := greatest(1, rate / 50);
-  least_left float8 := - rate * patience_ms / 1000;
+  burst float8 := greatest(1, rate / 50::float8);
+  least_left float8 := - rate * patience_ms / 1000::float8;
   tokens_left float8;
   back_at timestamptz;
 begin
-  if not rate > 0 or n < 1 or burst - n < least_left then
+  if not rate > 0::float8 or n < 1 or burst - n::float8 < least_left then
     raise exception 'take_tokens: % tokens at % a second cannot be had within % ms', n, rate, patience_ms
       using errcode = 'invalid_parameter_value';
   end if;
 
   insert into rate_limits as r (key, tokens, updated_at)
-  values (take_tokens.key, burst - n, clock_timestamp())
+  values (take_tokens.key, burst - n::float8, clock_timestamp())
       on conflict (key) do update
-     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n,
+     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8,
          updated_at = clock_timestamp(),
          promised_until = r.promised_until - greatest('0', r.updated_at - clock_timestamp())
-   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n >= least_left
+   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8 >= least_left
   returning tokens into tokens_left;
   if found then
-    return greatest(0, - tokens_left / rate * 1000);
+    return greatest(0, - tokens_left / rate * 1000::float8);
   end if;
 
   update rate_limits r
      set promised_until = greatest(promised_until - greatest('0', updated_at - clock_timestamp()),
-                                   clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate),
+                                   clock_timestamp() + pg_catalog.make_interval(secs => patience_ms / 1000::float8))
+                          + pg_catalog.make_interval(secs => n::float8 / rate),
          updated_at = least(updated_at, clock_timestamp())
    where r.key = take_tokens.key
   returning promised_until into back_at;
-  return extract(epoch from back_at - clock_timestamp()) * 1000;
+  return extract(epoch from back_at - clock_timestamp())::float8 * 1000::float8;
 end $$;
 comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
 

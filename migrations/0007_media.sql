@@ -32,39 +32,45 @@ create function on_media_processed(kind text, payload jsonb, result jsonb) retur
   set search_path from current
 as $$
 declare
-  message  text     := payload ->> 'messageId';
+  message  text     := payload ->> 'messageId'::text;
   messages regclass := to_regclass('messages');
-  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages and attname = 'id' and not attisdropped);
+  keeper   oid      := (select c.relowner from pg_class c where c.oid = messages::oid);
+  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages::oid and attname = 'id' and not attisdropped);
   changes  text;
 begin
   if message is null or id_type is null then
     return;
   end if;
+  -- Its triggers, and the checks of its types, run as us.
+  if not pg_has_role(keeper, current_user, 'member') then
+    raise exception 'table messages belongs to %, whose triggers would have the rights of %', keeper::regrole, current_user
+      using errcode = 'insufficient_privilege', hint = pg_catalog.format('Grant %s to %s, or replace on_media_processed.', current_user, keeper::regrole);
+  end if;
   begin
-    execute format('select %L::%s', message, id_type);
+    execute pg_catalog.format('select %L::%s', message, id_type);
   exception
     when invalid_text_representation or numeric_value_out_of_range then
       return;
   end;
   -- Each value as its column takes it: as JSON, as an array, or as text.
-  select string_agg(format('%I = ', a.attname) ||
-                    case when a.atttypid in ('json'::regtype, 'jsonb'::regtype) then format('$1 -> %L', w.key)
-                         when t.typcategory = 'A' then format('array(select jsonb_array_elements_text($1 -> %L))::%s', w.key, a.atttypid::regtype)
-                         else format('$1 ->> %L', w.key) end, ', ')
+  select string_agg(pg_catalog.format('%I = ', a.attname) ||
+                    case when a.atttypid in ('json'::regtype::oid, 'jsonb'::regtype::oid) then pg_catalog.format('$1 -> %L::text', w.key)
+                         when t.typcategory = 'A' then pg_catalog.format('array(select jsonb_array_elements_text($1 -> %L::text))::%s', w.key, a.atttypid::regtype)
+                         else pg_catalog.format('$1 ->> %L::text', w.key) end, ', ')
     into changes
     from (values ('media_url',     'url'),
                  ('thumbnail_url', 'thumbnail_url'),
                  ('waveform',      'waveform'),
                  ('metadata',      'metadata')) w (attname, key)
-    join pg_attribute a on a.attrelid = messages and a.attname = w.attname and not a.attisdropped
+    join pg_attribute a on a.attrelid = messages::oid and a.attname = w.attname::name and not a.attisdropped
     join pg_type t on t.oid = a.atttypid
    where jsonb_typeof(result -> w.key) <> 'null';
-  if exists (select from pg_attribute where attrelid = messages and attname = 'processed_at' and not attisdropped) then
-    changes := concat_ws(', ', changes, 'processed_at = clock_timestamp()');
+  if exists (select from pg_attribute where attrelid = messages::oid and attname = 'processed_at' and not attisdropped) then
+    changes := pg_catalog.concat_ws(', ', changes, 'processed_at = clock_timestamp()');
   end if;
   if changes is not null then
     -- As a literal of no type the id becomes what the column is, be it uuid, bigint or text.
-    execute format('update messages set %s where id = %L', changes, message) using result;
+    execute pg_catalog.format('update messages set %s where id = %L', changes, message) using result;
   end if;
 end $$;
 comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
@@ -77,13 +83,13 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId');
+  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId'::text);
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
 
 create trigger media_job_file before insert on media_jobs
-  for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
+  for each row when (new.file_id is null and new.payload ? 'mediaId'::text and not new.archived)
   execute function media_job_file();
 
 alter function jobs_deleted() set enable_seqscan = off;

@@ -59,7 +59,7 @@ create function schedules_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify(:'workers', 'schedules') where pg_notification_queue_usage() < 0.9;
+  perform pg_notify(:'workers', 'schedules') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
 comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';
@@ -76,7 +76,7 @@ as $$
 #variable_conflict use_column
 declare
   schedule schedules;
-  job_id bigint := nextval('job_ids');
+  job_id bigint := nextval('job_ids'::regclass);
 begin
   select * into schedule from schedules s where s.name = run_schedule.name for update;
   if not found then

@@ -64,7 +64,7 @@ begin
     raise exception 'table % belongs to another role than keep_object', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   perform pg_current_xact_id();
-  delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
+  delete from storage_deletions where key = pg_catalog.to_jsonb(new) ->> tg_argv[0];
   return new;
 end $$;
 comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
@@ -161,7 +161,7 @@ begin
   if tg_relid <> 'auction_files'::regclass::oid then
     raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  delete from storage_deletions where key >= (new.id || '/') collate "C" and key < (new.id || '0') collate "C";
+  delete from storage_deletions where key >= pg_catalog.format('%s/', new.id) collate "C" and key < pg_catalog.format('%s0', new.id) collate "C";
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
   end if;

@@ -8,6 +8,6 @@ as $$
   select exists (select from pg_locks l
                   where l.locktype = 'advisory' and l.granted and l.objsubid = 1
                     and l.database = (select oid from pg_database where datname = current_database())
-                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0))
+                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0::bigint))
 $$;
 comment on function worker_is_alive is 'Whether the session of this row of workers holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.';

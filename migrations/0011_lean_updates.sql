@@ -44,7 +44,7 @@ create trigger job_normalise_insert before insert on jobs
   for each row when ((new.status in ('completed', 'failed', 'cancelled')) <> (new.completed_at is not null)
                      or new.locked_by is not null
                      or new.status = 'failed'
-                     or (new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0))
+                     or (new.status = 'pending' and pg_catalog.num_nonnulls(new.progress, new.result) > 0))
   execute function job_normalise();
 
 create function job_archived() returns trigger
@@ -79,15 +79,15 @@ begin
    limit 1;
   if found then
     raise exception 'id, queue and dedupe_key of a job cannot be changed'
-      using hint = 'Cancel or delete job ' || renamed.id || ' of queue ' || renamed.queue || ', and insert another.';
+      using hint = pg_catalog.format('Cancel or delete job %s of queue %s, and insert another.', renamed.id, renamed.queue);
   end if;
 
   perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
      from fresh n
      join stale o on o.id = n.id and o.queue = n.queue
     where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
-       or pg_column_size(n.payload) <> pg_column_size(o.payload)
-       or pg_column_size(n.result) is distinct from pg_column_size(o.result)
+       or pg_catalog.pg_column_size(n.payload) <> pg_catalog.pg_column_size(o.payload)
+       or pg_catalog.pg_column_size(n.result) is distinct from pg_catalog.pg_column_size(o.result)
        or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
 
   select n.id, n.queue into renamed
@@ -102,13 +102,13 @@ begin
   end if;
 
   for part in
-    select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
+    select c.queue, c.archived, c.again, c.moved, pg_catalog.array_agg(c.id) as ids
       from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
                      or (n.status = 'failed' and n.retry_count < n.max_retries)
-                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
+                     or (n.status = 'pending' and o.status <> 'pending' and pg_catalog.num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
               from fresh n
               join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
@@ -136,20 +136,20 @@ create or replace function watch_jobs(parent regclass, variadic arguments text[]
   set search_path from current
 as $$
 declare
-  argument text := (select string_agg(quote_literal(a), ', ') from unnest(arguments) a);
+  argument text := (select string_agg(quote_literal(a), ', ') from pg_catalog.unnest(arguments) a);
 begin
-  execute format('create trigger jobs_inserted after insert on %s referencing new table as fresh
+  execute pg_catalog.format('create trigger jobs_inserted after insert on %s referencing new table as fresh
                     for each statement execute function jobs_inserted()', parent);
-  execute format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
+  execute pg_catalog.format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_mended()', parent);
-  execute format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
+  execute pg_catalog.format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_updated()', parent);
-  execute format('create trigger jobs_deleted after delete on %s referencing old table as stale
+  execute pg_catalog.format('create trigger jobs_deleted after delete on %s referencing old table as stale
                     for each statement execute function jobs_deleted()', parent);
-  execute format('create trigger jobs_truncated after truncate on %s
+  execute pg_catalog.format('create trigger jobs_truncated after truncate on %s
                     for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
   if argument is not null then
-    execute format('create trigger job_archived before insert or update on %I
+    execute pg_catalog.format('create trigger job_archived before insert or update on %I
                       for each row when (new.archived and new.status not in (''completed'', ''cancelled'')) execute function job_archived()', arguments[1] || '_jobs_done');
   end if;
 end $$;
@@ -160,7 +160,7 @@ declare
   parent regclass;
 begin
   foreach parent in array array['jobs'::regclass] || array(select (name || '_jobs')::regclass from queues) loop
-    execute format('drop trigger jobs_inserted on %1$s; drop trigger jobs_updated on %1$s; drop trigger jobs_deleted on %1$s; drop trigger jobs_truncated on %1$s',
+    execute pg_catalog.format('drop trigger jobs_inserted on %1$s; drop trigger jobs_updated on %1$s; drop trigger jobs_deleted on %1$s; drop trigger jobs_truncated on %1$s',
                    parent);
   end loop;
   perform watch_jobs('jobs');
@@ -209,7 +209,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
      from fresh
     where status = 'pending'
    having count(*) > 0;

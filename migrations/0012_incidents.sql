@@ -52,7 +52,7 @@ select q.name as queue, substr(k.name, length(q.name) + 2) as kind, i.host,
                            and w.host not in (select h.host from incidents h
                                                where h.resolved_at is null and h.host is not null and k.name = any(h.kinds))) as everywhere
   from incidents i
- cross join unnest(i.kinds) as k (name)
+ cross join pg_catalog.unnest(i.kinds) as k (name)
   join queues q on q.name = split_part(k.name, '.', 1)
  where i.resolved_at is null and i.since > clock_timestamp() - q.incident_patience;
 comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';

@@ -17,7 +17,7 @@ create function json_bytes(value jsonb, most bigint) returns bigint
   set search_path from current
 as $$
 begin
-  if pg_column_compression(value) is null and pg_column_size(value) > 8 * most then
+  if pg_catalog.pg_column_compression(value) is null and pg_catalog.pg_column_size(value) > 8 * most then
     return 1000000000;
   end if;
   return octet_length(value::text);
@@ -40,9 +40,9 @@ begin
     named := split_part(kind, '.', 1);
     raise exception 'kind "%" of queue % has a dot in it', left(kind, 100), queue
       using errcode = 'check_violation', constraint = 'kind_with_dot',
-            hint = case when named = queue then format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
+            hint = case when named = queue then pg_catalog.format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
                         when exists (select from queues q where q.name = named)
-                          then format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
+                          then pg_catalog.format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
                         else 'A kind is one word, such as image: the column queue, or the table, names the queue' end;
   end if;
   if char_length(kind) > 100 then
@@ -60,14 +60,14 @@ begin
   bytes := json_bytes(payload, most);
   if bytes > most then
     raise exception 'the payload of a job of queue % is % as text: % is the most', queue,
-                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end, most
+                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end, most
       using errcode = 'check_violation', constraint = 'payload_too_large',
             hint = 'Keep the data in storage or in a table, and its key in the payload; or raise queues.max_payload_bytes, to 64000000 at most.';
   end if;
   bytes := json_bytes(result, 1000000);
   if bytes > 1000000 then
     raise exception 'the result of a job is % as text: 1000000 is the most',
-                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end
+                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end
       using errcode = 'check_violation', constraint = 'result_too_large', hint = 'Keep the data in storage or in a table, and its key in the result.';
   end if;
 end $$;
@@ -91,8 +91,8 @@ create trigger job_bounds before insert on jobs
   for each row when (
     not new.archived
     and (char_length(new.kind) > 100 or strpos(new.kind, '.') > 0
-         or pg_column_compression(new.payload) is not null
-         or (pg_column_size(new.payload) > 120 and (pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000))
+         or pg_catalog.pg_column_compression(new.payload) is not null
+         or (pg_catalog.pg_column_size(new.payload) > 120 and (pg_catalog.pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000))
          or new.result is not null
          or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000))
   execute function job_bounds();
@@ -110,7 +110,7 @@ as $$
 begin
   raise exception 'there is no queue "%"', left(new.queue, 100)
     using errcode = 'check_violation', constraint = 'unknown_queue',
-          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname, '_jobs$', ''), ', ' order by c.relname)
+          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname::text, '_jobs$', ''), ', ' order by c.relname)
                                          from pg_catalog.pg_inherits i
                                          join pg_catalog.pg_class c on c.oid = i.inhrelid
                                         where i.inhparent = (select p.inhparent from pg_catalog.pg_inherits p where p.inhrelid = tg_relid)
@@ -133,7 +133,7 @@ alter table schedules
   add constraint text_too_long check (char_length(name) <= 200 and char_length(cron) <= 200 and char_length(time_zone) <= 100
                                       and char_length(kind) <= 100 and char_length(error) <= 2000),
   add constraint kind_with_dot check (strpos(kind, '.') = 0),
-  add constraint payload_too_large check (case when pg_column_size(payload) > 64000 then false else octet_length(payload::text) <= 1000000 end);
+  add constraint payload_too_large check (case when pg_catalog.pg_column_size(payload) > 64000 then false else octet_length(payload::text) <= 1000000 end);
 alter table rate_limits
   add constraint key_too_long check (char_length(key) <= 500);
 alter table storage_deletions

@@ -584,11 +584,11 @@ begin
   insert into rowmill_objects (object) select m from pg_catalog.unnest(made) m on conflict do nothing;
   perform close_objects(made);
   for lacking in
-    select p.relid, a.attname, col_description(j.attrelid, j.attnum) as comment
+    select p.relid, a.attname, col_description(j.attrelid, j.attnum::integer) as comment
       from pg_partition_tree(to_regclass('jobs')) p
       join pg_attribute j on j.attrelid = to_regclass('jobs')::oid and j.attnum > 0 and not j.attisdropped
       join pg_attribute a on a.attrelid = p.relid::oid and a.attname = j.attname
-     where col_description(a.attrelid, a.attnum) is distinct from col_description(j.attrelid, j.attnum)
+     where col_description(a.attrelid, a.attnum::integer) is distinct from col_description(j.attrelid, j.attnum::integer)
   loop
     execute pg_catalog.format('comment on column %s.%I is %L', lacking.relid, lacking.attname, lacking.comment);
   end loop;
@@ -598,7 +598,7 @@ comment on function after_migration is 'Writes down what a migration made, and c
 create function retry_delay(backoff_ms integer, retry_count integer) returns interval
   language sql
 as $$
-  select make_interval(secs => least(backoff_ms / 1000.0 * 2 ^ least(retry_count, 30), 21600) * (1 + random() / 10))
+  select pg_catalog.make_interval(secs => least(backoff_ms::float8 / 1000::float8 * 2::float8 ^ least(retry_count, 30)::float8, 21600) * (1::float8 + random() / 10::float8))
 $$;
 comment on function retry_delay is 'The wait before a job''s next retry.';
 
@@ -610,7 +610,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
      from fresh
     where status = 'pending'
    having count(*) > 0;
@@ -680,7 +680,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(array_agg(n.queue), array_agg(n.kind), array_agg(n.id), array_agg(n.priority), array_agg(n.run_at))
+  perform add_tickets(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.kind), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.priority), pg_catalog.array_agg(n.run_at))
      from fresh n
      join stale o on o.id = n.id
     where n.status = 'pending'
@@ -688,11 +688,11 @@ begin
    having count(*) > 0;
 
   if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill_workers', 'stop') where pg_notification_queue_usage() < 0.9;
+    perform pg_notify('rowmill_workers', 'stop') where pg_notification_queue_usage() < 0.9::float8;
   end if;
 
   if exists (select from listeners where until > clock_timestamp()) then
-    perform announce(array_agg(n.queue), array_agg(n.id), array_agg(n.status))
+    perform announce(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.status))
        from fresh n
        join stale o on o.id = n.id
       where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
@@ -752,7 +752,7 @@ create function queues_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill_workers', 'queues') where pg_notification_queue_usage() < 0.9;
+  perform pg_notify('rowmill_workers', 'queues') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
 comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
@@ -762,20 +762,20 @@ create function watch_jobs(parent regclass, variadic arguments text[] default '{
   set search_path from current
 as $$
 declare
-  argument text := (select string_agg(quote_literal(a), ', ') from unnest(arguments) a);
+  argument text := (select string_agg(quote_literal(a), ', ') from pg_catalog.unnest(arguments) a);
 begin
-  execute format('create trigger jobs_inserted after insert on %s referencing new table as fresh
+  execute pg_catalog.format('create trigger jobs_inserted after insert on %s referencing new table as fresh
                     for each statement execute function jobs_inserted()', parent);
-  execute format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
+  execute pg_catalog.format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_mended()', parent);
-  execute format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
+  execute pg_catalog.format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
                     for each statement execute function jobs_updated()', parent);
-  execute format('create trigger jobs_deleted after delete on %s referencing old table as stale
+  execute pg_catalog.format('create trigger jobs_deleted after delete on %s referencing old table as stale
                     for each statement execute function jobs_deleted()', parent);
-  execute format('create trigger jobs_truncated after truncate on %s
+  execute pg_catalog.format('create trigger jobs_truncated after truncate on %s
                     for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
   if argument is not null then
-    execute format('create trigger job_archived before insert or update on %I
+    execute pg_catalog.format('create trigger job_archived before insert or update on %I
                       for each row when (new.archived and new.status not in (''completed'', ''cancelled'')) execute function job_archived()', arguments[1] || '_jobs_done');
   end if;
 end $$;
@@ -791,23 +791,23 @@ begin
   insert into queues (name, batch_size, max_retries, backoff_ms)
   values (create_queue.queue, create_queue.batch_size, create_queue.max_retries, create_queue.backoff_ms);
 
-  execute format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
+  execute pg_catalog.format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
                  parent, queue, kind);
   -- Half-empty pages and no index on what start and finish write: nearly all of their updates stay on the page (HOT).
-  execute format('create table %I partition of %I for values in (false)
+  execute pg_catalog.format('create table %I partition of %I for values in (false)
                     with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)',
                  parent || '_live', parent);
-  execute format('create index on %I (run_at)', parent || '_live');
+  execute pg_catalog.format('create index on %I (run_at)', parent || '_live');
   -- The check lets the planner leave the archive out of every query for pending, processing or failed jobs.
-  execute format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
+  execute pg_catalog.format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
                  parent || '_done', parent);
-  execute format('create index on %I (completed_at)', parent || '_done');
+  execute pg_catalog.format('create index on %I (completed_at)', parent || '_done');
 
-  execute format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
-  execute format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
-  execute format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
+  execute pg_catalog.format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
   perform watch_jobs(parent::regclass, queue);
-  perform after_migration(array[format('table %I', parent), format('table %I', parent || '_live'), format('table %I', parent || '_done')]);
+  perform after_migration(array[pg_catalog.format('table %I', parent), pg_catalog.format('table %I', parent || '_live'), pg_catalog.format('table %I', parent || '_done')]);
 end $$;
 comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
 
@@ -846,12 +846,12 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from auction_files where id = auction_file_id(file) and id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in auction_files', file
-        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "auction_files".', file);
+        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "auction_files".', file);
     end if;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
@@ -879,12 +879,12 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  foreach file in array array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     perform from media where id = media_id(file) and id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in media', file
-        using errcode = 'foreign_key_violation', detail = format('Key (file_id)=(%s) is not present in table "media".', file);
+        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "media".', file);
     end if;
     latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
@@ -929,11 +929,11 @@ begin
     raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   if tg_op = 'TRUNCATE' then
-    execute format('update %I set file_id = null where file_id is not null', jobs);
+    execute pg_catalog.format('update %I set file_id = null where file_id is not null', jobs);
   elsif tg_op = 'DELETE' then
-    execute format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
+    execute pg_catalog.format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
   else
-    execute format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
+    execute pg_catalog.format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
     if named then
       raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
     end if;
@@ -948,9 +948,9 @@ create function announce(queues text[], ids bigint[], statuses text[]) returns v
   set jit = off
 as $$
 begin
-  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9 then
+  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9::float8 then
     perform pg_notify('rowmill_ended',
-                      json_build_object('queue', c.queue, 'status', c.status, 'ids', json_agg(c.id order by c.id))::text)
+                      pg_catalog.json_build_object('queue', c.queue, 'status', c.status, 'ids', pg_catalog.json_agg(c.id order by c.id))::text)
        from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
                from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
       group by c.queue, c.status, c.chunk;
@@ -974,12 +974,12 @@ begin
   end if;
   insert into "rowmill_tickets"._private_tasks (identifier)
   select distinct q
-    from unnest(add_tickets.queues) q
+    from pg_catalog.unnest(add_tickets.queues) q
    where not exists (select from "rowmill_tickets"._private_tasks t where t.identifier = q)
       on conflict do nothing;
 
   with specs as materialized (
-    select c.queue, c.kind, c.priority, c.run_at, json_agg(c.id order by c.id) as ids, min(c.id) as first_id
+    select c.queue, c.kind, c.priority, c.run_at, pg_catalog.json_agg(c.id order by c.id) as ids, min(c.id) as first_id
       from (select j.*,
                    (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
                      / coalesce(q.batch_size, 1) as chunk
@@ -989,20 +989,20 @@ begin
      group by c.queue, c.kind, c.priority, c.run_at, c.chunk
   ), added as (
     insert into "rowmill_tickets"._private_jobs (task_id, payload, run_at, max_attempts, priority)
-    select t.id, json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
+    select t.id, pg_catalog.json_build_object('kind', s.kind, 'ids', s.ids), s.run_at, 32767, s.priority
       from specs s
       join "rowmill_tickets"._private_tasks t on t.identifier = s.queue
      order by s.first_id
   )
   -- Where the queue of notifications is full, every commit that adds one fails. Workers look for tickets without them too.
   -- random(): of equal notifications in one transaction but one is sent.
-  select count(pg_notify('rowmill_workers', case when n.due > 0 then format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
+  select count(pg_notify('rowmill_workers', case when n.due > 0 then pg_catalog.format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
     into told
     from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
             from specs s
            group by s.queue) n
    where (n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds')
-     and pg_notification_queue_usage() < 0.9;
+     and pg_notification_queue_usage() < 0.9::float8;
 end $$;
 comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
 
@@ -1012,35 +1012,36 @@ create function take_tokens(key text, n integer, rate double precision, patience
 as $$
 #variable_conflict use_column
 declare
-  burst float8 := greatest(1, rate / 50);
-  least_left float8 := - rate * patience_ms / 1000;
+  burst float8 := greatest(1, rate / 50::float8);
+  least_left float8 := - rate * patience_ms / 1000::float8;
   tokens_left float8;
   back_at timestamptz;
 begin
-  if not rate > 0 or n < 1 or burst - n < least_left then
+  if not rate > 0::float8 or n < 1 or burst - n::float8 < least_left then
     raise exception 'take_tokens: % tokens at % a second cannot be had within % ms', n, rate, patience_ms
       using errcode = 'invalid_parameter_value';
   end if;
 
   insert into rate_limits as r (key, tokens, updated_at)
-  values (take_tokens.key, burst - n, clock_timestamp())
+  values (take_tokens.key, burst - n::float8, clock_timestamp())
       on conflict (key) do update
-     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n,
+     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8,
          updated_at = clock_timestamp(),
          promised_until = r.promised_until - greatest('0', r.updated_at - clock_timestamp())
-   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at))) - n >= least_left
+   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8 >= least_left
   returning tokens into tokens_left;
   if found then
-    return greatest(0, - tokens_left / rate * 1000);
+    return greatest(0, - tokens_left / rate * 1000::float8);
   end if;
 
   update rate_limits r
      set promised_until = greatest(promised_until - greatest('0', updated_at - clock_timestamp()),
-                                   clock_timestamp() + make_interval(secs => patience_ms / 1000)) + make_interval(secs => n / rate),
+                                   clock_timestamp() + pg_catalog.make_interval(secs => patience_ms / 1000::float8))
+                          + pg_catalog.make_interval(secs => n::float8 / rate),
          updated_at = least(updated_at, clock_timestamp())
    where r.key = take_tokens.key
   returning promised_until into back_at;
-  return extract(epoch from back_at - clock_timestamp()) * 1000;
+  return extract(epoch from back_at - clock_timestamp())::float8 * 1000::float8;
 end $$;
 comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
 
@@ -1049,39 +1050,45 @@ create function on_media_processed(kind text, payload jsonb, result jsonb) retur
   set search_path from current
 as $$
 declare
-  message  text     := payload ->> 'messageId';
+  message  text     := payload ->> 'messageId'::text;
   messages regclass := to_regclass('messages');
-  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages and attname = 'id' and not attisdropped);
+  keeper   oid      := (select c.relowner from pg_class c where c.oid = messages::oid);
+  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages::oid and attname = 'id' and not attisdropped);
   changes  text;
 begin
   if message is null or id_type is null then
     return;
   end if;
+  -- Its triggers, and the checks of its types, run as us.
+  if not pg_has_role(keeper, current_user, 'member') then
+    raise exception 'table messages belongs to %, whose triggers would have the rights of %', keeper::regrole, current_user
+      using errcode = 'insufficient_privilege', hint = pg_catalog.format('Grant %s to %s, or replace on_media_processed.', current_user, keeper::regrole);
+  end if;
   begin
-    execute format('select %L::%s', message, id_type);
+    execute pg_catalog.format('select %L::%s', message, id_type);
   exception
     when invalid_text_representation or numeric_value_out_of_range then
       return;
   end;
   -- Each value as its column takes it: as JSON, as an array, or as text.
-  select string_agg(format('%I = ', a.attname) ||
-                    case when a.atttypid in ('json'::regtype, 'jsonb'::regtype) then format('$1 -> %L', w.key)
-                         when t.typcategory = 'A' then format('array(select jsonb_array_elements_text($1 -> %L))::%s', w.key, a.atttypid::regtype)
-                         else format('$1 ->> %L', w.key) end, ', ')
+  select string_agg(pg_catalog.format('%I = ', a.attname) ||
+                    case when a.atttypid in ('json'::regtype::oid, 'jsonb'::regtype::oid) then pg_catalog.format('$1 -> %L::text', w.key)
+                         when t.typcategory = 'A' then pg_catalog.format('array(select jsonb_array_elements_text($1 -> %L::text))::%s', w.key, a.atttypid::regtype)
+                         else pg_catalog.format('$1 ->> %L::text', w.key) end, ', ')
     into changes
     from (values ('media_url',     'url'),
                  ('thumbnail_url', 'thumbnail_url'),
                  ('waveform',      'waveform'),
                  ('metadata',      'metadata')) w (attname, key)
-    join pg_attribute a on a.attrelid = messages and a.attname = w.attname and not a.attisdropped
+    join pg_attribute a on a.attrelid = messages::oid and a.attname = w.attname::name and not a.attisdropped
     join pg_type t on t.oid = a.atttypid
    where jsonb_typeof(result -> w.key) <> 'null';
-  if exists (select from pg_attribute where attrelid = messages and attname = 'processed_at' and not attisdropped) then
-    changes := concat_ws(', ', changes, 'processed_at = clock_timestamp()');
+  if exists (select from pg_attribute where attrelid = messages::oid and attname = 'processed_at' and not attisdropped) then
+    changes := pg_catalog.concat_ws(', ', changes, 'processed_at = clock_timestamp()');
   end if;
   if changes is not null then
     -- As a literal of no type the id becomes what the column is, be it uuid, bigint or text.
-    execute format('update messages set %s where id = %L', changes, message) using result;
+    execute pg_catalog.format('update messages set %s where id = %L', changes, message) using result;
   end if;
 end $$;
 comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
@@ -1094,7 +1101,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId');
+  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId'::text);
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
@@ -1116,7 +1123,7 @@ create function schedules_changed() returns trigger
   set search_path from current
 as $$
 begin
-  perform pg_notify('rowmill_workers', 'schedules') where pg_notification_queue_usage() < 0.9;
+  perform pg_notify('rowmill_workers', 'schedules') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
 comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';
@@ -1128,7 +1135,7 @@ as $$
 #variable_conflict use_column
 declare
   schedule schedules;
-  job_id bigint := nextval('job_ids');
+  job_id bigint := nextval('job_ids'::regclass);
 begin
   select * into schedule from schedules s where s.name = run_schedule.name for update;
   if not found then
@@ -1170,7 +1177,7 @@ begin
     raise exception 'table % belongs to another role than keep_object', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   perform pg_current_xact_id();
-  delete from storage_deletions where key = to_jsonb(new) ->> tg_argv[0];
+  delete from storage_deletions where key = pg_catalog.to_jsonb(new) ->> tg_argv[0];
   return new;
 end $$;
 comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
@@ -1194,7 +1201,7 @@ begin
   if tg_relid <> 'auction_files'::regclass::oid then
     raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  delete from storage_deletions where key >= (new.id || '/') collate "C" and key < (new.id || '0') collate "C";
+  delete from storage_deletions where key >= pg_catalog.format('%s/', new.id) collate "C" and key < pg_catalog.format('%s0', new.id) collate "C";
   if new.published_at is not null and new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
   end if;
@@ -1208,7 +1215,7 @@ as $$
   select exists (select from pg_locks l
                   where l.locktype = 'advisory' and l.granted and l.objsubid = 1
                     and l.database = (select oid from pg_database where datname = current_database())
-                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0))
+                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0::bigint))
 $$;
 comment on function worker_is_alive is 'Whether the session of this row of workers holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.';
 
@@ -1243,15 +1250,15 @@ begin
    limit 1;
   if found then
     raise exception 'id, queue and dedupe_key of a job cannot be changed'
-      using hint = 'Cancel or delete job ' || renamed.id || ' of queue ' || renamed.queue || ', and insert another.';
+      using hint = pg_catalog.format('Cancel or delete job %s of queue %s, and insert another.', renamed.id, renamed.queue);
   end if;
 
   perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
      from fresh n
      join stale o on o.id = n.id and o.queue = n.queue
     where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
-       or pg_column_size(n.payload) <> pg_column_size(o.payload)
-       or pg_column_size(n.result) is distinct from pg_column_size(o.result)
+       or pg_catalog.pg_column_size(n.payload) <> pg_catalog.pg_column_size(o.payload)
+       or pg_catalog.pg_column_size(n.result) is distinct from pg_catalog.pg_column_size(o.result)
        or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
 
   select n.id, n.queue into renamed
@@ -1266,13 +1273,13 @@ begin
   end if;
 
   for part in
-    select c.queue, c.archived, c.again, c.moved, array_agg(c.id) as ids
+    select c.queue, c.archived, c.again, c.moved, pg_catalog.array_agg(c.id) as ids
       from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
                    n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
                    (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
                      or (n.locked_by is not null and n.status <> 'processing')
                      or (n.status = 'failed' and n.retry_count < n.max_retries)
-                     or (n.status = 'pending' and o.status <> 'pending' and num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
+                     or (n.status = 'pending' and o.status <> 'pending' and pg_catalog.num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
               from fresh n
               join stale o on o.id = n.id and o.queue = n.queue) c
      where c.again or c.partial
@@ -1300,7 +1307,7 @@ create function json_bytes(value jsonb, most bigint) returns bigint
   set search_path from current
 as $$
 begin
-  if pg_column_compression(value) is null and pg_column_size(value) > 8 * most then
+  if pg_catalog.pg_column_compression(value) is null and pg_catalog.pg_column_size(value) > 8 * most then
     return 1000000000;
   end if;
   return octet_length(value::text);
@@ -1323,9 +1330,9 @@ begin
     named := split_part(kind, '.', 1);
     raise exception 'kind "%" of queue % has a dot in it', left(kind, 100), queue
       using errcode = 'check_violation', constraint = 'kind_with_dot',
-            hint = case when named = queue then format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
+            hint = case when named = queue then pg_catalog.format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
                         when exists (select from queues q where q.name = named)
-                          then format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
+                          then pg_catalog.format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
                         else 'A kind is one word, such as image: the column queue, or the table, names the queue' end;
   end if;
   if char_length(kind) > 100 then
@@ -1343,14 +1350,14 @@ begin
   bytes := json_bytes(payload, most);
   if bytes > most then
     raise exception 'the payload of a job of queue % is % as text: % is the most', queue,
-                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end, most
+                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end, most
       using errcode = 'check_violation', constraint = 'payload_too_large',
             hint = 'Keep the data in storage or in a table, and its key in the payload; or raise queues.max_payload_bytes, to 64000000 at most.';
   end if;
   bytes := json_bytes(result, 1000000);
   if bytes > 1000000 then
     raise exception 'the result of a job is % as text: 1000000 is the most',
-                    case when bytes = 1000000000 then 'many times too long' else bytes || ' bytes' end
+                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end
       using errcode = 'check_violation', constraint = 'result_too_large', hint = 'Keep the data in storage or in a table, and its key in the result.';
   end if;
 end $$;
@@ -1376,7 +1383,7 @@ as $$
 begin
   raise exception 'there is no queue "%"', left(new.queue, 100)
     using errcode = 'check_violation', constraint = 'unknown_queue',
-          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname, '_jobs$', ''), ', ' order by c.relname)
+          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname::text, '_jobs$', ''), ', ' order by c.relname)
                                          from pg_catalog.pg_inherits i
                                          join pg_catalog.pg_class c on c.oid = i.inhrelid
                                         where i.inhparent = (select p.inhparent from pg_catalog.pg_inherits p where p.inhrelid = tg_relid)

@@ -188,16 +188,16 @@ create function media_objects_of(payload jsonb, result jsonb) returns table (key
   set search_path from current
 as $$
   with objects as (
-    select coalesce(payload ->> 's3Key', ltrim(payload ->> 'inputPath', '/'), payload ->> 'key') as key, null::numeric as bytes
+    select coalesce(payload ->> 's3Key'::text, ltrim(payload ->> 'inputPath'::text, '/'), payload ->> 'key'::text) as key, null::numeric as bytes
     union all
-    select o ->> 'key', case jsonb_typeof(o -> 'bytes') when 'number' then (o ->> 'bytes')::numeric end
+    select o ->> 'key'::text, case jsonb_typeof(o -> 'bytes'::text) when 'number' then (o ->> 'bytes'::text)::numeric end
       from jsonb_path_query(result, 'lax $.**') o
-     where jsonb_typeof(o) = 'object' and jsonb_typeof(o -> 'key') = 'string'
+     where jsonb_typeof(o) = 'object' and jsonb_typeof(o -> 'key'::text) = 'string'
   )
   select o.key, coalesce(max(o.bytes), 0)::bigint, m.id
     from objects o
-    left join messages m on m.id = case when payload ->> 'messageId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                                        then (payload ->> 'messageId')::uuid end
+    left join messages m on m.id = case when payload ->> 'messageId'::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                        then (payload ->> 'messageId'::text)::uuid end
    where o.key is not null
    group by o.key, m.id
 $$;

@@ -57,7 +57,7 @@ select count(pg_terminate_backend(l.pid, 1000)) as ended
 -- name: unlock_tickets
 -- The unlock wakes nobody, so the workers are told to look.
 select :"tickets".force_unlock_workers(:pools::text[]), (select count(pg_notify(:channel, 'soon ' || q)) from unnest(:queues::text[]) q
-         where pg_notification_queue_usage() < 0.9) as told;
+         where pg_notification_queue_usage() < 0.9::float8) as told;
 
 -- name: jobs_of
 -- A row that somebody holds locked does not keep the others waiting: the reconciler comes back for it.
