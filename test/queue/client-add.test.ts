@@ -51,6 +51,11 @@ suite('add', () => {
   const refused: [string, () => Promise<unknown>, RegExp][] = [
     ['a payload', () => rig.client.add(echo, { name: 1, count: 'x' } as never), /^payload\.name: .*; payload\.count: /],
     [
+      'a key of a payload',
+      () => rig.client.add(echo, { name: 'a', cuont: 1 } as never),
+      /^media\.echo knows no key "cuont" \(is it count\?\)$/,
+    ],
+    [
       'a payload that JSON makes another of',
       () => rig.client.add({ name: 'media.echo', payload: z.object({ at: z.date() }) }, { at: new Date() }),
       /^payload\.at: /,

@@ -64,6 +64,10 @@ test('payloads and results stay out of the log, whatever becomes of the job', as
   await reads(db, leaked, { status: 'failed', error: 'refused: Bearer [redacted]' });
   await reads(db, unfit, { status: 'failed', error_code: 'invalid_payload' });
   assert.match(logged, /"kind":"tell".*"outcome":"completed"/);
+  assert.match(
+    logged,
+    /"error_code":"unexpected_error".*"at":"at [\w.]*run \(test\/queue\/secrets\.test\.ts:\d+:\d+\)"/,
+  );
   assert.doesNotMatch(logged, new RegExp(`${canary}|${secret}`));
   const { rows } = await db.query(`select string_agg(error, ' ') as errors from job_errors`);
   assert.doesNotMatch(rows[0].errors, new RegExp(`${canary}|${secret}`));

@@ -1,12 +1,14 @@
 import { pino, type Logger } from 'pino';
 import type { Config } from './config.ts';
 import { codeOf, messageOf } from './errors.ts';
+import { stackOf, topOf } from './stack.ts';
 
 export type Log = Logger;
 
 /**
  * One JSON line an event: a constant message, fields named as the columns are, identity bound once by `log.child`.
  * Payloads, addresses and tokens are never passed in; configured secrets are cut out of error messages.
+ * `at` says where in the code an error arose.
  */
 export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destination?: NodeJS.WritableStream): Log {
   const redact = redactor(config.secrets);
@@ -15,7 +17,13 @@ export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destinat
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: (error: unknown) => ({ code: codeOf(error), message: redact(messageOf(error)) }) },
+    serializers: {
+      err: (error: unknown) => ({
+        code: codeOf(error),
+        message: redact(messageOf(error)),
+        at: topOf(stackOf(error)),
+      }),
+    },
   };
   return destination ? pino(options, destination) : pino(options);
 }
