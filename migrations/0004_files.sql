@@ -117,6 +117,7 @@ create function publish_status_follows() returns trigger
 as $$
 declare
   file    text;
+  known   record;
   latest  text;
   follows auction_files.publish_status%type;
 begin
@@ -124,7 +125,8 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    perform from auction_files where id = auction_file_id(file) and id::text = file for no key update;
+    select f.id, f.publish_status, f.published_at into known
+      from auction_files f where f.id = auction_file_id(file) and f.id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in auction_files', file
@@ -132,12 +134,14 @@ begin
     end if;
     latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
     follows := case
-      when latest = 'completed' then 'published'
-      when latest is not null   then latest
-      when (select published_at is not null from auction_files where id = auction_file_id(file)) then 'published'
-      else 'pending'
+      when latest = 'completed'           then 'published'
+      when latest is not null             then latest
+      when known.published_at is not null then 'published'
+      else                                     'pending'
     end;
-    update auction_files set publish_status = follows where id = auction_file_id(file) and publish_status is distinct from follows;
+    if known.publish_status is distinct from follows then
+      update auction_files set publish_status = follows where id = known.id;
+    end if;
   end loop;
   return null;
 end $$;
@@ -150,6 +154,7 @@ create function media_status_follows() returns trigger
 as $$
 declare
   file    text;
+  known   record;
   latest  text;
   follows media.status%type;
 begin
@@ -157,7 +162,7 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    perform from media where id = media_id(file) and id::text = file for no key update;
+    select m.id, m.status into known from media m where m.id = media_id(file) and m.id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in media', file
@@ -167,9 +172,12 @@ begin
     follows := case
       when latest = 'completed' then 'READY'
       when latest is not null   then upper(latest)
-      else (select case when status::text in ('READY', 'FAILED') then status::text else 'PENDING' end from media where id = media_id(file))
+      when known.status::text in ('READY', 'FAILED') then known.status::text
+      else 'PENDING'
     end;
-    update media set status = follows where id = media_id(file) and status is distinct from follows;
+    if known.status is distinct from follows then
+      update media set status = follows where id = known.id;
+    end if;
   end loop;
   return null;
 end $$;
@@ -198,22 +206,20 @@ create function file_gone() returns trigger
   set search_path from current
   set enable_seqscan = off
 as $$
-declare
-  jobs  text := tg_argv[0];
-  named boolean;
 begin
   if coalesce(pg_partition_root(tg_relid::regclass)::oid, tg_relid) not in ('auction_files'::regclass::oid, 'media'::regclass::oid) then
     raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  if tg_op = 'TRUNCATE' then
-    execute pg_catalog.format('update %I set file_id = null where file_id is not null', jobs);
-  elsif tg_op = 'DELETE' then
-    execute pg_catalog.format('update %I set file_id = null where file_id = $1', jobs) using old.id::text;
-  else
-    execute pg_catalog.format('select exists (select from %I where file_id = $1)', jobs) into named using old.id::text;
-    if named then
+  if tg_op = 'UPDATE' then
+    if exists (select from jobs j where j.queue = tg_argv[0] and j.file_id = old.id::text) then
       raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
     end if;
+  elsif tg_op = 'TRUNCATE' then
+    execute pg_catalog.format('update %I set file_id = null where file_id is not null', tg_argv[0] || '_jobs');
+  elsif tg_argv[0] = 'publish' then
+    update publish_jobs set file_id = null where file_id = old.id::text;
+  else
+    update media_jobs set file_id = null where file_id = old.id::text;
   end if;
   return null;
 end $$;
@@ -241,14 +247,14 @@ create trigger media_status_truncate after truncate on media_jobs
   for each statement execute function files_truncated('media');
 
 create trigger file_gone after delete on auction_files
-  for each row execute function file_gone('publish_jobs');
+  for each row execute function file_gone('publish');
 create trigger file_renamed after update of id on auction_files
-  for each row when (new.id is distinct from old.id) execute function file_gone('publish_jobs');
+  for each row when (new.id is distinct from old.id) execute function file_gone('publish');
 create trigger files_gone after truncate on auction_files
-  for each statement execute function file_gone('publish_jobs');
+  for each statement execute function file_gone('publish');
 create trigger file_gone after delete on media
-  for each row execute function file_gone('media_jobs');
+  for each row execute function file_gone('media');
 create trigger file_renamed after update of id on media
-  for each row when (new.id is distinct from old.id) execute function file_gone('media_jobs');
+  for each row when (new.id is distinct from old.id) execute function file_gone('media');
 create trigger files_gone after truncate on media
-  for each statement execute function file_gone('media_jobs');
+  for each statement execute function file_gone('media');
