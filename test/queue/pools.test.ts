@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { PassThrough } from 'node:stream';
 import { after, before, test } from 'node:test';
 import type { Db } from '../../worker/base/db.ts';
+import { createLog } from '../../worker/base/log.ts';
 import { namesOf } from '../../worker/base/names.ts';
 import { joinFleet } from '../../worker/queue/liveness.ts';
+import { createRunner } from '../../worker/queue/runner.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
 import { add } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
 
@@ -50,4 +54,23 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
   );
   assert.deepEqual(rows, [{ locked_by: [null], pools: [] }]);
   await fleet.leave(true);
+});
+
+test('a runner that has nothing in hand ends by itself, and is not given up', async () => {
+  const lines = new PassThrough();
+  const runner = createRunner({
+    queue: 'media',
+    schema: namesOf('public').tickets,
+    slots: 2,
+    db,
+    log: createLog({ logLevel: 'debug', secrets: [] }, lines),
+    pollIntervalMs: 50,
+    take: async () => {},
+    room: () => 2,
+    pools: { add: async () => {}, drop: async () => {} },
+  });
+  runner.start();
+  await eventually(() => assert.ok(runner.state().claiming));
+  await runner.stop();
+  assert.doesNotMatch(String(lines.read() ?? ''), /did not stop in time/);
 });

@@ -183,7 +183,11 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
   async function discard({ graphile, pool }: Running): Promise<void> {
     if (graphile) {
       graphile.promise.catch(() => {});
-      await Promise.race([graphile.stop().catch(() => {}), sleep(stopTimeoutMs)]);
+      const patience = new AbortController();
+      const late = sleep(stopTimeoutMs, 'late', { signal: patience.signal }).catch(() => {});
+      if ((await Promise.race([graphile.stop().catch(() => {}), late])) === 'late')
+        log.debug({ queue }, 'graphile-worker did not stop in time, its tickets are unlocked');
+      patience.abort();
     }
     if (pool)
       await pools
@@ -243,7 +247,12 @@ function deaf(db: Db): Db {
   const connect = (listener?: (error: undefined, client: Tx, release: () => void) => void) =>
     listener ? listener(undefined, ear, () => {}) : impatiently(db.connect().then(impatient));
   return new Proxy(db, {
-    get: (pool, name) => (name === 'connect' ? connect : (Reflect.get(pool, name, pool) as unknown)),
+    get(pool, name) {
+      if (name === 'connect') return connect;
+      const value: unknown = Reflect.get(pool, name, pool);
+      // Called on the proxy, the pool's own `query` would be given the ear by our `connect`, and wait for an answer for ever.
+      return typeof value === 'function' ? (value.bind(pool) as unknown) : value;
+    },
   });
 }
 
