@@ -122,7 +122,7 @@ test('show gives all of a job and the failures of its attempts', async () => {
     error: 'too late',
   });
   await db.query(
-    `insert into job_errors (queue, job_id, attempt, error_code, error) values ('social', $1, 2, 'late', 'too late'), ('social', $1, 1, 'early', 'too early')`,
+    `insert into job_errors (queue, job_id, attempt, error_code, error, stack) values ('social', $1, 2, 'late', 'too late', e'at run (a.ts:1:2)\\nat b.ts:3:4'), ('social', $1, 1, 'early', 'too early', null)`,
     [id],
   );
   const { code, document } = await json('show', String(id));
@@ -135,7 +135,7 @@ test('show gives all of a job and the failures of its attempts', async () => {
   const { stdout } = await run('show', String(id));
   assert.match(stdout, /^status {8}failed$/m);
   assert.match(stdout, /^payload {7}\{"a":1\}$/m);
-  assert.match(stdout, /^ {6}1 .* early: too early\n {6}2 .* late: too late$/m);
+  assert.match(stdout, /^ {6}1 .* early: too early\n {6}2 .* late: too late\n\nat run \(a\.ts:1:2\)\nat b\.ts:3:4\n$/m);
 
   assert.deepEqual(await run('show', '987654'), { code: 1, stdout: '', stderr: 'error: There is no job 987654\n' });
 });
