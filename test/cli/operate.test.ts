@@ -225,6 +225,12 @@ test('status counts, names the workers, and says what needs attention', async (t
     `insert into schedules (name, cron, queue, kind, error, enabled)
      values ('wrong', '61 * * * *', 'media', 'x', 'no such minute', true), ('off', '61 * * * *', 'media', 'x', 'no such minute', false)`,
   );
+  await own.query(
+    `insert into incidents (dependency, host, code, message, kinds, since)
+     values ('storage', null, 'storage_full', 'storage cap exceeded', '{media.x}', now() - interval '20 minutes'),
+            ('temp_space', 'there', 'disk_full', 'full', '{social.x}', now()), ('raid', null, 'raid_unauthorized', 'x', '{media.x}', now())`,
+  );
+  await own.query(`update incidents set resolved_at = now() where dependency = 'raid'`);
   const client = await own.connect();
   await client.query(`select pg_advisory_lock(hashtextextended('00000000-0000-0000-0000-00000000000b', 0))`);
 
@@ -251,7 +257,11 @@ test('status counts, names the workers, and says what needs attention', async (t
   );
   assert.deepEqual(
     attention.map(({ name }: { name: string }) => name),
-    ['workers', 'paused', 'waiting', 'schedules', 'dead_letters'],
+    ['incidents', 'incidents', 'workers', 'paused', 'waiting', 'schedules', 'dead_letters'],
+  );
+  assert.match(
+    text.stdout,
+    /^incident for 20 min: storage, storage_full; 1 job of media\.x wait: storage cap exceeded\n {2}mend what it names; .*\n\nincident for .*: temp_space of there, disk_full; 0 jobs of social\.x wait: full\n/,
   );
   assert.match(text.stdout, /^media +1 +0 +0 +0 +1 +0\.2 +10 min$/m);
   assert.match(text.stdout, /^ {4}rowmill resume cleanup$/m);

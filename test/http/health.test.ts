@@ -41,6 +41,20 @@ test('GET /health says healthy while the worker works', async () => {
   ]);
 });
 
+test('GET /health says degraded, and 200, while an incident is open', async () => {
+  await rig.db.query(
+    `insert into incidents (dependency, code, message, kinds) values ('storage', 'storage_full', 'words of the vendor', '{media.image}')`,
+  );
+  await eventually(async () => {
+    const { code, body } = await health();
+    assert.deepEqual([code, body['status']], [200, 'degraded']);
+    const [incident] = body['incidents'];
+    assert.deepEqual([incident.dependency, incident.code, incident.message], ['storage', 'storage_full', undefined]);
+  });
+  await rig.db.query('update incidents set resolved_at = now()');
+  await eventually(async () => assert.equal((await health()).body['status'], 'healthy'));
+});
+
 test('GET /health says 503 with the reason while Postgres is gone, and recovers', async () => {
   const name = new URL(rig.db.url).pathname.slice(1);
   const admin = createClient(databaseUrl());

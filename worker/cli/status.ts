@@ -10,14 +10,23 @@ export const status = example(new Command('status'), 'rowmill status --json')
   .addOption(json())
   .action(async (options: { json?: true }) => {
     const fleet = await withDatabase(fleetStatus);
-    const needs = attention(fleet);
-    if (options.json) return printJson({ ...fleet, attention: needs });
+    const all = attention(fleet);
+    if (options.json) return printJson({ ...fleet, attention: all });
+
+    const incidents = all.filter(({ name }) => name === 'incidents');
+    const needs = all.filter(({ name }) => name !== 'incidents');
+    for (const { what, mend } of incidents) {
+      print(paint('red', plain(what)));
+      print(`  ${mend}`);
+      print();
+    }
 
     for (const line of table(fleet.queues, queueColumns(fleet))) print(line);
     print();
     for (const line of table(fleet.workers, workerColumns)) print(line);
     if (fleet.workers.length === 0) print(paint('dim', 'none'));
     print();
+    if (needs.length === 0 && incidents.length > 0) return;
     if (needs.length === 0) return print(paint('green', 'Nothing needs attention'));
     print('Needs attention');
     for (const { what, mend } of needs) {
