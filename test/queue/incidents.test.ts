@@ -151,22 +151,36 @@ describe('An incident', () => {
   });
 
   test('does not wait for a probe that never ends', async () => {
-    let hangs = true;
-    const hanging: Handler = async (context) => {
-      if (hangs && context.job.attempt > 1) await new Promise(() => {});
+    let hangs = false;
+    let hanging = 0;
+    const mayHang: Handler = async (context) => {
+      if (hangs && ++hanging) await new Promise(() => {});
       return store(context);
     };
     s3.fail(s3Failures.denied);
-    await worker({ 'media.store': hanging });
+    await worker({ 'media.store': mayHang });
     await insert('store', 5);
     await opened();
+    await eventually(async () => assert.deepEqual(await tally(), [{ status: 'pending', jobs: 5, retries: 0 }]));
+    hangs = true;
     s3.heal();
-    await eventually(async () => assert.ok((await opened())[0]!['probes'] >= 1));
+    await eventually(() => assert.equal(hanging, 1));
     hangs = false;
     await eventually(
       async () => assert.equal((await tally()).find(({ status }) => status === 'completed')?.jobs, 4),
       20_000,
     );
+  });
+
+  test('that one job opens again and again ends with that job: a check that always fails does not hold the others', async () => {
+    s3.fail({ ...s3Failures.denied, when: ({ method, url }) => method === 'POST' && url.includes('delete') });
+    s3.fail({ ...s3Failures.denied, when: ({ url }) => url.includes('/jobs/1000001.txt') });
+    await worker();
+    const poison = await add(rig.db, 'media', 'store', { id: 1_000_001, attempt: 25, max_retries: 0, priority: -9 });
+    await reads(rig.db, poison, { status: 'failed', error_code: 'storage_denied' });
+    await opened();
+    await insert('store', 20);
+    await eventually(async () => assert.equal((await tally()).find(({ status }) => status === 'completed')?.jobs, 20));
   });
 
   test("counts as failure when the queue's patience is over", async () => {

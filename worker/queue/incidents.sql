@@ -85,12 +85,13 @@ update incidents i
        probe_at = clock_timestamp() + make_interval(secs => least(300, 5 * 2 ^ least(i.probes, 10)))
   from due
  where i.id = due.id
-returning i.id, i.kinds, due.check_ok as checked;
+returning i.id, i.code, i.kinds, due.check_ok as checked;
 
 -- name: find_probe
+-- Rather one that has not met the incident itself: it may have been that job's own trouble.
 select id, kind, priority from :"live"
  where status = 'pending' and run_at <= clock_timestamp() and queue || '.' || kind = any(:kinds) and id <> all(:except::bigint[])
- order by priority, id
+ order by error_code is not distinct from :code, priority, id
  limit 1;
 
 -- name: claim_release

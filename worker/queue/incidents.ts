@@ -35,11 +35,13 @@ export type IncidentsOptions = {
   run: (queue: string, job: ProbeJob) => Promise<void>;
 };
 
-type Job = Pick<JobRow, 'id' | 'queue' | 'kind'>;
+type Job = Pick<JobRow, 'id' | 'queue' | 'kind' | 'attempt' | 'retry_count'>;
 type State = { held: string[]; open: OpenIncident[]; release_due: boolean; check_due: boolean; probe_due: boolean };
 
 const sql = loadStatements(import.meta.dirname, 'incidents.sql');
 const checkTimeoutMs = 20_000;
+/** Executions that used no retry, after which a job that opens an incident is not held by it any more: it may be the job that is at fault. */
+const mostFree = 20;
 
 export function createIncidents(options: IncidentsOptions) {
   const { db, channel, dependencies, checkEveryMs, log, signal, queues, onChange, run } = options;
@@ -77,7 +79,7 @@ export function createIncidents(options: IncidentsOptions) {
     if (!opened) return meet(job, { dependency, error_code: code, error: message });
     log.error({ dependency, code, kind }, 'an incident has begun: the jobs that need this dependency wait');
     await look();
-    return true;
+    return job.attempt - job.retry_count <= mostFree;
   }
 
   /** Of a probe whose dependency passed its check both before and after it, the fault is its own. */
@@ -154,14 +156,22 @@ export function createIncidents(options: IncidentsOptions) {
   }
 
   async function sendProbe(): Promise<void> {
-    const [due] = await query<{ id: string; kinds: string[]; checked: boolean }>(db, sql['claim_probe']!, {
-      host,
-      queues: queues(),
-    });
+    const [due] = await query<{ id: string; code: string; kinds: string[]; checked: boolean }>(
+      db,
+      sql['claim_probe']!,
+      {
+        host,
+        queues: queues(),
+      },
+    );
     if (!due) return;
     for (const queue of queues().filter((name) => due.kinds.some((kind) => kind.startsWith(`${name}.`)))) {
       const find = bind(sql['find_probe']!, { live: `${queue}_jobs_live` });
-      const [job] = await query<ProbeJob>(db, find, { kinds: due.kinds, except: [...probes.keys()] });
+      const [job] = await query<ProbeJob>(db, find, {
+        kinds: due.kinds,
+        code: due.code,
+        except: [...probes.keys()],
+      });
       if (!job) continue;
       probes.set(job.id, { incident: due.id, checked: due.checked });
       // What did not run says nothing.

@@ -27,6 +27,9 @@ export type Serving = {
   signal: AbortSignal;
 };
 
+/** The least that a smallint holds. */
+const mostUrgent = -32_768;
+
 const sql = loadStatements(import.meta.dirname, 'queue.sql');
 
 const neglectMs = 15_000;
@@ -115,7 +118,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     letGo: executor.letGo,
 
     /** Runs one of these next. Resolves when it has ended, or has turned out not to be ours. */
-    probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: -Infinity, probe: true }),
+    probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: mostUrgent, probe: true }),
 
     /** Retries rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
     async findStrays(): Promise<void> {
