@@ -223,6 +223,27 @@ suite('beside them', () => {
     }
   });
 
+  test('a client adds in a transaction, and on a pool, of an application whose search_path leads elsewhere', async () => {
+    const pool = createPool(owner, { max: 1, log: silent });
+    const client = createRowmillClient(owner, { schema: 'acme', pool });
+    try {
+      const tx = await pool.connect();
+      await tx.query('begin');
+      const { id } = await client.add(finishedJobs, {}, {}, { tx });
+      const path = (await tx.query('show search_path')).rows[0].search_path;
+      await tx.query('commit');
+      tx.release();
+      assert.equal(path, '"$user", public');
+      assert.equal((await client.wait(id)).status, 'completed');
+      const added = await client.add(finishedJobs, {});
+      assert.equal((await client.wait(added.id)).status, 'completed');
+      assert.equal((await client.show(added.id))?.status, 'completed');
+    } finally {
+      await client.close();
+      await pool.end();
+    }
+  });
+
   test('pictures are made there, by a role that owns nothing else', async () => {
     const { acme } = rowmills as Record<'acme', Awaited<ReturnType<typeof startRowmill>>>;
     const { createStorage } = await import('../../worker/base/storage/create.ts');
@@ -246,6 +267,10 @@ suite('beside them', () => {
     assert.equal(added.code, 0, added.stderr);
     const doctor = await runRowmill(['doctor', '--json'], { env });
     assert.match(doctor.stdout, /owns the tables/);
+    const elsewhere = await runRowmill(['doctor', '--json'], { env: { ...env, ROWMILL_SCHEMA: 'nowhere' } });
+    assert.match(elsewhere.stdout, /may make schema nowhere/);
+    const untold = await runRowmill(['status'], { env: { ...env, ROWMILL_SCHEMA: 'nowhere' } });
+    assert.match(untold.stderr, /rowmill migrate/);
     assert.deepEqual(await install(withSchema(owner, 'acme')), []);
   });
 

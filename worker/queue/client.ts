@@ -1,10 +1,11 @@
 import type { z } from 'zod';
-import { withSchema } from '../base/address.ts';
+import { readAddress, withSchema } from '../base/address.ts';
 import { createPool, type Db } from '../base/db.ts';
 import { messageOf, UsageError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
-import { unprepared, type Queryable } from '../base/sql.ts';
+import type { Queryable } from '../base/sql.ts';
 import { addJobs, whichOf, type Added, type NewJob } from './add.ts';
+import { borrowedPool, borrowedTransaction } from './borrowed.ts';
 import { createListening, type Ended } from './listening.ts';
 import { again, cancelJobs, retryJobs, showJob, type Job } from './operate.ts';
 import { checkPayload } from './payload.ts';
@@ -40,7 +41,8 @@ export type Client = ReturnType<typeof createClient>;
 export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}) {
   const databaseUrl = withSchema(address, schema);
   const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: silent });
-  const db = own ?? unprepared(pool!);
+  const { schema: place } = readAddress(databaseUrl);
+  const db = own ?? borrowedPool(pool!, place);
   const listeners = { completed: new Set<Listener>(), failed: new Set<Listener>(), cancelled: new Set<Listener>() };
   let closing: Promise<void> | undefined;
 
@@ -58,7 +60,7 @@ export function createClient(address: string, { pool, connections = 5, schema }:
   });
 
   async function insert(jobs: NewJob[], tx: Queryable | undefined): Promise<Added[]> {
-    return tx ? addJobs(unprepared(tx), jobs) : again(() => addJobs(db, jobs));
+    return tx ? addJobs(borrowedTransaction(tx, place), jobs) : again(() => addJobs(db, jobs));
   }
 
   async function end(): Promise<void> {

@@ -44,7 +44,7 @@ async function* lookInto([a, b]: readonly [Client, Client], url: string, connect
   yield checkNotifications(await one(a, 'notifications'));
 
   const { found } = await one<{ found: boolean }>(a, 'has_migrations');
-  const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a);
+  const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a, readAddress(url).schema);
   yield rights;
   if (rights.state === 'fail') return;
   yield checkMigrations(found ? (await a.query(sql['migrations']!.text)).rows : []);
@@ -127,12 +127,16 @@ export function checkNotifications({ usage }: { usage: number }): Check {
   );
 }
 
-async function checkRightsToMake(session: Session): Promise<Check> {
+async function checkRightsToMake(session: Session, wanted: string | undefined): Promise<Check> {
   const rights = await one<{ role: string; schema: string | null; may_make_schema: boolean; may_make_tables: boolean }>(
     session,
     'rights_to_make',
   );
   const { role, schema, may_make_schema, may_make_tables } = rights;
+  if (wanted && !schema)
+    return may_make_schema
+      ? ok('rights', `role ${role} may make schema ${wanted} and its tables`)
+      : fail('rights', `role ${role} may not create schema ${wanted}`, 'connect as the owner of the database');
   if (!schema)
     return fail(
       'rights',
