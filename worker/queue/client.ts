@@ -5,7 +5,7 @@ import { messageOf, UsageError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import type { Queryable } from '../base/sql.ts';
 import { addJobs, whichOf, type Added, type NewJob } from './add.ts';
-import { borrowedPool, borrowedTransaction } from './borrowed.ts';
+import { borrowedPool, borrowedTransaction } from '../base/borrowed.ts';
 import { createListening, type Ended } from './listening.ts';
 import { again, cancelJobs, retryJobs, showJob, type Job } from './operate.ts';
 import { checkPayload } from './payload.ts';

@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { transaction, type Db } from '../base/db.ts';
-import { quoted, unprepared, type Queryable } from '../base/sql.ts';
+import { transaction, type Db } from './db.ts';
+import { quoted, unprepared, type Queryable } from './sql.ts';
 
 /** A transaction of the application's: our statements find our tables in it, and its own find theirs again after that. */
 export function borrowedTransaction(tx: Queryable, schema: string | undefined): Queryable {
