@@ -4,7 +4,7 @@ import { join, posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { isLockTimeout } from './db.ts';
-import { messageOf, UsageError } from './errors.ts';
+import { codeOf, messageOf, UsageError } from './errors.ts';
 import { namesOf, longestSchema, type Names } from './names.ts';
 import { loadStatements, query, quoted } from './sql.ts';
 
@@ -34,7 +34,7 @@ const giveUpAfterMs = 120_000;
  * Runs `work` in a transaction while no other process that calls this on the same schema does; again, after a pause, when it did not get a lock
  * on a table at once.
  * @param wanted the schema, which is made where it is missing; undefined: the first of search_path
- * @throws UsageError when there is no schema, or its name is too long
+ * @throws UsageError when there is no schema, its name is too long, or a table was locked for too long
  */
 export async function whileMigrating<T>(
   client: pg.Client,
@@ -51,8 +51,8 @@ export async function whileMigrating<T>(
       try {
         return await inTransaction(client, schema, () => work(namesOf(schema)));
       } catch (error) {
-        if (!isLockTimeout(error instanceof Error && error.cause ? error.cause : error)) throw error;
-        if (performance.now() > giveUpAt) throw new Error(await heldBy(client, error, schema), { cause: error });
+        if (!isHeldUp(error instanceof Error && error.cause ? error.cause : error)) throw error;
+        if (performance.now() > giveUpAt) throw new UsageError(await heldBy(client, error, schema), { cause: error });
       }
       await sleep(pause * (0.5 + Math.random()));
     }
@@ -60,6 +60,9 @@ export async function whileMigrating<T>(
     await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate ' || $1, 0))`, [schema]);
   }
 }
+
+/** By a lock that it did not get in time, or by a deadlock with a transaction of the user's. */
+const isHeldUp = (error: unknown) => isLockTimeout(error) || codeOf(error) === '40P01';
 
 async function currentSchema(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
