@@ -6,7 +6,7 @@ import { createClient, createPool, isTransient, isUnsent, transaction, type Db }
 import { query } from '../../worker/base/sql.ts';
 import { judge } from '../../worker/queue/outcome.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { hostile } from '../support/hostile.ts';
+import { hostile, makeHostile } from '../support/hostile.ts';
 import { silent } from '../support/log.ts';
 
 // A session has our settings, whatever the role and the database say, and is never used again once it is broken.
@@ -34,10 +34,7 @@ test('what a database sets against us does not reach a session of ours', async (
   const names = Object.keys(hostile);
   const read = `select name, current_setting(name) as value from unnest($1::text[]) name`;
   const { rows: usual } = await other.query(read, [names]);
-  for (const [name, value] of Object.entries(hostile))
-    await other.query(
-      `do $$ begin execute format('alter database %I set ${name} to ''${value}''', current_database()); end $$`,
-    );
+  await other.query(makeHostile(new URL(other.url).pathname.slice(1)));
   const client = createClient(other.url);
   await client.connect();
   const pool = createPool(other.url, { max: 1, log: silent });

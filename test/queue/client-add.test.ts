@@ -5,6 +5,7 @@ import pg from 'pg';
 import { z } from 'zod';
 import publishFile from '../../worker/jobs/publish/file.ts';
 import { createClient, UsageError } from '../../worker/queue/client.ts';
+import { applicationOptions } from '../support/hostile.ts';
 import { rows } from '../support/jobs.ts';
 import { createClientRig, echo, idle, type ClientRig } from '../support/client.ts';
 import { quietNow } from '../support/quiet-time.ts';
@@ -111,7 +112,7 @@ suite("in the caller's transaction", () => {
   // As an application has it: not a connection of ours, and ids of bigint are strings on it.
   let pool: pg.Pool;
   before(() => {
-    pool = new pg.Pool({ connectionString: rig.db.url });
+    pool = new pg.Pool({ connectionString: rig.db.url, options: applicationOptions });
   });
   after(() => pool.end());
 

@@ -4,6 +4,7 @@ import { after, afterEach, before, suite, test } from 'node:test';
 import pg from 'pg';
 import { z } from 'zod';
 import { createClient } from '../../worker/queue/client.ts';
+import { applicationOptions } from '../support/hostile.ts';
 import { eventually } from '../support/eventually.ts';
 import { reads, rows } from '../support/jobs.ts';
 import { createClientRig, echo, failing, idle, slow, type ClientRig } from '../support/client.ts';
@@ -20,7 +21,7 @@ suite('what is announced', () => {
   let ear: pg.Client;
   let heard: string[] = [];
   before(async () => {
-    ear = new pg.Client({ connectionString: rig.db.url });
+    ear = new pg.Client({ connectionString: rig.db.url, options: applicationOptions });
     await ear.connect();
     ear.on('notification', ({ payload }) => heard.push(payload ?? ''));
     await ear.query('listen rowmill_ended');

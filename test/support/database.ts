@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { withSchema } from '../../worker/base/address.ts';
 import { createClient, createPool, type Db } from '../../worker/base/db.ts';
+import { makeHostile } from './hostile.ts';
 import { silent } from './log.ts';
 
 export const template = 'rowmill_template';
@@ -23,6 +24,7 @@ export async function createDatabase({
 }: { from?: string; schema?: string | undefined } = {}): Promise<TestDatabase> {
   const name = `t_${randomUUID().replaceAll('-', '')}`;
   await asAdmin(`create database ${name} template ${from}`);
+  if (process.env['TEST_HOSTILE']) await asAdmin(makeHostile(name));
   const url = withSchema(databaseUrl(name), schema);
   const db = createPool(url, { max: 5, log: silent });
   return Object.assign(db, {

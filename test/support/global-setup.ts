@@ -7,6 +7,7 @@ import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
 import { databaseUrl, template } from './database.ts';
+import { makeHostile } from './hostile.ts';
 
 // Each test file, and each worker that it starts, is a process: they compile our modules once for all of them.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../../node_modules/.cache/node');
@@ -48,6 +49,7 @@ async function makeTemplate(): Promise<void> {
   await client.connect();
   await client.query(`drop database if exists ${template} with (force)`);
   await client.query(`create database ${template}`);
+  if (process.env['TEST_HOSTILE']) await client.query(makeHostile(template));
   await client.end();
   await install(databaseUrl(template));
 }
