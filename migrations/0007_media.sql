@@ -83,7 +83,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId'::text);
+  select id::text into new.file_id from media where id operator(pg_catalog.=) media_id(new.payload ->> 'mediaId'::text);
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';

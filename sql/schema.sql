@@ -849,7 +849,7 @@ begin
   end if;
   foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
     select f.id, f.publish_status, f.published_at into known
-      from auction_files f where f.id = auction_file_id(file) and f.id::text = file for no key update;
+      from auction_files f where f.id operator(pg_catalog.=) auction_file_id(file) and f.id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in auction_files', file
@@ -862,8 +862,8 @@ begin
       when known.published_at is not null then 'published'
       else                                     'pending'
     end;
-    if known.publish_status is distinct from follows then
-      update auction_files set publish_status = follows where id = known.id;
+    if known.publish_status::text is distinct from follows::text then
+      update auction_files set publish_status = follows where id operator(pg_catalog.=) known.id;
     end if;
   end loop;
   return null;
@@ -885,7 +885,7 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    select m.id, m.status into known from media m where m.id = media_id(file) and m.id::text = file for no key update;
+    select m.id, m.status into known from media m where m.id operator(pg_catalog.=) media_id(file) and m.id::text = file for no key update;
     if not found then
       continue when file is not distinct from old.file_id;
       raise exception 'there is no file % in media', file
@@ -898,8 +898,8 @@ begin
       when known.status::text in ('READY', 'FAILED') then known.status::text
       else 'PENDING'
     end;
-    if known.status is distinct from follows then
-      update media set status = follows where id = known.id;
+    if known.status::text is distinct from follows::text then
+      update media set status = follows where id operator(pg_catalog.=) known.id;
     end if;
   end loop;
   return null;
@@ -915,10 +915,10 @@ begin
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
   if tg_argv[0] = 'publish' then
-    update auction_files set publish_status = case when published_at is null then 'pending' else 'published' end
-     where publish_status in ('pending', 'processing', 'failed');
+    update auction_files set publish_status = 'pending'   where publish_status::text in ('processing', 'failed') and published_at is null;
+    update auction_files set publish_status = 'published' where publish_status::text in ('pending', 'processing', 'failed') and published_at is not null;
   else
-    update media set status = 'PENDING' where status = 'PROCESSING';
+    update media set status = 'PENDING' where status::text = 'PROCESSING';
   end if;
   return null;
 end $$;
@@ -1107,7 +1107,7 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  select id::text into new.file_id from media where id = media_id(new.payload ->> 'mediaId'::text);
+  select id::text into new.file_id from media where id operator(pg_catalog.=) media_id(new.payload ->> 'mediaId'::text);
   return new;
 end $$;
 comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';

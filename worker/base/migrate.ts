@@ -44,7 +44,7 @@ export async function whileMigrating<T>(
   const schema = wanted ?? (await currentSchema(client));
   if (Buffer.byteLength(schema) > longestSchema)
     throw new UsageError(`The name of schema ${schema} is too long: ${longestSchema} bytes at most`);
-  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate ' || $1, 0))`, [schema]);
+  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate ' || $1::text, 0::bigint))`, [schema]);
   try {
     const giveUpAt = performance.now() + giveUpAfterMs;
     for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
@@ -57,7 +57,9 @@ export async function whileMigrating<T>(
       await sleep(pause * (0.5 + Math.random()));
     }
   } finally {
-    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate ' || $1, 0))`, [schema]);
+    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate ' || $1::text, 0::bigint))`, [
+      schema,
+    ]);
   }
 }
 

@@ -232,7 +232,7 @@ export class Session extends pg.Client {
 }
 
 /** The advisory lock that all sessions of a running program share. @param instance SQL */
-const instanceKey = (instance: string) => `hashtextextended('rowmill ' || ${instance}::uuid::text, 0)`;
+const instanceKey = (instance: string) => `hashtextextended('rowmill ' || ${instance}::uuid::text, 0::bigint)`;
 
 type Refusal = { severity?: string; code?: string; routine?: string };
 

@@ -32,7 +32,7 @@ returning id;
 
 -- name: held
 -- Those of the keys that a running media job writes.
-select key from unnest(:keys::text[]) key
+select key from pg_catalog.unnest(:keys::text[]) key
  where exists (select from storage_holds h
                  join media_jobs_live j on j.id = h.job_id and j.status = 'processing'
                 where starts_with(key, h.folder || '/'));
@@ -46,7 +46,7 @@ update storage_deletions d
    set attempts = attempts + 1, error_code = f.error_code, error = f.error,
        due_at = case f.error_code
                   when 'invalid_storage_key' then 'infinity'
-                  else clock_timestamp() + make_interval(secs => least(30 * 2.0 ^ least(attempts, 20), 21600))
+                  else clock_timestamp() + pg_catalog.make_interval(secs => least(30::float8 * 2::float8 ^ least(attempts, 20)::float8, 21600))
                 end
   from jsonb_to_recordset(:failures::jsonb) as f (id bigint, error_code text, error text)
  where d.id = f.id;

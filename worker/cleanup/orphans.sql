@@ -29,7 +29,7 @@ select count(*) as listed, count(*) filter (where l.orphaned) as orphaned,
 -- name: forget_sightings
 -- They are gone, or somebody's.
 delete from orphan_sightings s
- where exists (select from unnest(:prefixes::text[]) prefix where starts_with(s.key, prefix))
+ where exists (select from pg_catalog.unnest(:prefixes::text[]) prefix where starts_with(s.key, prefix))
    and not exists (select from storage_listing l where l.log_id = :log_id and l.key = s.key and l.orphaned);
 
 -- name: see_orphans

@@ -1,9 +1,9 @@
 -- name: load_media
-select id::text, source_key, deleted_at from media where id = media_id(:id);
+select id::text, source_key, deleted_at from media where id operator(pg_catalog.=) media_id(:id);
 
 -- name: name_file
 update media_jobs
-   set file_id = (select m.id::text from media m where m.id = media_id(:media))
+   set file_id = (select m.id::text from media m where m.id operator(pg_catalog.=) media_id(:media))
  where id = :id and not archived and file_id is null;
 
 -- name: hold_folder
@@ -26,7 +26,7 @@ delete from storage_deletions where key >= :folder || '/' and key < :folder || '
 -- Not over a row that was deleted, or given another original, while it was being processed.
 update media
    set url = :url, thumbnail_url = :thumbnail_url, metadata = :metadata, processed_at = clock_timestamp()
- where id = media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
+ where id operator(pg_catalog.=) media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
 returning id;
 
 -- name: tell_application

@@ -5,15 +5,15 @@
 select case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'i' then 'index' when 'I' then 'index'
                       when 'c' then 'type' else 'table' end as what, c.relname as name
   from pg_class c
- where c.relnamespace = :schema::text::regnamespace and c.relname = any(:relations)
+ where c.relnamespace = :schema::text::regnamespace::oid and c.relname = any(:relations)
 union
 select 'type', t.typname
   from pg_type t
- where t.typnamespace = :schema::text::regnamespace and t.typname = any(:relations) and t.typrelid = 0 and t.typelem = 0
+ where t.typnamespace = :schema::text::regnamespace::oid and t.typname = any(:relations) and t.typrelid = 0::oid and t.typelem = 0::oid
 union
 select 'function', p.proname
   from pg_proc p
- where p.pronamespace = :schema::text::regnamespace and p.proname = any(:functions)
+ where p.pronamespace = :schema::text::regnamespace::oid and p.proname = any(:functions)
  order by 1 desc, 2;
 
 -- name: used_table
@@ -22,16 +22,16 @@ select c.relkind in ('r', 'p') as is_table, pg_has_role(c.relowner, 'usage') as 
                 where x.indrelid = c.oid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
                   and x.indkey[0] = (select attnum from pg_attribute where attrelid = c.oid and attname = 'id')) as id_is_unique
   from pg_class c
- where c.relnamespace = :schema::text::regnamespace and c.relname = :name;
+ where c.relnamespace = :schema::text::regnamespace::oid and c.relname = :name;
 
 -- name: used_columns
-select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null) as base,
+select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, format_type(coalesce(nullif(t.typbasetype, 0::oid), t.oid), null::integer) as base,
        t.typtype = 'e' as is_enum, a.attgenerated <> '' as is_generated,
        array(select pg_get_expr(k.conbin, k.conrelid) from pg_constraint k
-              where k.conrelid = a.attrelid and k.contype = 'c' and k.conkey = array[a.attnum]) as checks
+              where k.conrelid = a.attrelid and k.contype = 'c' and k.conkey operator(pg_catalog.=) array[a.attnum]) as checks
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
- where a.attrelid = (select c.oid from pg_class c where c.relnamespace = :schema::text::regnamespace and c.relname = :name)
+ where a.attrelid = (select c.oid from pg_class c where c.relnamespace = :schema::text::regnamespace::oid and c.relname = :name)
    and a.attnum > 0 and not a.attisdropped;
 
 -- name: tickets_taken

@@ -4,7 +4,7 @@
 -- name: meet_incident
 -- An attempt of kind :kind has met a fault whose incident is open.
 update incidents i
-   set last_seen = clock_timestamp(), kinds = case when :kind = any(i.kinds) then i.kinds else i.kinds || :kind end
+   set last_seen = clock_timestamp(), kinds = case when :kind = any(i.kinds) then i.kinds else pg_catalog.array_append(i.kinds, :kind) end
   from queues q
  where q.name = :queue and i.dependency = :dependency and i.host is not distinct from :host and i.resolved_at is null
 returning i.id, i.since <= clock_timestamp() - q.incident_patience as over, pg_notify(:channel, 'incidents')::text as told;
@@ -33,23 +33,23 @@ returning dependency, code, extract(epoch from resolved_at - since)::float8 as l
 
 -- name: look_at_incidents
 -- Asked by each worker each second: what its host must leave alone, what is open, and which step is due.
-select coalesce((select json_agg(distinct queue || '.' || kind) from held_kinds where host is null or host = :host), '[]') as held,
-       coalesce((select json_agg(json_build_object('dependency', dependency, 'host', host, 'code', code, 'since', since) order by since)
+select coalesce((select pg_catalog.json_agg(distinct queue || '.' || kind) from held_kinds where host is null or host = :host), '[]') as held,
+       coalesce((select pg_catalog.json_agg(pg_catalog.json_build_object('dependency', dependency, 'host', host, 'code', code, 'since', since) order by since)
                    from incidents where resolved_at is null), '[]') as open,
        exists (select from incidents where resolved_at is not null and not released) as release_due,
        exists (select from incidents
                 where resolved_at is null and (host is null or host = :host)
-                  and checked_at < clock_timestamp() - make_interval(secs => :check_every_s)) as check_due,
+                  and checked_at < clock_timestamp() - pg_catalog.make_interval(secs => :check_every_s)) as check_due,
        exists (select from incidents
                 where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
-                  and exists (select from unnest(kinds) k where split_part(k, '.', 1) = any(:queues))) as probe_due;
+                  and exists (select from pg_catalog.unnest(kinds) k where split_part(k, '.', 1) = any(:queues))) as probe_due;
 
 -- name: claim_check
 -- One worker asks a dependency's check; the next asks when the time has passed again, whatever became of the first.
 with due as (
   select id from incidents
    where resolved_at is null and (host is null or host = :host) and dependency = any(:dependencies)
-     and checked_at < clock_timestamp() - make_interval(secs => :check_every_s)
+     and checked_at < clock_timestamp() - pg_catalog.make_interval(secs => :check_every_s)
    order by checked_at
    limit 1
      for update skip locked
@@ -58,7 +58,7 @@ update incidents i
    set checked_at = clock_timestamp(),
        jobs_held = (select count(*) from jobs j
                      where not j.archived and j.status = 'pending' and j.run_at <= clock_timestamp()
-                       and j.queue = any(array(select split_part(k, '.', 1) from unnest(i.kinds) k))
+                       and j.queue = any(array(select split_part(k, '.', 1) from pg_catalog.unnest(i.kinds) k))
                        and j.queue || '.' || j.kind = any(i.kinds))
   from due
  where i.id = due.id
@@ -75,14 +75,14 @@ returning pg_notify(:channel, 'incidents')::text as told;
 with due as (
   select id, check_ok from incidents
    where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
-     and exists (select from unnest(kinds) k where split_part(k, '.', 1) = any(:queues))
+     and exists (select from pg_catalog.unnest(kinds) k where split_part(k, '.', 1) = any(:queues))
    order by probe_at
    limit 1
      for update skip locked
 )
 update incidents i
    set probes = i.probes + 1, check_ok = false,
-       probe_at = clock_timestamp() + make_interval(secs => least(300, 5 * 2 ^ least(i.probes, 10)))
+       probe_at = clock_timestamp() + pg_catalog.make_interval(secs => least(300, 5::float8 * 2::float8 ^ least(i.probes, 10)::float8))
   from due
  where i.id = due.id
 returning i.id, i.code, i.kinds, due.check_ok as checked;
@@ -102,7 +102,7 @@ with due as (
 update incidents i set released = true
   from due
  where i.id = due.id
-returning array(select distinct q.name from queues q join unnest(i.kinds) k on q.name = split_part(k, '.', 1)) as queues, i.kinds;
+returning array(select distinct q.name from queues q join pg_catalog.unnest(i.kinds) k on q.name = split_part(k, '.', 1)) as queues, i.kinds;
 
 -- name: release_jobs
 -- Tickets for the due jobs of a chunk, as far as no other incident holds them. Those that are not due yet have kept theirs.
@@ -116,5 +116,5 @@ with chunk as (
    where not exists (select from held_kinds h where h.queue = c.queue and h.kind = c.kind and h.everywhere)
 )
 select (select max(id) from chunk) as last,
-       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
           from free having count(*) > 0) as ticketed;

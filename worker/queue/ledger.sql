@@ -8,8 +8,8 @@
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
-returning id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
-          pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
+returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
+          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
 
 -- name: start_unlocked_jobs
 -- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is being made to it, or by
@@ -19,8 +19,8 @@ update :"live"
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
-returning id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
-          pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
+returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
+          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
 
 -- name: start_without_payload
 -- When Postgres could not answer with the payload of one job: starting it without, its attempt finds out why.
@@ -54,8 +54,8 @@ select id, announce(array[queue], array[id], array[status]) as announced from re
 
 -- name: started_jobs
 -- After an answer to start_jobs was lost: what it had started nonetheless.
-select id, queue, kind, case when pg_column_size(payload) <= 64000 then payload end as payload,
-       pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries
+select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
+       pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 
@@ -69,13 +69,13 @@ select id from :"live"
 with completed as (
   update :"live" j
      set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = nullif(f.result, 'null'), progress = 100
-    from rows from (unnest(:ids::bigint[]), unnest(:attempts::integer[]), jsonb_array_elements(:results)) as f (id, attempt, result)
+    from rows from (pg_catalog.unnest(:ids::bigint[]), pg_catalog.unnest(:attempts::integer[]), jsonb_array_elements(:results)) as f (id, attempt, result)
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
   returning j.id
 )
-select case when count(*) < cardinality(:ids::bigint[]) then coalesce(array_agg(id::float8), '{}') end as some,
+select case when count(*) < pg_catalog.cardinality(:ids::bigint[]) then coalesce(pg_catalog.array_agg(id::float8), '{}') end as some,
        case when count(*) > 0 and exists (select from listeners)
-            then announce(array_fill(:queue::text, array[count(*)::integer]), array_agg(id), array_fill('completed'::text, array[count(*)::integer]))
+            then announce(pg_catalog.array_fill(:queue::text, array[count(*)::integer]), pg_catalog.array_agg(id), pg_catalog.array_fill('completed'::text, array[count(*)::integer]))
        end as announced
   from completed;
 
@@ -105,7 +105,7 @@ with failures as (
                   case when not again then j.run_at
                        when f.error_code <> 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count)
                        when j.error_code = 'worker_lost'
-                         then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0) * (0.5 + random()))
+                         then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0) * (0.5::float8 + random()))
                        else f.failed_at end,
                   case when again then j.retry_count + 1 else greatest(j.retry_count, j.max_retries) end,
                   case when again then null else f.failed_at end
@@ -123,9 +123,9 @@ with failures as (
          error_code = excluded.error_code, error = excluded.error, stack = excluded.stack
 )
 select id, status, retry_count,
-       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at))
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
           from failed where status = 'pending') as ticketed,
-       (select announce(array_agg(queue), array_agg(id), array_agg(status))
+       (select announce(pg_catalog.array_agg(queue), pg_catalog.array_agg(id), pg_catalog.array_agg(status))
           from failed where status = 'failed' having count(*) > 0) as announced
   from failed;
 
@@ -137,22 +137,22 @@ with asked as (
   select f.id, f.attempt, f.bounded, clock_timestamp() as asked_at,
          coalesce(f.bounded and clock_timestamp() - j.snoozed_since > q.snooze_limit, false) as too_long,
          case when f.bounded
-              then greatest(f.delay_ms / 1000, 1, extract(epoch from clock_timestamp() - j.snoozed_since) / 10)
-              else f.delay_ms / 1000 end as delay_s
+              then greatest(f.delay_ms / 1000::float8, 1, extract(epoch from clock_timestamp() - j.snoozed_since)::float8 / 10::float8)
+              else f.delay_ms / 1000::float8 end as delay_s
     from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8, bounded boolean)
     join :"live" j on j.id = f.id
     join queues q on q.name = j.queue
    where j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
 ), snoozed as (
   update :"live" j
-     set status = 'pending', run_at = clock_timestamp() + make_interval(secs => f.delay_s), locked_by = null, progress = null,
+     set status = 'pending', run_at = clock_timestamp() + pg_catalog.make_interval(secs => f.delay_s), locked_by = null, progress = null,
          snoozed_since = case when f.bounded then coalesce(j.snoozed_since, f.asked_at) else j.snoozed_since end
     from asked f
    where j.id = f.id and not f.too_long and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
   returning j.id, j.queue, j.kind, j.priority, j.run_at
 )
 select id, false as too_long,
-       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) from snoozed) as ticketed
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) from snoozed) as ticketed
   from snoozed
  union all
 select id, true, null from asked where too_long;
@@ -177,15 +177,15 @@ with held as (
    where not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
 )
 select id,
-       (select add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(greatest(run_at, now() + interval '5 seconds')))
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(greatest(run_at, now() + interval '5 seconds')))
           from elsewhere having count(*) > 0) as ticketed
   from held;
 
 -- name: give_back
 -- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker. The jobs of a kind
 -- that an incident holds need none until it ends; one that holds them only on this host leaves them to the others for a while.
-select add_tickets(array_agg(j.queue), array_agg(j.kind), array_agg(j.id), array_agg(j.priority),
-                   array_agg(case when exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.host = :host)
+select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), pg_catalog.array_agg(j.id), pg_catalog.array_agg(j.priority),
+                   pg_catalog.array_agg(case when exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.host = :host)
                                   then greatest(j.run_at, now() + interval '5 seconds') else j.run_at end))
   from :"live" j
  where j.id = any(:ids) and j.status = 'pending'

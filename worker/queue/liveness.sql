@@ -6,7 +6,7 @@ insert into workers (id, instance, host, pid, version, queues)
 values (:id, :instance, :host, :pid, :version, :queues);
 
 -- name: hold_lock
-select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0)) as held;
+select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0::bigint)) as held;
 
 -- name: is_member
 select id from workers where id = :id;
@@ -15,48 +15,48 @@ select id from workers where id = :id;
 update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
 
 -- name: add_pool
-update workers set pools = array_append(pools, :pool) where id = :id returning id;
+update workers set pools = pg_catalog.array_append(pools, :pool) where id = :id returning id;
 
 -- name: drop_pool
-update workers set pools = array_remove(pools, :pool) where id = :id;
+update workers set pools = pg_catalog.array_remove(pools, :pool) where id = :id;
 
 -- name: find_dead
 -- A heartbeat ahead of the clock is from before the clock was set back, and would keep a frozen worker alive until the clock is there again.
 with ahead as (
   update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second'
 )
-select w.id, w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s) as silent
+select w.id, w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s) as silent
   from workers w
  where w.id <> :self
-   and (w.heartbeat_at < clock_timestamp() - make_interval(secs => :dead_after_s)
+   and (w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)
         or not worker_is_alive(w.id));
 
 -- name: bury
 -- Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
 delete from workers
- where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0)))
+ where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0::bigint)))
 returning id, instance, host, pid, queues, pools;
 
 -- name: end_sessions
 -- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other.
-select count(pg_terminate_backend(l.pid, 100)) as ended
+select count(*) filter (where pg_terminate_backend(l.pid, 100::bigint)) as ended
   from pg_locks l
   join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
  where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
    and l.database = (select oid from pg_database where datname = current_database())
-   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0);
+   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0::bigint);
 
 -- name: end_former_session
-select count(pg_terminate_backend(l.pid, 1000)) as ended
+select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ended
   from pg_locks l
   join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
  where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
    and l.database = (select oid from pg_database where datname = current_database())
-   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:id::uuid::text, 0);
+   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:id::uuid::text, 0::bigint);
 
 -- name: unlock_tickets
 -- The unlock wakes nobody, so the workers are told to look.
-select :"tickets".force_unlock_workers(:pools::text[]), (select count(pg_notify(:channel, 'soon ' || q)) from unnest(:queues::text[]) q
+select :"tickets".force_unlock_workers(:pools::text[]), (select count(pg_notify(:channel, 'soon ' || q)) from pg_catalog.unnest(:queues::text[]) q
          where pg_notification_queue_usage() < 0.9::float8) as told;
 
 -- name: jobs_of

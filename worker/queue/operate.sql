@@ -79,7 +79,7 @@ select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed,
   left join (select queue, count(*) filter (where status = 'completed') as completed_lately,
                            count(*) filter (where status = 'failed') as failed_lately
                from jobs
-              where completed_at > now() - make_interval(secs => :lately_s::float8)
+              where completed_at > now() - pg_catalog.make_interval(secs => :lately_s::float8)
               group by queue) r using (queue)
  order by d.queue;
 

@@ -7,5 +7,5 @@ select exists (select from :"tickets"._private_jobs t
 -- name: unclaimed
 -- Whether a ticket has been there to be claimed for so long.
 select exists (select from :"tickets"._private_jobs t
-                where t.is_available and t.run_at < now() - make_interval(secs => :for_s)
+                where t.is_available and t.run_at < now() - pg_catalog.make_interval(secs => :for_s)
                   and t.task_id = (select id from :"tickets"._private_tasks where identifier = :queue)) as found;

@@ -10,7 +10,7 @@ select name, cron, time_zone, greatest(since, last_tick) as began_at, next_tick,
 -- Inserts the jobs of these ticks, and writes down the ticks after them; of a schedule that has had none yet, the first. One that ticked or
 -- was changed meanwhile is left alone, for its next tick is no more what was planned; so is one that another worker is at.
 with due as materialized (
-  select s.*, t.tick, t.next, nextval('job_ids') as job_id,
+  select s.*, t.tick, t.next, nextval('job_ids'::regclass) as job_id,
          s.overlap = 'skip' and exists (select from jobs j where j.id = s.last_job_id and j.status in ('pending', 'processing')) as skip
     from jsonb_to_recordset(:ticks::jsonb)
       as t (name text, cron text, time_zone text, planned timestamptz, tick timestamptz, next timestamptz)

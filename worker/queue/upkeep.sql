@@ -2,20 +2,20 @@
 
 -- name: upkeep_lock
 -- A table that somebody has locked is left for the next time: a transaction that waits for it holds up the other queues.
-select set_config('lock_timeout', '1s', true), pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema(), 0)) as ours;
+select set_config('lock_timeout', '1s', true), pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema()::text, 0::bigint)) as ours;
 
 -- name: archive_jobs
 -- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
 -- between a prune and the next vacuum the statistics say anything, and a join would compare each row with each.
 with finished as (
-  select array_agg(id) as ids
+  select pg_catalog.array_agg(id) as ids
     from (select id from :"live"
            where status in ('completed', 'cancelled') and completed_at < now() - (select archive_after from queues where name = :queue)
            limit 5000
              for update skip locked) f
 ), doubled as (
   -- An id that is in the archive already was given by hand to two jobs: it must not keep the others from it.
-  select coalesce(array_agg(d.id), '{}') as ids from :"done" d where d.id = any((select ids from finished)::bigint[])
+  select coalesce(pg_catalog.array_agg(d.id), '{}') as ids from :"done" d where d.id = any((select ids from finished)::bigint[])
 ), moved as (
   update :"jobs" j set archived = true
    where j.id = any((select ids from finished)::bigint[]) and j.archived = false
@@ -55,7 +55,7 @@ select count(*) as workers from workers;
 -- Pending, overdue, and on no ticket: should not be, and is mended here. A ticket that was claimed long ago may have been lost on its way to who
 -- claimed it. graphile-worker's public view does not show payloads.
 with ticketed as (
-  select json_array_elements_text(t.payload -> 'ids')::bigint as id
+  select json_array_elements_text(t.payload -> 'ids'::text)::bigint as id
     from :"tickets"._private_jobs t
     join :"tickets"._private_tasks k on k.id = t.task_id
    where k.identifier = :queue
@@ -67,7 +67,7 @@ with ticketed as (
      -- Held by an incident: without tickets until it ends.
      and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
 )
-select count(*) as jobs, add_tickets(array_agg(queue), array_agg(kind), array_agg(id), array_agg(priority), array_agg(run_at)) as ticketed
+select count(*) as jobs, add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) as ticketed
   from forgotten;
 
 -- name: orphaned_jobs
@@ -78,9 +78,9 @@ select id, attempt, locked_by from :"live" j
 
 -- name: unlock_strays
 -- Tickets locked by a pool that no worker has: it died before it could register.
-select :"tickets".force_unlock_workers(array_agg(distinct locked_by)) as unlocked
+select :"tickets".force_unlock_workers(pg_catalog.array_agg(distinct locked_by)) as unlocked
   from :"tickets".jobs
  where locked_at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'
    and task_identifier in (select name from queues)
-   and locked_by not in (select unnest(pools) from workers)
+   and locked_by not in (select pg_catalog.unnest(pools) from workers)
 having count(*) > 0;

@@ -13,12 +13,12 @@ select 'max_connections' as name, current_setting('max_connections')::int as mos
          + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
        (select count(*)::int from sessions) as in_use, (select count(*)::int from sessions where ours) as ours
 union all
-select format('the connection limit of role %I', rolname), rolconnlimit, 0,
+select pg_catalog.format('the connection limit of role %I', rolname), rolconnlimit, 0,
        (select count(*)::int from sessions where usename = session_user), (select count(*)::int from sessions where ours)
   from pg_roles
  where rolname = session_user and rolconnlimit >= 0 and not rolsuper
 union all
-select format('the connection limit of database %I', datname), datconnlimit, 0,
+select pg_catalog.format('the connection limit of database %I', datname), datconnlimit, 0,
        (select count(*)::int from sessions where datname = current_database()), (select count(*)::int from sessions where ours)
   from pg_database
  where datname = current_database() and datconnlimit >= 0

@@ -5,17 +5,17 @@ select current_setting('server_version_num')::int as version_num, current_settin
 -- name: rights_to_make
 -- The tickets are in a schema of their own, and we make our tables in ours.
 select current_user as role, current_schema() as schema,
-       has_database_privilege(current_database(), 'create') or exists (select from pg_namespace where nspname = case current_schema() when 'public' then 'rowmill_tickets' else current_schema() || '_tickets' end) as may_make_schema,
-       coalesce(has_schema_privilege(current_schema(), 'create'), false) as may_make_tables;
+       has_database_privilege(current_database()::text, 'create') or exists (select from pg_namespace where nspname = case current_schema() when 'public' then 'rowmill_tickets' else current_schema()::text || '_tickets' end) as may_make_schema,
+       coalesce(has_schema_privilege(current_schema()::text, 'create'), false) as may_make_tables;
 
 -- name: rights_to_work
 select current_user as role,
        (select bool_and(has_table_privilege(t, p))
-          from unnest(array['jobs', 'job_errors', 'job_keys', 'queues', 'workers']) t,
-               unnest(array['select', 'insert', 'update', 'delete']) p)
-         and has_schema_privilege(case current_schema() when 'public' then 'rowmill_tickets' else current_schema() || '_tickets' end, 'usage') as may_work,
+          from pg_catalog.unnest(array['jobs', 'job_errors', 'job_keys', 'queues', 'workers']) t,
+               pg_catalog.unnest(array['select', 'insert', 'update', 'delete']) p)
+         and has_schema_privilege(case current_schema() when 'public' then 'rowmill_tickets' else current_schema()::text || '_tickets' end, 'usage') as may_work,
        row_security_active('jobs') as sees_no_rows,
-       pg_has_role((select relowner from pg_class where oid = 'jobs'::regclass), 'member') as owns;
+       pg_has_role((select relowner from pg_class where oid = 'jobs'::regclass::oid), 'member') as owns;
 
 -- name: has_migrations
 select to_regclass('rowmill_migrations') is not null as found;

@@ -3,13 +3,13 @@
 select id::text, source_key, deleted_at is not null as deleted,
        jsonb_path_query_array(thumbnails, '$[*].key ? (@.type() == "string")') as thumbnail_keys
   from media
- where id = media_id(:id);
+ where id operator(pg_catalog.=) media_id(:id);
 
 -- name: save_thumbnails
 -- Not over a row that was deleted, or given another original, while they were being made.
 update media
    set thumbnails = :thumbnails, processed_at = clock_timestamp()
- where id = media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
+ where id operator(pg_catalog.=) media_id(:id) and source_key is not distinct from :source_key and deleted_at is null
 returning id;
 
 -- name: tell_messages

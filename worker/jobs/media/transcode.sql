@@ -8,10 +8,10 @@ select not exists (
           or exists (select from media_jobs o
                       where o.id <> j.id and o.kind = 'transcode'
                         and (o.status = 'processing' or (o.status = 'completed' and o.completed_at > j.started_at))
-                        and :key in (o.payload ->> 's3Key', ltrim(o.payload ->> 'inputPath', '/'), o.payload ->> 'key',
-                                     (select source_key from media where id = media_id(o.file_id)))))
+                        and :key in (o.payload ->> 's3Key'::text, ltrim(o.payload ->> 'inputPath'::text, '/'), o.payload ->> 'key'::text,
+                                     (select source_key from media where id operator(pg_catalog.=) media_id(o.file_id)))))
 ) as alone;
 
 -- name: save_thumbnails
 -- Of a row that was just found to be as it was: saveProcessed comes before, in the same transaction.
-update media set thumbnails = :thumbnails where id = media_id(:id);
+update media set thumbnails = :thumbnails where id operator(pg_catalog.=) media_id(:id);

@@ -1,5 +1,5 @@
 -- name: load_file
-select id::text, source_key, deleted_at from auction_files where id = auction_file_id(:id);
+select id::text, source_key, deleted_at from auction_files where id operator(pg_catalog.=) auction_file_id(:id);
 
 -- name: save_variants
 -- Not over a file that was deleted, or given another original, while its pictures were being made.
@@ -8,5 +8,5 @@ update auction_files
        display_url = :display_url, display_width = :display_width, display_height = :display_height, display_bytes = :display_bytes,
        thumb_url = :thumb_url, thumb_width = :thumb_width, thumb_height = :thumb_height, thumb_bytes = :thumb_bytes,
        published_at = clock_timestamp()
- where id = auction_file_id(:id) and source_key = :source_key and deleted_at is null
+ where id operator(pg_catalog.=) auction_file_id(:id) and source_key = :source_key and deleted_at is null
 returning id;
