@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
@@ -9,6 +11,8 @@ import { PermanentError, RetryableError, Snooze } from '../../worker/base/errors
 import { download, statusError, type DownloadOptions } from '../../worker/base/fetch.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRaid, type FakeRaid, type Failure } from '../support/raid.ts';
+
+const exec = promisify(execFile);
 
 const service = {
   code: 'shop',
@@ -65,6 +69,22 @@ describe('A download', () => {
     assert.deepEqual(await get('good'), { bytes: 300_000, sha256 });
     assert.deepEqual(await readFile(to), server.files.get('good'));
     assert.equal((await stat(to)).mode & 0o777, 0o600);
+  });
+
+  it('that fills the disk is a fault of the deployment: disk_full', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('mounts a small disk');
+    const small = join(dir, 'small');
+    await mkdir(small);
+    await exec('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small]).catch(() => t.skip('may not mount'));
+    t.after(() => exec('umount', [small]).catch(() => {}));
+    server.files.set('good', Buffer.alloc(300_000));
+    await assert.rejects(get('good', { to: join(small, 'file') }), {
+      name: 'DeploymentError',
+      dependency: 'temp_space',
+      code: 'disk_full',
+    });
+    assert.deepEqual(await readdir(small), []);
+    await exec('umount', [small]);
   });
 
   it('asks for bytes as they are, without compression', async () => {

@@ -210,7 +210,7 @@ function readOptions() {
         minutes: { type: 'string', default: '60' },
         jobs: { type: 'string', default: '5000' },
         workers: { type: 'string', default: '3' },
-        'check-ms': { type: 'string', default: '15000' },
+        'check-ms': { type: 'string', default: '10000' },
       },
     });
     const incidents = values.incident.split(',') as Incident[];

@@ -83,7 +83,7 @@ export const schema = z.object({
   HEARTBEAT_INTERVAL: integer(100, 60_000).default(5_000),
   WORKER_DEAD_AFTER: integer(1_000, 600_000).default(30_000),
   SWEEP_INTERVAL: integer(100, 60_000).default(1_000),
-  INCIDENT_CHECK_INTERVAL: integer(100, 600_000).default(15_000),
+  INCIDENT_CHECK_INTERVAL: integer(100, 600_000).default(10_000),
 
   PORT: integer(0, 65_535).optional(),
   HEALTH_CHECK_PORT: integer(0, 65_535).optional(),
