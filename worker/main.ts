@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { join, relative } from 'node:path';
 import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config.ts';
 import { withSchema } from './base/address.ts';
@@ -9,6 +8,7 @@ import { waitForPostgres } from './base/reach.ts';
 import { stackOf } from './base/stack.ts';
 import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
+import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { failCulprits } from './queue/culprit.ts';
@@ -113,9 +113,7 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
   if (config.production)
     throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
   const embedded = await openEmbeddedPostgres(config.dataDir);
-  const file = relative('', join(config.dataDir, 'postgres.url'));
-  process.stderr.write(`Embedded Postgres for development: psql "$(cat ${file})"
-`);
+  process.stderr.write(`Embedded Postgres for development: ${psqlLine(config)}\n`);
   return { ...embedded, url: withSchema(embedded.url, config.schema) };
 }
 

@@ -1,6 +1,6 @@
 import { chown, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { createClient, isTransient } from '../base/db.ts';
 import { codeOf } from '../base/errors.ts';
 import { passwordOf, type Role } from './cluster.ts';
@@ -15,6 +15,10 @@ export const superuserUrlOf = (data: string, port: number) => roleUrl('postgres'
 async function roleUrl(role: Role, data: string, port: number): Promise<string> {
   return `postgres://${role}:${await passwordOf(role, data)}@127.0.0.1:${port}/${role}?sslmode=disable`;
 }
+
+/** What a person types to look into the database; search_path leads to our tables. */
+export const psqlLine = ({ dataDir, schema }: { dataDir: string; schema: string | undefined }): string =>
+  `${schema ? `PGOPTIONS='-c search_path=${schema}' ` : ''}psql "$(cat ${relative('', join(dataDir, 'postgres.url'))})"`;
 
 /** False: not yet, or no more. @throws what asking again would not mend */
 export async function answers(data: string, port: number): Promise<boolean> {

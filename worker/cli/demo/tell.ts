@@ -3,6 +3,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import type { Config } from '../../base/config.ts';
 import type { Db } from '../../base/db.ts';
 import { loadStatements, query } from '../../base/sql.ts';
+import { psqlLine } from '../../embedded/connection.ts';
 import type { Status } from '../../queue/operate.ts';
 import { paint, plain, print, printJson, size, table, type Column } from '../output.ts';
 
@@ -30,10 +31,10 @@ const sql = loadStatements(import.meta.dirname, 'demo.sql');
 export async function tell(
   db: Db,
   pictures: Picture[],
-  { dataDir }: Config,
+  config: Config,
   { own, json }: { own: boolean; json: boolean },
 ): Promise<number> {
-  const files = await filesOf(pictures, join(dataDir, 'storage'));
+  const files = await filesOf(pictures, join(config.dataDir, 'storage'));
   const expected = pictures.every(({ status, broken }) => status === (broken ? 'failed' : 'completed'));
   if (json) {
     printJson({ ok: expected, jobs: pictures, files });
@@ -44,7 +45,7 @@ export async function tell(
   print();
   for (const picture of pictures) tellFiles(picture, files);
   for (const picture of pictures) tellFailure(picture);
-  if (!own) await tellWhatToTry(db, dataDir);
+  if (!own) await tellWhatToTry(db, config);
   if (!expected) print(paint('red', 'Not all came out as it should.'));
   return expected ? 0 : 1;
 }
@@ -86,7 +87,7 @@ function tellFailure({ id, name, status, broken, error_code, error }: Picture): 
   print(`  error       ${plain(error ?? '-')}`);
 }
 
-async function tellWhatToTry(db: Db, dataDir: string): Promise<void> {
+async function tellWhatToTry(db: Db, { dataDir, schema }: Config): Promise<void> {
   print();
   print('A job is a row, so SQL is how you look at it. With what they answer now:');
   for (const name of ['try_1', 'try_2', 'try_3']) {
@@ -99,8 +100,8 @@ async function tellWhatToTry(db: Db, dataDir: string): Promise<void> {
   const isDefault = dataDir === join(process.cwd(), '.data');
   print();
   print('The Postgres of the demo stops now. To keep one up on the same data:');
-  print(`  ${isDefault ? '' : `DATA_DIR=${dataDir} `}npm start`);
-  print(`  psql "$(cat ${relative('', join(dataDir, 'postgres.url'))})"   # in another terminal`);
+  print(`  ${schema ? `ROWMILL_SCHEMA=${schema} ` : ''}${isDefault ? '' : `DATA_DIR=${dataDir} `}npm start`);
+  print(`  ${psqlLine({ dataDir, schema })}   # in another terminal`);
 }
 
 const columnOf = (title: string): Column<Record<string, unknown>> => ({
