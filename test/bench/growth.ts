@@ -5,7 +5,6 @@ import type { Database } from './server.ts';
 import * as rowmill from './tools/rowmill.ts';
 import { sizes, vacuum } from './tables.ts';
 
-const rounds = 10;
 const chunk = 100_000;
 
 /** Whether it stays fast while tables grow, and whether they stay small while jobs pass through. */
@@ -89,11 +88,11 @@ async function addArchived(db: Database, from: number, to: number): Promise<void
 }
 
 /**
- * Bytes of the tables and indexes while ten times so many jobs pass through, each time archived and pruned: the largest of the last five
- * times against the largest of the first five. Vacuumed once a time, as autovacuum does; without giving back space, so that it has to be used
+ * Bytes of the tables and indexes while ten times so many jobs pass through, each time archived and pruned: the largest of the second half
+ * of the times against the largest of the first half. Vacuumed once a time, as autovacuum does; without giving back space, so that it has to be used
  * again, as in a queue that is never empty.
  */
-async function size({ server, jobs }: Bench): Promise<Result> {
+async function size({ server, jobs, rounds }: Bench): Promise<Result> {
   const queue = await rowmill.create(server);
   await rowmill.keep(queue.db, { archive_after: '1 second', keep_completed: '1 second' });
   const count = jobs * 2.5;

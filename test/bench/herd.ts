@@ -9,7 +9,6 @@ import * as graphileWorker from './tools/graphile-worker.ts';
 import * as rowmill from './tools/rowmill.ts';
 
 const perSecond = 500;
-const settleMs = 3_000;
 
 /** Of one idle runner: ms of CPU a second, of its process and its connections together; and commits a second. */
 type Cost = { cpu: number; commits: number };
@@ -68,6 +67,7 @@ async function measure(
   { create, insertOne }: typeof rowmill | typeof graphileWorker,
 ): Promise<Run> {
   const queue = await create(server);
+  const settleMs = Math.min(3, seconds) * 1_000;
   const { db } = queue;
   const start = async (url: string, idle: boolean) => {
     const worker = await launchWorker({ tool: queue.tool, url }, 0, { concurrency: 2, localQueue: false, idle });

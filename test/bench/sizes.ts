@@ -8,6 +8,8 @@ export type Sizes = {
   rows: number;
   /** How long a steady load lasts. */
   seconds: number;
+  /** How often the tables fill and empty while their size is watched. */
+  rounds: number;
   /** Workers that are killed, one after another. */
   kills: number;
   /** How long each of those works before it is killed. A job that is lost soon after it started waits for its backoff. */
@@ -31,6 +33,7 @@ export const full: Sizes = {
   jobs: 40_000,
   rows: 1_000_000,
   seconds: 15,
+  rounds: 10,
   kills: 10,
   settleSeconds: 8,
   faults: 10,
@@ -47,6 +50,7 @@ export const smoke: Sizes = {
   jobs: 400,
   rows: 2_000,
   seconds: 1,
+  rounds: 2,
   kills: 1,
   settleSeconds: 1,
   faults: 1,
