@@ -1,5 +1,4 @@
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPool, isTransient, type Db } from '../../worker/base/db.ts';
@@ -8,6 +7,7 @@ import { serverOn } from '../../worker/embedded/server.ts';
 import { install } from '../../worker/queue/install.ts';
 import { silent } from '../support/log.ts';
 import { kindNames, kinds } from './kinds.ts';
+import { scratch } from '../support/scratch.ts';
 
 /** What the run stands on: a Postgres of its own that keeps what it has committed, with our tables, and a place for logs. */
 export type Ground = {
@@ -21,7 +21,7 @@ export type Ground = {
 };
 
 export async function prepareGround(): Promise<Ground> {
-  const dir = await mkdtemp(join(tmpdir(), 'rowmill-chaos-'));
+  const dir = await mkdtemp(join(scratch, 'rowmill-chaos-'));
   // As root the server runs as another user.
   await chmod(dir, 0o755);
   let postgres = await openEmbeddedPostgres(dir);

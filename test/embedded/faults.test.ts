@@ -7,10 +7,10 @@ import { pathToFileURL } from 'node:url';
 import { faultOf, findBinaries } from '../../worker/embedded/binaries.ts';
 import { initialise } from '../../worker/embedded/cluster.ts';
 import { findPlace } from '../../worker/embedded/place.ts';
-import { dataDir, open, usageError } from './fixture.ts';
+import { dataDir, open, usageError, usedDir } from './fixture.ts';
 
 test('data of another major version is named, and what to do with it', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const { dataPath, stop } = await open(t, dir);
   await stop();
   await writeFile(join(dataPath, 'PG_VERSION'), '15\n');
@@ -29,7 +29,7 @@ test('a directory that holds something else is left alone', async (t) => {
 });
 
 test('a server that does not start has the end of its log in the error', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const { dataPath, stop } = await open(t, dir);
   await stop();
   await writeFile(join(dataPath, 'postgresql.conf'), 'no_such_setting = 1\n');

@@ -11,7 +11,7 @@ import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, dataDir, finallyDo, open, ownerProcess, processesOn } from './fixture.ts';
+import { ask, dataDir, finallyDo, open, ownerProcess, processesOn, usedDir } from './fixture.ts';
 
 const asRoot = process.getuid?.() === 0;
 
@@ -48,7 +48,7 @@ test('a new data directory gets a server that answers, with the settings it prom
 });
 
 test('the connection string is in postgres.url, for its owner only, and a wrong password is refused', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const { url } = await open(t, dir);
   assert.equal((await readFile(join(dir, 'postgres.url'), 'utf8')).trim(), url);
   assert.equal((await stat(join(dir, 'postgres.url'))).mode & 0o777, 0o600);
@@ -56,12 +56,12 @@ test('the connection string is in postgres.url, for its owner only, and a wrong 
 });
 
 test('a durable server keeps fsync on', async (t) => {
-  const { url } = await open(t, await dataDir(t), { durable: true });
+  const { url } = await open(t, await usedDir(t), { durable: true });
   assert.deepEqual(await ask(url, 'show fsync'), [{ fsync: 'on' }]);
 });
 
 test('a second open uses the server of the first, and its stop leaves it running', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   const second = await open(t, dir);
   assert.deepEqual({ ...second, stop: 0 }, { ...first, started: false, stop: 0 });
@@ -80,7 +80,7 @@ test('the url of a running server can be asked for, and there is none before and
 });
 
 test('data, port and password survive a restart', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   await ask(first.url, 'create table kept as select 42 as answer');
   await first.stop();
@@ -91,7 +91,7 @@ test('data, port and password survive a restart', async (t) => {
 });
 
 test('another port is taken when the last one is in use, or when postgres.url holds garbage', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   await first.stop();
   const squatter = createServer().listen(first.port, '127.0.0.1');
@@ -105,14 +105,14 @@ test('another port is taken when the last one is in use, or when postgres.url ho
 });
 
 test('a dropped database is made anew', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   await ask(await superuserUrlOf(first.dataPath, first.port), 'drop database rowmill');
   assert.deepEqual(await ask((await open(t, dir)).url, 'select 1 as one'), [{ one: 1 }]);
 });
 
 test('kill -9 of the process that started it ends the server, and the next start finds the data', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const owner = await ownerProcess(t, dir);
   const { url, dataPath } = await owner.opened;
   await ask(url, 'create table kept as select 42 as answer');
@@ -125,7 +125,7 @@ test('kill -9 of the process that started it ends the server, and the next start
 });
 
 test('a start right after kill -9 waits for the old server to end', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const owner = await ownerProcess(t, dir);
   await owner.opened;
   owner.child.kill('SIGKILL');
@@ -137,7 +137,7 @@ test('a start right after kill -9 waits for the old server to end', async (t) =>
 });
 
 test('a process that ends without stop() ends, and takes the server along', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const owner = await ownerProcess(t, dir, { script: '' });
   const { dataPath } = await owner.opened;
   await eventually(() => assert.equal(owner.child.exitCode, 0));
@@ -145,14 +145,14 @@ test('a process that ends without stop() ends, and takes the server along', asyn
 });
 
 test('a process whose last act is stop() waits until the server has ended', async (t) => {
-  const owner = await ownerProcess(t, await dataDir(t), { script: `await postgres.stop(); console.log('"stopped"');` });
+  const owner = await ownerProcess(t, await usedDir(t), { script: `await postgres.stop(); console.log('"stopped"');` });
   const { dataPath } = await owner.opened;
   assert.equal(await owner.nextLine(), 'stopped');
   assert.deepEqual(processesOn(dataPath), []);
 });
 
 test('a Ctrl-C in the terminal does not reach the server', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const script = `
     process.on('SIGINT', () => console.log('"interrupted"'));
     console.log('"ready"');
@@ -167,7 +167,7 @@ test('a Ctrl-C in the terminal does not reach the server', async (t) => {
 });
 
 test('when the server itself is killed nothing is left behind, and it starts again', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   process.kill((await serverOn(first.dataPath))!.pid, 'SIGKILL');
   await eventually(() => assert.deepEqual(processesOn(first.dataPath), []));
@@ -177,7 +177,7 @@ test('when the server itself is killed nothing is left behind, and it starts aga
 });
 
 test('a postmaster.pid whose pid is by now another process does not stop the start', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   const pidFile = join(first.dataPath, 'postmaster.pid');
   process.kill((await serverOn(first.dataPath))!.pid, 'SIGKILL');
@@ -193,7 +193,7 @@ test('a postmaster.pid whose pid is by now another process does not stop the sta
 });
 
 test('a copied data directory gets a server of its own, also while the first one runs', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const first = await open(t, dir);
   const copy = await dataDir(t);
   await cp(dir, copy, { recursive: true, dereference: true });
@@ -228,7 +228,7 @@ test('a path may be long and hold spaces, quotes and what a shell would run', as
 });
 
 test('the PG* and LC_* variables of the user change nothing', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   const env = { PGDATA: '/none', PGPORT: 'none', PGCLIENTENCODING: 'none', PGSSLMODE: 'require', LC_ALL: 'xx_YY' };
   const { url } = await (await ownerProcess(t, dir, { env: { ...process.env, ...env } })).opened;
   assert.deepEqual(await ask(url, 'select 1 as one'), [{ one: 1 }]);

@@ -9,7 +9,7 @@ import { findPlace } from '../../worker/embedded/place.ts';
 import { runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, dataDir, open, ownerProcess, processesOn, usageError } from './fixture.ts';
+import { ask, dataDir, open, ownerProcess, processesOn, usageError, usedDir } from './fixture.ts';
 
 /** Any that systems have: `daemon`, mostly. */
 const ordinary = { uid: 1, gid: 1 };
@@ -100,7 +100,7 @@ suite('as root', { skip }, () => {
   });
 
   test('data that has become root’s is given to nobody', async (t) => {
-    const dir = await dataDir(t);
+    const dir = await usedDir(t);
     const first = await open(t, dir);
     await first.stop();
     spawnSync('chown', ['-R', '0:0', dir]);
@@ -127,7 +127,7 @@ suite('as root', { skip }, () => {
 
   test('an ordinary user is told that the data is of a run as root', async (t) => {
     if (!reachable) return t.skip(unreachable);
-    const dir = await dataDir(t);
+    const dir = await usedDir(t);
     await (await open(t, dir)).stop();
     const theirs = await ownerProcess(t, dir, ordinary);
     await assert.rejects(theirs.opened, /UsageError: .*belongs to user nobody, as after a run as root/);

@@ -1,5 +1,4 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '../../worker/base/db.ts';
 import { messageOf } from '../../worker/base/errors.ts';
@@ -8,6 +7,7 @@ import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
 import { databaseUrl, template } from './database.ts';
 import { makeHostile } from './hostile.ts';
+import { scratch } from './scratch.ts';
 
 // Each test file, and each worker that it starts, is a process: they compile our modules once for all of them.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../../node_modules/.cache/node');
@@ -32,7 +32,7 @@ export async function globalTeardown(): Promise<void> {
 }
 
 async function startPostgres(): Promise<void> {
-  const dir = await mkdtemp(join(tmpdir(), 'rowmill-test-'));
+  const dir = await mkdtemp(join(scratch, 'rowmill-test-'));
   close = () => rm(dir, { recursive: true, force: true });
   // As root the server runs as another user.
   await chmod(dir, 0o755);
