@@ -116,8 +116,8 @@ describe('A failure of S3 has a name', () => {
 
   it('no answer: storage_timeout', async () => {
     s3.hang();
-    const patience = { tries: 1, waitMs: 1, budgetMs: 1_000 };
-    const once = new S3Storage(s3.config, { ...smallParts, connectMs: 500, idleMs: 500, patience });
+    const atOnce = { tries: 1, waitMs: 1, budgetMs: 1_000 };
+    const once = new S3Storage(s3.config, { ...smallParts, connectMs: 500, idleMs: 500, patience: atOnce });
     const rejected = ([method, call]: [string, () => Promise<unknown>]) =>
       assert.rejects(call(), (error) => assertNamed(error, 'RetryableError', 'storage_timeout'), method);
     await Promise.all(Object.entries(methods(once)).map(rejected));
