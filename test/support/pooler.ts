@@ -43,6 +43,8 @@ export async function startPooler(databaseUrl: string, options: PoolerOptions): 
     try {
       for (;;) {
         const request = await client.read();
+        // Terminate ends the client, and no session with Postgres.
+        if (request.type === 'X') return;
         if (mode === 'statement' && /^begin\b/i.test(request.body)) {
           client.socket.end(refusal('transaction blocks not allowed in statement pooling mode'));
           return;
@@ -119,11 +121,7 @@ function streamOf(socket: Socket): Stream {
   };
 }
 
-/** Terminate is answered by nobody. */
-function endsRequest({ type }: Message): boolean {
-  if (type === 'X') throw new Error('the client is done');
-  return type === 'Q' || type === 'S';
-}
+const endsRequest = ({ type }: Message) => type === 'Q' || type === 'S';
 
 async function answerOf({ read }: Stream): Promise<{ bytes: Buffer; inTransaction: boolean }> {
   const answers: Message[] = [];
