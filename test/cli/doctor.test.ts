@@ -43,6 +43,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok capacity',
     'ok clock',
     'ok vacuum',
+    'ok notify',
     'ok rights',
     'ok migrations',
     'ok incidents',
