@@ -196,7 +196,7 @@ function describeView({ name, definition, options, comment }: View, columns: Col
 
 /** Before Postgres 16, the columns of a view on one table were shown with that table's alias. */
 function unqualified(view: string): string {
-  const [, alias] = /\n +FROM \w+ (\w+)\n(?! +\w* ?JOIN)/.exec(view) ?? [];
+  const [, alias] = /\n {3}FROM \w+ (\w+)\n(?! +\w* ?JOIN)/.exec(view) ?? [];
   return alias ? view.replaceAll(new RegExp(`\\b${alias}\\.`, 'g'), '') : view;
 }
 
