@@ -37,6 +37,8 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
         SHUTDOWN_TIMEOUT: '2000',
         WORKER_POLL_INTERVAL: '200',
         NODE_ENV: 'test',
+        // Any test of the engine can be run with fewer: TEST_CONNECTIONS=6.
+        DATABASE_CONNECTIONS: process.env['TEST_CONNECTIONS'] ?? '',
         ...env,
       });
       const app = createApp(config, url, silent);
