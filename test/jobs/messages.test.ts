@@ -155,3 +155,13 @@ test("the user's own on_media_processed runs in the transaction that completes t
     await rig.close();
   }
 });
+
+test('a table messages that belongs to another role is refused: its triggers would run with our rights', () =>
+  rolledBack(db, async (tx) => {
+    await tx.query(`create role a_stranger_with_messages; create table messages (id text, media_url text);
+                    alter table messages owner to a_stranger_with_messages`);
+    await assert.rejects(tx.query(`select on_media_processed('image', '{"messageId": "1"}', '{"url": "u"}')`), {
+      code: '42501',
+      message: /^table messages belongs to a_stranger_with_messages/,
+    });
+  }));

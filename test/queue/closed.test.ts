@@ -68,8 +68,14 @@ for (const [privileges, schema] of [
         const { rows } = await tx.query(`select has_table_privilege('anon', 'media', 'select') as media,
                                                 has_function_privilege('anon', 'theirs()', 'execute') as theirs`);
         assert.deepEqual(rows, [{ media: true, theirs: true }]);
-        for (const [role, rights] of Object.entries(open))
+        for (const [role, rights] of Object.entries(open)) {
           assert.deepEqual(await exposed(tx, role, { theirs }), rights, role);
+          const others = await tx.query(
+            `select nspname from pg_namespace where nspname ~ 'tickets$' and has_schema_privilege($1, oid, 'usage, create')`,
+            [role],
+          );
+          assert.deepEqual(others.rows, []);
+        }
       }),
     );
 
