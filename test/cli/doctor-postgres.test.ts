@@ -114,6 +114,27 @@ test('it says for how many processes there are connections', async (t) => {
   assert.match(limited.mend!, /set DATABASE_CONNECTIONS=15/);
 });
 
+test('one connection is enough: what takes a second is left out, and says so', async (t) => {
+  const role = `r_${randomUUID().replaceAll('-', '')}`;
+  await doctor.db.query(`create role ${role} login password 'sesame' connection limit 1 bypassrls`);
+  t.after(() => doctor.db.query(`drop owned by ${role}; drop role ${role}`));
+  for (const schema of ['public', 'rowmill_tickets'])
+    await doctor.db.query(`
+      grant usage on schema ${schema} to ${role};
+      grant all on all tables in schema ${schema} to ${role};
+      grant execute on all functions in schema ${schema} to ${role}`);
+  const url = new URL(doctor.db.url);
+  [url.username, url.password] = [role, 'sesame'];
+  const { found } = await examine({ DATABASE_URL: url.href });
+  assert.equal(found['connection']!.state, 'warn');
+  assert.match(
+    found['connection']!.detail,
+    /takes a second connection. No connection is left: .*53300.*DATABASE_CONNECTIONS/,
+  );
+  assert.match(found['encryption']!.detail, /^none, and the connection stays on this machine/);
+  assert.ok(found['notify'] && found['workers'], 'the rest was looked at');
+});
+
 test('it finds what holds back vacuum', async (t) => {
   const [open, looking] = [createClient(doctor.db.url), createClient(doctor.db.url)];
   for (const client of [open, looking]) await client.connect();
