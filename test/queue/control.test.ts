@@ -29,6 +29,7 @@ before(async () => {
       },
       'notification.echo': async ({ payload }) => payload,
       'publish.gated': async () => openGate.promise,
+      'cleanup.x': async () => 'ran',
       'media.slow': async ({ job, signal }) => {
         await sleep(30_000, undefined, { signal }).catch((error: unknown) => {
           aborted.push(job.id);

@@ -99,9 +99,12 @@ export async function ffprobe(...args: string[]): Promise<string> {
 
 /** Plays all of it by ffmpeg: how many frames there are, and whether there is sound. Undefined where this ffmpeg cannot. */
 export async function playByFfmpeg(url: string): Promise<{ frames: number; sound: boolean } | undefined> {
-  const { programs } = await ffmpeg.capabilities();
+  const { programs, version } = await ffmpeg.capabilities();
   const run = (...args: string[]) => promisify(execFile)(programs.ffmpeg.path, args);
-  const isDash = new URL(url).pathname.endsWith('.mpd');
+  const { pathname, search } = new URL(url);
+  const isDash = pathname.endsWith('.mpd');
+  // Before 5, as that of the npm package, it loses the signatures of a manifest's addresses.
+  if (isDash && search !== '' && !/^([5-9]|\d\d)\./.test(version)) return undefined;
   if (isDash && !(await run('-hide_banner', '-demuxers')).stdout.includes(' dash ')) return undefined;
   const { stdout, stderr } = await run(...`-v error -i ${url} -map 0:v -map 0:a -f framecrc -`.split(' '));
   assert.equal(stderr, '');
