@@ -129,6 +129,8 @@ suite('where there is no connection', () => {
     const error: unknown = await db.query('select 1/0').catch((thrown: unknown) => thrown);
     assert.ok(!isUnsent(error));
     assert.equal(judge(error, undefined).outcome, 'retry');
+    const others = new Error('timeout exceeded while waiting for the far side');
+    assert.equal(judge(others, undefined).outcome, 'retry');
   });
 });
 

@@ -87,10 +87,13 @@ export function sessionConfig(databaseUrl: string, options: SessionOptions = {})
 /** Errors of connections that never came up: no statement was sent. */
 const unsent = new WeakSet<Error>();
 
+/** As pg's pool says it: all of its connections were in use for as long as one may be waited for. */
+const noPlace = 'timeout exceeded when trying to connect';
+
 /** Whether no statement was sent, because there was no connection to send it on. */
 export function isUnsent(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return unsent.has(error) || isUnsent(error.cause) || error.message.startsWith('timeout exceeded');
+  return unsent.has(error) || isUnsent(error.cause) || error.message === noPlace;
 }
 
 /** All sessions that are open in this process. */
