@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createClient, createPool, type Db } from '../../worker/base/db.ts';
 import { checkNotifications } from '../../worker/cli/doctor/postgres.ts';
+import { eventually } from '../support/eventually.ts';
 import { add, reads } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
 import { spawnWorker } from '../support/processes.ts';
@@ -45,6 +46,16 @@ test('jobs are inserted, changed and run while the queue of notifications is ful
   await db.query(`update media_jobs set status = 'cancelled' where id = $1 and status = 'pending'`, [
     await add(db, 'media', 'slow', { run_at: new Date(Date.now() + 3_600_000) }),
   ]);
+
+  // Incidents are told of by the same channel.
+  const held = await add(db, 'media', 'suspended_once');
+  await reads(db, held, { status: 'pending', error_code: 'mail_suspended' });
+  await db.query('update incidents set probe_at = now()');
+  await reads(db, held, { status: 'completed', attempt: 2, retry_count: 0 });
+  await eventually(async () =>
+    assert.equal((await db.query('select from incidents where resolved_at is null')).rowCount, 0),
+  );
+
   const { rows } = await db.query('select pg_notification_queue_usage() as usage');
   assert.equal(checkNotifications(rows[0]).state, 'warn');
   assert.equal(checkNotifications({ usage: 0 }).state, 'ok');

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { createApp } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config.ts';
+import { DeploymentError } from '../../worker/base/errors.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { withTempDir } from '../../worker/base/temp.ts';
 import { onUncaught } from '../../worker/main.ts';
@@ -63,6 +64,14 @@ const kinds = [
         throw new Error('thrown later');
       }, 10);
       await sleep(60_000, undefined, { signal });
+    },
+  }),
+  job({
+    // Of a dependency without a check: the incident ends with the first probe.
+    name: 'media.suspended_once',
+    payload,
+    run: async ({ job: { attempt } }) => {
+      if (attempt === 1) throw new DeploymentError('mail', 'mail_suspended', 'The account is suspended');
     },
   }),
   job({ name: 'media.abort', payload, run: async () => process.abort() }),

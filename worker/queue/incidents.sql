@@ -1,5 +1,7 @@
--- Incidents: opened by the first job that meets one, and ended by a probe job or by the dependency's own check. All of it goes by the
--- database's clock, and each step is claimed by one worker: nobody has to be alive for an incident to go on or to end.
+-- Incidents: opened by the first job that meets one, and ended by a probe job or by the dependency's own check. All of
+-- it goes by the database's clock, and each step is claimed by one worker: nobody has to be alive for an incident to go
+-- on or to end. Where the queue of notifications is full nobody is told, for the commit would fail: workers look each
+-- second.
 
 -- name: meet_incident
 -- An attempt of kind :kind has met a fault whose incident is open.
@@ -7,7 +9,8 @@ update incidents i
    set last_seen = clock_timestamp(), kinds = case when :kind = any(i.kinds) then i.kinds else pg_catalog.array_append(i.kinds, :kind) end
   from queues q
  where q.name = :queue and i.dependency = :dependency and i.host is not distinct from :host and i.resolved_at is null
-returning i.id, i.since <= clock_timestamp() - q.incident_patience as over, pg_notify(:channel, 'incidents')::text as told;
+returning i.id, i.since <= clock_timestamp() - q.incident_patience as over,
+          (select pg_notify(:channel, 'incidents') where pg_notification_queue_usage() < 0.9::float8)::text as told;
 
 -- name: ended_meanwhile
 -- Whether an incident ended while this attempt ran: what the attempt met was that.
@@ -68,7 +71,7 @@ returning i.id, i.dependency;
 -- The check has passed: one job may go at once.
 update incidents set check_ok = true, probe_at = clock_timestamp()
  where id = :id and resolved_at is null
-returning pg_notify(:channel, 'incidents')::text as told;
+returning (select pg_notify(:channel, 'incidents') where pg_notification_queue_usage() < 0.9::float8)::text as told;
 
 -- name: claim_probe
 -- The waits grow from five seconds to five minutes. A worker that dies with its probe delays the next by no more than that.
