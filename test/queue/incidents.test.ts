@@ -236,5 +236,9 @@ describe('An incident', () => {
       (await rows(rig.db, [id])).map(({ attempt }) => attempt),
       [1],
     );
+    // A machine that is gone cannot end its own.
+    await opened();
+    await rig.db.query(`update incidents set last_seen = now() - interval '11 minutes'`);
+    await opened(0);
   });
 });

@@ -32,7 +32,15 @@ returning id;
 -- name: resolve_incident
 update incidents set resolved_at = clock_timestamp()
  where id = :id and resolved_at is null
-returning dependency, code, extract(epoch from resolved_at - since)::float8 as lasted_s, pg_notify(:channel, 'incidents')::text as told;
+returning dependency, code, extract(epoch from resolved_at - since)::float8 as lasted_s,
+          (select pg_notify(:channel, 'incidents') where pg_notification_queue_usage() < 0.9::float8)::text as told;
+
+-- name: resolve_abandoned
+-- Those of machines that have had no worker for a while, such as a container that is gone: nobody could probe or check them.
+update incidents i set resolved_at = clock_timestamp()
+ where i.resolved_at is null and i.host is not null and i.last_seen < clock_timestamp() - interval '10 minutes'
+   and not exists (select from workers w where w.host = i.host)
+returning i.dependency, i.host, i.code;
 
 -- name: look_at_incidents
 -- Asked by each worker each second: what its host must leave alone, what is open, and which step is due.

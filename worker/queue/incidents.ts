@@ -144,10 +144,16 @@ export function createIncidents(options: IncidentsOptions) {
     const changed = holding.length !== held.size || holding.some((kind) => !held.has(kind));
     held = new Set(holding);
     if (changed) onChange();
+    if (open.some((incident) => incident.host !== null && incident.host !== host)) await resolveAbandoned();
     if (release_due) await release();
     if (probe_due) await sendProbe();
     if (check_due) void askDue().catch(() => {});
   });
+
+  async function resolveAbandoned(): Promise<void> {
+    for (const abandoned of await query(db, sql['resolve_abandoned']!))
+      log.info(abandoned, 'an incident has ended: its machine has no worker any more');
+  }
 
   async function askDue(): Promise<void> {
     const due = { host, dependencies: Object.keys(dependencies), check_every_s: checkEveryMs / 1_000 };
