@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { suite, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError } from '../../worker/base/errors.ts';
+import { loadStatements, query } from '../../worker/base/sql.ts';
 import { install } from '../../worker/queue/install.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { rolledBack } from '../support/sql-files.ts';
 
 // What is in the way of the migrations is found before anything is made, and what is locked is waited for without holding anybody up.
 
@@ -97,6 +100,48 @@ suite('refused, in one error that names all, with nothing made', () => {
       });
       assert.deepEqual(await objects(db), before);
     });
+});
+
+test('tables of a role that may only make tables are no tables of ours, and its code does not run', async (t) => {
+  const thief = `planter_${randomUUID().slice(0, 8)}`;
+  const db = await databaseWith(t, `create role ${thief}; grant create on schema public to ${thief}`);
+  const planted = {
+    // A sequence keeps what it was told, also of a transaction that is rolled back.
+    auction_files: `create table auction_files (id bigint primary key, publish_status text check (nextval('ran') > 0))`,
+    media: `create table media (id bigint primary key, status text check (nextval('ran') > 0))`,
+    rowmill_migrations: `create table rowmill_migrations (name text, checksum text, applied_at timestamptz, check (nextval('ran') > 0))`,
+  };
+  await db.query(`set role ${thief}; create sequence ran; reset role`);
+  for (const [name, table] of Object.entries(planted)) {
+    await db.query(`set role ${thief}; ${table}; reset role`);
+    await assert.rejects(install(db.url), (error) => {
+      assert.ok(error instanceof UsageError, String(error));
+      assert.match(error.message, new RegExp(`able ${name}.* is owned by ${thief}`));
+      return true;
+    });
+    await db.query(`drop table ${name}`);
+  }
+  const { rows } = await db.query('select is_called from ran');
+  assert.deepEqual(rows, [{ is_called: false }]);
+  await db.query(`drop owned by ${thief}; drop role ${thief}`);
+});
+
+test('who holds any lock that a role of the database may take keeps nobody from migrating, nor from upkeep', async (t) => {
+  const db = await databaseWith(t, '');
+  const holder = await db.connect();
+  await holder.query(
+    `select pg_advisory_lock(hashtextextended('rowmill ' || what || ' public', 0)) from unnest(array['migrate', 'upkeep']) what`,
+  );
+  const installs = await Promise.all([install(db.url), install(db.url), install(db.url)]);
+  assert.equal(installs.filter((applied) => applied.length > 5).length, 1);
+  const lock = loadStatements(`${import.meta.dirname}/../../worker/queue`, 'upkeep.sql')['upkeep_lock']!;
+  const turn = () => rolledBack(db, async (tx) => (await query<{ ours: boolean }>(tx, lock))[0]!.ours);
+  assert.equal(await turn(), true);
+  await rolledBack(db, async (tx) => {
+    await query(tx, lock);
+    assert.equal(await turn(), false);
+  });
+  holder.release();
 });
 
 test('a table of media that fits is taken as it is: statuses of more values, columns of kindred types', async (t) => {

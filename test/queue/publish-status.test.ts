@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createPool } from '../../worker/base/db.ts';
+import { createLedger } from '../../worker/queue/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
+import { silent } from '../support/log.ts';
 
 // auction_files.publish_status follows the rows of publish_jobs, and media.status those of media_jobs, whoever changes them: here nobody but SQL does.
 
@@ -20,6 +23,27 @@ const status = async () =>
   (await db.query(`select publish_status from auction_files where id = $1`, [file_id])).rows[0]
     .publish_status as string;
 const set = (id: number, to: string) => db.query(`update publish_jobs set status = $2 where id = $1`, [id, to]);
+
+test('a file that somebody holds locked keeps no other job from its start', async () => {
+  const locked = await add(db, 'publish', 'file', { file_id });
+  const other = await add(db, 'publish', 'file');
+  const pool = createPool(db.url, { max: 3, log: silent, setUp: 'set lock_timeout = 100' });
+  const worker = '00000000-0000-4000-8000-00000000000b';
+  const ledger = createLedger({ db: pool, claims: pool }, 'publish', () => worker, new AbortController().signal);
+  const start = async () => (await ledger.start([locked, other])).map(({ id }) => id);
+  const holder = await db.connect();
+  try {
+    // Such as a role does that may add jobs and no more.
+    await holder.query('begin');
+    await holder.query(`insert into publish_jobs (file_id) values ($1)`, [file_id]);
+    assert.deepEqual(await start(), [other]);
+    await holder.query('rollback');
+    assert.deepEqual(await start(), [locked]);
+  } finally {
+    holder.release(true);
+    await pool.end();
+  }
+});
 
 test('a file with one job has its status', async () => {
   const id = await add(db, 'publish', 'file', { file_id });

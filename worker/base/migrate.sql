@@ -13,3 +13,14 @@ select pg_catalog.format('routine %s', p.oid), pg_catalog.format('routine %I(%s)
 
 -- name: after_migration
 select after_migration(:made);
+
+-- name: ledger
+-- The table may have been planted by a role that may make tables in the schema, with a trigger that runs as whoever writes to it. A superuser has the
+-- rights of every role, so these say nothing. `lockable`: who lacks the right has nothing to migrate either.
+select pg_get_userbyid(c.relowner) as owner,
+       (pg_has_role(c.relowner, current_user, 'member') or c.relowner in ((select d.datdba from pg_database d where d.datname = current_database()), n.nspowner)
+          or (pg_has_role(c.relowner, 'usage') and not exists (select from pg_roles r where r.rolname = current_user and r.rolsuper))) as trusted,
+       has_table_privilege(c.oid, 'update') as lockable
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = :schema and c.relname = 'rowmill_migrations';

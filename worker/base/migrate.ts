@@ -44,27 +44,23 @@ export async function whileMigrating<T>(
   const schema = wanted ?? (await currentSchema(client));
   if (Buffer.byteLength(schema) > longestSchema)
     throw new UsageError(`The name of schema ${schema} is too long: ${longestSchema} bytes at most`);
-  await client.query(`select pg_advisory_lock(hashtextextended('rowmill migrate ' || $1::text, 0::bigint))`, [schema]);
-  try {
-    const giveUpAt = performance.now() + giveUpAfterMs;
-    for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
-      try {
-        return await inTransaction(client, schema, () => work(namesOf(schema)));
-      } catch (error) {
-        if (!isHeldUp(error instanceof Error && error.cause ? error.cause : error)) throw error;
-        if (performance.now() > giveUpAt) throw new UsageError(await heldBy(client, error, schema), { cause: error });
-      }
-      await sleep(pause * (0.5 + Math.random()));
+  const giveUpAt = performance.now() + giveUpAfterMs;
+  for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
+    try {
+      return await inTransaction(client, schema, () => work(namesOf(schema)));
+    } catch (error) {
+      if (!isHeldUp(error instanceof Error && error.cause ? error.cause : error)) throw error;
+      if (performance.now() > giveUpAt) throw new UsageError(await heldBy(client, error, schema), { cause: error });
     }
-  } finally {
-    await client.query(`select pg_advisory_unlock(hashtextextended('rowmill migrate ' || $1::text, 0::bigint))`, [
-      schema,
-    ]);
+    await sleep(pause * (0.5 + Math.random()));
   }
 }
 
-/** By a lock that it did not get in time, or by a deadlock with a transaction of the user's. */
-const isHeldUp = (error: unknown) => isLockTimeout(error) || codeOf(error) === '40P01';
+/** Another process made the schema or the ledger in the meantime. */
+class Overtaken extends Error {}
+
+/** By a lock that it did not get in time, by a deadlock with a transaction of the user's, or by another process that migrates. */
+const isHeldUp = (error: unknown) => isLockTimeout(error) || codeOf(error) === '40P01' || error instanceof Overtaken;
 
 async function currentSchema(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
@@ -77,14 +73,8 @@ async function currentSchema(client: pg.Client): Promise<string> {
 async function inTransaction<T>(client: pg.Client, schema: string, work: () => Promise<T>): Promise<T> {
   await client.query('begin');
   try {
-    // Asked for first: `create schema if not exists` needs a right that the owner of a ready schema may lack.
-    const made = await client.query('select from pg_namespace where nspname = $1', [schema]);
-    if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
-    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
-    await client.query(
-      `select set_config('search_path', format('%I, pg_temp', $1::text), true), set_config('lock_timeout', $2, true)`,
-      [schema, String(lockTimeoutMs)],
-    );
+    await takeTurn(client, schema);
+    await client.query(`select set_config('lock_timeout', $1, true)`, [String(lockTimeoutMs)]);
     const result = await work();
     await client.query('commit');
     return result;
@@ -93,6 +83,32 @@ async function inTransaction<T>(client: pg.Client, schema: string, work: () => P
     throw error;
   }
 }
+
+/**
+ * Waits until no other process migrates this schema, and keeps others waiting until the transaction ends. By a lock on our own table: an
+ * advisory lock could be taken by every role of the database, and held for ever.
+ */
+async function takeTurn(client: pg.Client, schema: string): Promise<void> {
+  try {
+    // Asked for first: `create schema if not exists` needs a right that the owner of a ready schema may lack.
+    const made = await client.query('select from pg_namespace where nspname = $1', [schema]);
+    if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
+    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
+    await client.query(`select set_config('search_path', pg_catalog.format('%I, pg_temp', $1::text), true)`, [schema]);
+    const [found] = await query<Ledger>(client, statements['ledger']!, { schema });
+    if (!found) await client.query(ledger);
+    else if (!found.trusted)
+      throw new UsageError(
+        `Table rowmill_migrations of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: drop it, or connect as its owner.`,
+      );
+    else if (found.lockable) await client.query('lock table rowmill_migrations in share row exclusive mode');
+  } catch (error) {
+    if (/^(23505|42P06|42P07)$/.test(codeOf(error) ?? '')) throw new Overtaken(messageOf(error));
+    throw error;
+  }
+}
+
+type Ledger = { owner: string; trusted: boolean; lockable: boolean };
 
 /** For a person: who has held locks in this schema for the longest. */
 async function heldBy(client: pg.Client, error: unknown, schema: string): Promise<string> {
@@ -178,8 +194,9 @@ export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
 /** In the transaction that `client` is in. @returns the names applied */
 export async function applyMigrations(client: pg.Client, names: Names, files: Migration[]): Promise<string[]> {
   if (files.length === 0) return [];
-  let before = new Set((await objects(client)).map(({ id }) => id));
-  await client.query(ledger);
+  const fresh = (await client.query('select from rowmill_migrations limit 1')).rowCount === 0;
+  const there = (await objects(client)).filter(({ object }) => !fresh || object !== 'table rowmill_migrations');
+  let before = new Set(there.map(({ id }) => id));
   for (const file of files) {
     try {
       await client.query(filledIn(file.sql, names));
@@ -199,14 +216,10 @@ export async function applyMigrations(client: pg.Client, names: Names, files: Mi
 const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements['objects']!);
 
 const ledger = `
-  do $$ begin
-    if to_regclass('rowmill_migrations') is null then
-      create table rowmill_migrations (
-        name text primary key, checksum text not null, applied_at timestamptz not null default now());
-      alter table rowmill_migrations enable row level security;
-      comment on table rowmill_migrations is 'The migration files that this database has seen.';
-    end if;
-  end $$`;
+  create table rowmill_migrations (
+    name text primary key, checksum text not null, applied_at timestamptz not null default now());
+  alter table rowmill_migrations enable row level security;
+  comment on table rowmill_migrations is 'The migration files that this database has seen.'`;
 
 /** As psql fills in its variables: `:"tickets"` is a name, `:'workers'` a literal. */
 const filledIn = (sql: string, { tickets, workers, ended }: Names) =>

@@ -17,11 +17,16 @@ select 'function', p.proname
  order by 1 desc, 2;
 
 -- name: used_table
-select c.relkind in ('r', 'p') as is_table, pg_has_role(c.relowner, 'usage') as ours, pg_get_userbyid(c.relowner) as owner,
+-- The checks, defaults and triggers of a table run as who writes to it, so its owner must be one to be trusted. A superuser has the rights of
+-- every role, so these say nothing.
+select c.relkind in ('r', 'p') as is_table, pg_get_userbyid(c.relowner) as owner, pg_has_role(c.relowner, 'usage')
+         and (pg_has_role(c.relowner, current_user, 'member') or c.relowner in ((select d.datdba from pg_database d where d.datname = current_database()), n.nspowner)
+            or (pg_has_role(c.relowner, 'usage') and not exists (select from pg_roles r where r.rolname = current_user and r.rolsuper))) as ours,
        exists (select from pg_index x
                 where x.indrelid = c.oid and x.indisunique and x.indpred is null and x.indnkeyatts = 1
                   and x.indkey[0] = (select attnum from pg_attribute where attrelid = c.oid and attname = 'id')) as id_is_unique
   from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
  where c.relnamespace = :schema::text::regnamespace::oid and c.relname = :name;
 
 -- name: used_columns

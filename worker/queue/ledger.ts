@@ -105,6 +105,23 @@ export function createLedger(
     }
   }
 
+  /**
+   * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job is started by itself, and
+   * those that cannot be for a second are left to the reconciler.
+   */
+  async function startUnlocked(ids: number[]): Promise<JobRow[]> {
+    for (let wait = 50; ; wait *= 2) {
+      try {
+        return await run<JobRow>(sql.startUnlocked, { ids: arrayOf(ids), worker: worker() }, { waits: false });
+      } catch (error) {
+        if (signal.aborted || !isLockTimeout(error)) throw error;
+        if (ids.length > 1) return (await Promise.all(ids.map((id) => startUnlocked([id])))).flat();
+        if (wait > 400) return [];
+      }
+      await sleep(wait, undefined, { signal }).catch(() => {});
+    }
+  }
+
   /** A coalesced write of many items by one statement. */
   function coalesced<Item extends Attempt, Result>(
     write: (items: Item[], options: { waits: boolean }) => Promise<Result[]>,
@@ -141,12 +158,12 @@ export function createLedger(
       try {
         return await query<JobRow>(claims, sql.start, values);
       } catch (error) {
-        if (isLockTimeout(error)) return run<JobRow>(sql.startUnlocked, values);
+        if (isLockTimeout(error)) return startUnlocked(ids);
         if (!isTransient(error) && !isUnsent(error)) {
           if (ids.length > 1) throw error;
           return run<JobRow>(sql.startWithoutPayload, values);
         }
-        const rows = await run<JobRow>(sql.startUnlocked, values);
+        const rows = await startUnlocked(ids);
         return [
           ...rows,
           ...(await run<JobRow>(sql.started, values)).filter(({ id }) => !rows.some((row) => row.id === id)),

@@ -2,7 +2,9 @@
 
 -- name: upkeep_lock
 -- A table that somebody has locked is left for the next time: a transaction that waits for it holds up the other queues.
-select set_config('lock_timeout', '1s', true), pg_try_advisory_xact_lock(hashtextextended('rowmill upkeep ' || current_schema()::text, 0::bigint)) as ours;
+-- By a row of ours: an advisory lock could be taken by every role of the database, and held for ever.
+select set_config('lock_timeout', '1s', true),
+       exists (select from rowmill_objects where object = 'table jobs' for no key update skip locked) as ours;
 
 -- name: archive_jobs
 -- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
