@@ -23,7 +23,7 @@ const environment = (env: Record<string, string>) => ({
 });
 
 /**
- * Runs a command in this process, in a hundredth of the time that a process of its own takes.
+ * Runs a command in this process: one of its own costs 0.4 s of CPU.
  * `start` and `demo` need one, and so does what is about signals.
  */
 export async function runRowmill(args: string[], { env = {}, cwd = tmpdir() }: Options = {}): Promise<Run> {
