@@ -88,7 +88,7 @@ for (const [args, said] of [
   [['add', 'publish'], /It must be a queue and a kind, such as publish\.file/],
   [['add', 'publish.file', '{'], /It must be JSON/],
   [['add', 'publish.file', '--run-at', 'tomorrow'], /It must be a time such as .* or how long from now/],
-  [['add', 'publish.file', '--file-id', 'x'], /It must be a uuid/],
+  [['add', 'publish.file', '--file-id', ''], /'--file-id <id>'.*It must not be empty/],
   [['add', 'publish.file', '--dedupe-key', ''], /It must not be empty/],
   [['retry'], /retry needs ids, or --failed and --queue <queue>/],
   [['retry', '--queue', 'media'], /retry needs ids, or --failed and --queue <queue>/],
