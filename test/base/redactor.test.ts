@@ -4,15 +4,35 @@ import { redactor } from '../../worker/base/log.ts';
 
 // What a server may echo of a request's headers, in its own way.
 
-const secrets = ['Pa$$w/rd+ü=9 x', 'canary-token-41d5', 'abcd'];
+const secrets = ['Pa$$w/rd+ü=9 x', 'canary-token-41d5', 'abcd', 'p&s<w"o\\r/é'];
 const redact = redactor(secrets);
 const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+const escapes = (text: string, escape: (code: number) => string) =>
+  text.replace(/[^\w-]/g, (character) => escape(character.charCodeAt(0)));
 
 for (const [how, echo] of [
   ['as it is', (secret: string) => secret],
   ['in another case', (secret: string) => secret.toUpperCase()],
   ['percent-encoded', encodeURIComponent],
   ['percent-encoded in part, in small letters', (secret: string) => encodeURI(secret).toLowerCase()],
+  ['percent-encoded twice', (secret: string) => encodeURIComponent(encodeURIComponent(secret))],
+  ['as JSON has it', (secret: string) => JSON.stringify(secret).slice(1, -1)],
+  ['as JSON in JSON has it', (secret: string) => JSON.stringify(JSON.stringify(secret)).slice(3, -3)],
+  [
+    'as JSON has it that escapes more',
+    (secret: string) => escapes(secret, (code) => `\\u${code.toString(16).padStart(4, '0')}`),
+  ],
+  [
+    'as JSON has it that escapes slashes',
+    (secret: string) => JSON.stringify(secret).slice(1, -1).replaceAll('/', '\\/'),
+  ],
+  [
+    'as XML has it',
+    (secret: string) => secret.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;'),
+  ],
+  ['as XML has it by numbers', (secret: string) => escapes(secret, (code) => `&#${code};`)],
+  ['as XML has it by hexadecimal numbers', (secret: string) => escapes(secret, (code) => `&#x${code.toString(16)};`)],
   ['as a form has it', (secret: string) => encodeURIComponent(secret).replaceAll('%20', '+')],
   ['in hexadecimal', (secret: string) => Buffer.from(secret).toString('hex').toUpperCase()],
 ] as const)

@@ -30,7 +30,7 @@ export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destinat
 
 /**
  * Replaces every configured secret in a text that may carry one, such as a server's error message: whatever the case of its letters, and
- * also in percent-encoding, hexadecimal and base64, as in a header that a server echoes.
+ * also escaped as in JSON or XML, in percent-encoding, hexadecimal and base64, as in a header that a server echoes.
  */
 export function redactor(secrets: string[]): (text: string) => string {
   let redact = redactors.get(secrets);
@@ -50,17 +50,30 @@ const shortestEncoded = 6;
 function formsOf(secret: string): string[] {
   const bytes = Buffer.from(secret);
   return [
-    // Each character as it is, or percent-encoded.
-    Array.from(
-      secret,
-      (character) => `(?:${escaped(character)}|${percent(character)}${character === ' ' ? '|\\+' : ''})`,
-    ).join(''),
+    Array.from(secret, characterOf).join(''),
     bytes.toString('hex'),
     ...[0, 1, 2].map((offset) => base64Of(bytes, offset)),
   ].filter((form) => form.length >= Math.min(shortestEncoded, secret.length));
 }
 
-const percent = (character: string) => Buffer.from(character).toString('hex').replace(/../g, '%$&');
+/** A character as it is, percent-encoded once or twice, or as JSON or XML escape it, which are not of one mind about what must be. */
+function characterOf(character: string): string {
+  const units = Array.from({ length: character.length }, (_, at) =>
+    character.charCodeAt(at).toString(16).padStart(4, '0'),
+  );
+  const code = character.codePointAt(0)!;
+  const forms = [
+    `\\\\{0,3}${escaped(character)}`,
+    Buffer.from(character).toString('hex').replace(/../g, '%(?:25)?$&'),
+    units.map((unit) => `\\\\{1,2}u${unit}`).join(''),
+    `&#(?:0*${code}|x0*${code.toString(16)});`,
+    ...(character === ' ' ? ['\\+'] : []),
+    ...(entities[character] ? [`&${entities[character]};`] : []),
+  ];
+  return `(?:${forms.join('|')})`;
+}
+
+const entities: Record<string, string> = { '&': 'amp', '<': 'lt', '>': 'gt', '"': 'quot', "'": 'apos' };
 
 /** What a secret that begins `offset` bytes into a group of three looks like, whatever stands around it, as in `user:secret`. */
 function base64Of(secret: Buffer, offset: number): string {
