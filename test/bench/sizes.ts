@@ -58,5 +58,5 @@ export const smoke: Sizes = {
   runners: 2,
   pictures: 4,
   clipSeconds: 2,
-  deadline: 2,
+  deadline: 5,
 };
