@@ -135,7 +135,9 @@ alter table schedules
   add constraint kind_with_dot check (strpos(kind, '.') = 0),
   add constraint payload_too_large check (case when pg_catalog.pg_column_size(payload) > 64000 then false else octet_length(payload::text) <= 1000000 end);
 alter table rate_limits
-  add constraint key_too_long check (char_length(key) <= 500);
+  add constraint key_too_long check (char_length(key) <= 500),
+  -- A bucket that is infinitely empty would stay so.
+  add constraint finite check (tokens between -1e15::float8 and 1e15::float8 and isfinite(updated_at) and isfinite(promised_until));
 alter table storage_deletions
   add constraint error_too_long check (char_length(error_code) <= 60 and char_length(error) <= 2000);
 

@@ -220,6 +220,7 @@ create table rate_limits (
   updated_at     timestamptz      not null default clock_timestamp(),
   promised_until timestamptz,
   constraint rate_limits_pkey primary key (key),
+  constraint finite check (tokens >= (- '1000000000000000'::numeric::double precision) and tokens <= '1000000000000000'::numeric::double precision and isfinite(updated_at) and isfinite(promised_until)),
   constraint key_too_long check (char_length(key) <= 500)
 );
 alter table rate_limits enable row level security;

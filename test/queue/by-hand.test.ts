@@ -38,6 +38,13 @@ test('a job that is written into the archive holds its key', async () => {
   assert.equal(await inserted(`insert into jobs (queue, kind, dedupe_key) values ('media', 'x', 'a')`), 0);
 });
 
+test('a token bucket is never infinitely empty, nor of no time', async () => {
+  for (const values of [`'-infinity', now()`, `'nan', now()`, `0, '-infinity'`, `0, 'infinity'`])
+    await assert.rejects(db.query(`insert into rate_limits (key, tokens, updated_at) values ('x', ${values})`), {
+      code: '23514',
+    });
+});
+
 test('a pending job is inserted without a result', async () => {
   const [row] = await sql(`insert into media_jobs (kind, result, progress) values ('x', '{}', 50) returning *`);
   assert.deepEqual({ result: row!['result'], progress: row!['progress'] }, { result: null, progress: null });

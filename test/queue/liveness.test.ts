@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { queueNames } from '../../worker/queue/operate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads, rows } from '../support/jobs.ts';
@@ -16,6 +17,8 @@ const spawn = async (env?: Record<string, string>) => {
   workers.push(worker);
   return worker;
 };
+
+const longDead = '00000000-0000-4000-8000-00000000dead';
 
 beforeEach(async () => {
   db = await createDatabase();
@@ -35,7 +38,17 @@ test('the jobs of a killed worker are retried by another within seconds, as work
   const doomed = await spawn();
   const ids = await Promise.all([1, 2].map(() => add(db, 'media', 'slow', { payload: { ms: 60_000 } })));
   for (const id of ids) await reads(db, id, { status: 'processing', locked_by: doomed.id });
-  const heir = await spawn();
+  // Of a worker that also served a queue which was dropped since. And a row of queues that no table goes with is nobody's.
+  await db.query(`
+    insert into queues (name, max_retries, backoff_ms) values ('ghost', 0, 0);
+    insert into workers (id, host, pid, version, queues, heartbeat_at) values ('${longDead}', 'there', 1, '0', '{dropped,media}', '-infinity')`);
+  ids.push(await add(db, 'media', 'slow', { payload: { ms: 60_000 } }));
+  await db.query(
+    `update jobs set status = 'processing', locked_by = $2, attempt = 1, started_at = now() where id = $1`,
+    [ids.at(-1), longDead],
+  );
+  assert.ok(!(await queueNames(db)).includes('ghost'));
+  const heir = await spawn({ WORKER_CONCURRENCY: '3' });
   await doomed.end('SIGKILL');
   for (const id of ids) {
     const row = await reads(db, id, { status: 'processing', locked_by: heir.id, error_code: 'worker_lost' }, 10_000);

@@ -32,10 +32,11 @@ select w.id, w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs 
         or not worker_is_alive(w.id));
 
 -- name: bury
--- Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
+-- A queue that it served may have been dropped since. Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
 delete from workers
  where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0::bigint)))
-returning id, instance, host, pid, queues, pools;
+returning id, instance, host, pid, pools,
+          array(select q from pg_catalog.unnest(queues) q where to_regclass(quote_ident(q || '_jobs_live')) is not null) as queues;
 
 -- name: end_sessions
 -- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other.

@@ -2,7 +2,8 @@
 -- the triggers see it: they make the tickets, and tell workers that a running job was taken from them.
 
 -- name: queue_names
-select name from queues order by name;
+-- A row that somebody made by hand, and not by create_queue, has no table.
+select name from queues where to_regclass(quote_ident(name || '_jobs_live')) is not null order by name;
 
 -- name: list_jobs
 -- Newest first: the primary keys of the leaves begin with id, so a short list costs little however long the history is.
