@@ -59,7 +59,7 @@ const endings: fc.Arbitrary<Command>[] = [
   }),
   fenced('bury', fc.constant(null), {
     expected: (job, by) => model.fail(job, by, 'worker_lost', false),
-    done: ({ db }, _, job, __, worker) => failLost(db, 'media', worker, [job]),
+    done: ({ db }, _, job, __, worker) => transaction(db, (tx) => failLost(tx, 'media', worker, [job])),
   }),
 ];
 

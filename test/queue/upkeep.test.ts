@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { transaction } from '../../worker/base/db.ts';
 import { bind, loadStatements } from '../../worker/base/sql.ts';
 import { namesOf } from '../../worker/base/names.ts';
-import { keepUp } from '../../worker/queue/upkeep.ts';
+import { keepUp, reconcile } from '../../worker/queue/upkeep.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { silent } from '../support/log.ts';
@@ -77,4 +78,30 @@ test('a chunk of jobs was pruned, and their keys with them', async () => {
     `select (select count(*)::int from media_jobs) as jobs, (select count(*)::int from job_keys) as keys`,
   );
   assert.deepEqual(rows, [{ jobs: jobs * 2 - 5_000, keys: jobs * 2 - 5_000 }]);
+});
+
+test('a lost job whose file somebody holds locked does not keep the others from being retried', async (t) => {
+  const own = await createDatabase();
+  const holder = await own.connect();
+  t.after(() => {
+    holder.release();
+    return own.drop();
+  });
+  await own.query(
+    `insert into auction_files (source_key) select n::text from generate_series(1, 3) n;
+     insert into publish_jobs (kind, status, attempt, locked_by, file_id)
+     select 'file', 'processing', 1, '00000000-0000-4000-8000-000000000000', id from auction_files order by source_key`,
+  );
+  const retried = async () => {
+    await transaction(own, async (tx) => {
+      await tx.query(`set local lock_timeout = '100ms'`);
+      await reconcile(tx, 'rowmill_tickets', 'publish', silent);
+    });
+    const { rows } = await own.query<{ status: string }>('select status from publish_jobs order by id');
+    return rows.map(({ status }) => status);
+  };
+  await holder.query(`begin; select from auction_files where source_key = '2' for update`);
+  assert.deepEqual(await retried(), ['pending', 'processing', 'pending']);
+  await holder.query('commit');
+  assert.deepEqual(await retried(), ['pending', 'pending', 'pending']);
 });

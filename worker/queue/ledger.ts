@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../base/db.ts';
 import { codeOf, PermanentError } from '../base/errors.ts';
-import { bind, loadStatements, query, type Queryable, type Statement } from '../base/sql.ts';
+import { bind, loadStatements, query, type Statement } from '../base/sql.ts';
 import { coalesce } from './coalesce.ts';
 
 /**
@@ -252,8 +252,11 @@ function jsonOf(value: unknown): string | undefined {
   }
 }
 
-/** Sends the jobs of a worker that died down the retry path: one that kills its worker each time ends as a dead letter. */
-export async function failLost(tx: Queryable, queue: string, worker: string | null, jobs: Attempt[]): Promise<void> {
+/**
+ * Sends the jobs of a worker that died down the retry path: one that kills its worker each time ends as a dead letter. A job whose file
+ * somebody holds locked is left to the reconciler.
+ */
+export async function failLost(tx: Tx, queue: string, worker: string | null, jobs: Attempt[]): Promise<void> {
   if (jobs.length === 0) return;
   const failures = jobs.map(({ id, attempt }): Failure => {
     return {
@@ -264,8 +267,20 @@ export async function failLost(tx: Queryable, queue: string, worker: string | nu
       permanent: false,
     };
   });
-  await query(tx, bind(statements['fail_jobs']!, { live: `${queue}_jobs_live` }), {
-    failures: storable(failures),
-    worker,
-  });
+  const statement = bind(statements['fail_jobs']!, { live: `${queue}_jobs_live` });
+  const write = (some: Failure[]) => unlessLocked(tx, () => query(tx, statement, { failures: storable(some), worker }));
+  if (!(await write(failures))) for (const failure of failures) await write([failure]);
+}
+
+/** @returns false when somebody held a lock for too long: then nothing was done */
+async function unlessLocked(tx: Tx, work: () => Promise<unknown>): Promise<boolean> {
+  await tx.query('savepoint unless_locked');
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    await tx.query('rollback to savepoint unless_locked');
+    return false;
+  }
 }

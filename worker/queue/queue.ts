@@ -1,5 +1,5 @@
 import type { App } from '../app.ts';
-import type { Db } from '../base/db.ts';
+import { transaction, type Db } from '../base/db.ts';
 import type { Names } from '../base/names.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
 import { createExecutor, type Executor } from './executor.ts';
@@ -123,7 +123,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     /** Retries rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
     async findStrays(): Promise<void> {
       const strays = (await ledger.strays()).filter((attempt) => !executor.mayRun(attempt));
-      await failLost(db, name, membership.id(), strays);
+      await transaction(db, (tx) => failLost(tx, name, membership.id(), strays));
       if (strays.length > 0)
         log.warn({ queue: name, jobs: strays.length }, 'retried jobs that this worker lost track of');
     },
