@@ -91,6 +91,17 @@ for (const [what, statement, fault] of refusals)
     assert.deepEqual(await sql('select id from jobs'), []);
   });
 
+test('a payload that is as large as the one before, and prints as many times as much, is refused in an UPDATE', async () => {
+  const numbers = `jsonb_build_object('a', '[${Array(60).fill('1e131071').join()}]'::jsonb)`;
+  const [same] = await sql(
+    `select ${text(1).replace('1)', 'n)')} as payload from generate_series(500, 2000) n
+      where pg_column_size(${text(1).replace('1)', 'n)')}) = pg_column_size(${numbers}) limit 1`,
+  );
+  await db.query(media('payload', '$1'), [same!['payload']]);
+  await assert.rejects(db.query(`update jobs set payload = ${numbers}`), { constraint: 'payload_too_large' });
+  await db.query(`update jobs set payload = payload, status = 'cancelled'`);
+});
+
 test('the same is refused in an UPDATE, and what fits goes on to fit', async () => {
   await sql(media('payload', text(900_000)));
   const changes = [
