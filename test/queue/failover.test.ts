@@ -19,7 +19,9 @@ after(() => rig.close());
 suite('connections that are lost without a word', () => {
   let proxy: Proxy;
   before(async () => {
-    proxy = await startProxy(`${rig.db.url}&application_name=lost`);
+    const url = new URL(rig.db.url);
+    url.searchParams.set('application_name', 'lost');
+    proxy = await startProxy(url.href);
     const handlers = {
       'media.echo': async ({ payload }: { payload: unknown }) => payload,
       'media.commits': async ({ job, commit }: { job: { id: number }; commit: (work: Function) => Promise<unknown> }) =>
@@ -73,7 +75,9 @@ test('a worker that is frozen inside its transaction holds no row for longer tha
     `insert into analytics_jobs (kind, payload) values ('sleep_in_commit', '{"ms": 1500}') returning id`,
   );
   const { id } = rows[0]!;
-  const inside = `select from pg_stat_activity where state = 'idle in transaction' and datname = current_database()`;
+  const inside = `
+    select from pg_stat_activity
+     where state = 'idle in transaction' and query like 'insert into effects%' and datname = current_database()`;
   await eventually(async () => assert.equal((await rig.db.query(inside)).rows.length, 1));
   frozen.child.kill('SIGSTOP');
 

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queueNames } from '../../worker/queue/operate.ts';
+import { createClient } from '../../worker/base/db.ts';
+import { loadStatements, query } from '../../worker/base/sql.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads, rows } from '../support/jobs.ts';
@@ -89,6 +93,32 @@ test('a worker that froze is buried; when it wakes it changes nothing and starts
   await other.end('SIGTERM');
   const next = await add(db, 'media', 'slow');
   await reads(db, next, { status: 'completed', result: { pid: frozen.child.pid } });
+});
+
+test('a worker that starts over has retried at once what it ran under its old id', async () => {
+  const worker = await spawn({ HEARTBEAT_INTERVAL: '200', WORKER_CONCURRENCY: '1' });
+  const id = await add(db, 'media', 'slow', { payload: { ms: 60_000 } });
+  await reads(db, id, { status: 'processing', locked_by: worker.id });
+  // As if the job had been started after the worker was reaped.
+  await db.query(`delete from workers`);
+  const row = await reads(db, id, { status: 'processing', attempt: 2, error_code: 'worker_lost' }, 10_000);
+  assert.equal(row['locked_by'], (await worker.ask()).id);
+});
+
+test('the sessions of a reaped worker are ended together, and not one after the other', async () => {
+  const instance = randomUUID();
+  const sessions = Array.from({ length: 16 }, () => createClient(db.url, { instance }));
+  await Promise.all(sessions.map((session) => session.connect()));
+  const asked = quietNow();
+  await query(db, loadStatements(join(import.meta.dirname, '../../worker/queue'), 'liveness.sql')['end_sessions']!, {
+    instance,
+  });
+  // Postgres looks each 100 ms whether one that is waited for has ended.
+  assert.ok(quietNow() - asked < 1_200);
+  const { rows: left } = await db.query(`select from pg_stat_activity where pid = any($1)`, [
+    sessions.map(({ pid }) => pid),
+  ]);
+  assert.equal(left.length, 0);
 });
 
 test('a worker whose connections are all cut goes on by itself and loses nothing', async () => {

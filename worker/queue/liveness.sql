@@ -39,13 +39,18 @@ returning id, instance, host, pid, pools,
           array(select q from pg_catalog.unnest(queues) q where to_regclass(quote_ident(q || '_jobs_live')) is not null) as queues;
 
 -- name: end_sessions
--- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other.
-select count(*) filter (where pg_terminate_backend(l.pid, 100::bigint)) as ended
-  from pg_locks l
-  join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
- where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
-   and l.database = (select oid from pg_database where datname = current_database())
-   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0::bigint);
+-- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other. All are told before the
+-- first is waited for: rows that they still hold locked are left to the reconciler, half a minute later.
+with told as (
+  select pg_catalog.array_agg(l.pid) filter (where pg_terminate_backend(l.pid)) as pids
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
+   where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
+     and l.database = (select oid from pg_database where datname = current_database())
+     and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0::bigint)
+)
+select count(*) filter (where pg_terminate_backend(pid, 500::bigint)) as waited_for
+  from told, pg_catalog.unnest(told.pids) pid;
 
 -- name: end_former_session
 select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ended

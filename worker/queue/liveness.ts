@@ -9,6 +9,7 @@ import {
   type Client,
   type Db,
   type Notification,
+  type Tx,
 } from '../base/db.ts';
 import type { Log } from '../base/log.ts';
 import type { Names } from '../base/names.ts';
@@ -89,6 +90,7 @@ export async function joinFleet({
   }
 
   async function connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
+    const as = id;
     const client = createClient(databaseUrl, { instance });
     client.on('notification', onNews);
     client.on('end', () => {
@@ -103,6 +105,11 @@ export async function joinFleet({
       await client.query(`listen ${quoted(names.workers)}`);
       const held = await takeLock(client);
       const member = await belongs(client);
+      // We have started over meanwhile: this lock is of the worker that we were.
+      if (as !== id) {
+        await client.end();
+        return true;
+      }
       if (member && held && !left) {
         session = client;
         heldSince = performance.now();
@@ -139,16 +146,22 @@ export async function joinFleet({
       if (!worker) return;
       // A process that is frozen inside a transaction holds its rows locked.
       await query(tx, sql['end_sessions']!, { instance: worker.instance });
-      let lost = 0;
-      for (const queue of worker.queues) {
-        const running = bind(sql['jobs_of']!, { live: `${queue}_jobs_live` });
-        const jobs = await query<{ id: number; attempt: number }>(tx, running, { worker: worker.id });
-        await failLost(tx, queue, worker.id, jobs);
-        lost += jobs.length;
-      }
+      const lost = await retryJobs(tx, worker);
       await query(tx, unlock, { channel: names.workers, pools: worker.pools, queues: worker.queues });
       log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
     });
+  }
+
+  /** @returns how many jobs the worker ran */
+  async function retryJobs(tx: Tx, worker: { id: string; queues: string[] }): Promise<number> {
+    let lost = 0;
+    for (const queue of worker.queues) {
+      const running = bind(sql['jobs_of']!, { live: `${queue}_jobs_live` });
+      const jobs = await query<{ id: number; attempt: number }>(tx, running, { worker: worker.id });
+      await failLost(tx, queue, worker.id, jobs);
+      lost += jobs.length;
+    }
+    return lost;
   }
 
   return {
@@ -158,7 +171,10 @@ export async function joinFleet({
     hold,
 
     /** Renews the heartbeat. @returns false when the fleet has declared us dead */
-    beat: async () => (await query(db, sql['heartbeat']!, { id })).length === 1,
+    async beat(): Promise<boolean> {
+      const as = id;
+      return (await query(db, sql['heartbeat']!, { id })).length === 1 || as !== id;
+    },
 
     /** Asks the session for an answer: one that is lost without a word is found by `watchSessions` when none comes. */
     async ping(): Promise<void> {
@@ -168,13 +184,15 @@ export async function joinFleet({
     /** Whether our lock is held: without it we may be declared dead at any moment. */
     holdsLock: () => session !== undefined,
 
-    /** Starts over under a new id, after having been declared dead. */
+    /** Starts over under a new id, after having been declared dead; when nothing runs here any more. */
     async rejoin(): Promise<void> {
       const old = session;
       session = undefined;
       heldSince = Infinity;
       settle = settleMs.back;
       await old?.end().catch(() => {});
+      // What we started under the old id after it was reaped.
+      await transaction(db, (tx) => retryJobs(tx, { id, queues }));
       id = randomUUID();
       await join();
     },
