@@ -191,8 +191,10 @@ export async function joinFleet({
       heldSince = Infinity;
       settle = settleMs.back;
       await old?.end().catch(() => {});
-      // What we started under the old id after it was reaped.
-      await transaction(db, (tx) => retryJobs(tx, { id, queues }));
+      // What we started under the old id after it was reaped; of what cannot be retried here, the reconciler takes care.
+      await transaction(db, (tx) => retryJobs(tx, { id, queues })).catch((error: unknown) =>
+        log.warn({ err: error }, 'could not retry the jobs of the worker that this one was'),
+      );
       id = randomUUID();
       await join();
     },
