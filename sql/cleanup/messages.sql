@@ -22,9 +22,9 @@ with due as materialized (
   update messages set media_url = null, thumbnail_url = null, media_removed_at = clock_timestamp()
    where id = any(array(select id from due))
 ), media as (
-  delete from media_objects where message_id = any(array(select id from due)) and num_nonnulls(message_id, story_id) = 1 returning key, bytes
+  delete from media_objects where message_id = any(array(select id from due)) and pg_catalog.num_nonnulls(message_id, story_id) = 1 returning key, bytes
 ), shared as (
-  update media_objects set message_id = null where message_id = any(array(select id from due)) and num_nonnulls(message_id, story_id) = 2
+  update media_objects set message_id = null where message_id = any(array(select id from due)) and pg_catalog.num_nonnulls(message_id, story_id) = 2
 ), objects as (
   insert into storage_deletions (key, bytes, reason) select key, bytes, 'messages' from media
 )
@@ -39,5 +39,5 @@ select key from temp_files where key = any(:keys) and deleted_at is null
 select source_key from media where source_key = any(:keys) and deleted_at is null
  union all
 select key
-  from media_jobs cross join lateral unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) key
+  from media_jobs cross join lateral pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) key
  where not archived and status in ('pending', 'processing') and key = any(:keys);

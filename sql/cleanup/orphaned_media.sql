@@ -3,7 +3,7 @@
 
 -- name: known_prefixes
 -- Nothing else in the bucket is ever looked at.
-select unnest(array['uploads/', 'processed/', 'stories/', 'temp/']) as prefix;
+select pg_catalog.unnest(array['uploads/', 'processed/', 'stories/', 'temp/']) as prefix;
 
 -- name: references
 -- Tables that are never empty where this is the right database.
@@ -21,14 +21,14 @@ with used as materialized (
   select key from storage_deletions
    union
   -- A job that is still to be done, or that a person may run again.
-  select unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) from media_jobs
+  select pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) from media_jobs
    where status in ('pending', 'processing', 'failed')
 ), folders as materialized (
   select substring(key from '^processed/.*-[0-9a-f]{20}/') as folder from used
    union
   select substring(address from 'processed/.*-[0-9a-f]{20}/')
     from media cross join lateral (select url union all select thumbnail_url
-                                    union all select jsonb_path_query(thumbnails, '$[*].key') #>> '{}') a (address)
+                                    union all select pg_catalog.jsonb_path_query(thumbnails, '$[*].key') #>> '{}'::text[]) a (address)
 )
 update storage_listing l set orphaned = true
  where l.log_id = :log_id and l.modified_at < :cutoff
@@ -43,9 +43,9 @@ select key from temp_files where key = any(:keys)
 select source_key from media where source_key = any(:keys)
  union all
 select key
-  from media_jobs cross join lateral unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) key
+  from media_jobs cross join lateral pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) key
  where status in ('pending', 'processing', 'failed') and key = any(:keys)
  union all
 select k.key
-  from (select key, substring(key from '^processed/.*-[0-9a-f]{20}/') as folder from unnest(:keys::text[]) key) k
+  from (select key, substring(key from '^processed/.*-[0-9a-f]{20}/') as folder from pg_catalog.unnest(:keys::text[]) key) k
  where exists (select from media_objects m where m.key >= k.folder and m.key < left(k.folder, -1) || '0');

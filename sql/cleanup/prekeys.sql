@@ -45,25 +45,25 @@ select d.id, d.user_id, d.identity_key, d.next_prekey_id, n.unused,
 -- name: add_prekeys
 insert into prekeys (device_id, prekey_id, public_key, sealed_private_key)
 select device_id, prekey_id, decode(public_key, 'base64'), decode(sealed_private_key, 'base64')
-  from jsonb_to_recordset(:prekeys::jsonb) as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
+  from pg_catalog.jsonb_to_recordset(:prekeys::jsonb) as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
 
 -- name: request_prekeys
 -- One open request a device, and one push a day to those that are active and can be reached; none while the last one waits, or has failed.
 with asked as (
-  select * from jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
+  select * from pg_catalog.jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
 ), pushed as (
   insert into notification_jobs (kind, payload, dedupe_key)
   select 'push',
-         jsonb_build_object('type', 'push', 'userId', d.user_id, 'fcmToken', d.fcm_token,
-                            'data', jsonb_build_object('type', 'prekeys_low', 'deviceId', d.id, 'missing', a.missing::text)),
-         format('prekeys_low:%s:%s', d.id, current_date)
+         pg_catalog.jsonb_build_object('type', 'push', 'userId', d.user_id, 'fcmToken', d.fcm_token,
+                                       'data', pg_catalog.jsonb_build_object('type', 'prekeys_low', 'deviceId', d.id, 'missing', a.missing::text)),
+         pg_catalog.format('prekeys_low:%s:%s', d.id, current_date)
     from asked a
     join devices d on d.id = a.device_id
    where d.status = 'active' and d.fcm_token is not null
      and not exists (select from prekey_refill_requests r
                        join notification_jobs_live j on j.id = r.push_job_id
                       where r.device_id = d.id and r.fulfilled_at is null and j.status in ('pending', 'processing', 'failed'))
-  returning id, payload #>> '{data,deviceId}' as device_id
+  returning id, payload #>> '{data,deviceId}'::text[] as device_id
 )
 insert into prekey_refill_requests as r (device_id, missing, reason, push_job_id)
 select a.device_id, a.missing, a.reason, p.id

@@ -20,9 +20,9 @@ with due as materialized (
   select v.key, v.bytes
     from due f cross join lateral (values (substring(f.display_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.display_bytes),
                                           (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)) v (key, bytes)
-   where starts_with(v.key, f.id || '/')
+   where starts_with(v.key, f.id::text || '/')
    union all
-  select j.result -> v.name ->> 'key', null
+  select j.result -> v.name ->> 'key'::text, null
     from publish_jobs j cross join (values ('display'), ('thumb')) v (name)
    where j.file_id = any(array(select id::text from due)) and j.status = 'completed'
 ), objects as (
@@ -38,7 +38,7 @@ select count(*) as scanned, 0 as deleted, max(deleted_at) as reached, (select co
 with gone as materialized (
   select id, purged_at from auction_files f
    where purged_at >= :after
-     and not exists (select from storage_deletions d where d.key >= (f.id || '/') collate "C" and d.key < (f.id || '0') collate "C")
+     and not exists (select from storage_deletions d where d.key >= (f.id::text || '/') collate "C" and d.key < (f.id::text || '0') collate "C")
    order by purged_at limit :chunk
      for update skip locked
 ), removed as (
@@ -50,6 +50,6 @@ select 0 as scanned, count(*) as deleted, max(purged_at) as reached, 0 as bytes
 -- name: in_use
 -- A file that was undeleted meanwhile keeps its pictures: purged_at is cleared with deleted_at.
 select k.key
-  from unnest(:keys::text[]) k (key)
+  from pg_catalog.unnest(:keys::text[]) k (key)
   join auction_files f on f.id = auction_file_id(regexp_replace(k.key, '/[^/]*$', ''))
  where f.purged_at is null;

@@ -43,5 +43,5 @@ select key from temp_files where key = any(:keys) and deleted_at is null
 select source_key from media where source_key = any(:keys) and deleted_at is null
  union all
 select key
-  from media_jobs cross join lateral unnest(array[payload ->> 's3Key', payload ->> 'key', ltrim(payload ->> 'inputPath', '/')]) key
+  from media_jobs cross join lateral pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) key
  where status in ('pending', 'processing') and key = any(:keys);

@@ -35,7 +35,7 @@ const types =
 
 /** Plants decoys for every function and operator that our SQL names. */
 async function plant(tx: Tx): Promise<void> {
-  const sources = sqlFiles('migrations', 'worker').map(({ text }) => text.replaceAll(/--[^\n]*/g, ''));
+  const sources = sqlFiles('migrations', 'worker', 'sql/cleanup').map(({ text }) => text.replaceAll(/--[^\n]*/g, ''));
   const names = sources.flatMap((text) => [
     ...(text.match(/\b[a-z_]\w*(?=\s*\()/g) ?? []),
     ...[...text.matchAll(/\b([a-z]+) => /g)].map(([, name]) => name!),
@@ -150,7 +150,7 @@ test("the worker's statements call none of them", () =>
     await plant(tx);
     await tx.query(`set local role ${owner}; set local plan_cache_mode = force_generic_plan`);
     const came: Record<string, string> = {};
-    for (const { path } of sqlFiles('worker')) {
+    for (const { path } of sqlFiles('worker', 'sql/cleanup')) {
       const root = join(import.meta.dirname, '../..');
       for (const statement of Object.values(loadStatements(join(root, dirname(path)), basename(path)))) {
         // Postgres prepares no VACUUM.
