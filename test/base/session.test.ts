@@ -131,6 +131,8 @@ suite('where there is no connection', () => {
     assert.equal(judge(error, undefined).outcome, 'retry');
     const others = new Error('timeout exceeded while waiting for the far side');
     assert.equal(judge(others, undefined).outcome, 'retry');
+    others.cause = new Error('caused by what it caused', { cause: others });
+    assert.equal(judge(others, undefined).outcome, 'retry');
   });
 });
 

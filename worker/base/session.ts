@@ -92,8 +92,10 @@ const noPlace = 'timeout exceeded when trying to connect';
 
 /** Whether no statement was sent, because there was no connection to send it on. */
 export function isUnsent(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return unsent.has(error) || isUnsent(error.cause) || error.message === noPlace;
+  // So many and no more: an error may be its own cause's cause.
+  for (let cause = error, left = 10; cause instanceof Error && left > 0; cause = cause.cause, left--)
+    if (unsent.has(cause) || cause.message === noPlace) return true;
+  return false;
 }
 
 /** All sessions that are open in this process. */
