@@ -5,7 +5,7 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from './errors.ts';
-import { retryAfterMs, usualPatience, withRetries, type Passing } from './retry.ts';
+import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing } from './retry.ts';
 import { tempError } from './temp.ts';
 
 /**
@@ -218,13 +218,10 @@ function delayOf(retryAfter: string | undefined): number | undefined {
 function unavailable(service: Service, what: string, cause?: unknown): Error {
   const { code, name, settings } = service;
   const words = `${name} ${what}: check ${settings.address} and that it is up`;
-  if (service.dependency && isUnreachable.test(codeOf(cause) ?? ''))
+  if (service.dependency && isUnreachable(codeOf(cause) ?? ''))
     return new DeploymentError(service.dependency, `${code}_unavailable`, words, { cause });
   return new RetryableError(`${code}_unavailable`, words, { cause });
 }
-
-/** Nobody answers there, or somebody else does: no trouble that one request has. */
-const isUnreachable = /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/;
 
 const deploymentError = ({ dependency }: Service, code: string, words: string): Error =>
   dependency ? new DeploymentError(dependency, code, words) : new PermanentError(code, words);

@@ -53,3 +53,10 @@ export function retryAfterMs(header: string | undefined): number | undefined {
   const delayMs = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
   return Number.isNaN(delayMs) ? undefined : Math.max(delayMs, 0);
 }
+
+/**
+ * By the code of an error of the network: nobody answers there, or somebody else does. Another request would meet the same, so it is a fault
+ * of the deployment once all tries are over.
+ */
+export const isUnreachable = (code: string) =>
+  /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/.test(code);

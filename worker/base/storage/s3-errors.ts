@@ -1,5 +1,5 @@
 import { codeOf, DeploymentError, PermanentError, RetryableError } from '../errors.ts';
-import { retryAfterMs, type Passing } from '../retry.ts';
+import { isUnreachable, retryAfterMs, type Passing } from '../retry.ts';
 
 /** What was asked of S3, in words for a message: `writing "a/b.webp"`. */
 export type S3Request = { host: string; bucket: string; doing: string };
@@ -139,9 +139,6 @@ function s3ErrorOf(error: unknown): { name: string; message: string; status: num
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
   return { name: error.name, message: error.message, status: $metadata?.httpStatusCode };
 }
-
-/** Nobody answers there, or somebody else does: no trouble that one request has. */
-const isUnreachable = (code: string) => /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/.test(code);
 
 /** The codes of sockets, DNS, HTTP and TLS: not those of the file that is being sent, nor Node's for a mistake of ours. */
 const isOfNetwork = (code: string) =>
