@@ -26,7 +26,7 @@ export async function migrateTickets(client: Client, { tickets, workers }: Names
   const inside = inTransactionOf(client, () => (migrated = true));
   await runMigrations({ pgPool: inside, schema: tickets, logger: new Logger(() => () => {}) });
   if (migrated)
-    await client.query(`select pg_notify($1, 'migrated') where pg_notification_queue_usage() < 0.9`, [workers]);
+    await client.query(`select pg_notify($1, 'migrated') where pg_notification_queue_usage() < 0.9::float8`, [workers]);
 }
 
 /**
