@@ -9,7 +9,7 @@ import { after, before, suite, test } from 'node:test';
 import sharp from 'sharp';
 import { withSchema } from '../../worker/base/address.ts';
 import { loadConfig } from '../../worker/base/config.ts';
-import { createClient, createPool, type Db } from '../../worker/base/db.ts';
+import { createClient, createPool, transaction, type Db } from '../../worker/base/db.ts';
 import { startService, type Service } from '../../worker/main.ts';
 import { createClient as createRowmillClient } from '../../worker/queue/client.ts';
 import { install } from '../../worker/queue/install.ts';
@@ -18,6 +18,7 @@ import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { graphileWorkers } from '../support/graphile-versions.ts';
 import { eventually } from '../support/eventually.ts';
+import { applicationOptions } from '../support/hostile.ts';
 import { add, reads } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
 
@@ -33,6 +34,8 @@ const theirs = `
   create function announce(text) returns text language sql as 'select $1'`;
 
 let db: TestDatabase;
+/** The address as the applications have it. */
+let theirUrl: string;
 let owner: string;
 let dir: string;
 before(async () => {
@@ -43,6 +46,9 @@ before(async () => {
     `${theirs}; create role ${role} login password 'sesame'; grant create on database t${role.slice(1)} to ${role}`,
   );
   const url = new URL(db.url);
+  url.searchParams.set('options', applicationOptions);
+  theirUrl = url.href;
+  url.searchParams.delete('options');
   [url.username, url.password] = [role, 'sesame'];
   owner = url.href;
 });
@@ -75,7 +81,7 @@ type App = { name: string; schema: string; child: ChildProcess; lines: string[] 
 
 function startApp(name: string, schema: string): App {
   const script = join(import.meta.dirname, '../support/graphile-app.ts');
-  const child = spawn(process.execPath, [script, name, schema, db.url], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, name, schema, theirUrl], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on(
     'line',
@@ -137,7 +143,7 @@ suite('beside them', () => {
     // One after the other, before any of them works: a breaking migration of one ends the workers of all others that listen.
     for (const [name, schema] of Object.entries(apps)) {
       const { runMigrations } = await graphileWorkers[name]!();
-      await runMigrations({ connectionString: db.url, schema });
+      await runMigrations({ connectionString: theirUrl, schema });
     }
     running = Object.entries(apps).map(([name, schema]) => startApp(name, schema));
     for (const app of running) {
@@ -227,12 +233,10 @@ suite('beside them', () => {
     const pool = createPool(owner, { max: 1, log: silent });
     const client = createRowmillClient(owner, { schema: 'acme', pool });
     try {
-      const tx = await pool.connect();
-      await tx.query('begin');
-      const { id } = await client.add(finishedJobs, {}, {}, { tx });
-      const path = (await tx.query('show search_path')).rows[0].search_path;
-      await tx.query('commit');
-      tx.release();
+      const { id, path } = await transaction(pool, async (tx) => {
+        const added = await client.add(finishedJobs, {}, {}, { tx });
+        return { id: added.id, path: (await tx.query('show search_path')).rows[0].search_path };
+      });
       assert.equal(path, '"$user", public');
       assert.equal((await client.wait(id)).status, 'completed');
       const added = await client.add(finishedJobs, {});

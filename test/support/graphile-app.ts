@@ -19,7 +19,8 @@ const runner = await run({
   schema,
   concurrency: 2,
   noHandleSignals: true,
-  pollInterval: 60_000,
+  // What is added before it listens is found by the next look.
+  pollInterval: 1_000,
   taskList: { media: task('media'), cleanup: task('cleanup') },
 });
 console.log('ready');
