@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { after, before, test } from 'node:test';
-import type { Tx } from '../../worker/base/db.ts';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { createApp } from '../../worker/app.ts';
+import { loadConfig } from '../../worker/base/config.ts';
+import { transaction, type Tx } from '../../worker/base/db.ts';
+import { createLog } from '../../worker/base/log.ts';
 import { bind, loadStatements } from '../../worker/base/sql.ts';
 import { install } from '../../worker/queue/install.ts';
+import { job } from '../../worker/queue/job.ts';
+import { startWorker } from '../../worker/queue/worker.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
 import { rolledBack, runFile, sqlFiles } from '../support/sql-files.ts';
 
 // On Postgres 14 every role may make functions and operators in public. Postgres takes the one whose types fit a call best, wherever in the
@@ -14,16 +24,21 @@ import { rolledBack, runFile, sqlFiles } from '../support/sql-files.ts';
 const thief = `thief_${randomUUID().slice(0, 8)}`;
 const owner = `owner_${randomUUID().slice(0, 8)}`;
 let server: TestDatabase;
+let ownersUrl: string;
 before(async () => {
   server = await createDatabase({ from: 'template0' });
   await server.query(`
     create role ${thief};
     create role ${owner};
     grant all on schema public to public;
-    do $$ begin execute format('grant create on database %I to ${owner}', current_database()); end $$`);
+    do $$ begin
+      execute format('grant create on database %I to ${owner}', current_database());
+      execute format('alter database %I set synchronous_commit to on', current_database());
+    end $$`);
   const url = new URL(server.url);
   url.searchParams.set('options', `-c role=${owner}`);
-  await install(url.href, ['messenger']);
+  ownersUrl = url.href;
+  await install(ownersUrl, ['messenger']);
 });
 after(async () => {
   await server.query(`drop owned by ${thief}, ${owner} cascade; drop role ${thief}, ${owner}`);
@@ -33,9 +48,19 @@ after(async () => {
 const types =
   'text bigint integer smallint boolean jsonb json timestamptz interval uuid float8 numeric xid8 oid name regclass text[] bigint[] smallint[] timestamptz[]';
 
-/** Plants decoys for every function and operator that our SQL names. */
-async function plant(tx: Tx): Promise<void> {
-  const sources = sqlFiles('migrations', 'worker', 'sql/cleanup').map(({ text }) => text.replaceAll(/--[^\n]*/g, ''));
+const ours = sqlFiles('migrations', 'worker', 'sql/cleanup').map(({ text }) => text);
+
+const graphile = join(dirname(fileURLToPath(import.meta.resolve('graphile-worker'))), '..');
+/** The SQL of graphile-worker: its migrations, and its code, which has more words than SQL's. */
+const theirs = ['sql', 'dist/sql', 'dist'].flatMap((folder) =>
+  readdirSync(join(graphile, folder))
+    .filter((name) => /\.(sql|js)$/.test(name))
+    .map((name) => readFileSync(join(graphile, folder, name), 'utf8')),
+);
+
+/** Plants decoys for every function and operator that SQL names. */
+async function plant(tx: Tx, texts = ours): Promise<void> {
+  const sources = texts.map((text) => text.replaceAll(/--[^\n]*/g, ''));
   const names = sources.flatMap((text) => [
     ...(text.match(/\b[a-z_]\w*(?=\s*\()/g) ?? []),
     ...[...text.matchAll(/\b([a-z]+) => /g)].map(([, name]) => name!),
@@ -143,7 +168,13 @@ test('our functions call none of them', () =>
     await tx.query(`insert into public.jobs (queue, kind, dedupe_key) values ('media', 'image', 'theirs')`);
   }));
 
-const leaves = { tickets: 'rowmill_tickets', live: 'media_jobs_live', done: 'media_jobs_done', jobs: 'media_jobs' };
+const leaves = {
+  schema: 'public',
+  tickets: 'rowmill_tickets',
+  live: 'media_jobs_live',
+  done: 'media_jobs_done',
+  jobs: 'media_jobs',
+};
 
 test("the worker's statements call none of them", () =>
   rolledBack(server, async (tx) => {
@@ -169,3 +200,36 @@ test("the worker's statements call none of them", () =>
     }
     assert.deepEqual(came, {});
   }));
+
+test('a worker calls none of them, nor does graphile-worker in its sessions; triggers of the user find their tables', async () => {
+  await transaction(server, async (tx) => {
+    // A start is made in graphile-worker's sessions, which alone do not wait for the disk.
+    await tx.query(`
+      create table started (id bigint, synchronous_commit text default current_setting('synchronous_commit'));
+      create function note() returns trigger language plpgsql as 'begin insert into started (id) values (new.id); return null; end';
+      create trigger note after update on jobs for each row when (old.status = 'pending' and new.status = 'processing') execute function note();
+      grant insert on started to ${owner}`);
+    await plant(tx, [...ours, ...theirs]);
+  });
+  const log = new PassThrough();
+  const config = loadConfig({ DATABASE_URL: ownersUrl, QUEUES: 'media', NODE_ENV: 'test' });
+  const app = createApp(config, ownersUrl, createLog({ logLevel: 'debug', secrets: [] }, log));
+  const echo = job({ name: 'media.echo', payload: z.object({}), run: async () => 1 });
+  const worker = await startWorker(app, ownersUrl, new Map([[echo.name, echo]]));
+  try {
+    for (let n = 0; n < 20; n++) await server.query(`insert into public.media_jobs (kind) values ('echo')`);
+    await eventually(async () => {
+      const { rows } = await server.query(`
+        select count(*) filter (where status operator(pg_catalog.=) 'completed') as completed,
+               (select count(*) from public.started where synchronous_commit operator(pg_catalog.=) 'off') as started, (select count(*) from rowmill_tickets._private_jobs) as tickets
+          from public.media_jobs`);
+      assert.deepEqual(rows, [{ completed: 20, started: 20, tickets: 0 }]);
+    });
+  } finally {
+    await worker.stop();
+    await app.close();
+  }
+  const said = String(log.read() ?? '');
+  assert.match(said, /attempt ended/);
+  assert.doesNotMatch(said, /decoy|permission denied|"level":"(warn|error)"/);
+});

@@ -29,7 +29,12 @@ test('a file that somebody holds locked keeps no other job from its start', asyn
   const other = await add(db, 'publish', 'file');
   const pool = createPool(db.url, { max: 3, log: silent, setUp: 'set lock_timeout = 100' });
   const worker = '00000000-0000-4000-8000-00000000000b';
-  const ledger = createLedger({ db: pool, claims: pool }, 'publish', () => worker, new AbortController().signal);
+  const ledger = createLedger(
+    { db: pool, claims: pool, schema: 'public', path: 'public' },
+    'publish',
+    () => worker,
+    new AbortController().signal,
+  );
   const start = async () => (await ledger.start([locked, other])).map(({ id }) => id);
   const holder = await db.connect();
   try {

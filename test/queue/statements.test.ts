@@ -11,6 +11,7 @@ import { addSomeJobs, addSupabaseRoles, rolledBack, sqlFiles } from '../support/
 const root = join(import.meta.dirname, '../..');
 const identifiers = {
   tickets: 'rowmill_tickets',
+  schema: 'public',
   live: 'media_jobs_live',
   done: 'media_jobs_done',
   jobs: 'media_jobs',

@@ -20,7 +20,7 @@ before(async () => {
   await db.query(`update queues set backoff_ms = 0, batch_size = 2 where name = any($1)`, [queues]);
   const workers = [randomUUID(), randomUUID()].map((id) => ({
     id,
-    ledger: createLedger({ db, claims: db }, 'media', () => id, ended.signal),
+    ledger: createLedger({ db, claims: db, schema: 'public', path: 'public' }, 'media', () => id, ended.signal),
   }));
   for (const { id } of workers)
     await db.query(`insert into workers (id, host, pid, version, queues) values ($1, 'here', 1, '0', '{media}')`, [id]);

@@ -17,8 +17,11 @@ const engineSettings = [
   'set plan_cache_mode = force_generic_plan',
   'set lock_timeout = 100',
 ].join('; ');
-/** A claim or a start that is lost when Postgres crashes is made again, so it need not wait for the disk. What ends an attempt does. */
-const claimSettings = `${engineSettings}; set synchronous_commit = off`;
+/**
+ * A claim or a start that is lost when Postgres crashes is made again, so it need not wait for the disk. What ends an attempt does.
+ * graphile-worker qualifies what is its own: where anybody may make functions in the schema of our tables, it calls none of them.
+ */
+const claimSettings = `${engineSettings}; set synchronous_commit = off; set search_path = pg_catalog, pg_temp`;
 
 export function openEnginePools({ config, instance, log }: App, databaseUrl: string) {
   const pool = (max: number, setUp: string) =>

@@ -4,10 +4,12 @@
 
 -- name: start_jobs
 -- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A payload that is large, as it is
--- stored, does not come along: it is loaded by its own attempt, so that one that cannot be loaded fails alone.
-update :"live"
+-- stored, does not come along: it is loaded by its own attempt, so that one that cannot be loaded fails alone. Its session has graphile-worker's
+-- search_path; triggers of the user's own have the worker's.
+update :"schema".:"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
+   and (select set_config('search_path', :path, true)) is not null
 returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
           pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
 

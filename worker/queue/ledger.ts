@@ -62,9 +62,11 @@ export type Ledger = {
 const statements = loadStatements(import.meta.dirname, 'ledger.sql');
 const batch = { max: 500, parallel: 2 };
 
-/** @param worker gives the id under which this process is registered now: it changes when the process was declared dead */
+/**
+ * @param path the worker's search_path
+ * @param worker gives the id under which this process is registered now: it changes when the process was declared dead */
 export function createLedger(
-  { db, claims }: { db: Db; claims: Db },
+  { db, claims, schema, path }: { db: Db; claims: Db; schema: string; path: string },
   queue: string,
   worker: () => string,
   signal: AbortSignal,
@@ -72,7 +74,7 @@ export function createLedger(
   const leaf = { live: `${queue}_jobs_live` };
   const on = (statement: Statement) => bind(statement, leaf);
   const sql = {
-    start: on(statements['start_jobs']!),
+    start: bind(statements['start_jobs']!, { ...leaf, schema }),
     startUnlocked: on(statements['start_unlocked_jobs']!),
     startWithoutPayload: on(statements['start_without_payload']!),
     loadPayload: on(statements['load_payload']!),
@@ -156,7 +158,7 @@ export function createLedger(
     async start(ids) {
       const values = { ids: arrayOf(ids), worker: worker() };
       try {
-        return await query<JobRow>(claims, sql.start, values);
+        return await query<JobRow>(claims, sql.start, { ...values, path });
       } catch (error) {
         if (isLockTimeout(error)) return startUnlocked(ids);
         if (!isTransient(error) && !isUnsent(error)) {

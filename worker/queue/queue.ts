@@ -19,6 +19,8 @@ export type ServedQueue = ReturnType<typeof serveQueue>;
 export type Serving = {
   app: App;
   names: Names;
+  /** The worker's search_path. */
+  path: string;
   db: Db;
   claims: Db;
   membership: Membership;
@@ -36,11 +38,11 @@ const neglectMs = 15_000;
 
 /** @param settings its row as it is at first */
 export function serveQueue(settings: QueueRow, serving: Serving) {
-  const { app, names, db, claims, membership, incidents, registry, signal } = serving;
+  const { app, names, path, db, claims, membership, incidents, registry, signal } = serving;
   const { name } = settings;
   const { config, log } = app;
   const concurrency = concurrencyOf(name, config);
-  const ledger = createLedger({ db, claims }, name, membership.id, signal);
+  const ledger = createLedger({ db, claims, path, schema: names.schema }, name, membership.id, signal);
   const executor: Executor = createExecutor({
     queue: name,
     concurrency,

@@ -24,7 +24,12 @@ export async function migrateTickets(client: Client, { tickets, workers }: Names
 
   let migrated = false;
   const inside = inTransactionOf(client, () => (migrated = true));
+  // graphile-worker qualifies what is its own: it calls no function or operator of whoever may make some in the schema of our tables.
+  const [found] = (await client.query<{ path: string }>(`select current_setting('search_path') as path`)).rows;
+  const setPath = (path: string) => client.query(`select set_config('search_path', $1, true)`, [path]);
+  await setPath('pg_catalog, pg_temp');
   await runMigrations({ pgPool: inside, schema: tickets, logger: new Logger(() => () => {}) });
+  await setPath(found!.path);
   if (migrated)
     await client.query(`select pg_notify($1, 'migrated') where pg_notification_queue_usage() < 0.9::float8`, [workers]);
 }

@@ -69,7 +69,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     onChange: () => queues.forEach((queue) => queue.letGo()),
     run: async (name, job) => queues.find((queue) => queue.name === name)?.probe(job),
   });
-  const serving = { app, names, db, claims, membership, incidents, registry, signal: stopping.signal };
+  const [{ path }] = (await query<{ path: string }>(app.db, sql['search_path']!)) as [{ path: string }];
+  const serving = { app, names, path, db, claims, membership, incidents, registry, signal: stopping.signal };
   const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const alarm = createAlarm(db, served, wake);
   const scheduler = createScheduler(db, log, stopping.signal);
