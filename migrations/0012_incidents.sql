@@ -37,7 +37,7 @@ comment on column incidents.host is 'The machine whose own dependency it is, suc
 comment on column incidents.message is 'In the vendor''s words where it said any. Never a secret.';
 comment on column incidents.kinds is 'The kinds whose jobs have met it, as queue.kind: these are held.';
 comment on column incidents.last_seen is 'When a job last met it.';
-comment on column incidents.jobs_held is 'Due jobs that wait, as of checked_at.';
+comment on column incidents.jobs_held is 'Due jobs that wait, as of checked_at; of more than 100,000 no more are counted.';
 comment on column incidents.probe_at is 'When one of the held jobs may run next, to see whether it is over.';
 comment on column incidents.checked_at is 'When a worker last asked the dependency''s own check.';
 comment on column incidents.check_ok is 'The check has passed since the last probe.';

@@ -93,6 +93,11 @@ export async function main(): Promise<number> {
     await service.stop();
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
+    // A start that the signal broke off throws the signal's reason: that is no failure.
+    if (error !== stopping.signal.reason) {
+      log.error({ err: error, stack: stackOf(error) }, 'could not stop in order');
+      code = 1;
+    }
   }
   log.info('stopped');
   return code;

@@ -67,10 +67,12 @@ with due as (
 )
 update incidents i
    set checked_at = clock_timestamp(),
-       jobs_held = (select count(*) from jobs j
-                     where not j.archived and j.status = 'pending' and j.run_at <= clock_timestamp()
-                       and j.queue = any(array(select split_part(k, '.', 1) from pg_catalog.unnest(i.kinds) k))
-                       and j.queue || '.' || j.kind = any(i.kinds))
+       jobs_held = (select count(*)
+                      from (select from jobs j
+                             where not j.archived and j.status = 'pending' and j.run_at <= clock_timestamp()
+                               and j.queue = any(array(select split_part(k, '.', 1) from pg_catalog.unnest(i.kinds) k))
+                               and j.queue || '.' || j.kind = any(i.kinds)
+                             limit 100000) held)
   from due
  where i.id = due.id
 returning i.id, i.dependency;

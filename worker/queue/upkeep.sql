@@ -2,9 +2,19 @@
 
 -- name: upkeep_lock
 -- A table that somebody has locked is left for the next time: a transaction that waits for it holds up the other queues.
--- By a row of ours: an advisory lock could be taken by every role of the database, and held for ever.
+-- An advisory lock writes nothing, so an idle look costs no commit. Every role of the database may take one, though: where a session of another
+-- role holds it, a row of ours stands in for it.
 select set_config('lock_timeout', '1s', true),
-       exists (select from rowmill_objects where object = 'table jobs' for no key update skip locked) as ours;
+       case when pg_try_advisory_xact_lock(u.key) then true
+            else exists (select from rowmill_objects
+                          where object = 'table jobs'
+                            and exists (select from pg_locks l
+                                          join pg_stat_activity a on a.pid = l.pid and a.usename <> session_user
+                                         where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                                           and l.database = (select oid from pg_database where datname = current_database())
+                                           and (l.classid::bigint << 32 | l.objid::bigint) = u.key)
+                            for no key update skip locked) end as ours
+  from (select hashtextextended('rowmill upkeep ' || current_schema()::text, 0::bigint) as key) u;
 
 -- name: archive_jobs
 -- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
