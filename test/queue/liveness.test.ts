@@ -95,6 +95,32 @@ test('a worker that froze is buried; when it wakes it changes nothing and starts
   await reads(db, next, { status: 'completed', result: { pid: frozen.child.pid } });
 });
 
+test('a worker whose lock a session of another role has taken starts over under another id', async (t) => {
+  const stranger = `stranger_${randomUUID().slice(0, 8)}`;
+  await db.query(`create role ${stranger} login password 'sesame'`);
+  const theirs = new URL(db.url);
+  Object.assign(theirs, { username: stranger, password: 'sesame' });
+  const thief = createClient(theirs.href);
+  t.after(() => thief.end());
+  await thief.connect();
+  const worker = await spawn();
+  const { id } = worker;
+  const key = `hashtextextended('${id}', 0)`;
+  const taken = thief.query(`select pg_advisory_lock(${key})`);
+  const holds = (granted: boolean) =>
+    `from pg_locks where locktype = 'advisory' and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = ${key} and granted = ${granted}`;
+  await eventually(async () => assert.equal((await db.query(`select ${holds(false)}`)).rowCount, 1));
+  await db.query(`select pg_terminate_backend(pid) ${holds(true)}`);
+  await taken;
+  await eventually(async () => {
+    const { rows: members } = await db.query<{ id: string }>('select id from workers where worker_is_alive(id)');
+    assert.equal(members.filter((member) => member.id !== id).length, 1);
+  });
+  const job = await add(db, 'media', 'slow', { payload: { ms: 1 } });
+  await reads(db, job, { status: 'completed', attempt: 1 });
+  await db.query(`drop role ${stranger}`);
+});
+
 test('a worker that starts over has retried at once what it ran under its old id', async () => {
   const worker = await spawn({ HEARTBEAT_INTERVAL: '200', WORKER_CONCURRENCY: '1' });
   const id = await add(db, 'media', 'slow', { payload: { ms: 60_000 } });

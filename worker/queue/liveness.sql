@@ -9,7 +9,16 @@ values (:id, :instance, :host, :pid, :version, :queues);
 select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0::bigint)) as held;
 
 -- name: is_member
-select id from workers where id = :id;
+-- Every role of the database may read the key of our lock and wait for it. Where a session of another role has it, it does not come back: the
+-- worker starts over under another id.
+select w.id
+  from workers w
+ where w.id = :id
+   and not exists (select from pg_locks l
+                     join pg_stat_activity a on a.pid = l.pid and a.usename <> session_user
+                    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                      and l.database = (select oid from pg_database where datname = current_database())
+                      and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0::bigint));
 
 -- name: heartbeat
 update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
