@@ -89,3 +89,15 @@ test('a worker that is frozen inside its transaction holds no row for longer tha
   const effects = await rig.db.query('select name from effects where job_id = $1', [id]);
   assert.deepEqual(effects.rows, [{ name: 'in commit' }]);
 });
+
+test('when claiming starts again it looks at once for what came meanwhile', async () => {
+  const worker = await rig.worker({ 'media.echo': async () => 1 }, { WORKER_POLL_INTERVAL: '60000' });
+  await rig.db.query(`update queues set paused = true where name = 'media'`);
+  await eventually(() => assert.ok(worker.activity().find(({ queue }) => queue === 'media')?.paused));
+  const id = await add(rig.db, 'media', 'echo');
+  // The word of the new job comes while nothing is claimed.
+  await sleep(500);
+  await rig.db.query(`update queues set paused = false where name = 'media'`);
+  await reads(rig.db, id, { status: 'completed' }, 10_000);
+  await worker.stop();
+});

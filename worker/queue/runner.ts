@@ -76,6 +76,8 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
         current = running;
         const since = (claimedAt = Date.now());
         poll = setInterval(search, pollIntervalMs);
+        // What came meanwhile woke nobody.
+        search();
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
