@@ -223,8 +223,9 @@ for (const { name, config, programs } of ffmpegs)
           );
         await assert.rejects(calling(inside));
         assert.equal(connections, 0);
-        await assert.rejects(calling(open));
-        assert.ok(connections > 0);
+        // It may have sent all before the server hangs up.
+        await calling(open).catch(() => {});
+        await eventually(() => assert.ok(connections > 0));
 
         if (sandbox === 'unshare') return;
         const elsewhere = await mkdtemp(join(root, 'elsewhere-'));
