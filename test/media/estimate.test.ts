@@ -103,7 +103,7 @@ async function measure(path: string, call: string, times = 1): Promise<Measured>
     for (let n = 0; n < ${times}; n++) await make(process.argv[1], { signal: new AbortController().signal, memory });
     console.log(JSON.stringify({ estimate, growth: megabytes('VmHWM') - start, rest: megabytes('VmRSS') - start }));`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script, path], {
-    env: { ...process.env, ...MALLOC },
+    env: { ...process.env, ...MALLOC, NODE_DISABLE_COMPILE_CACHE: '1' },
   });
   return JSON.parse(stdout) as Measured;
 }
