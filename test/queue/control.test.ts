@@ -181,10 +181,16 @@ test('old history is pruned after keep_completed, and failed jobs stay', async (
                                                                         ('x', 'completed', now() - interval '89 days', true),
                                                                         ('x', 'failed', now() - interval '91 days', false)`);
   await transaction(rig.db, (tx) => archive(tx, 'cleanup'));
-  assert.deepEqual(await sql(`select status, count(*)::int as n from cleanup_jobs group by 1 order by 1`), [
-    { status: 'completed', n: 1 },
-    { status: 'failed', n: 1 },
-  ]);
+  // The worker's own upkeep may be at the same row: then it is gone when that commits.
+  await eventually(async () =>
+    assert.deepEqual(
+      await sql(`select status, count(*)::int as n from cleanup_jobs where kind = 'x' group by 1 order by 1`),
+      [
+        { status: 'completed', n: 1 },
+        { status: 'failed', n: 1 },
+      ],
+    ),
+  );
 });
 
 test('queue_depth counts what each queue holds', async () => {
