@@ -35,6 +35,8 @@ export async function prepareGround(): Promise<Ground> {
   }
   // Failures come back at once; no run lasts for real backoffs.
   await db.query('update queues set backoff_ms = 50, max_retries = 3');
+  // The fleet does not serve cleanup: a job of the nightly schedule would count as stuck.
+  await db.query('update schedules set enabled = false');
 
   return {
     url,

@@ -27,6 +27,8 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
   const db = await createDatabase(beside || schema ? { from: 'template0', schema } : {});
   if (beside) await db.query(`set search_path to public; ${beside}; ${schema ? `set search_path to ${schema}` : ''}`);
   if (beside || schema) await install(db.url);
+  // Else a job of the nightly schedule comes to a test that runs at that moment.
+  await db.query(`update schedules set enabled = false`);
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-rig-'));
   const started: { worker: Worker; app: App }[] = [];
   return {
