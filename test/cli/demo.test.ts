@@ -28,7 +28,7 @@ test('the demo publishes its samples on a fresh machine, and fails the broken on
     /^job \d+ {2}sunset\.jpg {2}pending$[^]*sunset\.jpg {2}processing$[^]*sunset\.jpg {2}completed/m,
   );
   assert.match(stdout, /^\d completed, 1 failed$/m);
-  assert.match(stdout, /broken\.jpg, failed, as it should:\n {2}error_code {2}image_corrupt\n/);
+  assert.match(stdout, /broken\.jpg, failed, as it should:\n {2}error_code {2}media_truncated\n/);
   assert.match(stdout, /SELECT status, count[^]*npm start\n {2}psql "\$\(cat \.data\/postgres\.url\)"/);
 
   const [, folder, width, height, kilobytes, file] =

@@ -184,7 +184,7 @@ suite('a dead letter at once, and FAILED', () => {
       async () => ({ original: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>') }),
       'unsupported_image_format',
     ],
-    ['half a picture', async () => ({ original: truncated(photo) }), 'image_corrupt'],
+    ['half a picture', async () => ({ original: truncated(photo) }), 'media_truncated'],
     [
       'a video that no kind takes',
       async () => ({

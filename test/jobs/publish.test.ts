@@ -263,11 +263,19 @@ test('a service that stays down uses up the retries and ends as a dead letter', 
   assert.ok(row['completed_at']);
 });
 
-test('a truncated JPEG is image_corrupt, and nothing is stored', async () => {
+test('a truncated JPEG is media_truncated, and nothing is stored', async () => {
   const whole = await photo();
   const { id } = await publish('cut', whole.subarray(0, whole.length / 2));
-  await reads(rig.db, id, { status: 'failed', error_code: 'image_corrupt', attempt: 1 });
+  await reads(rig.db, id, { status: 'failed', error_code: 'media_truncated', attempt: 1 });
   assert.deepEqual(s3.requests, []);
+});
+
+test('an original that RAID has only a part of is tried again until it is whole', async () => {
+  const whole = await photo();
+  raid.fail('growing', { bytes: whole.subarray(0, whole.length / 2), times: 1 });
+  const { id } = await publish('growing', whole);
+  const { result } = await reads(rig.db, id, { status: 'completed', error_code: 'original_changed', attempt: 2 });
+  assert.deepEqual([result.source.bytes, result.truncated], [whole.length, undefined]);
 });
 
 test('a job without a file, with a deleted file or one without a source key says so', async () => {

@@ -74,8 +74,8 @@ describe('HEIC', () => {
     it(`of which ${share * 100} % are there is damaged for good`, async () => {
       await assert.rejects(optimised(truncated(await fixture('phone'), share)), {
         name: 'PermanentError',
-        code: 'image_corrupt',
-        message: /^the HEIC is damaged or cut off: \S[^\n]*$/,
+        code: 'media_truncated',
+        message: /^the HEIC is cut off: \S[^\n]*$/,
       });
     });
 

@@ -24,7 +24,7 @@ describe('The sample pictures', () => {
         return source?.format ?? 'broken';
       }),
     );
-    assert.deepEqual([...new Set(outcomes)].toSorted(), ['avif', 'broken', 'gif', 'jpeg', 'png', 'webp']);
+    assert.deepEqual([...new Set(outcomes)].toSorted(), ['avif', 'broken', 'gif', 'jpeg', 'png', 'tiff', 'webp']);
   });
 
   it('hold a place in one of them, and a side way up, so that one can see both go', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
-import { checkStructure } from '../../worker/media/structure.ts';
+import { checkStructure, type Structure } from '../../worker/media/structure.ts';
 import type { Format } from '../../worker/media/sniff.ts';
 
 let dir: string;
@@ -14,10 +14,10 @@ before(async () => {
 });
 after(() => rm(dir, { recursive: true }));
 
-async function check(format: Format, bytes: Buffer): Promise<void> {
+async function check(format: Format, bytes: Buffer): Promise<Structure> {
   const path = join(dir, format);
   await writeFile(path, bytes);
-  await checkStructure(path, format);
+  return checkStructure(path, format);
 }
 const blue = { create: { width: 4, height: 4, channels: 3, background: 'blue' } } as const;
 const refused = (words: RegExp) => ({ name: 'PermanentError', code: 'image_too_large', message: words });
@@ -80,6 +80,26 @@ test('a JPEG or a PNG that is mostly metadata is refused', async () => {
   );
 });
 
+test('how a JPEG is subsampled is read from its frame, and one that libjpeg does not decode is named', async () => {
+  for (const progressive of [false, true]) {
+    const jpeg = await sharp(blue).jpeg({ progressive }).toBuffer();
+    const frame = jpeg.indexOf(Buffer.from([0xff, progressive ? 0xc2 : 0xc0]));
+    const changed = (at: number, value: number) => Buffer.from(jpeg).fill(value, frame + at, frame + at + 1);
+    // The first of three channels: how often it is sampled, across and down, for one time of the others.
+    for (const [factors, samplesPerPixel] of [
+      [0x22, 1.5],
+      [0x21, 2],
+      [0x12, 2],
+      [0x41, 1.5],
+      [0x11, 3],
+    ] as const)
+      assert.deepEqual(await check('jpeg', changed(11, factors)), { cut: false, samplesPerPixel });
+    const unsupported = { name: 'PermanentError', code: 'unsupported_image_format' };
+    await assert.rejects(check('jpeg', changed(4, 12)), { ...unsupported, message: /12 bits/ });
+    await assert.rejects(check('jpeg', changed(1, 0xc3)), { ...unsupported, message: /lossless/ });
+  }
+});
+
 test('honest pictures pass, whole or cut off anywhere', async () => {
   const pages = await sharp({ create: { width: 9, height: 30, channels: 4, background: '#1234' } })
     .raw()
@@ -90,7 +110,15 @@ test('honest pictures pass, whole or cut off anywhere', async () => {
     ['gif', await animation.clone().gif().toBuffer()],
     ['webp', await animation.clone().webp().toBuffer()],
     ['jpeg', await sharp(blue).jpeg().toBuffer()],
+    ['avif', await sharp(blue).avif().toBuffer()],
+    ['tiff', await sharp(blue).tiff().toBuffer()],
   ];
   for (const [format, bytes] of pictures)
-    for (let length = 0; length <= bytes.length; length++) await check(format, bytes.subarray(0, length));
+    for (let length = 0; length <= bytes.length; length++) {
+      const { cut } = await check(format, bytes.subarray(0, length));
+      // Not to be told apart: a JPEG's scans, boxes of an AVIF that are not there, the byte that pads a WebP, the last checksum of a PNG.
+      const sure = { png: 5, gif: 1, webp: 2, tiff: 9, jpeg: Infinity, avif: Infinity, heic: Infinity }[format];
+      if (length === bytes.length) assert.equal(cut, false, format);
+      else if (length > 40 && bytes.length - length >= sure) assert.equal(cut, true, `${length} bytes of a ${format}`);
+    }
 });

@@ -7,7 +7,7 @@ import { kept, versionOf } from './kept.ts';
 export type PictureOptions = {
   width?: number;
   height?: number;
-  format?: 'jpeg' | 'png' | 'webp' | 'gif' | 'avif';
+  format?: 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'tiff';
   /** EXIF orientation, 1 to 8: a tag only, the pixels stay. */
   orientation?: number;
   /** EXIF with a place, a camera and a name, and XMP. */
@@ -23,6 +23,10 @@ export type PictureOptions = {
   grey?: boolean;
   palette?: boolean;
   lossless?: boolean;
+  /** Of a JPEG; 4:2:0 unless it says otherwise. */
+  subsampling?: '4:4:4';
+  /** Of a TIFF: in tiles of 256 x 256 pixels, not in strips. */
+  tiled?: boolean;
   /** One colour instead of four quarters: '#c83c28'. */
   colour?: string;
   /** Something like a photograph, as hard to compress as one. */
@@ -111,7 +115,7 @@ function dress(image: Sharp, { orientation, gps, profile, deep, grey }: PictureO
 }
 
 function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, options: PictureOptions): Sharp {
-  const { progressive = false, palette = false, lossless = false } = options;
+  const { progressive = false, palette = false, lossless = false, subsampling = '4:2:0', tiled } = options;
   switch (format) {
     case 'png':
       return image.png({ progressive, palette, compressionLevel: 1 });
@@ -121,8 +125,10 @@ function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, opt
       return image.gif({ effort: 1 });
     case 'avif':
       return image.avif({ quality: 80, effort: 0 });
+    case 'tiff':
+      return image.tiff({ compression: 'lzw', ...(tiled ? { tile: true, tileWidth: 256, tileHeight: 256 } : {}) });
     case 'jpeg':
-      return image.jpeg({ quality: 90, progressive });
+      return image.jpeg({ quality: 90, progressive, chromaSubsampling: subsampling });
   }
 }
 

@@ -4,10 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { makeVariants, type Variant, type VariantSize } from '../../worker/media/image.ts';
+import type { Truncated } from '../../worker/media/image/whole.ts';
 import { createMemoryGate, type MemoryGate } from '../../worker/media/memory.ts';
 import { blue, green, red, white } from './pictures.ts';
 
-type Options = { memory?: MemoryGate; signal?: AbortSignal; sizes?: readonly [VariantSize, ...VariantSize[]] };
+type Options = {
+  memory?: MemoryGate;
+  signal?: AbortSignal;
+  truncated?: Truncated;
+  sizes?: readonly [VariantSize, ...VariantSize[]];
+};
 
 const roomy = createMemoryGate({ bytes: 500e6, slots: 2 });
 const displayAndThumb = [
@@ -17,11 +23,16 @@ const displayAndThumb = [
 
 /** What `makeVariants` makes of the bytes, unless told otherwise at 1600 and 400 across and with memory to spare. */
 export async function variantsOf(file: Buffer, options: Options = {}): ReturnType<typeof makeVariants> {
-  const { memory = roomy, signal = new AbortController().signal, sizes = displayAndThumb } = options;
+  const {
+    memory = roomy,
+    signal = new AbortController().signal,
+    truncated = 'refuse',
+    sizes = displayAndThumb,
+  } = options;
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-image-'));
   try {
     await writeFile(join(dir, 'original'), file);
-    return await makeVariants(join(dir, 'original'), sizes, { signal, memory });
+    return await makeVariants(join(dir, 'original'), sizes, { signal, memory, truncated });
   } finally {
     await rm(dir, { recursive: true });
   }

@@ -113,6 +113,8 @@ function mediaOf(env: Env, searchPath: string) {
     /** For one picture: where nobody says otherwise, one that takes more is meant to hurt. */
     pictureMemoryBytes: (env.MEDIA_MEMORY_MB ?? 280) * 1_000_000,
     mediaMaxBytes: env.MEDIA_MAX_MB * 1_000_000,
+    /** What becomes of an original that has visibly or audibly lost a part: an error, or what there is of it. */
+    mediaTruncated: env.MEDIA_TRUNCATED,
     ffmpeg: {
       ...(env.FFMPEG_PATH ? { ffmpeg: env.FFMPEG_PATH } : {}),
       ...(env.FFPROBE_PATH ? { ffprobe: env.FFPROBE_PATH } : {}),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { App } from '../app.ts';
-import { PermanentError, RetryableError } from '../base/errors.ts';
+import { codeOf, PermanentError, RetryableError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
 import { outputsOf, type Outputs } from '../media/outputs.ts';
 import type { JobRow } from '../queue/ledger.ts';
@@ -69,6 +69,40 @@ async function loadMedia(db: Queryable, id: string): Promise<Media> {
   if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
   if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
   return media;
+}
+
+/**
+ * Does `work` with an original. One that is cut off, and is no longer what was read, is tried again: it may still be on its way into
+ * storage.
+ * @throws RetryableError `original_changed`; what `work` throws
+ */
+export async function unlessGrowing<T extends { source: { truncated?: true } }>(
+  work: () => Promise<T>,
+  hasChanged: () => Promise<boolean>,
+): Promise<T> {
+  try {
+    const made = await work();
+    if (made.source.truncated && (await hasChanged())) throw originalChanged();
+    return made;
+  } catch (error) {
+    if (codeOf(error) === 'media_truncated' && (await hasChanged())) throw originalChanged();
+    throw error;
+  }
+}
+
+const originalChanged = () =>
+  new RetryableError(
+    'original_changed',
+    'The original is cut off, and has changed since it was read: it may still be on its way into storage',
+  );
+
+/** What a result says of an original that is cut off, and of no other. */
+export const truncatedOf = ({ truncated }: { truncated?: true }): { truncated?: true } =>
+  truncated ? { truncated } : {};
+
+/** Whether an object in storage has another size than what was read of it. */
+export async function isResized({ storage }: App, key: string, bytes: number, signal: AbortSignal): Promise<boolean> {
+  return (await storage.head(key, { signal }))?.bytes !== bytes;
 }
 
 /**

@@ -14,8 +14,8 @@ export type Target = {
 const maxAnimationPixels = 40e6;
 
 /** Whether it moves, and may go on moving. */
-export const staysAnimated = ({ pages, width, height, orientation }: Source): boolean =>
-  pages > 1 && orientation === 1 && pages * width * height <= maxAnimationPixels;
+export const staysAnimated = ({ format, pages, width, height, orientation }: Source): boolean =>
+  pages > 1 && format !== 'tiff' && orientation === 1 && pages * width * height <= maxAnimationPixels;
 
 /** WebP's own limit, for both sides. https://developers.google.com/speed/webp/faq */
 export const maxSide = 16_383;
@@ -100,21 +100,25 @@ function heicThread({ has_alpha, bytes }: Header, pixels: number): number {
 const turned = ({ orientation }: Header) => orientation >= 5;
 
 /** What the decoder holds of the whole picture; nothing where it can go line by line. */
-function wholePicture({ format, bytes, channels, deep, interlaced }: Header, pixels: number, out: number): number {
+function wholePicture(picture: Header, pixels: number, out: number): number {
+  const { format, bytes, channels, deep, interlaced, has_alpha } = picture;
+  const { samplesPerPixel = channels, lossless = true, bandBytes = 0 } = picture;
   switch (format) {
     case 'jpeg':
-      // 16-bit coefficients, of all channels at full size: what the header says of subsampling need not be so.
-      return interlaced ? pixels * channels * 2 : 0;
+      // 16-bit coefficients of all channels, as they are subsampled. libjpeg takes that from the same header.
+      return interlaced ? pixels * samplesPerPixel * 2 : 0;
     case 'png':
     case 'heic':
       return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
     case 'webp':
-      // A lossless picture is decoded at full size, a lossy one at the size asked for, which the header does not tell.
-      return Math.max(pixels * 4.7, out * 2) + bytes;
+      // A lossless picture is decoded at full size, a lossy one at the size asked for; but for its alpha.
+      return (lossless ? pixels * 4.7 : out * 2 + (has_alpha ? pixels * 2 : 0)) + bytes;
     case 'gif':
       return pixels * 6 + bytes;
     case 'avif':
       return pixels * (deep ? 24 : 17.5);
+    case 'tiff':
+      return bandBytes * 3;
   }
 }
 

@@ -59,6 +59,11 @@ const samples: Recipe[] = [
     make: () => enlarged(canvas(960, 640, dusk), 4800, 3200),
   },
   {
+    name: 'scan.tif',
+    about: 'TIFF as scanners write it, 1400 x 900',
+    make: () => canvas(1400, 900, lighthouse).tiff({ compression: 'lzw' }).toBuffer(),
+  },
+  {
     name: 'broken.jpg',
     about: 'JPEG that was cut off half way, broken on purpose',
     broken: true,

@@ -1,8 +1,8 @@
 import sharp from 'sharp';
 
 /**
- * sharp, set up once for the whole process. Only the five formats that we accept can be opened: libvips would otherwise
- * take a .v file, an SVG or a TIFF under whatever name it comes. https://sharp.pixelplumbing.com/api-utility/#block
+ * sharp, set up once for the whole process. Only the formats that we accept can be opened: libvips would otherwise
+ * take a .v file or an SVG under whatever name it comes. https://sharp.pixelplumbing.com/api-utility/#block
  */
 sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({
@@ -12,6 +12,7 @@ sharp.unblock({
     'VipsForeignLoadWebp',
     'VipsForeignLoadNsgif',
     'VipsForeignLoadHeif',
+    'VipsForeignLoadTiff',
   ],
 });
 

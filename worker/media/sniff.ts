@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { fileTypeFromFile, type FileTypeResult } from 'file-type';
 import { PermanentError } from '../base/errors.ts';
 
-export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'heic';
+export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'heic' | 'tiff';
 
 /** What people call it. */
 export const label = {
@@ -12,6 +12,7 @@ export const label = {
   gif: 'GIF',
   avif: 'AVIF',
   heic: 'HEIC',
+  tiff: 'TIFF',
 } satisfies Record<Format, string>;
 
 const formats: Record<string, Format> = {
@@ -23,9 +24,12 @@ const formats: Record<string, Format> = {
   'image/avif': 'avif',
   'image/heic': 'heic',
   'image/heic-sequence': 'heic',
+  'image/tiff': 'tiff',
 };
+/** Of both byte orders, and of BigTIFF. */
+const tiffSignatures = ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'];
 const generalHeif = ['image/heif', 'image/heif-sequence'];
-const accepted = 'JPEG, PNG, WebP, GIF, AVIF and HEIC';
+const accepted = 'JPEG, PNG, WebP, GIF, AVIF, HEIC and TIFF';
 
 /**
  * What a file is by its own bytes; its name and what its sender called it do not count.
@@ -38,6 +42,8 @@ export async function sniffImage(path: string): Promise<Format> {
 
   const head = await readHead(path);
   if (head.length === 0) throw new PermanentError('empty_file', 'the file is empty');
+  // Most TIFF files have at their end what file-type looks for: cut off they are TIFF still.
+  if (!type && tiffSignatures.includes(head.toString('latin1', 0, 4))) return 'tiff';
   if (type && generalHeif.includes(type.mime)) {
     const brands = compatibleBrands(head);
     if (brands.includes('avif')) return 'avif';

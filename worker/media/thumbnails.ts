@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Size } from './filters.ts';
 import { encode, type OutputFormat } from './image/encode.ts';
+import type { Source } from './image/open.ts';
 import { shrink, withPixels, type Means, type Pixels } from './image/pixels.ts';
 import { sharp } from './sharp.ts';
 
@@ -21,9 +22,9 @@ export async function makeThumbnails(
   boxes: readonly Size[],
   format: ThumbnailFormat,
   { dir, ...means }: Means & { dir: string },
-): Promise<Thumbnail[]> {
+): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
   const target = { box: around(boxes), formats: [format] };
-  const { made } = await withPixels(path, target, means, async (decoded) => {
+  const { source, made } = await withPixels(path, target, means, async (decoded) => {
     const thumbnails: Thumbnail[] = [];
     let pixels = decoded;
     for (const index of fromTheLargest(boxes, decoded.info)) {
@@ -33,7 +34,7 @@ export async function makeThumbnails(
     }
     return thumbnails;
   });
-  return made;
+  return { source, thumbnails: made };
 }
 
 /** The smallest box that holds all of these. */

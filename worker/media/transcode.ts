@@ -121,5 +121,6 @@ async function picturesOf(
 ): Promise<Thumbnail[]> {
   const box = around(boxes);
   const frame = await takeFrame(path, { ffmpeg, video, duration: seconds, at: 1, box, dir, signal, memory });
-  return makeThumbnails(frame.path, boxes, 'webp', { dir, signal, memory });
+  const { thumbnails } = await makeThumbnails(frame.path, boxes, 'webp', { dir, signal, memory });
+  return thumbnails;
 }

@@ -115,6 +115,7 @@ export const schema = z.object({
 
   MEDIA_MEMORY_MB: integer(128, 1_000_000).optional(),
   MEDIA_MAX_MB: integer(1, 1_000_000).default(2200),
+  MEDIA_TRUNCATED: z.enum(['refuse', 'deliver']).default('refuse'),
   FFMPEG_PATH: text.optional(),
   FFPROBE_PATH: text.optional(),
   FFMPEG_PRESET: z

@@ -7,7 +7,15 @@ import { optimise } from '../../media/image/optimise.ts';
 import type { Source } from '../../media/image/open.ts';
 import type { Outputs, Stored } from '../../media/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
+import {
+  findOriginal,
+  isResized,
+  originalPayload,
+  prepareOutputs,
+  saveProcessed,
+  truncatedOf,
+  unlessGrowing,
+} from '../original.ts';
 
 /** url, key, width, height, bytes and format are those of the picture to show, 2048 x 2048 pixels at most. */
 export type ImageResult = StoredPicture & {
@@ -17,6 +25,8 @@ export type ImageResult = StoredPicture & {
   /** Those of `formats` that the picture is not in already. */
   copies: StoredPicture[];
   thumbhash: string;
+  /** The original is cut off, and this is what there is of it. */
+  truncated?: true;
   /** Of the original; and the hash, since this is what reaches media and messages. */
   metadata: Source & { thumbhash: string };
 };
@@ -44,10 +54,14 @@ export default job({
 
     return withTempDir(app.config.tempDir, async (dir) => {
       const to = join(dir, 'original');
-      const { sha256 } = await download(app.storage, key, { to, maxBytes: app.config.mediaMaxBytes, signal });
+      const { bytes, sha256 } = await download(app.storage, key, { to, maxBytes: app.config.mediaMaxBytes, signal });
       progress(20);
 
-      const made = await optimise(to, { formats }, { signal, memory: app.memory });
+      const means = { signal, memory: app.memory, truncated: app.config.mediaTruncated };
+      const made = await unlessGrowing(
+        () => optimise(to, { formats }, means),
+        () => isResized(app, key, bytes, signal),
+      );
       progress(80);
 
       const outputs = await prepareOutputs(app, row, { key, sha256 }, { kind: 'image' }, signal);
@@ -63,6 +77,7 @@ export default job({
         thumbnail,
         copies,
         thumbhash,
+        ...truncatedOf(source),
         metadata: { ...source, thumbhash },
       };
 

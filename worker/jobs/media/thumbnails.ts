@@ -7,6 +7,7 @@ import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Size } from '../../media/filters.ts';
 import { takeFrame } from '../../media/frame.ts';
+import type { Source } from '../../media/image/open.ts';
 import { prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
 import { sniffImage } from '../../media/sniff.ts';
 import {
@@ -19,7 +20,15 @@ import {
 import { chooseStreams } from '../../media/video-source.ts';
 import { job, minutes } from '../../queue/job.ts';
 import type { JobRow } from '../../queue/ledger.ts';
-import { keyOf, nameFile, originalPayload, prepareOutputs } from '../original.ts';
+import {
+  isResized,
+  keyOf,
+  nameFile,
+  originalPayload,
+  prepareOutputs,
+  truncatedOf,
+  unlessGrowing,
+} from '../original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'thumbnails.sql');
 const side = z.int().min(1).max(4096);
@@ -56,12 +65,19 @@ export default job({
 
     return withTempDir(app.config.tempDir, async (dir) => {
       const path = join(dir, 'original');
-      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: app.config.mediaMaxBytes, signal });
+      const { bytes, sha256 } = await download(app.storage, key, {
+        to: path,
+        maxBytes: app.config.mediaMaxBytes,
+        signal,
+      });
       progress(30);
 
       const still = await stillOf(app, { path, key }, boxes, { dir, signal });
       progress(60);
-      const made = await thumbnailsOf(app, still, boxes, format, { dir, signal });
+      const { source, thumbnails: made } = await unlessGrowing(
+        () => thumbnailsOf(app, still, boxes, format, { dir, signal }),
+        () => isResized(app, key, bytes, signal),
+      );
       progress(80);
 
       const recipe = { kind: 'thumbnails', from: still.from };
@@ -70,8 +86,9 @@ export default job({
 
       return commit(async (tx) => {
         await save(tx, media, thumbnails);
-        await tell(tx, row, { thumbnails });
-        return { thumbnails };
+        const result = { thumbnails, ...truncatedOf(source) };
+        await tell(tx, row, result);
+        return result;
       });
     });
   },
@@ -144,14 +161,14 @@ const unsupportedMedia = () =>
   new PermanentError('unsupported_media', 'The file is neither a picture nor a video that can be read');
 
 async function thumbnailsOf(
-  { memory }: App,
+  { config, memory }: App,
   still: Still,
   boxes: readonly Size[],
   format: ThumbnailFormat,
   place: Place,
-): Promise<Thumbnail[]> {
+): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
   try {
-    return await makeThumbnails(still.path, boxes, format, { ...place, memory });
+    return await makeThumbnails(still.path, boxes, format, { ...place, memory, truncated: config.mediaTruncated });
   } catch (error) {
     // It is no fault of the original's when what imagorvideo sent is broken.
     if (still.from !== 'imagorvideo' || !(error instanceof PermanentError)) throw error;

@@ -6,6 +6,7 @@ import { loadStatements, query, type Queryable } from '../../base/sql.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { makeVariants, type Variant } from '../../media/image.ts';
 import { job, minutes } from '../../queue/job.ts';
+import { truncatedOf, unlessGrowing } from '../original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'file.sql');
 const sizes = [
@@ -30,7 +31,12 @@ export default job({
       const { sha256 } = await app.raid.download(file.source_key, original, { signal });
       progress(20);
 
-      const { source, variants } = await makeVariants(original, sizes, { signal, memory: app.memory });
+      const means = { signal, memory: app.memory, truncated: app.config.mediaTruncated };
+      const { source, variants } = await unlessGrowing(
+        () => makeVariants(original, sizes, means),
+        // RAID does not say how large a file is, or when it changed.
+        async () => (await app.raid.download(file.source_key, join(dir, 'again'), { signal })).sha256 !== sha256,
+      );
       progress(80);
 
       const hash = sha256.slice(0, 20);
@@ -41,7 +47,7 @@ export default job({
 
       return commit(async (tx) => {
         await save(tx, file, source, display, thumb);
-        return { source, display, thumb };
+        return { source, display, thumb, ...truncatedOf(source) };
       });
     });
   },

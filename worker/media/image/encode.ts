@@ -1,10 +1,10 @@
 import type { AvifOptions, JpegOptions, PngOptions, Sharp, WebpOptions } from 'sharp';
 import { sharp } from '../sharp.ts';
-import { label } from '../sniff.ts';
 import type { Target } from '../estimate.ts';
-import { judge, timeoutSeconds } from './judge.ts';
+import { timeoutSeconds } from './judge.ts';
 import { readOptions, type Picture } from './open.ts';
 import { within, type Pixels } from './pixels.ts';
+import { decodeWhole, type Truncated } from './whole.ts';
 
 /** What pictures are made in. */
 export type OutputFormat = 'jpeg' | 'png' | 'webp' | 'avif';
@@ -47,15 +47,20 @@ export async function encode({ data, info }: Pixels, format: OutputFormat): Prom
 }
 
 /** A whole animation as one of WebP, with its pace and its loops. It goes from file to file frame by frame. */
-export async function encodeAnimation({ path, source }: Picture, box: Target['box']): Promise<Encoded> {
-  const animation = sharp(path, { ...readOptions, pages: -1 })
-    .resize(within(box))
-    .timeout({ seconds: timeoutSeconds });
-  try {
-    const { data, info } = await animation.webp(webp).toBuffer({ resolveWithObject: true });
-    const { width, height, pageHeight = height } = info;
-    return { format: 'webp', width, height: pageHeight, bytes: data.length, data, content_type: 'image/webp' };
-  } catch (error) {
-    throw judge(error, label[source.format]);
-  }
+export async function encodeAnimation(
+  picture: Picture,
+  box: Target['box'],
+  truncated: Truncated = 'refuse',
+): Promise<Encoded> {
+  const { path, page, mended } = picture;
+  const { made } = await decodeWhole(picture, { truncated, frames: Infinity }, (failOn) =>
+    sharp(path, { ...readOptions, failOn, page, pages: -1 })
+      .resize(within(box))
+      .timeout({ seconds: timeoutSeconds })
+      .webp(mended ? { ...webp, delay: mended.delays } : webp)
+      .toBuffer({ resolveWithObject: true }),
+  );
+  const { width, height, pageHeight = height } = made.info;
+  const { data } = made;
+  return { format: 'webp', width, height: pageHeight, bytes: data.length, data, content_type: 'image/webp' };
 }

@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { label } from '../sniff.ts';
 import type { HeicTask, HeicOutcome } from './heic-thread.ts';
 import { corrupt, timeoutSeconds, tooSlow } from './judge.ts';
 import type { Picture } from './open.ts';
@@ -11,13 +10,14 @@ import type { Picture } from './open.ts';
  *
  * sharp comes without a decoder for HEVC, so libheif does it, as WebAssembly. That never gives memory back and cannot be stopped: it
  * gets a thread of its own, which is ended with all that it held.
- * @throws PermanentError `image_corrupt`; RetryableError `image_timeout`; the signal's reason
+ * @throws PermanentError `image_corrupt`, `media_truncated`; RetryableError `image_timeout`; the signal's reason
  */
 export async function heicToPng(
-  { path, source, profile }: Picture,
+  picture: Picture,
   to: string,
   { memoryBytes, signal }: { memoryBytes: number; signal: AbortSignal },
 ): Promise<void> {
+  const { path, source, profile } = picture;
   const { width, height, has_alpha } = source;
   const task: HeicTask = { from: path, to, width, height, has_alpha, profile, memoryBytes };
   const late = AbortSignal.timeout(timeoutSeconds * 1000);
@@ -30,10 +30,10 @@ export async function heicToPng(
   });
   try {
     const [outcome] = (await once(thread, 'message', { signal: AbortSignal.any([signal, late]) })) as [HeicOutcome];
-    if (outcome.fault) throw corrupt(label.heic, outcome.fault);
+    if (outcome.fault) throw corrupt(picture, outcome.fault);
   } catch (error) {
     signal.throwIfAborted();
-    if (late.aborted) throw tooSlow(label.heic);
+    if (late.aborted) throw tooSlow('heic');
     throw error;
   } finally {
     await thread.terminate();

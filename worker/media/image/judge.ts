@@ -1,24 +1,44 @@
 import { messageOf, PermanentError, RetryableError } from '../../base/errors.ts';
+import { label, type Format } from '../sniff.ts';
+import type { Structure } from '../structure.ts';
 
 /** The slowest legal picture takes seconds; what takes longer is stuck, or the machine is. */
 export const timeoutSeconds = 120;
 
+/** Of a picture, what its faults are judged by. */
+export type Judged = { format: Format; structure: Structure };
+
 // Of all that libvips says when it fails, these are about the machine and may pass; the rest is about the picture.
 const notThePicture = /out of memory|bad_alloc|unable to open|too many open files|input file is missing/i;
+// Limits of libvips, libpng, libtiff and libheif, which are no fault of the file.
+const limit = /\blimit|too many/i;
+// libjpeg's words where it runs out of bytes: the blocks of a JPEG do not say how long its scans are.
+const endOfJpeg = /premature end of (JPEG|input)/i;
 
-/** What an error of libvips means. @param what the picture: `JPEG` */
-export function judge(error: unknown, what: string): unknown {
+/** What an error of libvips means. */
+export function judge(error: unknown, picture: Judged): unknown {
   const message = messageOf(error);
-  if (message.startsWith('timeout')) return tooSlow(what);
+  if (message.startsWith('timeout')) return tooSlow(picture.format);
   if (notThePicture.test(message)) return error;
-  return corrupt(what, reason(message), error);
+  if (limit.test(message))
+    return new PermanentError('image_too_large', `the ${label[picture.format]} exceeds a limit: ${reason(message)}`);
+  const cut = picture.structure.cut || (picture.format === 'jpeg' && endOfJpeg.test(message));
+  return corrupt({ ...picture, structure: { cut } }, reason(message), error);
 }
 
-export const tooSlow = (what: string) =>
-  new RetryableError('image_timeout', `the ${what} took more than ${timeoutSeconds} s to decode`);
+/** @param why the decoder's own words, which say nothing new where the file is cut off */
+export const corrupt = ({ format, structure }: Judged, why: string, cause?: unknown) =>
+  structure.cut
+    ? new PermanentError(
+        'media_truncated',
+        `the ${label[format]} is cut off: the file ends before the picture does. Send the whole file, or set ` +
+          `MEDIA_TRUNCATED=deliver to show what there is of it`,
+        { cause },
+      )
+    : new PermanentError('image_corrupt', `the ${label[format]} is damaged: ${why}`, { cause });
 
-export const corrupt = (what: string, why: string, cause?: unknown) =>
-  new PermanentError('image_corrupt', `the ${what} is damaged or cut off: ${why}`, { cause });
+export const tooSlow = (format: Format) =>
+  new RetryableError('image_timeout', `the ${label[format]} took more than ${timeoutSeconds} s to decode`);
 
 /** The decoder's own words, without the notes on how it got there: those name the file, which is a temporary one of ours. */
 function reason(message: string): string {

@@ -30,7 +30,7 @@ const hashSide = 100;
  * `formats`; never enlarged, upright, sRGB, metadata (GPS!) gone. The file is decoded once.
  * An animation of up to 40 megapixels in all frames stays one; of a longer one, and of all in thumbnail and copies, the first frame.
  *
- * A JPEG stays a JPEG, a PNG a PNG, a WebP a WebP. HEIC, which few programs show, becomes JPEG. GIF and AVIF become WebP:
+ * A JPEG stays a JPEG, a PNG a PNG, a WebP a WebP. HEIC and TIFF, which few programs show, become JPEG. GIF and AVIF become WebP:
  * both may be see-through, the one is larger and the other takes ten times as long to write. Whatever is
  * see-through stays so.
  * @throws what withPixels does
@@ -44,7 +44,7 @@ export async function optimise(
   const { source, made } = await withPixels(path, target, means, async (pixels, original) => {
     const format = mainFormat(original.source);
     const animated = staysAnimated(original.source);
-    const main = animated ? await encodeAnimation(original, box) : await encode(pixels, format);
+    const main = animated ? await encodeAnimation(original, box, means.truncated) : await encode(pixels, format);
     const copies: Encoded[] = [];
     for (const other of new Set(formats)) {
       means.signal.throwIfAborted();
@@ -63,6 +63,7 @@ const families = {
   gif: 'webp',
   avif: 'webp',
   heic: 'jpeg',
+  tiff: 'jpeg',
 } satisfies Record<Format, OutputFormat>;
 
 function mainFormat({ format, has_alpha }: Source): OutputFormat {

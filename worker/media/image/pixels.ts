@@ -5,14 +5,16 @@ import { estimateMemory, type Target } from '../estimate.ts';
 import type { MemoryGate } from '../memory.ts';
 import { sharp } from '../sharp.ts';
 import { label } from '../sniff.ts';
+import { maxPixels, tooManyPixels } from '../structure/limits.ts';
 import { heicToPng } from './heic.ts';
-import { judge, timeoutSeconds } from './judge.ts';
-import { maxPixels, openPicture, readOptions, type Picture, type Source } from './open.ts';
+import { timeoutSeconds } from './judge.ts';
+import { openPicture, readOptions, type Picture, type Source } from './open.ts';
+import { decodeWhole, type Truncated } from './whole.ts';
 
 /** A decoded picture: upright, 8-bit sRGB or grey, with alpha if it has any. */
 export type Pixels = { data: Buffer; info: { width: number; height: number; channels: 1 | 2 | 3 | 4 } };
 
-export type Means = { signal: AbortSignal; memory: MemoryGate };
+export type Means = { signal: AbortSignal; memory: MemoryGate; truncated?: Truncated };
 
 /**
  * Decodes a picture file once, no larger than `target` wants, and lets `work` make what it likes of the pixels while the memory
@@ -23,28 +25,33 @@ export type Means = { signal: AbortSignal; memory: MemoryGate };
 export async function withPixels<T>(
   path: string,
   target: Target,
-  { signal, memory }: Means,
+  { signal, memory, truncated = 'refuse' }: Means,
   work: (pixels: Pixels, picture: Picture) => Promise<T>,
 ): Promise<{ source: Source; made: T }> {
   const picture = await openPicture(path);
-  const need = admissible(picture, target, memory.pictureBytes);
-  const made = await memory.run(need, signal, async () => {
-    signal.throwIfAborted();
-    const pixels = await (picture.source.format === 'heic' ? decodeHeic : decode)(picture, target, need, signal);
-    signal.throwIfAborted();
-    const result = await work(pixels, picture);
-    release(pixels);
-    return result;
-  });
-  return { source: picture.source, made };
+  try {
+    const need = admissible(picture, target, memory.pictureBytes);
+    return await memory.run(need, signal, async () => {
+      signal.throwIfAborted();
+      const decoded = await (picture.format === 'heic'
+        ? decodeHeic(picture, target, need, signal)
+        : decode(picture, target, truncated));
+      signal.throwIfAborted();
+      const made = await work(decoded.made, picture);
+      release(decoded.made);
+      const source: Source = decoded.truncated ? { ...picture.source, truncated: true } : picture.source;
+      return { source, made };
+    });
+  } finally {
+    if (picture.mended) await rm(picture.mended.path, { force: true });
+  }
 }
 
 /** The bytes of memory to ask for. @throws PermanentError `image_too_large` when there can never be enough */
-function admissible({ source, layout }: Picture, target: Target, budget: number): number {
+function admissible({ source, layout, structure }: Picture, target: Target, budget: number): number {
   const picture = `the ${label[source.format]} has ${source.width} x ${source.height} pixels`;
-  if (source.width * source.height > maxPixels)
-    throw new PermanentError('image_too_large', `${picture}, and ${maxPixels} in all is the most that is read`);
-  const need = estimateMemory({ ...source, ...layout }, target);
+  if (source.width * source.height > maxPixels) throw tooManyPixels(label[source.format], source.width, source.height);
+  const need = estimateMemory({ ...source, ...layout, ...structure }, target);
   if (need > budget) {
     const megabytes = `needs about ${Math.ceil(need / 1e6)} MB to decode and shrink`;
     throw new PermanentError(
@@ -55,26 +62,32 @@ function admissible({ source, layout }: Picture, target: Target, budget: number)
   return need;
 }
 
-async function decode({ path, source, layout, profile }: Picture, { box }: Pick<Target, 'box'>): Promise<Pixels> {
-  const picture = sharp(path, readOptions)
-    .resize(within(box))
-    .toColourspace('srgb')
-    .timeout({ seconds: timeoutSeconds });
-  // sharp takes a deep picture with a profile to P3 to work on, and does not come back from there by itself.
-  if (layout.deep && layout.channels >= 3 && profile) picture.withIccProfile('srgb', { attach: false });
-  try {
-    return await picture.raw().toBuffer({ resolveWithObject: true });
-  } catch (error) {
-    throw judge(error, label[source.format]);
-  }
+type Decoded = { made: Pixels; truncated: boolean };
+
+function decode(picture: Picture, { box }: Pick<Target, 'box'>, truncated: Truncated): Promise<Decoded> {
+  const { path, page, layout, profile } = picture;
+  return decodeWhole(picture, { truncated, frames: 1 }, (failOn) => {
+    const pipeline = sharp(path, { ...readOptions, failOn, page })
+      .resize(within(box))
+      .toColourspace('srgb')
+      .timeout({ seconds: timeoutSeconds });
+    // sharp takes a deep picture with a profile to P3 to work on, and does not come back from there by itself.
+    if (layout.deep && layout.channels >= 3 && profile) pipeline.withIccProfile('srgb', { attach: false });
+    return pipeline.raw().toBuffer({ resolveWithObject: true });
+  });
 }
 
 /** By way of a PNG beside it, which keeps the colour profile, and from which libvips takes line by line. */
-async function decodeHeic(picture: Picture, target: Target, memoryBytes: number, signal: AbortSignal): Promise<Pixels> {
+async function decodeHeic(
+  picture: Picture,
+  target: Target,
+  memoryBytes: number,
+  signal: AbortSignal,
+): Promise<Decoded> {
   const path = `${picture.path}.png`;
   try {
     await heicToPng(picture, path, { memoryBytes, signal });
-    return await decode(await openPicture(path), target);
+    return await decode(await openPicture(path), target, 'refuse');
   } finally {
     await rm(path, { force: true });
   }
