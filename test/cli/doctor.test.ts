@@ -129,6 +129,7 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
     version: '7.1',
     missing: [],
     toneMapping: true,
+    dav1d: true,
     statsPeriod: true,
     sandbox: 'bwrap',
   };

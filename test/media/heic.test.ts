@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import exifreader from 'exifreader';
 import sharp from 'sharp';
-import { heicToPng } from '../../worker/media/image/heic.ts';
+import { heicToPng } from '../../worker/media/image/heif/heic.ts';
 import { openPicture } from '../../worker/media/image/open.ts';
 import { optimise } from '../../worker/media/image/optimise.ts';
 import { createMemoryGate } from '../../worker/media/memory.ts';
@@ -92,21 +92,26 @@ describe('HEIC', () => {
 });
 
 describe('The thread that decodes HEIC', () => {
+  const box = { width: 2048, height: 2048 };
   const decode = async (name: string, { memoryBytes = 100e6, signal = never } = {}) => {
     const from = join(dir, name);
     await writeFile(from, await fixture(name));
-    await heicToPng(await openPicture(from), `${from}.png`, { memoryBytes, signal });
+    await heicToPng(await openPicture(from), `${from}.png`, box, { memoryBytes, signal });
     return sharp(`${from}.png`).metadata();
   };
 
-  it('writes a PNG that has the colour profile still', async () => {
-    const { width, height, channels, icc } = await decode('phone');
-    assert.deepEqual([width, height, channels], [120, 160, 3]);
+  it('writes a PNG, not turned yet, that has the colour profile still', async () => {
+    const { width, height, channels, depth, icc } = await decode('phone');
+    assert.deepEqual([width, height, channels, depth], [160, 120, 3, 'uchar']);
     assert.ok(icc);
   });
 
+  it('keeps more than 8 bits', async () => {
+    assert.equal((await decode('deep')).depth, 'ushort');
+  });
+
   it('takes no more memory than it was admitted with', async () => {
-    await assert.rejects(decode('large', { memoryBytes: 40e6 }), { code: 'image_corrupt' });
+    await assert.rejects(decode('large', { memoryBytes: 20e6 }), { code: 'image_too_large', message: /20 MB/ });
   });
 
   it('ends when the job is aborted', async () => {

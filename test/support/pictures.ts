@@ -233,7 +233,7 @@ function pngChunks(file: Buffer): { type: string; bytes: Buffer }[] {
   return chunks;
 }
 
-function pngChunk(type: string, data: Buffer): Buffer {
+export function pngChunk(type: string, data: Buffer): Buffer {
   const bytes = Buffer.alloc(12 + data.length);
   bytes.writeUInt32BE(data.length, 0);
   bytes.write(type, 4, 'latin1');

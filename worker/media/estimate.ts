@@ -15,7 +15,7 @@ const maxAnimationPixels = 40e6;
 
 /** Whether it moves, and may go on moving. */
 export const staysAnimated = ({ format, pages, width, height, orientation }: Source): boolean =>
-  pages > 1 && format !== 'tiff' && orientation === 1 && pages * width * height <= maxAnimationPixels;
+  ['gif', 'webp'].includes(format) && pages > 1 && orientation === 1 && pages * width * height <= maxAnimationPixels;
 
 /** WebP's own limit, for both sides. https://developers.google.com/speed/webp/faq */
 export const maxSide = 16_383;
@@ -64,7 +64,7 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
 
   // What a HEIC file becomes first is read as a PNG.
   const decoding = Math.max(
-    picture.format === 'heic' ? heicThread(picture, pixels) : 0,
+    picture.format === 'heic' ? heicThread(picture) : 0,
     wholePicture(picture, pixels, out) +
       rows(picture, scale) +
       out * (1 + (turned(picture) ? 1 : 0) + (picture.has_alpha ? 2 : 0)),
@@ -74,6 +74,15 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
   const encoding = outPixels * (held + Math.max(...formats.map((format) => encoderBytes(format, picture.has_alpha))));
   const animation = animated && staysAnimated(picture) ? picture.pages * outPixels * 3.5 + pixels * 40 : 0;
   return Math.ceil(base + margin * Math.max(decoding, encoding, animation));
+}
+
+/** The same of an AVIF that ffmpeg decodes, and what it becomes is read as a PNG of the size wanted. */
+export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): number {
+  const { width, height, samples = 3, deep } = picture;
+  const ffmpeg = 60e6 + width * height * samples * (deep ? 2 : 1) * 1.5;
+  const scale = Math.min(1, box.width / width, box.height / height);
+  const small = { ...picture, format: 'png' as const, width: width * scale, height: height * scale };
+  return Math.max(ffmpeg, estimateMemory(small, { box, formats }));
 }
 
 /** A pixel, with the pixel itself. */
@@ -91,9 +100,12 @@ function encoderBytes(format: OutputFormat, alpha: boolean): number {
   }
 }
 
-/** The decoder itself, WebAssembly's memory with the picture in it as YUV and as RGB(A), and the file. */
-function heicThread({ has_alpha, bytes }: Header, pixels: number): number {
-  return 30e6 + pixels * (has_alpha ? 10 : 6.9) + bytes;
+/** The decoder itself, and WebAssembly's memory: the file, what is decoded in one go, and copies of what is held. */
+function heicThread({ has_alpha, deep, bytes, samples = 3, unitPixels = 0, heldPixels = 0 }: Header): number {
+  const planes = (samples + (has_alpha ? 1 : 0)) * (deep ? 2 : 1);
+  const whole = unitPixels === heldPixels;
+  const decoding = unitPixels * ((whole ? 2.1 : 1.1) * planes + (deep ? 7.4 : 4.05));
+  return 25e6 + bytes + decoding + (whole ? 0 : heldPixels * planes);
 }
 
 /** Stored on its side: width and height change places on the way. */

@@ -2,8 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Size } from './filters.ts';
 import { encode, type OutputFormat } from './image/encode.ts';
+import type { Pixels } from './image/decode.ts';
 import type { Source } from './image/open.ts';
-import { shrink, withPixels, type Means, type Pixels } from './image/pixels.ts';
+import { shrink, withPixels, type Means } from './image/pixels.ts';
 import { sharp } from './sharp.ts';
 
 export const thumbnailFormats = ['webp', 'jpeg', 'png', 'avif'] as const satisfies OutputFormat[];

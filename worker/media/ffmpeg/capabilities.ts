@@ -16,6 +16,8 @@ export type Capabilities = {
   missing: string[];
   /** Turns HDR into SDR. */
   toneMapping: boolean;
+  /** Decodes AV1, and in little memory. */
+  dav1d: boolean;
   /** -stats_period, since 4.4: how often it reports progress. */
   statsPeriod: boolean;
   sandbox: Sandbox;
@@ -76,14 +78,15 @@ const needed = {
   muxers: ['mp4', 'mp3', 'hls', 's16le'],
 };
 
-/** In six runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
+/** In seven runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
 async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
   const ask = (...args: string[]) => answerOf('ffmpeg', programs, ['-hide_banner', ...args]);
-  const [{ sandbox, version }, help, filters, encoders, muxers] = await Promise.all([
+  const [{ sandbox, version }, help, filters, encoders, decoders, muxers] = await Promise.all([
     findSandbox(programs, allowed),
     ask('-h', 'long'),
     ask('-filters'),
     ask('-encoders'),
+    ask('-decoders'),
     ask('-muxers'),
   ]);
   const has = (list: string, name: string) => new RegExp(`^ *[A-Z.|]+ +(\\w+,)*${name}[, ]`, 'm').test(list);
@@ -95,6 +98,7 @@ async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilit
       ...needed.filters.filter((name) => !has(filters, name)),
       ...needed.muxers.filter((name) => !has(muxers, name)),
     ],
+    dav1d: has(decoders, 'libdav1d'),
     toneMapping: has(filters, 'zscale') && has(filters, 'tonemap'),
     statsPeriod: help.includes('-stats_period'),
     sandbox,

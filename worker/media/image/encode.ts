@@ -3,7 +3,7 @@ import { sharp } from '../sharp.ts';
 import type { Target } from '../estimate.ts';
 import { timeoutSeconds } from './judge.ts';
 import { readOptions, type Picture } from './open.ts';
-import { within, type Pixels } from './pixels.ts';
+import { within, type Pixels } from './decode.ts';
 import { decodeWhole, type Truncated } from './whole.ts';
 
 /** What pictures are made in. */

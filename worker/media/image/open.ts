@@ -1,12 +1,14 @@
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Metadata, SharpOptions } from 'sharp';
 import { PermanentError } from '../../base/errors.ts';
 import { sharp } from '../sharp.ts';
 import { sniffImage, type Format } from '../sniff.ts';
 import { checkStructure, type Structure } from '../structure.ts';
 import { maxPixels } from '../structure/limits.ts';
+import { chooseCoding, readPngCoding, type Coding } from './colour.ts';
 import { mendGif, type MendedGif } from './gif.ts';
-import { judge, type Judged } from './judge.ts';
+import { readHeif, shownSize, type Heif, type Turn } from './heif/header.ts';
+import { corrupt, judge, type Judged } from './judge.ts';
 import { lengthenWebp } from './whole.ts';
 
 /** What a picture file is, measured before it is decoded. */
@@ -20,7 +22,7 @@ export type Source = {
   orientation: number;
   /**
    * Frames of an animation, or pages of a TIFF, of which the first is read; 1 for a still, and for an animated PNG, which is read as the
-   * still it also is.
+   * still it also is. So are animated AVIF and HEIC, but they tell how many frames there are.
    */
   pages: number;
   has_alpha: boolean;
@@ -35,6 +37,10 @@ type Layout = {
   deep: boolean;
   /** Progressive JPEG, interlaced PNG: no line is complete before the file has been read whole. */
   interlaced: boolean;
+  /** Of HEIC and AVIF: samples a pixel, and the pixels that are decoded in one go, and held. */
+  samples?: number;
+  unitPixels?: number;
+  heldPixels?: number;
 };
 
 /** All that is known of a picture before it is decoded. */
@@ -53,6 +59,12 @@ export type Picture = {
   structure: Structure;
   /** Its ICC profile. */
   profile: Buffer | undefined;
+  /** What its RGB means, where it is neither sRGB nor for the profile to say. */
+  coding: Coding | undefined;
+  /** Of HEIC and AVIF. */
+  heif?: Heif;
+  /** How it still has to be turned; for what is written of a HEIC. */
+  turn?: Turn;
 };
 
 export const readOptions = {
@@ -72,14 +84,10 @@ export async function openPicture(path: string): Promise<Picture> {
   const format = await sniffImage(path);
   const structure = await checkStructure(path, format);
   const { size: bytes } = await stat(path);
+  if (format === 'heic' || format === 'avif') return openHeif(path, bytes, { format, structure });
   if (format === 'webp') await lengthenWebp(path);
   const mended = format === 'gif' ? await mendGif(path, structure) : undefined;
   const meta = await readHeader(mended?.path ?? path, { format, structure });
-  if (format === 'heic' && meta.compression !== 'hevc')
-    throw new PermanentError(
-      'unsupported_image_format',
-      `the HEIF file holds ${meta.compression ?? 'no'} pictures, not HEVC`,
-    );
   return {
     path: mended?.path ?? path,
     page: mended?.page ?? 0,
@@ -92,18 +100,81 @@ export async function openPicture(path: string): Promise<Picture> {
       height: meta.autoOrient.height,
       bytes,
       orientation: meta.orientation ?? 1,
-      pages: format === 'heic' ? 1 : (structure.gif?.frames.length ?? meta.pages ?? 1),
+      pages: structure.gif?.frames.length ?? meta.pages ?? 1,
       has_alpha: meta.hasAlpha,
     },
     layout: { channels: meta.channels, deep: meta.depth !== 'uchar', interlaced: meta.isProgressive },
     profile: meta.icc,
+    coding: chooseCoding(format === 'png' ? await readPngCoding(path) : undefined, meta.icc, format),
   };
 }
 
-async function readHeader(path: string, picture: Judged): Promise<Metadata> {
+const codecs: Record<string, 'heic' | 'avif'> = { hvc1: 'heic', av01: 'avif' };
+
+/** HEIC or AVIF by what is in it: what the file calls itself need not be so. */
+async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<Picture> {
+  const heif = await readHeif(path).catch((error: unknown) => {
+    throw error instanceof RangeError ? corrupt(sniffed, error.message, error) : error;
+  });
+  const format = codecs[heif.codec];
+  if (!format)
+    throw new PermanentError(
+      'unsupported_image_format',
+      `the HEIF file holds pictures of type ${heif.codec}, which is neither HEVC nor AV1`,
+    );
+  const { structure } = sniffed;
+  const { width, height, tiles } = heif.colour;
+  return {
+    path,
+    // Which it is by libheif's count, in which hidden ones are left out.
+    page: format === 'avif' ? ((await readHeader(path, { format, structure }, heif)).pagePrimary ?? 0) : 0,
+    mended: undefined,
+    format,
+    structure,
+    source: {
+      format,
+      ...shownSize(heif),
+      bytes,
+      orientation: 1,
+      pages: heif.animation?.frames ?? 1,
+      has_alpha: heif.alpha !== undefined,
+    },
+    layout: {
+      channels: heif.alpha ? 4 : 3,
+      deep: heif.bits > 8,
+      interlaced: false,
+      samples: heif.samples,
+      unitPixels: tiles ? tiles.width * tiles.height : width * height,
+      heldPixels: tiles ? tiles.width * tiles.height * tiles.columns : width * height,
+    },
+    profile: heif.profile,
+    coding: chooseCoding(rgbCoding(heif), heif.profile, format),
+    heif,
+  };
+}
+
+/** What is decoded is of full range; but for grey, which libheif takes as it is. */
+function rgbCoding({ coding, codec, samples }: Heif): Coding | undefined {
+  return coding && { ...coding, full: coding.full || codec !== 'av01' || samples > 1 };
+}
+
+async function readHeader(path: string, picture: Judged, heif?: Heif): Promise<Metadata> {
   try {
-    return await sharp(path, { ...readOptions, failOn: 'none', limitInputPixels: false }).metadata();
+    return await sharp(await inputOf(path, heif), {
+      ...readOptions,
+      failOn: 'none',
+      limitInputPixels: false,
+    }).metadata();
   } catch (error) {
     throw judge(error, picture);
   }
+}
+
+/** What sharp is to read: of an AVIF that is also animated, only the still. It would not know the file by the brand avis, and read both. */
+export async function inputOf(path: string, heif: Heif | undefined): Promise<string | Buffer> {
+  if (heif?.codec !== 'av01' || heif.animation === undefined) return path;
+  const file = await readFile(path);
+  file.write('avif', 8, 'latin1');
+  file.write('free', heif.animation.at, 'latin1');
+  return file;
 }

@@ -4,7 +4,8 @@ import type { Format } from '../sniff.ts';
 import { staysAnimated } from '../estimate.ts';
 import { encode, encodeAnimation, type Encoded, type OutputFormat } from './encode.ts';
 import type { Source } from './open.ts';
-import { shrink, withPixels, type Means, type Pixels } from './pixels.ts';
+import type { Pixels } from './decode.ts';
+import { shrink, withPixels, type Means } from './pixels.ts';
 
 export type Optimised = {
   source: Source;

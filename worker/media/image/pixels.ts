@@ -1,20 +1,18 @@
 import { rm } from 'node:fs/promises';
-import type { ResizeOptions } from 'sharp';
 import { PermanentError } from '../../base/errors.ts';
-import { estimateMemory, type Target } from '../estimate.ts';
+import { estimateMemory, ffmpegAvifMemory, type Target } from '../estimate.ts';
+import type { Ffmpeg } from '../ffmpeg.ts';
 import type { MemoryGate } from '../memory.ts';
 import { sharp } from '../sharp.ts';
 import { label } from '../sniff.ts';
 import { maxPixels, tooManyPixels } from '../structure/limits.ts';
-import { heicToPng } from './heic.ts';
-import { timeoutSeconds } from './judge.ts';
-import { openPicture, readOptions, type Picture, type Source } from './open.ts';
-import { decodeWhole, type Truncated } from './whole.ts';
+import { decode, decodeAvif, decodeHeic, within, type Pixels } from './decode.ts';
+import { isPlain } from './heif/avif.ts';
+import { openPicture, type Picture, type Source } from './open.ts';
+import type { Truncated } from './whole.ts';
 
-/** A decoded picture: upright, 8-bit sRGB or grey, with alpha if it has any. */
-export type Pixels = { data: Buffer; info: { width: number; height: number; channels: 1 | 2 | 3 | 4 } };
-
-export type Means = { signal: AbortSignal; memory: MemoryGate; truncated?: Truncated };
+/** `ffmpeg`: decodes large AVIF in less memory, where there is one. */
+export type Means = { signal: AbortSignal; memory: MemoryGate; truncated?: Truncated; ffmpeg?: Ffmpeg };
 
 /**
  * Decodes a picture file once, no larger than `target` wants, and lets `work` make what it likes of the pixels while the memory
@@ -25,17 +23,16 @@ export type Means = { signal: AbortSignal; memory: MemoryGate; truncated?: Trunc
 export async function withPixels<T>(
   path: string,
   target: Target,
-  { signal, memory, truncated = 'refuse' }: Means,
+  means: Means,
   work: (pixels: Pixels, picture: Picture) => Promise<T>,
 ): Promise<{ source: Source; made: T }> {
+  const { signal, memory } = means;
   const picture = await openPicture(path);
   try {
-    const need = admissible(picture, target, memory.pictureBytes);
-    return await memory.run(need, signal, async () => {
+    const { bytes, decoding } = await plan(picture, target, means);
+    return await memory.run(bytes, signal, async () => {
       signal.throwIfAborted();
-      const decoded = await (picture.format === 'heic'
-        ? decodeHeic(picture, target, need, signal)
-        : decode(picture, target, truncated));
+      const decoded = await decoding();
       signal.throwIfAborted();
       const made = await work(decoded.made, picture);
       release(decoded.made);
@@ -47,51 +44,36 @@ export async function withPixels<T>(
   }
 }
 
-/** The bytes of memory to ask for. @throws PermanentError `image_too_large` when there can never be enough */
-function admissible({ source, layout, structure }: Picture, target: Target, budget: number): number {
-  const picture = `the ${label[source.format]} has ${source.width} x ${source.height} pixels`;
-  if (source.width * source.height > maxPixels) throw tooManyPixels(label[source.format], source.width, source.height);
-  const need = estimateMemory({ ...source, ...layout, ...structure }, target);
-  if (need > budget) {
-    const megabytes = `needs about ${Math.ceil(need / 1e6)} MB to decode and shrink`;
-    throw new PermanentError(
-      'image_too_large',
-      `${picture} and ${megabytes}: MEDIA_MEMORY_MB is ${Math.floor(budget / 1e6)}`,
-    );
+/** The bytes of memory to ask for, and what to do then. @throws PermanentError `image_too_large` when there can never be enough */
+async function plan(picture: Picture, target: Target, { memory, signal, truncated = 'refuse', ffmpeg }: Means) {
+  const { source, layout, structure, heif } = picture;
+  const { format, width, height } = source;
+  const options = { box: target.box, signal, truncated };
+  if (width * height > maxPixels) throw tooManyPixels(label[format], width, height);
+  const header = { ...source, ...layout, ...structure };
+  const bytes = estimateMemory(header, target);
+  if (bytes <= memory.pictureBytes) {
+    const decoding = () => (format === 'heic' ? decodeHeic(picture, bytes, options) : decode(picture, options));
+    return { bytes, decoding };
   }
-  return need;
-}
-
-type Decoded = { made: Pixels; truncated: boolean };
-
-function decode(picture: Picture, { box }: Pick<Target, 'box'>, truncated: Truncated): Promise<Decoded> {
-  const { path, page, layout, profile } = picture;
-  return decodeWhole(picture, { truncated, frames: 1 }, (failOn) => {
-    const pipeline = sharp(path, { ...readOptions, failOn, page })
-      .resize(within(box))
-      .toColourspace('srgb')
-      .timeout({ seconds: timeoutSeconds });
-    // sharp takes a deep picture with a profile to P3 to work on, and does not come back from there by itself.
-    if (layout.deep && layout.channels >= 3 && profile) pipeline.withIccProfile('srgb', { attach: false });
-    return pipeline.raw().toBuffer({ resolveWithObject: true });
-  });
-}
-
-/** By way of a PNG beside it, which keeps the colour profile, and from which libvips takes line by line. */
-async function decodeHeic(
-  picture: Picture,
-  target: Target,
-  memoryBytes: number,
-  signal: AbortSignal,
-): Promise<Decoded> {
-  const path = `${picture.path}.png`;
-  try {
-    await heicToPng(picture, path, { memoryBytes, signal });
-    return await decode(await openPicture(path), target, 'refuse');
-  } finally {
-    await rm(path, { force: true });
+  if (heif && isPlain(heif) && ffmpeg && (await decodesAv1(ffmpeg))) {
+    const less = ffmpegAvifMemory(header, target);
+    if (less <= memory.pictureBytes) return { bytes: less, decoding: () => decodeAvif(picture, ffmpeg, options) };
   }
+  const [need, have] = [Math.ceil(bytes / 1e6), Math.floor(memory.pictureBytes / 1e6)];
+  throw new PermanentError(
+    'image_too_large',
+    `the ${label[format]} has ${width} x ${height} pixels and needs about ${need} MB to decode and shrink: ` +
+      `MEDIA_MEMORY_MB is ${have}, and would have to be ${need} or more`,
+  );
 }
+
+/** Where there is no ffmpeg, there is none that decodes AV1. */
+const decodesAv1 = (ffmpeg: Ffmpeg): Promise<boolean> =>
+  ffmpeg.capabilities().then(
+    ({ dav1d }) => dav1d,
+    () => false,
+  );
 
 /**
  * Frees the memory now. V8 would get round to it tens of megabytes later: it sees how small its own heap is. Not for pixels that
@@ -106,8 +88,4 @@ export async function shrink(pixels: Pixels, box: Target['box']): Promise<Pixels
   const { width, height } = pixels.info;
   if (width <= box.width && height <= box.height) return pixels;
   return sharp(pixels.data, { raw: pixels.info }).resize(within(box)).raw().toBuffer({ resolveWithObject: true });
-}
-
-export function within({ width, height }: Target['box']): ResizeOptions {
-  return { width, height, fit: 'inside', withoutEnlargement: true };
 }

@@ -1,48 +1,75 @@
 import { createWriteStream } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { crc32, createDeflate, deflateSync } from 'node:zlib';
 
-/** Rows of 8-bit RGB or RGBA, `stride` bytes from one to the next. */
-export type Rows = { width: number; height: number; channels: 3 | 4; stride: number; data: Uint8Array };
+/** RGB or RGBA, of 8 bits or of 16. */
+type Shape = { width: number; height: number; channels: 3 | 4; deep: boolean };
 
 const signature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 const bandBytes = 1_000_000;
 
 /**
  * Writes pixels as a PNG that is stored and not compressed: one that is read again at once and then thrown away.
+ * @param rows each may be the array of the one before
  * https://www.w3.org/TR/png-3/
  */
-export async function writePng(to: string, pixels: Rows, profile: Uint8Array | undefined): Promise<void> {
+export async function writePng(
+  to: string,
+  shape: Shape,
+  profile: Uint8Array | undefined,
+  rows: Iterable<Uint8ClampedArray | Uint16Array>,
+): Promise<void> {
   async function* chunks(data: AsyncIterable<Buffer>) {
     yield signature;
-    yield chunk('IHDR', headerOf(pixels));
-    if (profile) yield chunk('iCCP', Buffer.concat([Buffer.from('icc\0\0', 'latin1'), deflateSync(profile)]));
+    yield chunk('IHDR', headerOf(shape));
+    if (profile) yield profileChunk(profile);
     for await (const piece of data) yield chunk('IDAT', piece);
     yield chunk('IEND', Buffer.alloc(0));
   }
   const stored = createDeflate({ level: 0, chunkSize: bandBytes });
-  await pipeline(bandsOf(pixels), stored, chunks, createWriteStream(to, { flags: 'wx', mode: 0o600 }));
+  await pipeline(bandsOf(shape, rows), stored, chunks, createWriteStream(to, { flags: 'wx', mode: 0o600 }));
 }
 
-function headerOf({ width, height, channels }: Rows): Buffer {
+/** Gives a colour profile to a small PNG that has none. */
+export async function addProfile(path: string, profile: Uint8Array): Promise<void> {
+  const file = await readFile(path);
+  // Behind the signature and the header, which has 25 bytes.
+  await writeFile(path, Buffer.concat([file.subarray(0, 33), profileChunk(profile), file.subarray(33)]));
+}
+
+const profileChunk = (profile: Uint8Array) =>
+  chunk('iCCP', Buffer.concat([Buffer.from('icc\0\0', 'latin1'), deflateSync(profile)]));
+
+function headerOf({ width, height, channels, deep }: Shape): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header[8] = 8;
+  header[8] = deep ? 16 : 8;
   header[9] = channels === 4 ? 6 : 2;
   return header;
 }
 
 /** Some rows at a time, before each of them a zero: no filter. */
-function* bandsOf({ width, height, channels, stride, data }: Rows): Generator<Buffer> {
-  const length = width * channels;
-  const most = Math.max(1, Math.floor(bandBytes / (length + 1)));
-  for (let top = 0; top < height; top += most) {
-    const band = Buffer.alloc(Math.min(most, height - top) * (length + 1));
-    for (let at = 0, y = top; at < band.length; at += length + 1, y++)
-      band.set(data.subarray(y * stride, y * stride + length), at + 1);
+function* bandsOf(
+  { width, channels, deep }: Shape,
+  rows: Iterable<Uint8ClampedArray | Uint16Array>,
+): Generator<Buffer> {
+  const length = 1 + width * channels * (deep ? 2 : 1);
+  const most = Math.max(1, Math.floor(bandBytes / length));
+  let band = Buffer.alloc(most * length);
+  let at = 0;
+  for (const row of rows) {
+    const bytes = Buffer.from(row.buffer, row.byteOffset, row.byteLength);
+    // From this machine's order to that of networks; the row is not needed again.
+    band.set(deep ? bytes.swap16() : bytes, at + 1);
+    at += length;
+    if (at < band.length) continue;
     yield band;
+    band = Buffer.alloc(most * length);
+    at = 0;
   }
+  if (at > 0) yield band.subarray(0, at);
 }
 
 function chunk(type: string, data: Uint8Array): Buffer {

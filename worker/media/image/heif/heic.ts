@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { PermanentError } from '../../../base/errors.ts';
+import type { Coding } from '../colour.ts';
+import { corrupt, timeoutSeconds, tooSlow } from '../judge.ts';
+import type { Picture } from '../open.ts';
+import type { HeicOutcome, HeicTask } from './heic-thread.ts';
+import { shownSize, type Heif, type Size } from './header.ts';
+
+/**
+ * Writes the primary picture of a HEIC file as a PNG of no compression, of 16 bits where it has more than 8: cropped, but not turned yet, with its
+ * colour profile. Of a photograph with a gain map, that is what an ordinary screen shows. One far larger than the box is shrunk on the way, to no less than
+ * twice what fits.
+ *
+ * sharp comes without a decoder for HEVC, so libheif does it, as WebAssembly. That never gives memory back and cannot be stopped: it
+ * gets a thread of its own, which is ended with all that it held.
+ * @returns what the picture's samples mean, where its profile does not say so
+ * @throws PermanentError `image_corrupt`, `media_truncated`, `unsupported_image_format`, `image_too_large` when it takes more than `memoryBytes`;
+ *   RetryableError `image_timeout`; the signal's reason
+ */
+export async function heicToPng(
+  picture: Picture,
+  to: string,
+  box: Size,
+  { memoryBytes, signal }: { memoryBytes: number; signal: AbortSignal },
+): Promise<Coding> {
+  const { path, heif } = picture as Picture & { heif: Heif };
+  const task: HeicTask = { from: path, to, heif, shrink: shrinkFor(heif, box), memoryBytes };
+  const late = AbortSignal.timeout(timeoutSeconds * 1000);
+  const thread = new Worker(new URL('./heic-thread.ts', import.meta.url), {
+    workerData: task,
+    execArgv: [],
+    env: {},
+    stdout: true,
+    resourceLimits: { maxOldGenerationSizeMb: 64 },
+  });
+  try {
+    const [outcome] = (await once(thread, 'message', { signal: AbortSignal.any([signal, late]) })) as [HeicOutcome];
+    if ('coding' in outcome) return outcome.coding;
+    throw outcome.code === 'image_corrupt'
+      ? corrupt(picture, outcome.fault)
+      : new PermanentError(outcome.code, outcome.fault);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (late.aborted) throw tooSlow('heic');
+    throw error;
+  } finally {
+    await thread.terminate();
+  }
+}
+
+/** See-through pixels must not colour their neighbours. */
+function shrinkFor(heif: Heif, box: Size): number {
+  const { width, height } = shownSize(heif);
+  const scale = Math.max(width / box.width, height / box.height);
+  return heif.alpha ? 1 : Math.max(1, Math.floor(scale / 2));
+}

@@ -1,0 +1,157 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import { hlg, isHdr, pq, unspecified, type Coding } from './colour.ts';
+
+/** Rows of red, green, blue and perhaps alpha, 8 or 16 bits each. */
+export type Coded = { data: Uint8Array | Uint16Array; channels: 3 | 4 };
+
+/** So many pixels take a few milliseconds; then others have their turn. */
+const atATime = 100_000;
+
+/**
+ * 8-bit sRGB of pixels that are coded otherwise. HDR is made darker as pictureFilters does it for video: where 1 is 100 cd/m2, Hable's
+ * curve brings the brightest to white, with all three by the same factor so that hues stay. 4 million pixels take a quarter of a second.
+ */
+export async function toSrgb({ data, channels }: Coded, coding: Coding, signal: AbortSignal): Promise<Buffer> {
+  const out = Buffer.allocUnsafeSlow(data.length);
+  const max = data instanceof Uint16Array ? 65_535 : 255;
+  const convert = converter(coding, max);
+  for (let from = 0; from < data.length; from += atATime * channels) {
+    signal.throwIfAborted();
+    const to = Math.min(data.length, from + atATime * channels);
+    convert(data, out, from, to, channels);
+    if (channels === 4) for (let at = from + 3; at < to; at += 4) out[at] = Math.round((data[at]! * 255) / max);
+    await breathe();
+  }
+  return out;
+}
+
+function converter(coding: Coding, max: number) {
+  const hdr = isHdr(coding);
+  const primaries = coding.primaries === unspecified && hdr ? 9 : coding.primaries;
+  const linear = linearTable(coding, max);
+  const [rr, rg, rb, gr, gg, gb, br, bg, bb] = toBt709(primaries) as Nine;
+  const [kr, kg, kb] = luminance(primaries);
+  const ootf = coding.transfer === hlg;
+  const white = hable(Math.max(1, (coding.peak ?? usualPeak) / 100));
+  return (data: Coded['data'], out: Buffer, from: number, to: number, channels: number) => {
+    for (let at = from; at < to; at += channels) {
+      let r = linear[data[at]!]!;
+      let g = linear[data[at + 1]!]!;
+      let b = linear[data[at + 2]!]!;
+      // The light of a screen of 1000 cd/m2. ITU-R BT.2100, table 5.
+      const system = ootf ? 10 * (kr * r + kg * g + kb * b) ** 0.2 : 1;
+      [r, g, b] = [
+        (rr * r + rg * g + rb * b) * system,
+        (gr * r + gg * g + gb * b) * system,
+        (br * r + bg * g + bb * b) * system,
+      ];
+      const most = hdr ? Math.max(r, g, b, 1e-6) : 1;
+      const factor = hdr ? hable(most) / (white * most) : 1;
+      out[at] = encoded(r * factor);
+      out[at + 1] = encoded(g * factor);
+      out[at + 2] = encoded(b * factor);
+    }
+  };
+}
+
+/** In cd/m2: what ffmpeg's tonemap takes where the file says nothing. */
+const usualPeak = 1000;
+const hable = (x: number) => (x * (x * 0.15 + 0.05) + 0.004) / (x * (x * 0.15 + 0.5) + 0.06) - 0.02 / 0.3;
+
+/** Light by code: 1 is the white of an ordinary screen, or 100 cd/m2. */
+function linearTable({ transfer, full }: Coding, max: number): Float32Array {
+  const curve = curves[transfer] ?? srgbToLight;
+  const [black, range] = full ? [0, max] : [(max * 16) / 255, (max * 219) / 255];
+  return Float32Array.from({ length: max + 1 }, (_, code) => curve(Math.min(1, Math.max(0, (code - black) / range))));
+}
+
+const srgbToLight = (v: number) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+
+/** By number of H.273; sRGB's where there is none. PQ: SMPTE ST 2084; HLG: ITU-R BT.2100. */
+const curves: Record<number, (v: number) => number> = {
+  4: (v) => v ** 2.2,
+  5: (v) => v ** 2.8,
+  8: (v) => v,
+  [pq]: (v) => {
+    const p = v ** (1 / 78.84375);
+    return 100 * (Math.max(0, p - 0.8359375) / (18.8515625 - 18.6875 * p)) ** (1 / 0.1593017578125);
+  },
+  [hlg]: (v) => (v <= 0.5 ? (v * v) / 3 : (Math.exp((v - 0.55991073) / 0.17883277) + 0.28466892) / 12),
+};
+
+const steps = 16_383;
+const srgbTable = Uint8Array.from({ length: steps + 1 }, (_, n) => {
+  const light = n / steps;
+  return Math.round(255 * (light <= 0.0031308 ? light * 12.92 : 1.055 * light ** (1 / 2.4) - 0.055));
+});
+const encoded = (light: number) => srgbTable[light <= 0 ? 0 : light >= 1 ? steps : Math.round(light * steps)]!;
+
+type Nine = [number, number, number, number, number, number, number, number, number];
+type Three = [number, number, number];
+
+/** x and y of red, green and blue, by number of H.273; all with the white of D65, or near enough. */
+const chromaticities: Record<number, [red: [number, number], green: [number, number], blue: [number, number]]> = {
+  1: [
+    [0.64, 0.33],
+    [0.3, 0.6],
+    [0.15, 0.06],
+  ],
+  5: [
+    [0.64, 0.33],
+    [0.29, 0.6],
+    [0.15, 0.06],
+  ],
+  6: [
+    [0.63, 0.34],
+    [0.31, 0.595],
+    [0.155, 0.07],
+  ],
+  7: [
+    [0.63, 0.34],
+    [0.31, 0.595],
+    [0.155, 0.07],
+  ],
+  9: [
+    [0.708, 0.292],
+    [0.17, 0.797],
+    [0.131, 0.046],
+  ],
+  11: [
+    [0.68, 0.32],
+    [0.265, 0.69],
+    [0.15, 0.06],
+  ],
+  12: [
+    [0.68, 0.32],
+    [0.265, 0.69],
+    [0.15, 0.06],
+  ],
+  22: [
+    [0.63, 0.34],
+    [0.295, 0.605],
+    [0.155, 0.077],
+  ],
+};
+const d65: Three = [0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329];
+
+const toBt709 = (primaries: number): number[] => multiply(inverse(toXyz(1)), toXyz(primaries));
+const luminance = (primaries: number) => toXyz(primaries).slice(3, 6) as Three;
+
+/** Three rows that make XYZ of linear RGB. http://www.brucelindbloom.com/Eqn_RGB_XYZ_Matrix.html */
+function toXyz(primaries: number): number[] {
+  const corners = (chromaticities[primaries] ?? chromaticities[1]!).map(([x, y]) => [x / y, 1, (1 - x - y) / y]);
+  const columns = [0, 1, 2].flatMap((row) => corners.map((corner) => corner[row]!));
+  const back = inverse(columns);
+  const share = [0, 1, 2].map((row) => d65.reduce((sum, white, n) => sum + back[row * 3 + n]! * white, 0));
+  return columns.map((value, n) => value * share[n % 3]!);
+}
+
+const multiply = (a: number[], b: number[]): number[] =>
+  a.map((_, n) => [0, 1, 2].reduce((sum, k) => sum + a[n - (n % 3) + k]! * b[k * 3 + (n % 3)]!, 0));
+
+function inverse(matrix: number[]): number[] {
+  const [a, b, c, d, e, f, g, h, i] = matrix as Nine;
+  const det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
+  const adjugate = [e * i - f * h, c * h - b * i, b * f - c * e, f * g - d * i, a * i - c * g, c * d - a * f];
+  return [...adjugate, d * h - e * g, b * g - a * h, a * e - b * d].map((value) => value / det);
+}
