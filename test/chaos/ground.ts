@@ -5,6 +5,7 @@ import { createPool, isTransient, type Db } from '../../worker/base/db.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
 import { install } from '../../worker/queue/install.ts';
+import { useCluster } from '../support/cluster.ts';
 import { silent } from '../support/log.ts';
 import { kindNames, kinds } from './kinds.ts';
 import { scratch } from '../support/scratch.ts';
@@ -24,6 +25,7 @@ export async function prepareGround(): Promise<Ground> {
   const dir = await mkdtemp(join(scratch, 'rowmill-chaos-'));
   // As root the server runs as another user.
   await chmod(dir, 0o755);
+  await useCluster(dir);
   let postgres = await openEmbeddedPostgres(dir);
   const { url, dataPath } = postgres;
   await install(url);

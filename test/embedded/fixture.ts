@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,9 @@ import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { createClient } from '../../worker/base/db.ts';
 import { UsageError } from '../../worker/base/errors.ts';
+import { findPlace } from '../../worker/embedded/place.ts';
 import { openEmbeddedPostgres, type EmbeddedOptions } from '../../worker/embedded/postgres.ts';
+import { useCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { scratch } from '../support/scratch.ts';
 
@@ -40,23 +42,13 @@ export async function dataDir(t: TestContext, { closed = false } = {}): Promise<
   return dir;
 }
 
-/** The same, used before: a copy of a database that a server has made and left, at half the cost of having one made. */
-export async function usedDir(t: TestContext): Promise<string> {
-  const dir = await dataDir(t);
-  const copied = spawnSync('cp', ['-a', await (leftover ??= leave()), join(dir, 'postgres')], { encoding: 'utf8' });
-  assert.equal(copied.stderr, '');
+/** The same, used before: with the data of a server that has made and left it. */
+export async function usedDir(t: TestContext, { closed = false } = {}): Promise<string> {
+  const dir = await dataDir(t, { closed });
+  // Then the place is elsewhere, behind a link.
+  if (closed) await findPlace(dir);
+  await useCluster(dir);
   return dir;
-}
-
-let leftover: Promise<string> | undefined;
-
-async function leave(): Promise<string> {
-  const dir = realpathSync(await mkdtemp(join(scratch, 'rowmill-embedded-')));
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  await chmod(dir, 0o755);
-  const { stop, dataPath } = await openEmbeddedPostgres(dir, { durable: false });
-  await stop();
-  return dataPath;
 }
 
 export async function open(t: TestContext, dir: string, options: EmbeddedOptions = { durable: false }) {

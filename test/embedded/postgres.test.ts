@@ -70,7 +70,7 @@ test('a second open uses the server of the first, and its stop leaves it running
 });
 
 test('the url of a running server can be asked for, and there is none before and after', async (t) => {
-  const dir = await dataDir(t);
+  const dir = await usedDir(t);
   assert.equal(await runningEmbeddedUrl(dir), undefined);
   assert.equal(await runningEmbeddedUrl(join(dir, 'none')), undefined);
   const postgres = await open(t, dir);
@@ -205,8 +205,7 @@ test('a copied data directory gets a server of its own, also while the first one
 
 for (const state of ['new', 'used']) {
   test(`of two processes that start at once on a ${state} directory one starts the server and both use it`, async (t) => {
-    const dir = await dataDir(t);
-    if (state === 'used') await (await open(t, dir)).stop();
+    const dir = state === 'used' ? await usedDir(t) : await dataDir(t);
     const owners = await Promise.all([ownerProcess(t, dir), ownerProcess(t, dir), ownerProcess(t, dir)]);
     const opened = await Promise.all(owners.map((owner) => owner.opened));
     assert.equal(opened.filter(({ started }) => started).length, 1);

@@ -22,7 +22,7 @@ const skip = process.getuid?.() === 0 ? false : 'only root runs the server as so
 
 suite('as root', { skip }, () => {
   test('the server runs as nobody, without groups, in the data directory where nobody gets there', async (t) => {
-    const dir = await dataDir(t);
+    const dir = await usedDir(t);
     const { dataPath } = await open(t, dir);
     assert.equal(dataPath, join(dir, 'postgres'));
     const status = readFileSync(`/proc/${(await serverOn(dataPath))!.pid}/status`, 'utf8');
@@ -53,7 +53,7 @@ suite('as root', { skip }, () => {
   });
 
   test('who removes the link under a closed home starts over with an empty database', async (t) => {
-    const dir = await dataDir(t, { closed: true });
+    const dir = await usedDir(t, { closed: true });
     const first = await open(t, dir);
     await first.stop();
     await rm(join(dir, 'postgres'));
@@ -109,8 +109,8 @@ suite('as root', { skip }, () => {
 
   test('data of an ordinary user is served as that user, who can go on with it', async (t) => {
     if (!reachable) return t.skip(unreachable);
-    const dir = await dataDir(t);
-    spawnSync('chown', [`${ordinary.uid}:${ordinary.gid}`, dir]);
+    const dir = await usedDir(t);
+    spawnSync('chown', ['-R', `${ordinary.uid}:${ordinary.gid}`, dir]);
     const theirs = await ownerProcess(t, dir, ordinary);
     const { dataPath } = await theirs.opened;
     assert.equal((await open(t, dir)).started, false);

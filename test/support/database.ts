@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { withSchema } from '../../worker/base/address.ts';
-import { createClient, createPool, type Db } from '../../worker/base/db.ts';
+import { createClient, createPool, type Client, type Db } from '../../worker/base/db.ts';
 import { makeHostile } from './hostile.ts';
 import { silent } from './log.ts';
 
@@ -23,24 +23,28 @@ export async function createDatabase({
   schema,
 }: { from?: string; schema?: string | undefined } = {}): Promise<TestDatabase> {
   const name = `t_${randomUUID().replaceAll('-', '')}`;
-  await asAdmin(`create database ${name} template ${from}`);
-  if (process.env['TEST_HOSTILE']) await asAdmin(makeHostile(name));
+  await asAdmin(async (client) => {
+    // A copy by file costs a quarter of one by block. Before 15 Postgres knows no other.
+    const { rows } = await client.query(`select current_setting('server_version_num')::int >= 150000 as choice`);
+    await client.query(`create database ${name} template ${from} ${rows[0].choice ? 'strategy file_copy' : ''}`);
+  });
+  if (process.env['TEST_HOSTILE']) await asAdmin((client) => client.query(makeHostile(name)));
   const url = withSchema(databaseUrl(name), schema);
   const db = createPool(url, { max: 5, log: silent });
   return Object.assign(db, {
     url,
     async drop() {
       await db.end();
-      await asAdmin(`drop database ${name} with (force)`);
+      await asAdmin((client) => client.query(`drop database ${name} with (force)`));
     },
   });
 }
 
-async function asAdmin(sql: string): Promise<void> {
+async function asAdmin(work: (client: Client) => Promise<unknown>): Promise<void> {
   const client = createClient(databaseUrl());
   await client.connect();
   try {
-    await client.query(sql);
+    await work(client);
   } finally {
     await client.end();
   }

@@ -5,6 +5,7 @@ import { messageOf } from '../../worker/base/errors.ts';
 import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
+import { useCluster } from './cluster.ts';
 import { databaseUrl, template } from './database.ts';
 import { makeHostile } from './hostile.ts';
 import { scratch } from './scratch.ts';
@@ -36,6 +37,7 @@ async function startPostgres(): Promise<void> {
   close = () => rm(dir, { recursive: true, force: true });
   // As root the server runs as another user.
   await chmod(dir, 0o755);
+  await useCluster(dir);
   const postgres = await openEmbeddedPostgres(dir, { durable: false });
   process.env['TEST_DATABASE_URL'] = await superuserUrlOf(postgres.dataPath, postgres.port);
   close = async () => {

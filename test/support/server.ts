@@ -1,8 +1,9 @@
 import { appendFile, chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openEmbeddedPostgres, type EmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
+import { useCluster } from './cluster.ts';
+import { scratch } from './scratch.ts';
 
 /** A Postgres of a test's own, migrated, which keeps its address when it is started again. */
 export type OwnServer = {
@@ -17,14 +18,16 @@ export type OwnServer = {
 
 /** @param settings lines of postgresql.conf */
 export async function startOwnServer(settings: string[] = []): Promise<OwnServer> {
-  const dir = await mkdtemp(join(tmpdir(), 'rowmill-server-'));
+  const dir = await mkdtemp(join(scratch, 'rowmill-server-'));
   // As root the server runs as another user.
   await chmod(dir, 0o755);
+  await useCluster(dir);
+  await appendFile(join(dir, 'postgres/postgresql.conf'), `\n${settings.join('\n')}\n`);
   const open = () => openEmbeddedPostgres(dir, { durable: false });
   let postgres: EmbeddedPostgres = await open();
   await install(postgres.url);
   const { url, dataPath: data } = postgres;
-  const server: OwnServer = {
+  return {
     url,
     dir,
     data,
@@ -38,10 +41,4 @@ export async function startOwnServer(settings: string[] = []): Promise<OwnServer
       await rm(dir, { recursive: true, force: true });
     },
   };
-  if (settings.length > 0) {
-    await server.stop();
-    await appendFile(join(data, 'postgresql.conf'), `\n${settings.join('\n')}\n`);
-    await server.start();
-  }
-  return server;
 }
