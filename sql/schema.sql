@@ -157,6 +157,7 @@ create table workers (
   version      text        not null,
   queues       text[]      not null,
   pools        text[]      not null default '{}'::text[],
+  waiting      jsonb       not null default '[]'::jsonb,
   started_at   timestamptz not null default clock_timestamp(),
   heartbeat_at timestamptz not null default clock_timestamp(),
   constraint workers_pkey primary key (id)
@@ -165,6 +166,7 @@ alter table workers enable row level security;
 comment on table workers is 'One row for each running worker process. A row whose advisory lock is free, or whose heartbeat is old, is buried by the others.';
 comment on column workers.instance is 'Its process. All sessions of it hold the advisory lock of this name, and are ended when the worker is reaped.';
 comment on column workers.pools is 'Its graphile-worker pool ids: the tickets these have locked are unlocked when the worker is buried.';
+comment on column workers.waiting is 'Its jobs that have waited for a turn for more than five seconds, as for memory: [{job_id, waits_for, since}]. Their time limits do not run.';
 
 create table schedules (
   name         text        not null,

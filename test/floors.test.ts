@@ -9,7 +9,7 @@ import { suite, test } from 'node:test';
 const floors = [
   ['base', 'embedded'],
   ['media', 'providers'],
-  ['app.ts'],
+  ['app.ts', 'settings.ts'],
   ['queue'],
   ['cleanup'],
   ['jobs', 'bridges', 'http', 'enqueue'],

@@ -35,6 +35,16 @@ export type App = {
   close(): Promise<void>;
 };
 
+async function checkFfmpeg(ffmpeg: Ffmpeg): Promise<void> {
+  const { missing } = await ffmpeg.capabilities();
+  if (missing.length > 0) throw new Error(`ffmpeg lacks ${missing.join(', ')}`);
+}
+
+/** sharp is loaded by who needs it. */
+async function checkWatermark({ watermark: { path } }: Config): Promise<void> {
+  if (path) await (await import('./media/watermark.ts')).readOwn(path);
+}
+
 type Dependency = {
   /** Whether each machine has its own, such as a disk. */
   ofHost: boolean;
@@ -48,6 +58,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
   const storage = createStorage(config.storage);
   const raid = createRaid(config.raid);
   const ffmpeg = createFfmpeg(config.ffmpeg, log);
+  const imagorVideo = config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined;
   return {
     config,
     log,
@@ -55,7 +66,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     instance,
     storage,
     raid,
-    imagorVideo: config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined,
+    imagorVideo,
     ffmpeg,
     // sharp works on libuv's threads, four by default: one stays free for files and names.
     memory: createMemoryGate({
@@ -66,8 +77,10 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     dependencies: {
       storage: { ofHost: config.storage.provider === 'local', check: (signal) => storage.check({ signal }) },
       raid: { ofHost: false, check: (signal) => raid.check(config.tempDir, { signal }) },
-      ffmpeg: { ofHost: true, check: () => ffmpeg.capabilities() },
+      ffmpeg: { ofHost: true, check: () => checkFfmpeg(ffmpeg) },
       temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
+      imagorvideo: { ofHost: false, check: async (signal) => imagorVideo?.check(config.tempDir, { signal }) },
+      watermark: { ofHost: true, check: () => checkWatermark(config) },
     },
     // A handler deaf to its signal may hold a connection: the process ends all the same.
     close: () => Promise.race([db.end(), sleep(2_000, undefined, { ref: false })]),

@@ -15,6 +15,7 @@ import { failCulprits } from './queue/culprit.ts';
 import { install } from './queue/install.ts';
 import { loadRegistry } from './queue/registry.ts';
 import { startWorker } from './queue/worker.ts';
+import { doubtsOf } from './settings.ts';
 
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
@@ -39,6 +40,7 @@ export async function startService(
     const app = createApp(config, postgres.url, log);
     open.defer(app.close);
     void tellOfFfmpeg(app);
+    void tellOfSettings(app);
     open.adopt(keepTidy(config.tempDir), clearInterval);
     const worker = await step(startWorker(app, postgres.url, await loadRegistry()));
     open.defer(worker.stop);
@@ -134,6 +136,12 @@ async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
   } catch (error) {
     log.warn({ err: error }, 'ffmpeg cannot be used: media jobs that need it will wait');
   }
+}
+
+/** In the background, too. */
+async function tellOfSettings({ config, log }: App): Promise<void> {
+  for (const { setting, what, mend } of await doubtsOf(config))
+    log.warn({ setting, detail: what, mend }, 'a setting is wrong');
 }
 
 const tidyMs = 30_000;

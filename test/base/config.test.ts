@@ -173,6 +173,16 @@ test('a watermark for all videos, and none to put there, is a fault', () => {
   assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'false' }), []);
 });
 
+test('a bit rate without its k is a fault, and so is one that no codec takes', () => {
+  for (const value of ['1', '128', '7999', '320', '1000k', '2M'])
+    assert.deepEqual(faultsOf({ AUDIO_BITRATE: value }), ['AUDIO_BITRATE'], value);
+  for (const value of ['1', '128', '2000', '1k', '600M'])
+    assert.deepEqual(faultsOf({ VIDEO_BITRATE: value }), ['VIDEO_BITRATE'], value);
+  for (const value of ['8k', '128k', '128000', '0.128M', '320k'])
+    assert.deepEqual(faultsOf({ AUDIO_BITRATE: value }), []);
+  for (const value of ['50k', '2M', '500M']) assert.deepEqual(faultsOf({ VIDEO_BITRATE: value }), []);
+});
+
 test('empty and blank settings are unset', () => {
   assert.deepEqual(
     loadConfig({ DATABASE_URL: '', PORT: ' ', MAX_RETRIES: '', LOG_LEVEL: '\t', QUEUES: '' }),

@@ -132,3 +132,20 @@ test('where the path is too long for a socket there is a folder all the same, re
     assert.deepEqual(await readdir(long), []);
   });
 });
+
+test('a folder that cannot be made or written to is a fault of the deployment, and is named', async () => {
+  const file = join(parent, 'file');
+  await writeFile(file, '');
+  for (const place of [file, join(file, 'below')])
+    await assert.rejects(
+      withTempDir(place, () => assert.fail('it ran')),
+      (error: Error & { dependency?: string; code?: string }) => {
+        assert.deepEqual(
+          [error.name, error.dependency, error.code],
+          ['DeploymentError', 'temp_space', 'temp_dir_unusable'],
+        );
+        assert.ok(error.message.startsWith(`TEMP_DIR ${place} cannot be written to (E`), error.message);
+        return true;
+      },
+    );
+});

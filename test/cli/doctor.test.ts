@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { RetryableError } from '../../worker/base/errors.ts';
-import { checkTemp } from '../../worker/cli/doctor/host.ts';
+import { checkMemory, checkTemp } from '../../worker/cli/doctor/host.ts';
 import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
@@ -36,6 +36,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok pictures',
     'ok environment',
     'ok temp dir',
+    'ok memory',
     `${judgeFfmpeg(here, undefined).state} ffmpeg`,
     'ok Postgres',
     'ok connection',
@@ -49,6 +50,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok incidents',
     'warn workers',
     'ok queues',
+    'ok waits',
     'ok schedules',
     'ok dead letters',
     'ok storage',
@@ -115,6 +117,26 @@ test('a temp dir that is too small for an original is told of, and what becomes 
   );
   assert.match(mend!, /TEMP_DIR/);
   assert.equal((await checkTemp({ ...config, queues: ['publish'] })).state, 'ok');
+});
+
+test('a memory budget above what there is, which would have the worker killed', () => {
+  const checked = (megabytes: number, ofContainer = true) =>
+    checkMemory({ mediaMemoryBytes: megabytes * 1e6 }, { bytes: 512 * 2 ** 20, ofContainer });
+  assert.equal(checked(280).state, 'ok');
+  const { state, detail, mend } = checked(700);
+  assert.equal(state, 'warn');
+  assert.match(detail, /700 MB \(MEDIA_MEMORY_MB\) .* this container has 536 MB/);
+  assert.match(mend!, /set MEDIA_MEMORY_MB to 336 or less/);
+  assert.match(checked(700, false).detail, /this machine/);
+});
+
+test('a watermark that is not there, or is no picture', async () => {
+  const missing = await examine({ WATERMARK_PATH: join(doctor.dir, 'logo.png') });
+  assert.equal(missing.code, 1);
+  assert.match(missing.found['watermark']!.detail, /^WATERMARK_PATH .*logo\.png cannot be read \(ENOENT\)/);
+  await writeFile(join(doctor.dir, 'words.png'), 'no picture');
+  const broken = await examine({ WATERMARK_PATH: join(doctor.dir, 'words.png') });
+  assert.match(broken.found['watermark']!.detail, /words\.png is no PNG, JPEG/);
 });
 
 test('ffmpeg: a wrong path, one that is too old, one that lacks something, none', async () => {

@@ -4,7 +4,15 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, suite, test } from 'node:test';
-import { copyMemory, encodeMemory, frameMemory, planEncode, profileOptions } from '../../worker/media/ffmpeg-memory.ts';
+import {
+  copyMemory,
+  encodeMemory,
+  frameMemory,
+  isLong,
+  planEncode,
+  profileOptions,
+} from '../../worker/media/ffmpeg-memory.ts';
+import { createMemoryGate } from '../../worker/media/memory.ts';
 import { h264, openFootage, picture, type Footage } from '../support/footage.ts';
 import { stream } from '../support/stream.ts';
 
@@ -12,8 +20,11 @@ suite('planEncode', () => {
   const fullHd = stream();
   const fourK = stream({ width: 3840, height: 2160 });
   const iphone = stream({ width: 3840, height: 2160, codec: 'hevc', pixelFormat: 'yuv420p10le', hdr: true });
-  const plan = (video = fullHd, megabytes = 280) =>
-    planEncode(video, 1920, { preset: 'veryfast', toneMapping: true, budget: megabytes * 1e6 });
+  const plans = (video = fullHd, megabytes = 280, seconds = 3) => {
+    const memory = createMemoryGate({ bytes: megabytes * 1e6, slots: 2 });
+    return planEncode({ video, seconds }, 1920, { preset: 'veryfast', toneMapping: true, memory });
+  };
+  const plan = (video = fullHd, megabytes = 280) => plans(video, megabytes).plans[0];
 
   test('is fast where there is memory enough', () => {
     assert.equal(plan(stream({ width: 1280, height: 720 })).profile, 'fast');
@@ -37,6 +48,29 @@ suite('planEncode', () => {
       code: 'video_too_large',
       message: /3840 x 2160 .* hevc .* needs about \d+ MB .* MEDIA_MEMORY_MB is 280/,
     });
+  });
+
+  test('takes what is free for a short clip: it would do with less, at the same size', () => {
+    const { sort, plans: ways } = plans(fullHd, 700);
+    assert.equal(sort, 'short');
+    assert.deepEqual(
+      ways.map(({ profile }) => profile),
+      ['fast', 'lean'],
+    );
+    assert.deepEqual(ways[0].size, ways[1]!.size);
+    assert.ok(ways[0].bytes > ways[1]!.bytes);
+  });
+
+  test('leaves room beside a long encode for pictures and short clips', () => {
+    const { sort, plans: ways } = plans(fourK, 700, 600);
+    assert.equal(sort, 'long');
+    assert.equal(ways.length, 1);
+    assert.ok(ways[0].bytes + plans(fullHd, 700).plans.at(-1)!.bytes <= 700e6);
+  });
+
+  test('does in pieces what would leave no room', () => {
+    assert.equal(plans(fourK, 280, 600).sort, 'piece');
+    assert.ok(isLong({ video: fourK, seconds: undefined }, []));
   });
 
   test('needs more for more sizes, slower presets, 10 bits, and to turn a picture', () => {

@@ -135,11 +135,10 @@ describe('An abort', () => {
     const caller = new AbortController();
     const gate = createMemoryGate({ bytes: 100e6, slots: 1 });
     const whileDecoding: MemoryGate = {
-      bytes: gate.bytes,
-      pictureBytes: gate.bytes,
-      run: (bytes, signal, work) =>
-        gate.run(bytes, signal, () => {
-          const done = work();
+      ...gate,
+      run: (need, signal, work) =>
+        gate.run(need, signal, (bytes) => {
+          const done = work(bytes);
           caller.abort(new Error('stop'));
           return done;
         }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as breath } from 'node:timers/promises';
-import { createMemoryGate, type MemoryGate } from '../../worker/media/memory.ts';
+import { createMemoryGate, type Need, type Sort } from '../../worker/media/memory.ts';
 
 const never = new AbortController().signal;
 
@@ -11,7 +11,7 @@ describe('The memory gate', () => {
   });
 
   it('admits as much as fits, and the rest in order as room comes free', async () => {
-    const { start, end, running } = watch(createMemoryGate({ bytes: 100, slots: 9 }));
+    const { start, end, running } = watch({ bytes: 100, slots: 9 });
     start('a', 60);
     start('b', 40);
     start('c', 50);
@@ -22,20 +22,32 @@ describe('The memory gate', () => {
     assert.equal(await running(), 'c');
   });
 
-  it('lets no small one overtake a large one that waits', async () => {
-    const { start, end, running } = watch(createMemoryGate({ bytes: 100, slots: 9 }));
+  it('lets a small one overtake a large one that waits, for a while', async () => {
+    const { start, end, running, pass } = watch({ bytes: 100, slots: 9 });
     start('a', 60);
     start('large', 100);
     start('small', 10);
-    assert.equal(await running(), 'a');
+    assert.equal(await running(), 'a small');
+    pass(11);
+    start('late', 10);
+    assert.equal(await running(), 'a small', 'the large one has waited long enough: room is kept for it');
     end('a');
+    end('small');
     assert.equal(await running(), 'large');
     end('large');
-    assert.equal(await running(), 'small');
+    assert.equal(await running(), 'late');
+  });
+
+  it('gives the most of what is asked for that is free', async () => {
+    const gate = createMemoryGate({ bytes: 100, slots: 9 });
+    const need: Need = { bytes: [80, 50], sort: 'short' };
+    const granted = (bytes: number) => Promise.resolve(bytes);
+    assert.equal(await gate.run(need, never, granted), 80);
+    await gate.run(40, never, async () => assert.equal(await gate.run(need, never, granted), 50));
   });
 
   it('runs no more at once than it has slots', async () => {
-    const { start, end, running } = watch(createMemoryGate({ bytes: 100, slots: 2 }));
+    const { start, end, running } = watch({ bytes: 100, slots: 2 });
     for (const name of ['a', 'b', 'c']) start(name, 1);
     assert.equal(await running(), 'a b');
     end('a');
@@ -54,12 +66,13 @@ describe('The memory gate', () => {
   });
 
   it('lets one that waits go when it is aborted, and those behind it move up', async () => {
-    const gate = createMemoryGate({ bytes: 100, slots: 9 });
-    const { start, running } = watch(gate);
+    const { gate, start, running, pass } = watch({ bytes: 100, slots: 9 });
     const caller = new AbortController();
     start('a', 60);
     const large = gate.run(100, caller.signal, async () => assert.fail('it ran'));
+    pass(11);
     start('small', 10);
+    assert.equal(await running(), 'a');
     caller.abort(new Error('stop'));
     await assert.rejects(large, { message: 'stop' });
     assert.equal(await running(), 'a small');
@@ -98,11 +111,86 @@ describe('The memory gate', () => {
   });
 });
 
-/** Named pieces of work that run until they are ended. */
-function watch(gate: MemoryGate) {
+describe('A long encode', () => {
+  const [bytes, slots] = [1000e6, 3];
+
+  it('leaves a share of the memory to short work', async () => {
+    const { gate, start, running } = watch({ bytes, slots });
+    assert.equal(gate.longBytes, 600e6);
+    start('long', 600e6, 'long');
+    start('other', 100e6, 'long');
+    start('short', 400e6);
+    assert.equal(await running(), 'long short');
+  });
+
+  it('leaves one slot to others, however little it needs, and takes none of theirs', async () => {
+    const { start, running } = watch({ bytes, slots: 2 });
+    start('long', 10, 'long');
+    start('other', 10, 'long');
+    for (const name of ['a', 'b', 'c']) start(name, 10);
+    assert.equal(await running(), 'long a b');
+  });
+
+  it('keeps its turn among long ones', async () => {
+    const { start, end, running } = watch({ bytes, slots });
+    start('a', 500e6, 'long');
+    start('b', 400e6, 'long');
+    start('c', 100e6, 'long');
+    assert.equal(await running(), 'a');
+    end('a');
+    assert.equal(await running(), 'b c');
+  });
+
+  it('has no share of a small budget: there it is done in pieces, and short work goes in between', async () => {
+    const { gate, start, end, running, pass } = watch({ bytes: 280e6, slots: 2 });
+    assert.equal(gate.longBytes, 0);
+    start('piece', 250e6, 'piece');
+    start('next piece', 250e6, 'piece');
+    assert.equal(await running(), 'piece');
+    pass(14);
+    start('short', 100e6);
+    end('piece');
+    assert.equal(await running(), 'short', 'it has a head start');
+    start('later', 100e6);
+    pass(12);
+    start('latest', 100e6);
+    assert.equal(await running(), 'short later', 'after so long the piece is overtaken no more');
+    end('short');
+    end('later');
+    assert.equal(await running(), 'next piece');
+  });
+
+  it('is not what room is kept from: short work goes on, however long it waits for another', async () => {
+    const { start, running, pass } = watch({ bytes, slots });
+    start('a', 500e6, 'long');
+    start('b', 500e6, 'long');
+    start('large', 600e6);
+    pass(600);
+    start('small', 100e6);
+    assert.equal(await running(), 'a small');
+  });
+
+  it('tells its job to step aside, and that it waits', async () => {
+    const gate = createMemoryGate({ bytes, slots });
+    const told: string[] = [];
+    const job = gate.of({
+      aside: () => void told.push('aside'),
+      waiting: (what, turn) => (told.push(what), turn),
+    });
+    await job.run(1, never, async () => {});
+    await job.run({ bytes: [1], sort: 'long' }, never, async () => {});
+    assert.deepEqual(told, ['memory', 'aside', 'memory']);
+  });
+});
+
+/** Named pieces of work that run until they are ended, and a clock of seconds. */
+function watch(budget: { bytes: number; slots: number }) {
+  let seconds = 0;
+  const gate = createMemoryGate({ ...budget, now: () => seconds * 1_000 });
   const open = new Map<string, () => void>();
-  const start = (name: string, bytes: number) => {
-    void gate.run(bytes, never, () => new Promise<void>((resolve) => open.set(name, resolve)));
+  const start = (name: string, bytes: number, sort: Sort = 'short') => {
+    const work = () => new Promise<void>((resolve) => open.set(name, resolve));
+    void gate.run({ bytes: [bytes], sort }, never, work);
   };
   const end = (name: string) => {
     open.get(name)!();
@@ -112,5 +200,5 @@ function watch(gate: MemoryGate) {
     await breath();
     return [...open.keys()].join(' ');
   };
-  return { start, end, running };
+  return { gate, start, end, running, pass: (some: number) => void (seconds += some) };
 }

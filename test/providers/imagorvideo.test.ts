@@ -54,7 +54,7 @@ const failures: [string, ImagorFailure, Record<string, unknown>][] = [
   ['it takes too long itself', { status: 408 }, { name: 'RetryableError', code: 'imagorvideo_unavailable' }],
   ['its queue is full', { status: 429 }, { name: 'RetryableError', code: 'imagorvideo_rate_limited' }],
   ['it says when to come back', { status: 429, headers: { 'retry-after': '7' } }, { name: 'Snooze', delayMs: 7000 }],
-  ['it refuses the signature', { status: 403 }, { name: 'PermanentError', code: 'imagorvideo_unauthorized' }],
+  ['it refuses the signature', { status: 403 }, { name: 'DeploymentError', code: 'imagorvideo_unauthorized' }],
   ['the source is gone', { status: 404 }, { name: 'PermanentError', code: 'imagorvideo_not_found' }],
   ['the frame is too large for it', { status: 422 }, { name: 'PermanentError', code: 'imagorvideo_refused' }],
   [
@@ -93,4 +93,18 @@ test('an abort ends the request, with its own reason', async () => {
   const taking = createImagorVideo(imagor.url).takeFrame(source, to, { box, signal: caller.signal });
   caller.abort(new Error('cancelled by test'));
   await assert.rejects(taking, { message: 'cancelled by test' });
+});
+
+test('its check passes where it lets us in, and fails where it does not or nobody answers', async () => {
+  await createImagorVideo(imagor.url).check(dir, { signal: never });
+  imagor.fail({ status: 403 });
+  await assert.rejects(createImagorVideo(imagor.url).check(dir, { signal: never }), {
+    code: 'imagorvideo_unauthorized',
+    message: /-imagor-unsafe/,
+  });
+  await assert.rejects(createImagorVideo('http://127.0.0.1:1').check(dir, { signal: never }), {
+    name: 'DeploymentError',
+    code: 'imagorvideo_unavailable',
+    message: /IMAGORVIDEO_URL/,
+  });
 });

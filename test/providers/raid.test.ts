@@ -46,7 +46,7 @@ describe('RAID', () => {
 
   it('names the settings that are missing', () =>
     assert.rejects(createRaid(undefined).download('k', path, { signal }), {
-      name: 'PermanentError',
+      name: 'DeploymentError',
       code: 'raid_not_configured',
       message: /RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET/,
     }));

@@ -1,10 +1,11 @@
-import { tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { connectionsOf } from './config/connections.ts';
 import { schema, settings, type Env } from './config/schema.ts';
 import { ambiguousStorage, storageOf } from './config/storage.ts';
 import { readAddress, withSchema } from './address.ts';
 import { UsageError } from './errors.ts';
+import { memoryHere } from './machine.ts';
 import { surroundings } from './surroundings.ts';
 
 export { settings };
@@ -142,7 +143,7 @@ function mediaOf(env: Env, searchPath: string) {
 }
 
 /** Megabytes: what 8K video takes at most, and on a small machine half of 512 MB and a little. */
-const usualMediaMemory = () => (Math.min(process.constrainedMemory() || Infinity, totalmem()) >= 2e9 ? 700 : 280);
+const usualMediaMemory = () => (memoryHere().bytes >= 2e9 ? 700 : 280);
 
 function secretsOf(env: Env): string[] {
   const password = env.DATABASE_URL && readAddress(env.DATABASE_URL).password;

@@ -17,23 +17,42 @@ const suffix = '.alive';
 const longestSocketPath = 103;
 const dayMs = 86_400_000;
 
-/** Runs `work` with a private folder that is gone afterwards, however it ends. Its path has no symbolic links. */
+/**
+ * Runs `work` with a private folder that is gone afterwards, however it ends. Its path has no symbolic links.
+ * @throws DeploymentError `temp_dir_unusable`, `disk_full`; what `work` throws
+ */
 export async function withTempDir<T>(parent: string, work: (dir: string) => Promise<T>): Promise<T> {
-  await mkdir(parent, { recursive: true });
-  const path = join(await realpath(parent), prefix);
+  const path = join(await placeFor(parent), prefix);
   const unique = randomBytes(8).toString('hex');
   const shown = `${path}${await machine()}-${unique}`;
   // It listens before there is a folder, so that no folder is without.
   const socket = await listenAt(shown + suffix);
   const dir = socket ? shown : path + unique;
   try {
-    await mkdir(dir, { mode: 0o700 });
+    await mkdir(dir, { mode: 0o700 }).catch((error: unknown) => unusable(parent, error));
     return await work(dir);
   } catch (error) {
     throw tempError(error);
   } finally {
     await rm(dir, { recursive: true, force: true }).finally(() => socket?.close());
   }
+}
+
+async function placeFor(parent: string): Promise<string> {
+  try {
+    await mkdir(parent, { recursive: true });
+    return await realpath(parent);
+  } catch (error) {
+    return unusable(parent, error);
+  }
+}
+
+/** Nothing can be made there: the setting is wrong, or a mount is missing. */
+function unusable(parent: string, error: unknown): never {
+  const cause = tempError(error);
+  if (cause instanceof DeploymentError) throw cause;
+  const words = `TEMP_DIR ${parent} cannot be written to (${codeOf(error)}): set it to a folder where this user may write`;
+  throw new DeploymentError('temp_space', 'temp_dir_unusable', words, { cause: error });
 }
 
 /** Less than this is a full disk: what is left of it would not hold the file of a job. */

@@ -2,12 +2,13 @@ import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStat
 import { count, duration } from './output.ts';
 
 export type Attention = {
-  name: 'incidents' | 'paused' | 'waiting' | 'workers' | 'schedules' | 'dead_letters';
+  name: 'incidents' | 'paused' | 'waiting' | 'turns' | 'workers' | 'schedules' | 'dead_letters';
   what: string;
   mend: string;
 };
 
 const patienceS = 300;
+const turnPatienceS = 60;
 const mostGroups = 10;
 
 /** What a person should look at, and how to mend it. */
@@ -18,6 +19,7 @@ export function attention(fleet: FleetStatus): Attention[] {
     ...incidents.map(incident),
     ...idle(queues, workers, served),
     ...queues.flatMap((queue) => waiting(queue, served)),
+    ...workers.flatMap(turns),
     ...failing_schedules.map(failing),
     ...dead_letters.slice(0, mostGroups).map(deadLetters),
   ];
@@ -67,6 +69,20 @@ function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue,
       name: 'waiting',
       what: `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} has been due for ${duration(oldest_waiting_s)}`,
       mend: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
+    },
+  ];
+}
+
+/** Jobs that run, but wait: the longest of each worker. */
+function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): Attention[] {
+  const [longest] = jobs.toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since));
+  const forS = longest ? (Date.now() - Date.parse(longest.since)) / 1_000 : 0;
+  if (!longest || forS < turnPatienceS) return [];
+  return [
+    {
+      name: 'turns',
+      what: `${count(jobs.length, 'job')} of worker ${pid} on ${host} wait for ${longest.waits_for}, job ${longest.job_id} for ${duration(forS)}`,
+      mend: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
     },
   ];
 }

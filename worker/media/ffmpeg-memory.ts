@@ -2,9 +2,13 @@ import { availableParallelism } from 'node:os';
 import { PermanentError } from '../base/errors.ts';
 import type { VideoStream } from './ffmpeg/probe.ts';
 import { fit, type Size } from './filters.ts';
+import type { MemoryGate, Sort } from './memory.ts';
 
-/** How ffmpeg encodes: as fast as it can, or in little memory, which takes some 10 % more time and bytes. */
-export type Profile = 'fast' | 'lean';
+/**
+ * How ffmpeg encodes: as fast as it can; or in little memory, which takes some 10 % more time and bytes; or lean and in pieces, of frames that
+ * are in order.
+ */
+export type Profile = 'fast' | 'lean' | 'pieces';
 
 /** x264's own word for how hard it tries. https://x264.nl/ */
 export type Preset = keyof typeof heldByPreset;
@@ -25,32 +29,56 @@ export const copyMemory = 95e6;
 /** Options of the profile; those of the decoder go before the input, the others before the output. */
 export const profileOptions: Record<Profile, { decoder: string[]; encoder: string[] }> = {
   fast: { decoder: ['-threads', String(threads)], encoder: ['-threads', String(threads)] },
-  lean: {
-    decoder: ['-threads', '1'],
-    encoder: `-threads ${threads} -x264-params sliced-threads=1:rc-lookahead=5:sync-lookahead=0:bframes=1`.split(' '),
-  },
+  lean: { decoder: ['-threads', '1'], encoder: leanEncoder(1) },
+  pieces: { decoder: ['-threads', '1'], encoder: leanEncoder(0) },
 };
 
+function leanEncoder(bframes: number): string[] {
+  const params = `sliced-threads=1:rc-lookahead=5:sync-lookahead=0:bframes=${bframes}`;
+  return ['-threads', String(threads), '-x264-params', params];
+}
+
+/** Pixels, decoded and encoded, of what is short: some ten seconds of 1080p, which two cores encode in as many. */
+const shortPixels = 1.3e9;
+
+/** Whether an encode in these sizes takes so long that others are not to wait for its end. What does not say how long it lasts may last long. */
+export function isLong({ video, seconds = Infinity }: Clip, sizes: Size[]): boolean {
+  const pixelsOfFrame = video.width * video.height + sizes.reduce((sum, size) => sum + pixels(size), 0);
+  return pixelsOfFrame * (video.fps ?? 30) * seconds > shortPixels;
+}
+type Clip = { video: VideoStream; seconds: number | undefined };
+
+/** Ways to make an encode of one size, the quickest first, of which any will do; and what it is to the memory gate. */
+export type EncodePlans = { plans: [EncodePlan, ...EncodePlan[]]; sort: Sort };
+
 /**
- * Chooses how to encode a video within the budget: fast at the largest size if that fits, else lean, else lean at 1280 pixels.
+ * Chooses how to encode a video within the budget: at the largest size if that fits in little memory, else at 1280 pixels. Short work takes what
+ * is free. A long encode fits into its share; one that does not is done in pieces.
  * @throws PermanentError `video_too_large` when nothing fits
  */
 export function planEncode(
-  video: VideoStream,
+  source: Clip,
   longSide: number,
-  { preset, toneMapping, budget }: { preset: Preset; toneMapping: boolean; budget: number },
-): EncodePlan {
-  const smaller = Math.min(longSide, 1280);
-  const choices: [Profile, number][] = [
-    ['fast', longSide],
-    ['lean', longSide],
-    ['lean', smaller],
-  ];
-  const plans = choices.map(([profile, side]) => {
-    const size = fit(video.shown, { width: side, height: side });
+  {
+    preset,
+    toneMapping,
+    memory,
+  }: { preset: Preset; toneMapping: boolean; memory: Pick<MemoryGate, 'bytes' | 'longBytes'> },
+): EncodePlans {
+  const { video } = source;
+  const at = (side: number) => fit(video.shown, { width: side, height: side });
+  const plan = (profile: Profile, size: Size) => {
     return { profile, size, bytes: encodeMemory(video, [size], { profile, preset, toneMapping }) };
-  });
-  return plans.find(({ bytes }) => bytes <= budget) ?? refuse(video, plans.at(-1)!.bytes, budget);
+  };
+  const full = plan('lean', at(longSide));
+  const lean = full.bytes <= memory.bytes ? full : plan('lean', at(Math.min(longSide, 1280)));
+  if (lean.bytes > memory.bytes) refuse(video, lean.bytes, memory.bytes);
+  const fast = plan('fast', lean.size);
+  const within = (budget: number): EncodePlans['plans'] => (fast.bytes <= budget ? [fast, lean] : [lean]);
+  if (!isLong(source, [lean.size])) return { plans: within(memory.bytes), sort: 'short' };
+  // What it begins with it keeps for long: it is worth a wait.
+  if (lean.bytes <= memory.longBytes) return { plans: [within(memory.longBytes)[0]], sort: 'long' };
+  return { plans: [plan('pieces', lean.size)], sort: 'piece' };
 }
 
 /** @throws PermanentError `video_too_large` when so much can never be had */
@@ -136,6 +164,6 @@ const heldByPreset = {
 };
 
 const heldFrames = (profile: Profile, preset: Preset) =>
-  heldByPreset[preset][profile] + (profile === 'fast' ? Math.max(0, threads - 2) * 10 : 0);
+  profile === 'fast' ? heldByPreset[preset].fast + Math.max(0, threads - 2) * 10 : heldByPreset[preset].lean;
 
 const pixels = ({ width, height }: Size) => width * height;

@@ -52,6 +52,8 @@ export type RunOptions = {
   onProgress?: (share: number) => void;
   onOutput?: (chunk: Buffer) => void | Promise<void>;
   limits?: Partial<Limits & { wallMs: number }>;
+  /** It leaves the cores to other runs: for what takes long. */
+  background?: boolean;
 };
 
 /** `stderr`: what it complained about though it succeeded, at level error. */
@@ -93,12 +95,12 @@ export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
 
     async run(task, options) {
       const { programs, sandbox, statsPeriod } = await capabilities();
-      const { dir, signal, duration, onProgress, onOutput } = options;
+      const { dir, signal, duration, onProgress, onOutput, background } = options;
       const limits = { ...defaultLimits(duration), ...options.limits };
       const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
       if (onProgress) args.push('-progress', 'pipe:3', ...(statsPeriod ? ['-stats_period', '0.5'] : []));
       args.push(...argumentsOf(task));
-      const nice = ['nice', '-n', '10'];
+      const nice = ['nice', '-n', background ? '19' : '10'];
       const exit = await inTime(limits.wallMs, signal, (ending) =>
         runProcess(command([...nice, ...confine(sandbox, programs, dir), programs.ffmpeg.path, ...args]), {
           cwd: dir,

@@ -2,11 +2,12 @@ import { join } from 'node:path';
 import { PermanentError, RetryableError } from '../base/errors.ts';
 import { checkDamage } from './damage.ts';
 import type { Ffmpeg, Task } from './ffmpeg.ts';
-import { profileOptions, threads, type Preset, type Profile } from './ffmpeg-memory.ts';
+import { isLong, profileOptions, soundMemory, threads, type Preset, type Profile } from './ffmpeg-memory.ts';
 import { ladderGraph } from './ladder/graph.ts';
-import { planLadder, type Group } from './ladder/plan.ts';
+import { encodeRungsInPieces } from './ladder/pieces.ts';
+import { planLadder, type Group, type Plan } from './ladder/plan.ts';
 import { rungsOf, type Rung } from './ladder/rungs.ts';
-import type { MemoryGate } from './memory.ts';
+import type { MemoryGate, Sort } from './memory.ts';
 import type { VideoSettings, VideoSource } from './video-source.ts';
 import { drawWatermark, type Watermark } from './watermark.ts';
 
@@ -41,11 +42,11 @@ export async function encodeLadder(
   source: VideoSource,
   options: LadderOptions & { onlyTop: boolean },
 ): Promise<Ladder> {
-  const { ffmpeg, memory, settings, dir, signal, onProgress } = options;
+  const { ffmpeg, memory, settings, dir, onProgress } = options;
   const { toneMapping, version } = await ffmpeg.capabilities();
   const all = rungsOf(source.video.shown, settings.videoBitrate);
   const wanted = options.onlyTop ? all.slice(0, 1) : all;
-  const plan = planLadder(source.video, wanted, { preset: settings.preset, toneMapping, budget: memory.bytes });
+  const plan = planBeside(source, wanted, memory, { preset: settings.preset, toneMapping });
   if (!plan) {
     const { width, height } = source.video;
     const budget = `MEDIA_MEMORY_MB is ${Math.floor(memory.bytes / 1e6)}`;
@@ -54,20 +55,96 @@ export async function encodeLadder(
   const audio = source.audio ? join(dir, 'audio.mp4') : undefined;
   const rungs = plan.groups.flatMap((group) => group.rungs.map((rung) => ({ ...rung, path: fileOf(rung, dir) })));
   const progressOf = byWork(plan.groups, onProgress);
+  const cuts: number[][] = [];
   let stderr = '';
   for (const [n, group] of plan.groups.entries()) {
-    const { profile } = plan;
-    const run = await memory.run(group.bytes, signal, async () => {
-      const task = await taskOf(path, source, group, { ...options, profile, audio: n === 0 ? audio : undefined });
-      return ffmpeg.run(task, { dir, signal, ...progressOf(n), ...limitsOf(source, settings) });
-    });
-    stderr += run.stderr;
+    const part = { ...options, ...progressOf(n), profile: plan.profile, audio: n === 0 ? audio : undefined };
+    const cut = plan.sort === 'piece' ? await encodePieces(path, source, group, part) : undefined;
+    if (cut) cuts.push(cut);
+    else stderr += await encodeGroup(path, source, { ...group, sort: plan.sort }, part);
   }
   // Where the original is broken, it is not what was made of it that is wrong.
   checkDamage(stderr, source.seconds ?? 0);
   for (const rung of rungs) await checkRung(rung, options);
   const together = plan.groups.map((group) => group.rungs.map(({ name }) => name));
-  return { rungs, audio, made: { together, profile: plan.profile, threads, version } };
+  return { rungs, audio, made: { together, profile: plan.profile, cuts, threads, version } };
+}
+
+type GroupOptions = LadderOptions & { profile: Profile; audio: string | undefined };
+
+/** @returns what ffmpeg complained of */
+async function encodeGroup(
+  path: string,
+  source: VideoSource,
+  { sort, ...group }: Group & { sort: Sort },
+  options: GroupOptions,
+): Promise<string> {
+  const { ffmpeg, memory, settings, dir, signal, onProgress } = options;
+  const run = await memory.run({ bytes: [group.bytes], sort }, signal, async () => {
+    const task = await taskOf(path, source, group, options);
+    const background = sort !== 'short';
+    return ffmpeg.run(task, { dir, signal, background, onProgress, ...limitsOf(source, settings) });
+  });
+  return run.stderr;
+}
+
+/** @returns where the rungs were cut; undefined when that did not do */
+async function encodePieces(
+  path: string,
+  source: VideoSource,
+  { rungs, bytes }: Group,
+  options: GroupOptions,
+): Promise<number[] | undefined> {
+  const { ffmpeg, memory, settings, watermark, dir, signal, audio } = options;
+  const capabilities = await ffmpeg.capabilities();
+  const mark = watermark ? await drawWatermark(watermark, rungs[0], dir) : undefined;
+  const { decoder, encoder } = profileOptions.pieces;
+  const parts = {
+    decoder,
+    mark: mark?.input,
+    graph: (from: string) => ladderGraph(source.video, rungs, { capabilities, mark: mark?.place, from }),
+    keyFrameSeconds,
+  };
+  const made = rungs.map((rung, n) => ({
+    path: fileOf(rung, dir),
+    options: ['-map', `[r${n}]`, ...pictureOptions(rung, settings), ...encoder],
+  }));
+  const cuts = await encodeRungsInPieces(path, source, made, parts, {
+    ...options,
+    bytes,
+    mostSeconds: settings.maxSeconds + 1,
+  });
+  if (cuts && audio && source.audio) {
+    const task = { inputs: [{ path }], outputs: [soundOf(audio, source.audio.index, settings)] };
+    const { stderr } = await memory.run(soundMemory, signal, () => ffmpeg.run(task, { dir, signal }));
+    checkDamage(stderr, source.seconds ?? 0);
+  }
+  return cuts;
+}
+
+const soundOf = (path: string, index: number, settings: LadderOptions['settings']) => ({
+  path,
+  options: ['-map', `0:${index}`, ...soundOptions(settings), ...fileOptions(settings)],
+});
+
+/**
+ * Short work is planned to fit beside the long encodes that may run, and a long encode into its share, where that costs no size.
+ * @returns undefined when nothing fits
+ */
+function planBeside(
+  source: VideoSource,
+  rungs: readonly Rung[],
+  memory: MemoryGate,
+  means: { preset: Preset; toneMapping: boolean },
+): (Plan & { sort: Sort }) | undefined {
+  const within = (budget: number) => planLadder(source.video, rungs, { ...means, budget });
+  const whole = within(memory.bytes);
+  const long = isLong(source, [...rungs]);
+  const modest = within(long ? memory.longBytes : memory.bytes - memory.longBytes);
+  const namesOf = (plan: Plan | undefined) =>
+    plan?.groups.flatMap((group) => group.rungs.map(({ name }) => name)).join();
+  if (modest && namesOf(modest) === namesOf(whole)) return { ...modest, sort: long ? 'long' : 'short' };
+  return whole && { ...whole, sort: long ? 'piece' : 'short' };
 }
 
 const fileOf = ({ name }: Rung, dir: string) => join(dir, `${name}.mp4`);
@@ -76,7 +153,7 @@ async function taskOf(
   path: string,
   source: VideoSource,
   { rungs }: Group,
-  { ffmpeg, settings, watermark, dir, profile, audio }: LadderOptions & { profile: Profile; audio: string | undefined },
+  { ffmpeg, settings, watermark, dir, profile, audio }: GroupOptions,
 ): Promise<Task> {
   const mark = watermark ? await drawWatermark(watermark, rungs[0], dir) : undefined;
   const common = fileOptions(settings);
@@ -88,9 +165,7 @@ async function taskOf(
         path: fileOf(rung, dir),
         options: ['-map', `[r${n}]`, ...pictureOptions(rung, settings), ...profileOptions[profile].encoder, ...common],
       })),
-      ...(audio && source.audio
-        ? [{ path: audio, options: ['-map', `0:${source.audio.index}`, ...soundOptions(settings), ...common] }]
-        : []),
+      ...(audio && source.audio ? [soundOf(audio, source.audio.index, settings)] : []),
     ],
   };
 }

@@ -1,72 +1,155 @@
-/** Lets image jobs of the whole process run side by side as far as their memory and the cores allow. */
+/**
+ * Lets the media work of the whole process run side by side, as far as its memory and the cores allow.
+ *
+ * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a share of the memory is
+ * never given to long encodes: short work goes on beside them. An encode that needs more than the rest is done in pieces of seconds, each of
+ * which takes its turn here, and between which others take theirs.
+ *
+ * Work enters in the order in which it came, and short work `headStartMs` before the rest. What does not fit yet is overtaken by what does,
+ * until it has waited for `agedMs`: from then on the room that comes free is kept for it. So small work does not wait for large work, and large
+ * work does not wait for ever.
+ */
 export type MemoryGate = {
   /** The whole budget. What needs more than this never fits. */
   readonly bytes: number;
+  /** What long encodes may take together. */
+  readonly longBytes: number;
   /** What one picture may take. */
   readonly pictureBytes: number;
 
   /**
-   * Waits until `bytes` are free, and its turn has come, then does `work`; holds them until that is done, whatever came of it.
-   * First come, first served, so that a large picture is not overtaken for ever by small ones.
+   * Waits until there is room for the need, then does `work`, which is told how many bytes it has; holds them until that is done, whatever
+   * came of it.
    * @throws the signal's reason, when it is aborted while waiting; RangeError for more than the whole budget
    */
-  run<T>(bytes: number, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  run<T>(need: number | Need, signal: AbortSignal, work: (bytes: number) => Promise<T>): Promise<T>;
+
+  /** The same gate, for the work of one job: waiting here does not count against its time limit, and is told. */
+  of(patience: Patience): MemoryGate;
 };
 
-/** @param slots how many may run at once, however small they are */
+export type Need = {
+  /** Bytes, the largest first. It gets the first of these that is free, and waits for the last. */
+  bytes: readonly [number, ...number[]];
+  sort: Sort;
+};
+
+/**
+ * `long`: an encode that may take hours; `piece`: the next seconds of one that needs more than long encodes may take together. Both are
+ * limited in number, and let short work go first.
+ */
+export type Sort = 'short' | 'long' | 'piece';
+
+/** How a job waits: JobContext in queue/job.ts says what these do. */
+type Patience = {
+  waiting<T>(what: string, turn: Promise<T>): Promise<T>;
+  aside(): void;
+};
+
+type Entry = Need & { due: number; enter: (bytes: number) => void };
+type Held = Record<Sort, { bytes: number; count: number }>;
+
+/** Kept free of long encodes at least: as much as a picture may take by default, and a clip of 1080p. */
+const leastShare = 280e6;
+const headStartMs = 15_000;
+const agedMs = 10_000;
+const patient: Patience = { waiting: (_what, turn) => turn, aside() {} };
+
+/** @param slots how many pictures and clips may be worked on at once, however small they are */
 export function createMemoryGate({
   bytes,
   pictureBytes = bytes,
   slots,
+  now = () => performance.now(),
 }: {
   bytes: number;
   pictureBytes?: number;
   slots: number;
+  now?: () => number;
 }): MemoryGate {
-  const free = { bytes, slots };
-  const line: { bytes: number; enter: () => void }[] = [];
+  const longBytes = Math.max(0, bytes - Math.max(leastShare, bytes * 0.4));
+  const mostLong = Math.max(1, slots - 1);
+  const nothing = { bytes: 0, count: 0 };
+  const held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
+  /** The first due is the first. */
+  const line: Entry[] = [];
 
-  function admit() {
-    for (let first = line[0]; first && free.slots > 0 && first.bytes <= free.bytes; first = line[0]) {
-      line.shift();
-      free.bytes -= first.bytes;
-      free.slots -= 1;
-      first.enter();
+  function admit(): void {
+    let longWaits = false;
+    for (const entry of line.slice()) {
+      const granted = longWaits && entry.sort !== 'short' ? undefined : grant(entry, held);
+      if (granted !== undefined) {
+        line.splice(line.indexOf(entry), 1);
+        count(entry.sort, granted, 1);
+        entry.enter(granted);
+      } else if (hasAged(entry)) return;
+      else longWaits ||= entry.sort !== 'short';
     }
   }
 
-  function turn(need: number, signal: AbortSignal): Promise<void> {
+  /** The most of what it asks for that there is room for; undefined when there is none. */
+  function grant({ bytes: wanted, sort }: Need, { short, long, piece }: Held): number | undefined {
+    if (sort === 'short' ? short.count >= slots : long.count + piece.count >= mostLong) return undefined;
+    const free = bytes - short.bytes - long.bytes - piece.bytes;
+    const most = sort === 'long' ? Math.min(free, longBytes - long.bytes) : free;
+    return wanted.find((some) => some <= most);
+  }
+
+  /** Whether what takes seconds is all that it waits for, and it has waited long enough for that. */
+  const hasAged = (entry: Entry) =>
+    now() > entry.due + agedMs && grant(entry, { ...held, short: nothing, piece: nothing }) !== undefined;
+
+  function count(sort: Sort, some: number, times: 1 | -1): void {
+    held[sort].bytes += some * times;
+    held[sort].count += times;
+  }
+
+  /** Resolves with the bytes that are held for it, once its turn has come. */
+  function enter(need: Need, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
     return new Promise((resolve, reject) => {
-      const waiting = { bytes: need, enter };
-      function enter() {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      }
+      const due = now() + (need.sort === 'short' ? 0 : headStartMs);
+      const entry: Entry = {
+        ...need,
+        due,
+        enter(granted) {
+          signal.removeEventListener('abort', leave);
+          resolve(granted);
+        },
+      };
       function leave() {
-        line.splice(line.indexOf(waiting), 1);
+        line.splice(line.indexOf(entry), 1);
         reject(signal.reason as Error);
         admit();
       }
       signal.addEventListener('abort', leave, { once: true });
-      line.push(waiting);
+      const before = line.findIndex((other) => other.due > due);
+      line.splice(before === -1 ? line.length : before, 0, entry);
       admit();
     });
   }
 
-  return {
-    bytes,
-    pictureBytes,
-    async run(need, signal, work) {
-      if (need > bytes) throw new RangeError(`${need} bytes are more than the whole budget of ${bytes}`);
-      signal.throwIfAborted();
-      await turn(need, signal);
-      try {
-        return await work();
-      } finally {
-        free.bytes += need;
-        free.slots += 1;
-        admit();
-      }
-    },
-  };
+  function gateOf({ waiting, aside }: Patience): MemoryGate {
+    return {
+      bytes,
+      longBytes,
+      pictureBytes,
+      of: gateOf,
+      async run(asked, signal, work) {
+        const need: Need = typeof asked === 'number' ? { bytes: [asked], sort: 'short' } : asked;
+        const least = need.bytes.at(-1)!;
+        const most = need.sort === 'long' ? longBytes : bytes;
+        if (least > most) throw new RangeError(`${least} bytes are more than the whole budget of ${most}`);
+        if (need.sort !== 'short') aside();
+        const granted = await waiting('memory', enter(need, signal));
+        try {
+          return await work(granted);
+        } finally {
+          count(need.sort, granted, -1);
+          admit();
+        }
+      },
+    };
+  }
+  return gateOf(patient);
 }

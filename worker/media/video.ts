@@ -7,7 +7,8 @@ import { copyMemory, planEncode, profileOptions, type EncodePlan, type Preset } 
 import type { Probe } from './ffmpeg/probe.ts';
 import { fit, pictureFilters, type Size } from './filters.ts';
 import { takeFrame } from './frame.ts';
-import type { MemoryGate } from './memory.ts';
+import type { MemoryGate, Need } from './memory.ts';
+import { encodeInPieces } from './pieces.ts';
 import { sharp } from './sharp.ts';
 import { sniffMedia } from './sniff-media.ts';
 import {
@@ -156,27 +157,34 @@ async function encode(path: string, to: string, source: VideoSource, options: Vi
   const capabilities = await ffmpeg.capabilities();
   const { preset } = settings;
   const { toneMapping } = capabilities;
-  const plan = planEncode(source.video, longSide, { preset, toneMapping, budget: memory.bytes });
-  const task: Task = {
-    inputs: [{ path, options: profileOptions[plan.profile].decoder }],
-    outputs: [
-      {
-        path: to,
-        options: [
-          ...mapsOf(source),
-          '-vf',
-          pictureFilters(source.video, plan.size, capabilities),
-          ...pictureOptions(plan, settings),
-          ...(source.audio ? soundOptions(settings.audioBitrate) : []),
-          ...containerOptions(settings),
-        ],
-      },
-    ],
+  const { plans, sort } = planEncode(source, longSide, { preset, toneMapping, memory });
+  const pictureOf = (plan: EncodePlan) => {
+    const filters = pictureFilters(source.video, plan.size, capabilities);
+    return ['-vf', filters, ...pictureOptions(plan, settings)];
   };
-  const { stderr } = await memory.run(plan.bytes, signal, () => ffmpeg.run(task, runOptions(options, source.seconds)));
+  const sound = source.audio ? soundOptions(settings.audioBitrate) : [];
+  const file = containerOptions(settings);
+  if (sort === 'piece') {
+    const { profile, bytes } = plans[0];
+    const parts = { decoder: profileOptions[profile].decoder, picture: pictureOf(plans[0]), sound, file };
+    const limits = { bytes, mostSeconds: settings.maxSeconds + 1 };
+    if (await encodeInPieces(path, to, source, parts, { ...options, ...limits })) return 'encode';
+  }
+  const need: Need = { bytes: plans.map(({ bytes }) => bytes) as [number, ...number[]], sort };
+  const { stderr } = await memory.run(need, signal, (granted) => {
+    const plan = plans.find(({ bytes }) => bytes === granted)!;
+    const task: Task = {
+      inputs: [{ path, options: profileOptions[plan.profile].decoder }],
+      outputs: [{ path: to, options: [...mapsOf(source), ...pictureOf(plan), ...sound, ...file] }],
+    };
+    return ffmpeg.run(task, { ...runOptions(options, source.seconds), ...(sort === 'short' ? {} : patient) });
+  });
   checkDamage(stderr, source.seconds ?? 0);
   return 'encode';
 }
+
+/** For what takes long: the cores are left to others, and so the clock says little of whether it gets on. Its CPU time is limited as ever. */
+const patient = { background: true, limits: { wallMs: 86_400_000 } };
 
 const mapsOf = ({ video, audio }: VideoSource) =>
   [video, audio].flatMap((stream) => (stream ? ['-map', `0:${stream.index}`] : []));

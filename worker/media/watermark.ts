@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, PermanentError } from '../base/errors.ts';
+import { codeOf, DeploymentError, PermanentError } from '../base/errors.ts';
 import { download } from '../base/storage/download.ts';
 import type { Storage } from '../base/storage/storage.ts';
 import type { Input } from './ffmpeg.ts';
@@ -42,7 +42,7 @@ const maxBytes = 20_000_000;
 
 /**
  * The watermark that a job asks for, or that the settings put on every video whose job does not say.
- * @throws PermanentError `watermark_missing`; what Storage throws
+ * @throws PermanentError `watermark_missing` for one that the job names; DeploymentError as `readOwn` says; what Storage throws
  */
 export async function findWatermark(
   storage: Storage,
@@ -64,10 +64,34 @@ export async function findWatermark(
   }
   const { path } = settings;
   if (!path) throw new PermanentError('watermark_missing', 'Set WATERMARK_PATH, or give options.watermark.key');
-  const picture = await readFile(path).catch(() => {
-    throw new PermanentError('watermark_missing', 'WATERMARK_PATH names no file that can be read');
+  return {
+    path,
+    sha256: createHash('sha256')
+      .update(await readOwn(path))
+      .digest('hex'),
+    ...look,
+  };
+}
+
+/**
+ * Reads the picture that WATERMARK_PATH names, and sees that it is one.
+ * @throws DeploymentError `watermark_missing`, `watermark_broken`
+ */
+export async function readOwn(path: string): Promise<Buffer> {
+  const picture = await readFile(path).catch((error: unknown) => {
+    throw new DeploymentError(
+      'watermark',
+      'watermark_missing',
+      `WATERMARK_PATH ${path} cannot be read (${codeOf(error)}): put the file there, or set it to another`,
+    );
   });
-  return { path, sha256: createHash('sha256').update(picture).digest('hex'), ...look };
+  try {
+    await sharp(picture, reading).stats();
+  } catch (error) {
+    const words = `WATERMARK_PATH ${path} is no PNG, JPEG, WebP, GIF or AVIF that can be read: put another file there`;
+    throw new DeploymentError('watermark', 'watermark_broken', words, { cause: error });
+  }
+  return picture;
 }
 
 function missing(error: unknown): never {
@@ -81,7 +105,7 @@ export type Place = { x: number; y: number };
 
 /** From the edges, of the video's short side. */
 const margin = 0.03;
-const maxPixels = 25_000_000;
+const reading = { limitInputPixels: 25_000_000, failOn: 'error', autoOrient: true } as const;
 
 /**
  * The watermark at the size and opacity that it has in this video, as an input to lay over it.
@@ -106,7 +130,7 @@ export async function drawWatermark(
 async function decode({ path, scale }: Watermark, video: Size) {
   const box = { width: Math.max(2, Math.round(video.width * scale)), height: video.height };
   try {
-    return await sharp(path, { limitInputPixels: maxPixels, failOn: 'error', autoOrient: true })
+    return await sharp(path, reading)
       .resize({ ...box, fit: 'inside' })
       .toColourspace('srgb')
       .ensureAlpha()

@@ -1,6 +1,8 @@
 import { rm } from 'node:fs/promises';
-import { PermanentError, RetryableError } from '../base/errors.ts';
+import { join } from 'node:path';
+import { DeploymentError, PermanentError, RetryableError } from '../base/errors.ts';
 import { download } from '../base/fetch.ts';
+import { withTempDir } from '../base/temp.ts';
 import type { Size } from '../media/filters.ts';
 import { sniffImage } from '../media/sniff.ts';
 
@@ -13,9 +15,16 @@ export type ImagorVideo = {
    *   with `imagorvideo_`
    */
   takeFrame(source: string, to: string, options: { box: Size; signal: AbortSignal }): Promise<void>;
+
+  /**
+   * Asks for a frame of what is surely not there: who is let in is told so.
+   * @throws DeploymentError `imagorvideo_unavailable` where nobody answers, `imagorvideo_unauthorized`; what withTempDir throws; the signal's reason
+   */
+  check(tempDir: string, options: { signal: AbortSignal }): Promise<void>;
 };
 
 const service = {
+  dependency: 'imagorvideo',
   code: 'imagorvideo',
   name: 'imagorvideo',
   settings: {
@@ -38,15 +47,25 @@ const maxBytes = 100_000_000;
 
 /** @param base its address, with or without the `/unsafe` that goes before what is asked for */
 export function createImagorVideo(base: string, limits: { timeoutMs?: number } = {}): ImagorVideo {
+  const takeFrame: ImagorVideo['takeFrame'] = async (source, to, { box, signal }) => {
+    await download(addressOf(base, source, box), { service, to, maxBytes, timeoutMs, ...limits, signal });
+    try {
+      await checkPng(to);
+    } catch (error) {
+      await rm(to, { force: true });
+      throw error;
+    }
+  };
   return {
-    async takeFrame(source, to, { box, signal }) {
-      await download(addressOf(base, source, box), { service, to, maxBytes, timeoutMs, ...limits, signal });
-      try {
-        await checkPng(to);
-      } catch (error) {
-        await rm(to, { force: true });
-        throw error;
-      }
+    takeFrame,
+    async check(tempDir, { signal }) {
+      const box = { width: 1, height: 1 };
+      await withTempDir(tempDir, async (dir) => {
+        await takeFrame('rowmill-doctor/none', join(dir, 'none'), { box, signal }).catch((error: unknown) => {
+          signal.throwIfAborted();
+          if (error instanceof DeploymentError) throw error;
+        });
+      });
     },
   };
 }

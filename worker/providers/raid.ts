@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Config } from '../base/config.ts';
-import { codeOf, PermanentError } from '../base/errors.ts';
+import { codeOf, DeploymentError } from '../base/errors.ts';
 import { download, type Downloaded } from '../base/fetch.ts';
 import { withTempDir } from '../base/temp.ts';
 
@@ -9,7 +9,7 @@ import { withTempDir } from '../base/temp.ts';
 export type Raid = {
   /**
    * Fetches the original under `key` into a new private file at `path`.
-   * @throws PermanentError `raid_not_configured`; what `download` in base/fetch.ts throws, with codes that start with `raid_`
+   * @throws DeploymentError `raid_not_configured`; what `download` in base/fetch.ts throws, with codes that start with `raid_`
    */
   download(key: string, path: string, options: { signal: AbortSignal }): Promise<Downloaded>;
 
@@ -62,10 +62,11 @@ function addressOf(endpoint: string, key: string): URL {
   return url;
 }
 
-function notConfigured(): PermanentError {
+function notConfigured(): DeploymentError {
   const { address, secret } = service.settings;
-  return new PermanentError(
+  return new DeploymentError(
+    service.dependency,
     'raid_not_configured',
-    `there is nowhere to fetch originals from: set ${address} and ${secret}`,
+    `There is nowhere to fetch originals from: set ${address} and ${secret}`,
   );
 }

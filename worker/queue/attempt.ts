@@ -34,6 +34,10 @@ export type Attempting = {
   progress?: number;
   /** Whether the handler has committed. */
   committed?: true;
+  /** What it waits for, and since when: by Date.now. */
+  waits?: { for: string; since: number };
+  /** Gives up its place in the queue. @throws Snooze */
+  stepAside?: () => void;
 };
 
 /** How the handler answered. */
@@ -102,6 +106,14 @@ class Context implements JobContext<unknown> {
     };
   }
 
+  get waiting() {
+    return <T>(what: string, turn: Promise<T>) => waitFor(this.#attempting, what, turn, this.#options.log);
+  }
+
+  get aside() {
+    return () => this.#attempting.stepAside?.();
+  }
+
   get commit() {
     return async <Result>(work: (tx: Tx) => Promise<Result>) => {
       const result = await commit(this.job, work, this.signal, this.#options);
@@ -117,6 +129,24 @@ class Context implements JobContext<unknown> {
 
 export const contextOf = (attempting: Attempting, payload: unknown, options: AttemptOptions): JobContext<unknown> =>
   new Context(attempting, payload, options);
+
+/** Waits that are longer are told. */
+export const longWaitMs = 5_000;
+
+async function waitFor<T>(attempting: Attempting, what: string, turn: Promise<T>, log: Log): Promise<T> {
+  const { row, stop } = attempting;
+  const since = Date.now();
+  attempting.waits = { for: what, since };
+  const told = setTimeout(() => log.info({ ...named(row), waits_for: what }, 'the job waits'), longWaitMs);
+  try {
+    return await stop.await(turn);
+  } finally {
+    clearTimeout(told);
+    delete attempting.waits;
+    const waited_ms = Date.now() - since;
+    if (waited_ms > longWaitMs) log.info({ ...named(row), waited_for: what, waited_ms }, 'the job goes on');
+  }
+}
 
 async function commit<Result>(
   row: JobRow,

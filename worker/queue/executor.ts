@@ -1,5 +1,5 @@
 import { isTransient, isUnsent } from '../base/db.ts';
-import { messageOf } from '../base/errors.ts';
+import { messageOf, Snooze } from '../base/errors.ts';
 import { runAttempt, type Attempting, type AttemptOptions } from './attempt.ts';
 import { createBacklog, type Ticket, type Waiting } from './backlog.ts';
 import { runBatch } from './batch.ts';
@@ -33,6 +33,13 @@ type Running = Attempting & {
   ended?: PromiseWithResolvers<void>;
 };
 
+/** As workers.waiting has it. */
+export type Waits = { job_id: number; waits_for: string; since: string };
+
+/** Jobs that may run without a place: each may have a large original on the disk. */
+export const mostAside = 4;
+/** When one that found no room beside these comes back: it downloads its original again. */
+const asideMs = 300_000;
 const startsInFlight = 2;
 /** Jobs, or batches, that one statement starts at most. */
 const startsAtOnce = 500;
@@ -48,6 +55,8 @@ export function createExecutor(options: ExecutorOptions) {
   let tickets = 0;
   /** Room for more jobs, or batches: what is being started has taken its place already. */
   let places = concurrency;
+  /** Jobs that run without a place. */
+  let aside = 0;
   let filling = 0;
   /** The start statements in flight, and what they are to start. */
   const starting = new Map<Promise<number>, Set<number>>();
@@ -86,7 +95,7 @@ export function createExecutor(options: ExecutorOptions) {
   /** How many more tickets are to be claimed: as many as there are slots for, and as have jobs that can be started soon. */
   function room(): number {
     const jobs = Math.max(0, places + enough - backlog.size());
-    return Math.min(Math.max(0, concurrency - tickets), Math.ceil(jobs / options.ticketSize()));
+    return Math.min(Math.max(0, concurrency + aside - tickets), Math.ceil(jobs / options.ticketSize()));
   }
 
   const hasWork = () => !paused && places > 0 && backlog.size() > 0;
@@ -169,11 +178,31 @@ export function createExecutor(options: ExecutorOptions) {
   async function run(kind: string, entries: Running[]): Promise<void> {
     places--;
     const definition = registry.get(`${queue}.${kind}`);
-    if (definition && 'runBatch' in definition) await runBatch(definition, entries, options);
-    else await runAttempt(entries[0]!, options);
-    places++;
+    if (definition && 'runBatch' in definition) {
+      await runBatch(definition, entries, options);
+      places++;
+    } else await runAlone(entries[0]!);
     entries.forEach(leave);
     fill();
+  }
+
+  /** Runs a job on its place, which it may give up before it ends. */
+  async function runAlone(entry: Running): Promise<void> {
+    let isAside = false;
+    entry.stepAside = () => {
+      if (isAside) return;
+      if (aside >= mostAside) throw new Snooze(asideMs, 'as many long jobs as may wait here do', { bounded: false });
+      isAside = true;
+      aside++;
+      places++;
+      fill();
+      options.onRoom();
+    };
+    await runAttempt(entry, options);
+    if (isAside) aside--;
+    else places++;
+    // Of a handler that goes on although it was judged.
+    delete entry.stepAside;
   }
 
   function leave({ key, settle, ended }: Running): void {
@@ -246,6 +275,14 @@ export function createExecutor(options: ExecutorOptions) {
       while (starting.size > 0 || running.size > 0)
         await Promise.all([...starting.keys(), ...[...running.values()].map(endOf)]);
     },
+
+    /** The jobs that have waited for longer than this. */
+    waits: (ms: number): Waits[] =>
+      [...running.values()].flatMap(({ row, waits }) =>
+        waits && Date.now() - waits.since > ms
+          ? [{ job_id: row.id, waits_for: waits.for, since: new Date(waits.since).toISOString() }]
+          : [],
+      ),
 
     /** The progress reported since the last call. */
     takeProgress: () =>

@@ -16,6 +16,16 @@ export type JobContext<Payload> = {
   /** 0 to 100; written to the row at most once a second. */
   progress(percent: number): void;
   /**
+   * Waits for a turn at something that others hold, such as memory. The time limit does not run meanwhile, and after five seconds the log and the
+   * worker's row in `workers` say what the job waits for. `turn` is to reject when the signal fires.
+   */
+  waiting<T>(what: string, turn: Promise<T>): Promise<T>;
+  /**
+   * Gives up the place that the job holds among those that its queue runs at once, so that another starts: for work that takes long, and whose
+   * number something else bounds. A batch keeps its place. @throws Snooze when many jobs of the queue have done so: it comes back later
+   */
+  aside(): void;
+  /**
    * Runs `work` in the transaction that marks the job completed with what it returns: both happen or neither does, and only while
    * this attempt still owns the job. `work` may run more than once; it must touch nothing but Postgres.
    */

@@ -16,8 +16,13 @@ select * from jobs
  limit :limit;
 
 -- name: show_job
-select * from jobs
- where id = :id;
+-- `waits`: for what it waits while it runs, and since when.
+select j.*,
+       (select pg_catalog.format('for %s since %s', t.waits_for, t.since)
+          from workers w, jsonb_to_recordset(w.waiting) as t (job_id bigint, waits_for text, since timestamptz)
+         where w.id = j.locked_by and t.job_id = j.id) as waits
+  from jobs j
+ where j.id = :id;
 
 -- name: errors_of_job
 select attempt, worker, started_at, failed_at, error_code, error, stack from job_errors where job_id = :id order by attempt;
@@ -87,7 +92,7 @@ select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed,
 -- name: fleet_workers
 select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
        extract(epoch from clock_timestamp() - w.heartbeat_at)::float8 as heartbeat_age_s,
-       worker_is_alive(w.id) as alive
+       worker_is_alive(w.id) as alive, w.waiting
   from workers w
  order by w.host, w.pid;
 

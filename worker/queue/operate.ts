@@ -64,8 +64,11 @@ export type JobError = {
 };
 
 /** A job, and why its attempts failed; undefined when there is none of this id. */
-export async function showJob(db: Queryable, id: number): Promise<(Job & { errors: JobError[] }) | undefined> {
-  const [job] = await query<Job>(db, sql['show_job']!, { id });
+export async function showJob(
+  db: Queryable,
+  id: number,
+): Promise<(Job & { waits: string | null; errors: JobError[] }) | undefined> {
+  const [job] = await query<Job & { waits: string | null }>(db, sql['show_job']!, { id });
   return job && { ...job, errors: await query<JobError>(db, sql['errors_of_job']!, { id }) };
 }
 
@@ -124,6 +127,8 @@ export type FleetWorker = {
   started_at: Date;
   heartbeat_age_s: number;
   alive: boolean;
+  /** Its jobs that wait for a turn, as for memory. */
+  waiting: { job_id: number; waits_for: string; since: string }[];
 };
 export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
 /** One that is enabled, and why it adds nothing. */

@@ -2,7 +2,7 @@ import type { App } from '../app.ts';
 import { transaction, type Db } from '../base/db.ts';
 import type { Names } from '../base/names.ts';
 import { bind, loadStatements, query } from '../base/sql.ts';
-import { createExecutor, type Executor } from './executor.ts';
+import { createExecutor, mostAside, type Executor } from './executor.ts';
 import type { Incidents, ProbeJob } from './incidents.ts';
 import { createLedger, failLost } from './ledger.ts';
 import type { Membership } from './liveness.ts';
@@ -59,7 +59,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
   const runner: Runner = createRunner({
     queue: name,
     schema: names.tickets,
-    slots: concurrency,
+    slots: concurrency + mostAside,
     db: claims,
     log,
     pollIntervalMs: config.pollIntervalMs,
@@ -141,6 +141,8 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
           (await query<{ found: boolean }>(db, unclaimed, values))[0]!.found && Date.now() - tookAt > neglectMs;
       }
     },
+
+    waits: executor.waits,
 
     async reportProgress(): Promise<void> {
       const reports = executor.takeProgress();

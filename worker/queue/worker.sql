@@ -10,5 +10,8 @@ update queues
  where name = any(:queues)
    and (max_retries, backoff_ms) is distinct from (coalesce(:max_retries, max_retries), coalesce(:backoff_ms, backoff_ms));
 
+-- name: tell_waits
+update workers set waiting = :waiting where id = :id;
+
 -- name: search_path
 select current_setting('search_path') as path;

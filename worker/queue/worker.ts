@@ -5,6 +5,7 @@ import { readNames } from '../base/names.ts';
 import { loadStatements, query } from '../base/sql.ts';
 import { watchSessions } from '../base/watch.ts';
 import { createAlarm } from './alarm.ts';
+import { longWaitMs } from './attempt.ts';
 import { openEnginePools } from './connections.ts';
 import { createIncidents } from './incidents.ts';
 import { joinFleet } from './liveness.ts';
@@ -31,6 +32,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   let draining = false;
   let told: string | undefined;
   let foundBefore: string | undefined;
+  let waitsTold = '[]';
   let startingOver: Promise<void> | undefined;
   const rows = await query<QueueRow>(app.db, sql['read_queues']!);
   const settings = servedQueues(rows, config.queues);
@@ -120,6 +122,14 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     return queues.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
   }
 
+  /** Writes to this worker's row which of its jobs wait for a turn, and for what; only when that has changed. */
+  async function tellWaits(): Promise<void> {
+    const waiting = JSON.stringify(queues.flatMap((queue) => queue.waits(longWaitMs)));
+    if (waiting === waitsTold) return;
+    await query(db, sql['tell_waits']!, { id: membership.id(), waiting });
+    waitsTold = waiting;
+  }
+
   async function forEach(work: (queue: ServedQueue) => Promise<void>): Promise<void> {
     for (const queue of queues) await work(queue);
   }
@@ -134,6 +144,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     log.error('the fleet has declared this worker dead, starting over');
     await Promise.all(queues.map((queue) => Promise.all([queue.halt(), queue.abort('fenced')])));
     await membership.rejoin();
+    waitsTold = '[]';
     log.info({ worker: membership.id() }, 'joined the fleet again');
   }
 
@@ -153,6 +164,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(1_000, incidents.look),
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
+    every(1_000, tellWaits),
     every(config.sweepMs * 15, () => forEach((queue) => queue.findStrays())),
     keepUp(app.db, names, served, log, stopping.signal),
   ];

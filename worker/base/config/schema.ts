@@ -33,10 +33,15 @@ const list = text.transform((value) =>
     .map((item) => item.trim())
     .filter(Boolean),
 );
-/** Bits a second: 128k, 2M, 128000. */
-const bitrate = text
-  .regex(/^\d+(\.\d+)?[kKmM]?$/, 'must be a bit rate, such as 128k or 2M')
-  .transform((value) => Math.round(Number.parseFloat(value) * (/k$/i.test(value) ? 1e3 : /m$/i.test(value) ? 1e6 : 1)));
+/** Bits a second: 128k, 2M, 128000. Of less than `min` the k was forgotten. */
+const bitrate = (min: number, max: number) =>
+  text
+    .regex(/^\d+(\.\d+)?[kKmM]?$/, 'must be a bit rate, such as 128k or 2M')
+    .transform((value) =>
+      Math.round(Number.parseFloat(value) * (/k$/i.test(value) ? 1e3 : /m$/i.test(value) ? 1e6 : 1)),
+    )
+    .refine((bits) => bits >= min, `must be ${min / 1e3}k or more; 128 is 128 bits a second, and 128k is 128,000`)
+    .refine((bits) => bits <= max, `must be ${max / 1e3}k or less`);
 const fraction = z.coerce
   .number({ error: 'must be a number' })
   .min(0.01, 'must be 0.01 or more')
@@ -121,8 +126,8 @@ export const schema = z.object({
   FFMPEG_PRESET: z
     .enum(['ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow'])
     .default('veryfast'),
-  VIDEO_BITRATE: bitrate.optional(),
-  AUDIO_BITRATE: bitrate.default(128_000),
+  VIDEO_BITRATE: bitrate(50_000, 500_000_000).optional(),
+  AUDIO_BITRATE: bitrate(8_000, 320_000).default(128_000),
   VIDEO_MAX_SECONDS: integer(1, 1_000_000).default(14_400),
   WATERMARK_ENABLED: flag.optional(),
   WATERMARK_PATH: text.optional(),

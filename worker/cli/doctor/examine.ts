@@ -7,9 +7,9 @@ import { explain } from '../faults.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
-import { checkNode, checkPictures, checkTemp } from './host.ts';
+import { checkMemory, checkNode, checkPictures, checkTemp, checkWatermark } from './host.ts';
 import { checkPostgres } from './postgres.ts';
-import { checkRaid, checkStorage } from './services.ts';
+import { checkImagorVideo, checkRaid, checkStorage } from './services.ts';
 
 /** All checks, one after the other. What cannot be looked at, because something before it failed, is left out. */
 export async function* examine(): AsyncGenerator<Check> {
@@ -32,10 +32,13 @@ export async function* examine(): AsyncGenerator<Check> {
 
 async function* checksOf(config: Config): AsyncGenerator<Check> {
   yield await checkTemp(config);
+  yield checkMemory(config);
   yield await checkFfmpeg(config);
+  if (config.watermark.path) yield await checkWatermark(config);
   yield* await database(config);
   yield await checkStorage(config);
   yield await checkRaid(config);
+  if (config.imagorVideoUrl) yield await checkImagorVideo(config, config.imagorVideoUrl);
 }
 
 async function database(config: Config): Promise<Check[]> {

@@ -12,6 +12,7 @@ const names = {
   workers: 'workers',
   paused: 'queues',
   waiting: 'queues',
+  turns: 'waits',
   schedules: 'schedules',
   dead_letters: 'dead letters',
 } as const;
@@ -27,6 +28,7 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
       incidents: 'none',
       workers: `${count(alive, 'worker')} alive`,
       queues: `${count(fleet.queues.length, 'queue')}, none paused or late`,
+      waits: 'no job has waited long for its turn',
       schedules: 'all that are enabled can tick',
       'dead letters': 'none',
     };

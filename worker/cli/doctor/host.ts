@@ -2,7 +2,9 @@ import { lstat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../base/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
+import { memoryHere } from '../../base/machine.ts';
 import { withTempDir } from '../../base/temp.ts';
+import { doubtMemory, doubtWatermark } from '../../settings.ts';
 import { size } from '../output.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
@@ -55,6 +57,19 @@ export async function checkTemp({
   } catch (error) {
     return fail(name, messageOf(error), 'set TEMP_DIR to a directory that can be written to');
   }
+}
+
+/** What media jobs may take, against what there is. */
+export function checkMemory(config: Pick<Config, 'mediaMemoryBytes'>, here = memoryHere()): Check {
+  const doubt = doubtMemory(config, here);
+  if (doubt) return warn('memory', doubt.what, doubt.mend);
+  return ok('memory', `${size(config.mediaMemoryBytes)} for media jobs, of ${size(here.bytes)}`);
+}
+
+export async function checkWatermark(config: Pick<Config, 'watermark'>): Promise<Check> {
+  const doubt = await doubtWatermark(config);
+  if (doubt) return fail('watermark', doubt.what, doubt.mend);
+  return ok('watermark', `${config.watermark.path} can be read`);
 }
 
 /** The folder itself, or the nearest above it that is there: looking at something does not make it. */

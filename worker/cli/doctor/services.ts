@@ -1,6 +1,7 @@
 import type { Config } from '../../base/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createStorage } from '../../base/storage/create.ts';
+import { createImagorVideo } from '../../providers/imagorvideo.ts';
 import { createRaid } from '../../providers/raid.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { existing } from './host.ts';
@@ -32,7 +33,7 @@ export async function checkStorage({ storage, production }: Pick<Config, 'storag
 export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDir'>): Promise<Check> {
   const name = 'RAID';
   if (!raid)
-    return warn(name, 'not configured: publish jobs will fail', 'set RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET');
+    return warn(name, 'not configured: publish jobs will wait', 'set RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET');
   try {
     const signal = AbortSignal.timeout(patienceMs);
     if (await createRaid(raid).check(await existing(tempDir), { signal }))
@@ -45,6 +46,17 @@ export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDi
       default:
         return fail(name, reason(error), 'check RAID_PUB_ENDPOINT, and that RAID is up and can be reached from here');
     }
+  }
+}
+
+/** Asks for a frame of what is surely not there. */
+export async function checkImagorVideo({ tempDir }: Pick<Config, 'tempDir'>, url: string): Promise<Check> {
+  const name = 'imagorvideo';
+  try {
+    await createImagorVideo(url).check(await existing(tempDir), { signal: AbortSignal.timeout(patienceMs) });
+    return ok(name, `${url} answers, and takes requests without a signature`);
+  } catch (error) {
+    return fail(name, reason(error), 'check IMAGORVIDEO_URL, and that it is up and runs with -imagor-unsafe');
   }
 }
 

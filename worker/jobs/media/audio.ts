@@ -18,8 +18,9 @@ export default job({
   payload: originalPayload,
   timeout: minutes(60),
 
-  async run({ job: row, payload, app, signal, progress, commit }) {
-    const { ffmpeg, memory, config } = app;
+  async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
+    const { ffmpeg, config } = app;
+    const memory = app.memory.of({ waiting, aside });
     const original = await findOriginal(app.db, row, payload);
 
     return withTempDir(config.tempDir, async (dir) => {

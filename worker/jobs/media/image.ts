@@ -47,7 +47,7 @@ export default job({
   }),
   timeout: minutes(5),
 
-  async run({ job: row, payload, app, signal, progress, commit }) {
+  async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
     const { formats } = payload;
     const original = await findOriginal(app.db, row, payload);
     const { key } = original;
@@ -57,7 +57,7 @@ export default job({
       const { bytes, sha256 } = await download(app.storage, key, { to, maxBytes: app.config.mediaMaxBytes, signal });
       progress(20);
 
-      const means = { signal, memory: app.memory, truncated: app.config.mediaTruncated };
+      const means = { signal, memory: app.memory.of({ waiting, aside }), truncated: app.config.mediaTruncated };
       const made = await unlessGrowing(
         () => optimise(to, { formats }, means),
         () => isResized(app, key, bytes, signal),

@@ -8,6 +8,7 @@ import { withTempDir } from '../../base/temp.ts';
 import type { Size } from '../../media/filters.ts';
 import { takeFrame } from '../../media/frame.ts';
 import type { Source } from '../../media/image/open.ts';
+import type { MemoryGate } from '../../media/memory.ts';
 import { prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
 import { sniffImage } from '../../media/sniff.ts';
 import {
@@ -54,7 +55,7 @@ export default job({
   }),
   timeout: minutes(10),
 
-  async run({ job: row, payload, app, signal, progress, commit }) {
+  async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
     const { sizes: boxes = app.config.thumbnailSizes, format } = payload;
     const media = await loadMedia(app.db, row.file_id ?? payload.mediaId);
     if (!media) return { skipped: 'media_not_found' };
@@ -72,10 +73,11 @@ export default job({
       });
       progress(30);
 
-      const still = await stillOf(app, { path, key }, boxes, { dir, signal });
+      const means = { dir, signal, memory: app.memory.of({ waiting, aside }) };
+      const still = await stillOf(app, { path, key }, boxes, means);
       progress(60);
       const { source, thumbnails: made } = await unlessGrowing(
-        () => thumbnailsOf(app, still, boxes, format, { dir, signal }),
+        () => thumbnailsOf(app, still, boxes, format, means),
         () => isResized(app, key, bytes, signal),
       );
       progress(80);
@@ -112,7 +114,7 @@ function hasThumbnails(media: Media, key: string, boxes: readonly Size[], format
   );
 }
 
-type Place = { dir: string; signal: AbortSignal };
+type Means = { dir: string; signal: AbortSignal; memory: MemoryGate };
 type Still = { path: string; from: 'picture' | 'ffmpeg' | 'imagorvideo' };
 
 /** The picture that all thumbnails are made of: the original, or a frame of it that is large enough for them. */
@@ -120,9 +122,10 @@ async function stillOf(
   app: App,
   original: { path: string; key: string },
   boxes: readonly Size[],
-  { dir, signal }: Place,
+  means: Means,
 ): Promise<Still> {
   if (await isPicture(original.path)) return { path: original.path, from: 'picture' };
+  const { dir, signal } = means;
   const probe = await app.ffmpeg.probe(original.path, { dir, signal }).catch(unsupported);
   if (!probe.video[0]) throw unsupportedMedia();
   const { video, seconds: duration } = chooseStreams(probe);
@@ -135,9 +138,7 @@ async function stillOf(
     await app.imagorVideo.takeFrame(source, path, { box, signal });
     return { path, from: 'imagorvideo' };
   }
-  const { ffmpeg, memory } = app;
-  const options = { ffmpeg, memory, video, duration, at: 1, box, dir, signal };
-  const { path } = await takeFrame(original.path, options);
+  const { path } = await takeFrame(original.path, { ...means, ffmpeg: app.ffmpeg, video, duration, at: 1, box });
   return { path, from: 'ffmpeg' };
 }
 
@@ -161,14 +162,14 @@ const unsupportedMedia = () =>
   new PermanentError('unsupported_media', 'The file is neither a picture nor a video that can be read');
 
 async function thumbnailsOf(
-  { config, memory }: App,
+  { config }: App,
   still: Still,
   boxes: readonly Size[],
   format: ThumbnailFormat,
-  place: Place,
+  means: Means,
 ): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
   try {
-    return await makeThumbnails(still.path, boxes, format, { ...place, memory, truncated: config.mediaTruncated });
+    return await makeThumbnails(still.path, boxes, format, { ...means, truncated: config.mediaTruncated });
   } catch (error) {
     // It is no fault of the original's when what imagorvideo sent is broken.
     if (still.from !== 'imagorvideo' || !(error instanceof PermanentError)) throw error;

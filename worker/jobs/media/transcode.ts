@@ -76,8 +76,9 @@ export default job({
   // The longest video that is let in, in four sizes, on a slow machine.
   timeout: minutes(24 * 60),
 
-  async run({ job: row, payload, app, signal, log, progress, commit }) {
-    const { ffmpeg, memory, storage, config } = app;
+  async run({ job: row, payload, app, signal, log, progress, waiting, aside, commit }) {
+    const { ffmpeg, storage, config } = app;
+    const memory = app.memory.of({ waiting, aside });
     const asked = wishesOf(payload.options, config);
     const original = await findOriginal(app.db, row, payload);
     const { key } = original;

@@ -28,8 +28,9 @@ export default job({
   // The longest video that is let in, on a slow machine.
   timeout: minutes(8 * 60),
 
-  async run({ job: row, payload, app, signal, progress, commit }) {
-    const { ffmpeg, memory, config } = app;
+  async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
+    const { ffmpeg, config } = app;
+    const memory = app.memory.of({ waiting, aside });
     const original = await findOriginal(app.db, row, payload);
 
     return withTempDir(config.tempDir, async (dir) => {

@@ -23,7 +23,7 @@ export default job({
   payload: z.object({}),
   timeout: minutes(5),
 
-  async run({ job: { file_id }, app, signal, progress, commit }) {
+  async run({ job: { file_id }, app, signal, progress, waiting, aside, commit }) {
     const file = await loadFile(app.db, file_id);
 
     return withTempDir(app.config.tempDir, async (dir) => {
@@ -31,7 +31,8 @@ export default job({
       const { sha256 } = await app.raid.download(file.source_key, original, { signal });
       progress(20);
 
-      const means = { signal, memory: app.memory, truncated: app.config.mediaTruncated };
+      const memory = app.memory.of({ waiting, aside });
+      const means = { signal, memory, truncated: app.config.mediaTruncated };
       const { source, variants } = await unlessGrowing(
         () => makeVariants(original, sizes, means),
         // RAID does not say how large a file is, or when it changed.

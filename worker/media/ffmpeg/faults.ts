@@ -38,6 +38,8 @@ export function machineFault({ code, stderr }: Exit): RetryableError | Deploymen
   if (/^(bwrap|unshare): .*(execvp|Can't find source path|failed to execute)/m.test(stderr)) return noProgram();
   if (/^(bwrap|unshare): /m.test(stderr))
     return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be made');
+  if (/Unknown encoder '|No such filter: '|Requested output format '.*' is not a suitable/.test(stderr))
+    return new DeploymentError('ffmpeg', 'ffmpeg_incomplete', 'ffmpeg lacks what is needed: rowmill doctor says what');
   if (code === 126 || code === 127) return noProgram();
   const crash = crashes.find((name) => code === signalled(name));
   if (crash) return new RetryableError('ffmpeg_crashed', `ffmpeg crashed: ${crash}`);

@@ -9,18 +9,20 @@ export type Rate = { above: number; below: number };
 
 /**
  * The filter graph that makes the rungs of one video: the picture made fit to be watched once, the watermark laid over it once, and each rung scaled
- * from the one above it. Its outputs are `[r0]`, `[r1]`, ...; the watermark, where there is one, is input 1.
+ * from the one above it. `from` is the label of the picture. Its outputs are `[r0]`, `[r1]`, ...; the watermark, where there is one, is input 1.
  */
 export function ladderGraph(
   video: VideoStream,
   rungs: Rungs,
-  { capabilities, mark }: { capabilities: Capabilities; mark: Place | undefined },
+  {
+    capabilities,
+    mark,
+    from = `0:${video.index}`,
+  }: { capabilities: Capabilities; mark: Place | undefined; from?: string },
 ): string {
   const { above, below } = rateOf(video);
   const steady = `fps=${above}/${below}:start_time=0`;
-  const chains = [
-    `[0:${video.index}]${pictureFilters(video, rungs[0], capabilities)},${steady}[${mark ? 'plain' : 'p0'}]`,
-  ];
+  const chains = [`[${from}]${pictureFilters(video, rungs[0], capabilities)},${steady}[${mark ? 'plain' : 'p0'}]`];
   if (mark) chains.push(`[plain][1:0]overlay=${mark.x}:${mark.y}[p0]`);
   for (const [n, { width, height }] of rungs.entries()) {
     const size = n === 0 ? '' : `scale=${width}:${height},setsar=1,`;
