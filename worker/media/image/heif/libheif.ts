@@ -18,7 +18,12 @@ export type Planes = {
 
 /** Of the enums of heif_image.h. */
 const [Y, Cb, Cr, Alpha] = [0, 1, 2, 6];
-const [colorspaceYCbCr, chromaUndefined] = [0, 99];
+const [colorspaceUndefined, chromaUndefined] = [99, 99];
+/**
+ * Where in the decoding options output_image_nclx_profile_passthrough lies, of version 10 (heif_decoding.h of libheif 1.23): without it the planes come
+ * converted to BT.601 and full range, and the coding that the bitstream names is lost.
+ */
+const passthrough = 69;
 const shifts = { 0: [0, 0], 1: [1, 1], 2: [1, 0], 3: [0, 0] } as Record<number, [number, number]>;
 
 let [context, error, out, options] = [0, 0, 0, 0];
@@ -31,6 +36,7 @@ export async function openHeif(path: string): Promise<void> {
   await libheif.ready;
   [error, out] = [libheif._malloc(16), libheif._malloc(16)];
   options = libheif._heif_decoding_options_alloc();
+  libheif.HEAPU8[options + passthrough] = 1;
   context = libheif._heif_context_alloc();
   libheif._heif_context_set_max_decoding_threads(context, 0);
   const [data, bytes] = load(path);
@@ -45,7 +51,7 @@ export function decodeItem(id: number, asStored: boolean): number {
   libheif._heif_context_get_image_handle(error, context, id, out);
   check();
   const handle = libheif.HEAP32[out >> 2]!;
-  libheif._heif_decode_image(error, handle, out, colorspaceYCbCr, chromaUndefined, options);
+  libheif._heif_decode_image(error, handle, out, colorspaceUndefined, chromaUndefined, options);
   check();
   libheif._heif_image_handle_release(handle);
   return libheif.HEAP32[out >> 2]!;
