@@ -7,6 +7,8 @@
 -- So after each file the migrator (worker/base/migrate.ts) tells after_migration what the file made, and create_queue tells it of its tables.
 -- What was in the schema before is the user's, and keeps its grants. A right that is granted later stays.
 --
+-- A function that an index calls stays open: whoever writes to the table runs it.
+--
 -- Locks: creates only. Undo: drop the functions and the table.
 
 create table rowmill_objects (
@@ -30,7 +32,13 @@ begin
   end loop;
   foreach object in array array(select o.object from rowmill_objects o where objects is null or o.object = any(objects)) loop
     if object like 'routine %' then
-      continue when to_regprocedure(substr(object, 9)) is null;
+      kept := to_regprocedure(substr(object, 9))::oid;
+      continue when kept is null;
+      if exists (select from pg_depend d
+                  where d.refclassid = 'pg_proc'::regclass::oid and d.refobjid = kept and d.classid = 'pg_class'::regclass::oid) then
+        execute pg_catalog.format('grant execute on %s to public', object);
+        continue;
+      end if;
     else
       kept := to_regclass(substr(object, position(' ' in object) + 1))::oid;
       continue when kept is null;

@@ -8,8 +8,8 @@
 --    job's handler, which names it on the row. A mediaId that can be no id, or that no row has, is left as it is: the handler says so.
 -- 4. Deleting jobs finds their keys and errors by index, also while the statistics say that there are none.
 --
--- Locks: a short ACCESS EXCLUSIVE on media for the new columns and while its index is built, which reads the table once; a short SHARE ROW
--- EXCLUSIVE on media_jobs. Undo: drop the functions, the trigger, the index and the columns.
+-- Locks: a short ACCESS EXCLUSIVE on media for the new columns; a short SHARE ROW EXCLUSIVE on media_jobs. Undo: drop the functions, the trigger
+-- and the columns.
 
 alter table media
   add column if not exists source_key    text,
@@ -22,9 +22,6 @@ comment on column media.source_key is 'The key of the original in storage.';
 comment on column media.url is 'The processed file.';
 comment on column media.thumbnails is 'One object a size: url, key, width, height, bytes, format.';
 comment on column media.metadata is 'What was measured of the original.';
-
--- Cleanups ask which rows have an object as their original, a thousand keys at a time.
-create index media_by_source_key on media (source_key);
 
 -- A message that is not there, or whose id could be none, is no error: it may have been deleted meanwhile.
 create function on_media_processed(kind text, payload jsonb, result jsonb) returns void

@@ -1,8 +1,10 @@
 -- The messenger's tables, as the cleanup jobs know them: made only when asked, by `rowmill migrate --with messenger`. Who has tables of their own
 -- edits the statements in sql/cleanup/ instead.
 --
--- Every object in storage that somebody uses has a row in media_objects or temp_files; a URL alone does not keep it. The outputs of media jobs get
--- theirs by a trigger here, uploads get theirs by the application. The indexes on a time are those that the cleanups walk along.
+-- An object in storage is in use as long as a row here names it: by its key in media_objects or temp_files, or by a URL of a message or a story. When the
+-- last owner of a row of media_objects is gone, or the row itself, its key goes to storage_deletions, whoever did it; so does that of a temporary
+-- file. What a URL alone names, cleanup.orphaned_media deletes in the end. The outputs of media jobs get their rows by a trigger here, uploads get theirs
+-- by the application. The indexes on a time are those that the cleanups walk along.
 --
 -- Locks: creates only, but for a trigger on media_jobs. Undo: drop everything named here.
 
@@ -73,6 +75,8 @@ create index messages_with_media on messages (created_at)
   where media_type is not null and media_removed_at is null and not pinned and not legal_hold;
 create index messages_kept on messages (created_at)
   where media_type is not null and media_removed_at is null and (pinned or legal_hold);
+create index messages_addresses on messages using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
+  where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
 comment on column messages.media_type is 'image, video or audio; null: only text.';
 comment on column messages.media_removed_at is 'When cleanup.messages took its media away.';
 
@@ -87,10 +91,13 @@ create table stories (
 );
 create index on stories (user_id);
 create index stories_alive on stories (created_at) where deleted_at is null;
+create index stories_addresses on stories using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
+  where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
+comment on column stories.deleted_at is 'Its objects are let go of then, whoever sets it.';
 
 create table temp_files (
   id         uuid        primary key default gen_random_uuid(),
-  key        text        not null,
+  key        text        collate "C" not null,
   bytes      bigint      not null default 0,
   created_at timestamptz not null default now(),
   deleted_at timestamptz
@@ -104,18 +111,124 @@ create table media_objects (
   id         bigint      generated always as identity primary key,
   key        text        collate "C" not null,
   bytes      bigint      not null default 0,
-  message_id uuid        references messages (id) on delete cascade,
-  story_id   uuid        references stories (id) on delete cascade,
+  message_id uuid        references messages (id) on delete set null,
+  story_id   uuid        references stories (id) on delete set null,
   created_at timestamptz not null default now()
 );
 create index on media_objects (key);
 create index on media_objects (message_id) where message_id is not null;
 create index on media_objects (story_id) where story_id is not null;
-comment on table  media_objects is 'Who uses which object in storage. An object that several use, as a forwarded picture, has several rows, and is deleted after the last.';
+comment on table  media_objects is 'Who uses which object in storage. An object that several use, as a forwarded picture, has several rows, or one that names a message and a story; it is deleted after the last.';
+comment on column media_objects.key is 'Of an object; or, with a slash at the end, of a folder: all objects in it.';
 comment on column media_objects.bytes is '0: not known.';
 
 create trigger keep_object before insert or update of key on media_objects for each row execute function keep_object('key');
 create trigger keep_object before insert or update of key on temp_files    for each row execute function keep_object('key');
+
+create or replace function messenger_object_uses(keys text[]) returns table (key text, used_by text, id text, keeps boolean)
+  language sql stable
+  set search_path from current
+  set enable_seqscan = off
+  set enable_bitmapscan = on
+  set enable_hashjoin = on
+  set jit = off
+as $$
+  with units as materialized (select u.key, u.unit, u.below from object_units(keys) u)
+  select u.key, 'media_objects'::text, o.id::text, true
+    from units u
+    join media_objects o on o.key >= u.unit and o.key < u.below
+   union all
+  select u.key, 'temp_files', t.id::text, t.deleted_at is null
+    from units u
+    join temp_files t on t.key >= u.unit and t.key < u.below
+   union all
+  select u.key, 'messages', m.id::text, true
+    from messages m
+   cross join lateral pg_catalog.unnest(object_names(array[m.media_url, m.thumbnail_url])) n (name)
+    join units u on u.unit = n.name
+   where pg_catalog.num_nonnulls(m.media_url, m.thumbnail_url) > 0
+     and object_names(array[m.media_url, m.thumbnail_url]) operator(pg_catalog.&&) array(select unit from units)
+   union all
+  select u.key, 'stories', s.id::text, s.deleted_at is null
+    from stories s
+   cross join lateral pg_catalog.unnest(object_names(array[s.media_url, s.thumbnail_url])) n (name)
+    join units u on u.unit = n.name
+   where pg_catalog.num_nonnulls(s.media_url, s.thumbnail_url) > 0
+     and object_names(array[s.media_url, s.thumbnail_url]) operator(pg_catalog.&&) array(select unit from units)
+$$;
+comment on function messenger_object_uses is 'Rows of the messenger''s tables that name one of the objects, as in object_uses.';
+
+-- Two cleanups may each take one of the two owners away at the same moment: whichever comes second sees that none is left.
+create function media_objects_let_go() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+  set enable_hashjoin = on
+  set enable_nestloop = off
+as $$
+begin
+  if tg_relid <> 'media_objects'::regclass::oid then
+    raise exception 'table % is not media_objects', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'DELETE' then
+    insert into storage_deletions (key, bytes, reason) select s.key, s.bytes, 'media_objects' from stale s;
+  else
+    delete from media_objects
+     where id = any(array(select f.id from fresh f
+                            join stale s on s.id = f.id
+                           where pg_catalog.num_nonnulls(f.message_id, f.story_id) = 0 and pg_catalog.num_nonnulls(s.message_id, s.story_id) > 0));
+  end if;
+  return null;
+end $$;
+comment on function media_objects_let_go is 'A row that loses its last owner goes, and its object after it.';
+
+create trigger media_objects_let_go after update on media_objects referencing old table as stale new table as fresh
+  for each statement execute function media_objects_let_go();
+create trigger media_objects_gone after delete on media_objects referencing old table as stale
+  for each statement execute function media_objects_let_go();
+
+create function temp_files_let_go() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_hashjoin = on
+  set enable_nestloop = off
+as $$
+begin
+  if tg_relid <> 'temp_files'::regclass::oid then
+    raise exception 'table % is not temp_files', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'DELETE' then
+    insert into storage_deletions (key, bytes, reason) select s.key, s.bytes, 'temp_files' from stale s where s.deleted_at is null;
+  else
+    insert into storage_deletions (key, bytes, reason)
+    select s.key, s.bytes, 'temp_files' from stale s join fresh f on f.id = s.id
+     where s.deleted_at is null and f.deleted_at is not null;
+  end if;
+  return null;
+end $$;
+comment on function temp_files_let_go is 'The object of a temporary file goes after it, whoever deletes it.';
+
+create trigger temp_files_let_go after update on temp_files referencing old table as stale new table as fresh
+  for each statement execute function temp_files_let_go();
+create trigger temp_files_gone after delete on temp_files referencing old table as stale
+  for each statement execute function temp_files_let_go();
+
+create function stories_let_go() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  if tg_relid <> 'stories'::regclass::oid then
+    raise exception 'table % is not stories', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  update media_objects set story_id = null where story_id = any(array(select f.id from fresh f where f.deleted_at is not null));
+  return null;
+end $$;
+comment on function stories_let_go is 'A deleted story owns no object.';
+
+create trigger stories_let_go after update on stories referencing new table as fresh
+  for each statement execute function stories_let_go();
 
 create table prekeys (
   device_id          uuid        not null references devices (id) on delete cascade,
@@ -139,13 +252,11 @@ create table prekey_refill_requests (
   missing      integer     not null,
   reason       text        not null check (reason in ('request_mode', 'no_identity_key', 'bad_identity_key', 'ids_used_up')),
   requested_at timestamptz not null default now(),
-  fulfilled_at timestamptz,
-  push_job_id  bigint
+  fulfilled_at timestamptz
 );
 create unique index prekey_refill_requests_open on prekey_refill_requests (device_id) where fulfilled_at is null;
 create index prekey_refill_requests_fulfilled on prekey_refill_requests (fulfilled_at) where fulfilled_at is not null;
 comment on table  prekey_refill_requests is 'Devices that have to make prekeys themselves and upload them.';
-comment on column prekey_refill_requests.push_job_id is 'The last job that was to tell the device: a row of notification_jobs.';
 comment on column prekey_refill_requests.fulfilled_at is 'When cleanup.prekeys found enough of them.';
 
 -- Whoever inserts prekeys, the device or the worker: an id that was used is not given out again after its row was deleted.
@@ -182,7 +293,7 @@ $$;
 comment on function collect_prekeys is 'Gives a device the pairs that were made for it, once: the sealed halves are deleted. Call it in the transaction in which the device confirms.';
 
 -- Objects that media jobs wrote, and the originals they read, belong to the message that the job names. What a result says of one object is
--- {"key": ..., "bytes": ...}, wherever it stands.
+-- {"key": ..., "bytes": ...}, wherever it stands. Of a playlist or a storyboard the whole folder does: it names files that the result does not.
 create function media_objects_of(payload jsonb, result jsonb) returns table (key text, bytes bigint, message_id uuid)
   language sql stable
   set search_path from current
@@ -193,9 +304,13 @@ as $$
     select o ->> 'key'::text, case jsonb_typeof(o -> 'bytes'::text) when 'number' then (o ->> 'bytes'::text)::numeric end
       from jsonb_path_query(result, 'lax $.**') o
      where jsonb_typeof(o) = 'object' and jsonb_typeof(o -> 'key'::text) = 'string'
+  ), named as (
+    select o.key, o.bytes from objects o
+    union all
+    select substring(o.key from '^processed/.*-[0-9a-f]{20}/'), null from objects o where result::text ~ '[.](m3u8|mpd|vtt)["?]'
   )
   select o.key, coalesce(max(o.bytes), 0)::bigint, m.id
-    from objects o
+    from named o
     left join messages m on m.id = case when payload ->> 'messageId'::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                                         then (payload ->> 'messageId'::text)::uuid end
    where o.key is not null
@@ -213,6 +328,10 @@ begin
   insert into media_objects (key, bytes, message_id)
   select o.key, o.bytes, o.message_id from media_objects_of(new.payload, new.result) o
    where not exists (select from media_objects m where m.key = o.key and m.message_id is not distinct from o.message_id);
+  -- Its media came after they were taken away: cleanup.messages comes again.
+  update messages m set media_removed_at = null
+    from media_objects_of(new.payload, new.result) o
+   where m.id = o.message_id and m.media_removed_at is not null;
   return null;
 end $$;
 comment on function media_objects_follow is 'What a completed media job wrote is in use.';

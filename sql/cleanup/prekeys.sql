@@ -2,7 +2,7 @@
 -- them for the device, the device is asked to. Requests go 30 days after they were fulfilled.
 
 -- name: preview
-select count(*) as scanned, count(*) as deleted, 0 as skipped, 0 as bytes
+select count(*) as scanned, count(*) as deleted, 0 as skipped
   from (select from prekeys where used_at < :cutoff
          union all
         select from prekey_refill_requests where fulfilled_at < :cutoff) due;
@@ -18,7 +18,7 @@ with due as materialized (
 ), gone as (
   delete from prekeys where ctid = any(array(select place from due))
 )
-select count(*) as scanned, count(*) as deleted, max(used_at) as reached, 0 as bytes from due;
+select count(*) as scanned, count(*) as deleted, max(used_at) as reached from due;
 
 -- name: purge_requests
 with due as materialized (
@@ -29,7 +29,7 @@ with due as materialized (
 ), gone as (
   delete from prekey_refill_requests where id = any(array(select id from due))
 )
-select count(*) as scanned, count(*) as deleted, max(fulfilled_at) as reached, 0 as bytes from due;
+select count(*) as scanned, count(*) as deleted, max(fulfilled_at) as reached from due;
 
 -- name: low_devices
 -- Locked, so that two workers do not give the same ids. :minimum and more unused ones are not counted any further.
@@ -48,29 +48,12 @@ select device_id, prekey_id, decode(public_key, 'base64'), decode(sealed_private
   from pg_catalog.jsonb_to_recordset(:prekeys::jsonb) as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
 
 -- name: request_prekeys
--- One open request a device, and one push a day to those that are active and can be reached; none while the last one waits, or has failed.
-with asked as (
-  select * from pg_catalog.jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
-), pushed as (
-  insert into notification_jobs (kind, payload, dedupe_key)
-  select 'push',
-         pg_catalog.jsonb_build_object('type', 'push', 'userId', d.user_id, 'fcmToken', d.fcm_token,
-                                       'data', pg_catalog.jsonb_build_object('type', 'prekeys_low', 'deviceId', d.id, 'missing', a.missing::text)),
-         pg_catalog.format('prekeys_low:%s:%s', d.id, current_date)
-    from asked a
-    join devices d on d.id = a.device_id
-   where d.status = 'active' and d.fcm_token is not null
-     and not exists (select from prekey_refill_requests r
-                       join notification_jobs_live j on j.id = r.push_job_id
-                      where r.device_id = d.id and r.fulfilled_at is null and j.status in ('pending', 'processing', 'failed'))
-  returning id, payload #>> '{data,deviceId}'::text[] as device_id
-)
-insert into prekey_refill_requests as r (device_id, missing, reason, push_job_id)
-select a.device_id, a.missing, a.reason, p.id
-  from asked a
-  left join pushed p on p.device_id = a.device_id::text
+-- One open request a device.
+insert into prekey_refill_requests as r (device_id, missing, reason)
+select a.device_id, a.missing, a.reason
+  from pg_catalog.jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
     on conflict (device_id) where fulfilled_at is null do update
-   set missing = excluded.missing, reason = excluded.reason, push_job_id = coalesce(excluded.push_job_id, r.push_job_id);
+   set missing = excluded.missing, reason = excluded.reason;
 
 -- name: close_requests
 update prekey_refill_requests r set fulfilled_at = clock_timestamp()

@@ -1,7 +1,7 @@
 -- Sessions that were inactive for 30 days: deleted with their tokens. A device that has none left becomes inactive, unless it was seen since then.
 
 -- name: preview
-select count(*) as scanned, count(*) as deleted, 0 as skipped, 0 as bytes
+select count(*) as scanned, count(*) as deleted, 0 as skipped
   from sessions
  where last_active_at < :cutoff;
 
@@ -21,5 +21,16 @@ with due as materialized (
    where d.id = any(array(select device_id from due)) and d.status = 'active' and d.last_seen_at < :cutoff
      and not exists (select from sessions s where s.device_id = d.id and s.id <> all(array(select id from due)))
 )
-select count(*) as scanned, count(*) as deleted, max(last_active_at) as reached, 0 as bytes
-  from due;
+select count(*) as scanned, count(*) as deleted, max(last_active_at) as reached from due;
+
+-- name: repair
+-- Devices whose sessions somebody else deleted. `repaired`: as long as that is a whole chunk, there may be more.
+with wrong as materialized (
+  select d.id from devices d
+   where d.status = 'active' and d.last_seen_at < :cutoff and not exists (select from sessions s where s.device_id = d.id)
+   limit :chunk
+     for no key update skip locked
+), signed_out as (
+  update devices set status = 'inactive' where id = any(array(select id from wrong))
+)
+select count(*) as repaired from wrong;

@@ -2,10 +2,21 @@
 
 -- name: preview
 -- Those too whose objects an earlier run has deleted or tried to.
-select count(*) filter (where purged_at is null) as scanned, count(*) as deleted, 0 as skipped,
-       coalesce(sum(coalesce(display_bytes, 0) + coalesce(thumb_bytes, 0)) filter (where purged_at is null), 0) as bytes
+select count(*) filter (where purged_at is null) as scanned, count(*) as deleted, 0 as skipped
   from auction_files
  where (deleted_at < :cutoff and purged_at is null) or purged_at is not null;
+
+-- name: foresee
+with due as materialized (
+  select * from auction_files where deleted_at < :cutoff and purged_at is null
+), pictures as materialized (
+  select v.key, coalesce(v.bytes, 0)::bigint as bytes
+    from due f cross join lateral (values (substring(f.display_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.display_bytes),
+                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)) v (key, bytes)
+   where starts_with(v.key, f.id::text || '/')
+)
+select f.bytes, f.folders
+  from objects_freed(array(select key from pictures), array(select bytes from pictures), array(select 'auction_files ' || id::text from due)) f;
 
 -- name: purge
 -- Keys begin with the file's id, and a URL ends with the key. Pictures of an earlier original are in the results of the file's jobs.
@@ -28,10 +39,8 @@ with due as materialized (
 ), objects as (
   insert into storage_deletions (key, bytes, reason)
   select key, coalesce(max(bytes), 0), 'soft_deleted_files' from pictures where key is not null group by key
-  returning bytes
 )
-select count(*) as scanned, 0 as deleted, max(deleted_at) as reached, (select coalesce(sum(bytes), 0) from objects) as bytes
-  from due;
+select count(*) as scanned, 0 as deleted, max(deleted_at) as reached from due;
 
 -- name: remove
 -- The rows whose objects are gone.
@@ -44,12 +53,4 @@ with gone as materialized (
 ), removed as (
   delete from auction_files where id = any(array(select id from gone))
 )
-select 0 as scanned, count(*) as deleted, max(purged_at) as reached, 0 as bytes
-  from gone;
-
--- name: in_use
--- A file that was undeleted meanwhile keeps its pictures: purged_at is cleared with deleted_at.
-select k.key
-  from pg_catalog.unnest(:keys::text[]) k (key)
-  join auction_files f on f.id = auction_file_id(regexp_replace(k.key, '/[^/]*$', ''))
- where f.purged_at is null;
+select 0 as scanned, count(*) as deleted, max(purged_at) as reached from gone;

@@ -1,14 +1,22 @@
--- Stories over a day: their objects are deleted from storage, the rows soft-deleted, the users' statistics brought up to date.
+-- Stories over a day: the rows are soft-deleted and let go of their objects, and the users' statistics are brought up to date.
 --
 -- Yours to edit, as all files of this folder, where your tables are others. What each statement is given and has to answer is in README.md here.
 
 -- name: preview
-select count(*) as scanned, count(*) as deleted, 0 as skipped,
-       coalesce(sum((select sum(m.bytes) from media_objects m where m.story_id = s.id and m.message_id is null)), 0) as bytes
-  from stories s
- where s.created_at < :cutoff and s.deleted_at is null;
+select count(*) as scanned, count(*) as deleted, 0 as skipped from stories where created_at < :cutoff and deleted_at is null;
+
+-- name: foresee
+with due as materialized (
+  select id from stories where created_at < :cutoff and deleted_at is null
+), objects as materialized (
+  select o.id, o.key, o.bytes from due d join media_objects o on o.story_id = d.id where o.message_id is null
+)
+select f.bytes, f.folders
+  from objects_freed(array(select key from objects), array(select bytes from objects),
+                     array(select 'stories ' || id::text from due union all select 'media_objects ' || id::text from objects)) f;
 
 -- name: purge
+-- A row of media_objects that has no owner left goes, and hands its key over to storage_deletions: by triggers.
 with due as materialized (
   select id, user_id, created_at from stories
    where created_at >= :after and created_at < :cutoff and deleted_at is null
@@ -17,27 +25,9 @@ with due as materialized (
 ), gone as (
   update stories set deleted_at = clock_timestamp(), media_url = null, thumbnail_url = null
    where id = any(array(select id from due))
-), media as (
-  delete from media_objects where story_id = any(array(select id from due)) and pg_catalog.num_nonnulls(message_id, story_id) = 1 returning key, bytes
-), shared as (
-  update media_objects set story_id = null where story_id = any(array(select id from due)) and pg_catalog.num_nonnulls(message_id, story_id) = 2
-), objects as (
-  insert into storage_deletions (key, bytes, reason) select key, bytes, 'stories' from media
 ), counted as (
   update users u set active_stories = greatest(u.active_stories - n.stories, 0), expired_stories = u.expired_stories + n.stories
     from (select user_id, count(*)::integer as stories from due group by user_id) n
    where u.id = n.user_id
 )
-select count(*) as scanned, count(*) as deleted, max(created_at) as reached, (select coalesce(sum(bytes), 0) from media) as bytes
-  from due;
-
--- name: in_use
-select key from media_objects where key = any(:keys)
- union all
-select key from temp_files where key = any(:keys) and deleted_at is null
- union all
-select source_key from media where source_key = any(:keys) and deleted_at is null
- union all
-select key
-  from media_jobs cross join lateral pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) key
- where not archived and status in ('pending', 'processing') and key = any(:keys);
+select count(*) as scanned, count(*) as deleted, max(created_at) as reached from due;

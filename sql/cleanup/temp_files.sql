@@ -1,25 +1,29 @@
 -- Temporary files over a day: the object is deleted from storage, then the row.
 
 -- name: preview
--- Those too whose objects an earlier run has deleted or tried to.
-select count(*) filter (where deleted_at is null) as scanned, count(*) as deleted, 0 as skipped,
-       coalesce(sum(bytes) filter (where deleted_at is null), 0) as bytes
+-- Those too whose objects an earlier run has deleted or tried to, or that the application has deleted itself.
+select count(*) filter (where deleted_at is null) as scanned, count(*) as deleted, 0 as skipped
   from temp_files
  where (deleted_at is null and created_at < :cutoff) or deleted_at is not null;
 
--- name: purge
+-- name: foresee
 with due as materialized (
-  select id, key, bytes, created_at from temp_files
+  select id, key, bytes from temp_files where deleted_at is null and created_at < :cutoff
+)
+select f.bytes, f.folders
+  from objects_freed(array(select key from due), array(select bytes from due), array(select 'temp_files ' || id::text from due)) f;
+
+-- name: purge
+-- A trigger hands the keys over to storage_deletions.
+with due as materialized (
+  select id, created_at from temp_files
    where created_at >= :after and created_at < :cutoff and deleted_at is null
    order by created_at limit :chunk
      for update skip locked
 ), marked as (
   update temp_files set deleted_at = clock_timestamp() where id = any(array(select id from due))
-), objects as (
-  insert into storage_deletions (key, bytes, reason) select key, bytes, 'temp_files' from due
 )
-select count(*) as scanned, 0 as deleted, max(created_at) as reached, coalesce(sum(bytes), 0) as bytes
-  from due;
+select count(*) as scanned, 0 as deleted, max(created_at) as reached from due;
 
 -- name: remove
 -- The rows whose objects are gone.
@@ -32,16 +36,4 @@ with gone as materialized (
 ), removed as (
   delete from temp_files where id = any(array(select id from gone))
 )
-select 0 as scanned, count(*) as deleted, max(deleted_at) as reached, 0 as bytes
-  from gone;
-
--- name: in_use
-select key from media_objects where key = any(:keys)
- union all
-select key from temp_files where key = any(:keys) and deleted_at is null
- union all
-select source_key from media where source_key = any(:keys) and deleted_at is null
- union all
-select key
-  from media_jobs cross join lateral pg_catalog.unnest(array[payload ->> 's3Key'::text, payload ->> 'key'::text, ltrim(payload ->> 'inputPath'::text, '/')]) key
- where status in ('pending', 'processing') and key = any(:keys);
+select 0 as scanned, count(*) as deleted, max(deleted_at) as reached from gone;

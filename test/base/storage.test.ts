@@ -76,6 +76,33 @@ describe('A local folder, being one', () => {
     await assert.rejects(readdir(dir), { code: 'ENOENT' });
   });
 
+  it('keeps no folder that is empty, also while others are put into it', async () => {
+    await Promise.all(['a/b/c.txt', 'a/d.txt', 'e/f.txt'].map((key) => put(key, 'x')));
+    await storage.delete(['a/b/c.txt', 'e/f.txt']);
+    assert.deepEqual((await readdir(dir, { recursive: true })).filter((name) => !name.startsWith('.')).toSorted(), [
+      'a',
+      'a/d.txt',
+    ]);
+    for (let n = 0; n < 100; n++)
+      await Promise.all([storage.delete(['a/d.txt']), put('a/b/new.txt', 'x'), storage.delete(['a/b/new.txt'])]);
+    await storage.delete(['a/b/new.txt']);
+    assert.deepEqual(
+      (await readdir(dir)).filter((name) => !name.startsWith('.')),
+      [],
+    );
+  });
+
+  it('lists what is below a prefix, and nothing by way of dots', async () => {
+    await Promise.all(['p/q/r.txt', 'p/q2.txt', 'p/s/t.txt'].map((key) => put(key, 'x')));
+    await writeFile(join(parent, 'beside.txt'), 'x');
+    const keysUnder = async (prefix: string) => (await listed(storage.list(prefix))).map(({ key }) => key);
+    assert.deepEqual(await keysUnder('p/q'), ['p/q/r.txt', 'p/q2.txt']);
+    assert.deepEqual(await keysUnder('p/q/'), ['p/q/r.txt']);
+    for (const prefix of ['../', 'p/../', './p/', '/p/', 'p//q/', 'p/q2.txt/', 'none/', '.incoming/'])
+      assert.deepEqual(await keysUnder(prefix), [], prefix);
+    await storage.delete(['p/q/r.txt', 'p/q2.txt', 'p/s/t.txt']);
+  });
+
   it('does not follow symbolic links that lead out of it', async () => {
     const outside = join(parent, 'outside');
     await mkdir(outside);

@@ -107,25 +107,26 @@ test('a temporary file that a media job is still to read stays in storage until 
   );
 });
 
-test('a file that is undeleted while its pictures go is a file like others again: it stays, and is published anew', async () => {
-  const { sql, one, cleanUp, keys, storage } = messenger;
-  const id = await one(
-    `insert into auction_files (source_key, deleted_at, purged_at, published_at)
-     values ('original', now() - interval '31 days', now(), now() - interval '60 days') returning id`,
-  );
-  // One of the two is gone already.
-  const thumb = `${id}/thumb.webp`;
-  await putAll(storage, [thumb]);
-  await sql(
-    `insert into storage_deletions (key, reason, due_at) values ($1, 'soft_deleted_files', now() + interval '1 hour')`,
-    [thumb],
-  );
-  await sql(`update auction_files set deleted_at = null where id = $1`, [id]);
-  assert.deepEqual(await sql(`select * from storage_deletions`), []);
-  assert.deepEqual(await sql(`select status from publish_jobs where file_id = $1`, [id]), [{ status: 'pending' }]);
-  await cleanUp('soft_deleted_files');
-  await sql(`update auction_files set deleted_at = now() where id = $1`, [id]);
-  await cleanUp('soft_deleted_files');
-  assert.equal(await one(`select purged_at is null from auction_files where id = $1`, [id]), true);
-  assert.ok((await keys()).includes(thumb));
-});
+for (const published of ['', 'with published_at'])
+  test(`a file ${published} that is undeleted while its pictures go is a file like others again: it stays, and is published anew`, async () => {
+    const { sql, one, cleanUp, keys, storage } = messenger;
+    const id = await one(
+      `insert into auction_files (source_key, deleted_at, purged_at, published_at)
+     values ('original', now() - interval '31 days', now(), ${published ? `now() - interval '60 days'` : 'null'}) returning id`,
+    );
+    // One of the two is gone already.
+    const thumb = `${id}/thumb.webp`;
+    await putAll(storage, [thumb]);
+    await sql(
+      `insert into storage_deletions (key, reason, due_at) values ($1, 'soft_deleted_files', now() + interval '1 hour')`,
+      [thumb],
+    );
+    await sql(`update auction_files set deleted_at = null where id = $1`, [id]);
+    assert.deepEqual(await sql(`select * from storage_deletions`), []);
+    assert.deepEqual(await sql(`select status from publish_jobs where file_id = $1`, [id]), [{ status: 'pending' }]);
+    await cleanUp('soft_deleted_files');
+    await sql(`update auction_files set deleted_at = now() where id = $1`, [id]);
+    await cleanUp('soft_deleted_files');
+    assert.equal(await one(`select purged_at is null from auction_files where id = $1`, [id]), true);
+    assert.ok((await keys()).includes(thumb));
+  });

@@ -194,3 +194,47 @@ test('the original of a video is in use too, by whichever name its job has it', 
     ['uploads/a.jpg', 'uploads/film.mov', 'uploads/thumbs.jpg'],
   );
 });
+
+test('the segments of a stream go with its playlist, though no row names them, and not before the last row that shows it', async () => {
+  const { sql, one, cleanUp, keys, storage } = messenger;
+  await sql(`delete from media_objects; delete from storage_deletions`);
+  const folder = 'processed/uploads/film-0123456789abcdef0123';
+  const names = ['master.m3u8', '720p/index.m3u8', '720p/0.m4s', 'storyboard.vtt', 'video.mp4'].map(
+    (name) => `${folder}/${name}`,
+  );
+  await putAll(storage, names);
+  const message = await one(
+    `insert into messages (media_type, created_at) values ('video', now() - interval '366 days') returning id`,
+  );
+  await sql(`insert into media_jobs (kind, status, payload) values ('none', 'cancelled', $1)`, [
+    { s3Key: 'uploads/film.mov', messageId: message },
+  ]);
+  const result = {
+    hls: { key: names[0], master_url: `https://cdn.example.com/${names[0]}?X-Amz=1` },
+    mp4: { key: names[4], bytes: 10 },
+  };
+  await sql(
+    `update media_jobs set status = 'completed', result = $1 where payload ? 'messageId' and status = 'cancelled'`,
+    [result],
+  );
+  await sql(`insert into media (url) values ('https://cdn.example.com/' || $1::text)`, [names[4]]);
+  const rows = await sql(`select key from media_objects where message_id = $1 order by key`, [message]);
+  assert.deepEqual(
+    rows.map(({ key }) => key),
+    [`${folder}/`, names[0], names[4], 'uploads/film.mov'],
+  );
+
+  // The row of media still shows the video.
+  const { bytes: none } = await cleanUp('messages');
+  assert.deepEqual([none, (await keys('processed/')).length], [0, 5]);
+
+  await sql(`delete from media`);
+  await sql(`update messages set media_removed_at = null where id = $1`, [message]);
+  await sql(`insert into media_objects (key, bytes, message_id) select unnest($1::text[]), 10, $2`, [
+    [`${folder}/`, names[4]],
+    message,
+  ]);
+  const foretold = await cleanUp('messages', { dryRun: true });
+  const { bytes } = await cleanUp('messages');
+  assert.deepEqual([bytes, foretold.bytes, await keys('processed/')], [50, 50, []]);
+});

@@ -120,7 +120,7 @@ const stops: [string, Record<string, unknown>, string, string][] = [
   ['a prefix that nobody knows', { prefixes: ['elsewhere/'] }, 'select 1', 'orphans_unknown_prefix'],
   ['the whole bucket as a prefix', { prefixes: ['u'] }, 'select 1', 'orphans_unknown_prefix'],
   ['a database of another bucket', {}, `update media_objects set key = 'other/' || key`, 'orphans_too_many'],
-  ['tables without a row', {}, 'delete from media_objects', 'orphans_no_references'],
+  ['tables without a row', {}, 'truncate media_objects', 'orphans_no_references'],
 ];
 for (const [what, payload, change, code] of stops)
   test(`it stops before it deletes or remembers anything: ${what}`, async () => {
@@ -133,6 +133,5 @@ for (const [what, payload, change, code] of stops)
     assert.deepEqual(await messenger.keys(), stored);
     assert.equal(await messenger.one('select count(*) from orphan_sightings'), 0);
     assert.equal(await messenger.one('select count(*) from storage_deletions'), 0);
-    // Of the run that failed last, until the next one.
-    assert.ok((await messenger.one('select count(distinct log_id) from storage_listing')) <= 1);
+    assert.equal(await messenger.one('select count(*) from storage_listing'), 0);
   });

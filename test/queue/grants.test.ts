@@ -192,7 +192,8 @@ suite('on Supabase', () => {
         await refused(tx, `insert into publish_jobs default values`);
         await refused(tx, `truncate jobs`);
         await refused(tx, `select attach_file('x')`);
-        assert.deepEqual(await exposed(tx, role, { theirs: [] }), []);
+        // Indexes call it, with the rights of whoever writes to the table.
+        assert.deepEqual(await exposed(tx, role, { theirs: [] }), ['object_names(text[],jsonb): execute']);
       }),
     );
 });

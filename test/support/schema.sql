@@ -46,7 +46,9 @@ select c.relname as "table", k.conname as name, pg_get_constraintdef(k.oid, true
  order by k.contype <> 'p', k.conname collate "C";
 
 -- name: indexes
-select c.relname as "table", pg_get_indexdef(x.indexrelid, 0, true) as definition
+select c.relname as "table", pg_get_indexdef(x.indexrelid, 0, true) as definition,
+       exists (select from pg_depend d join pg_proc p on p.oid = d.refobjid and p.pronamespace = c.relnamespace
+                where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid and d.refclassid = 'pg_proc'::regclass) as calls
   from pg_index x
   join pg_class c on c.oid = x.indrelid
   join pg_class ic on ic.oid = x.indexrelid

@@ -11,7 +11,7 @@ export async function describeSchema(db: Queryable): Promise<string> {
   const tables = await read<Table>('tables');
   const columns = Map.groupBy(await read<Column>('columns'), (column) => column.table);
   const constraints = await read<Constraint>('constraints');
-  const indexes = Map.groupBy(await read<{ table: string; definition: string }>('indexes'), (index) => index.table);
+  const indexes = await read<Index>('indexes');
   const views = await read<View>('views');
   const policies = await read<Policy>('policies');
 
@@ -20,7 +20,7 @@ export async function describeSchema(db: Queryable): Promise<string> {
       table,
       columns.get(table.name) ?? [],
       constraints.filter((constraint) => constraint.table === table.name && !constraint.foreign_key),
-      (indexes.get(table.name) ?? []).map((index) => index.definition),
+      indexes.filter((index) => index.table === table.name && !index.calls),
     );
   const foreignKeys = constraints.filter((constraint) => constraint.foreign_key);
   const triggers = Map.groupBy(
@@ -38,6 +38,10 @@ export async function describeSchema(db: Queryable): Promise<string> {
     policies.length > 0 ? policies.map(describePolicy).join('') : noPolicies,
     heading('Functions'),
     ...(await read<Func>('functions')).map((func) => describeFunction(func, server!)),
+    indexes
+      .filter(({ calls }) => calls)
+      .map(describeIndex)
+      .join(''),
     heading('Triggers'),
     ...triggers.values().map((list) => list.map(({ definition }) => describeTrigger(definition)).join('')),
     heading('Views'),
@@ -71,6 +75,8 @@ type Column = {
   own: boolean;
 };
 type Constraint = { table: string; name: string; definition: string; foreign_key: boolean };
+/** `calls` a function of ours. */
+type Index = { table: string; definition: string; calls: boolean };
 type Func = {
   name: string;
   arguments: string;
@@ -108,7 +114,7 @@ function describeSequence({ name, type, comment }: Sequence): string {
   return `create sequence ${name}${as};\n${commentOn('sequence', name, comment)}`;
 }
 
-function describeTable(table: Table, columns: Column[], constraints: Constraint[], indexes: string[]): string {
+function describeTable(table: Table, columns: Column[], constraints: Constraint[], indexes: Index[]): string {
   const { name, parent, row_security, forced, unlogged, comment } = table;
   const checks = constraints.map((constraint) => `constraint ${constraint.name} ${lower(constraint.definition)}`);
   const own = columns.filter((column) => column.own);
@@ -121,11 +127,13 @@ function describeTable(table: Table, columns: Column[], constraints: Constraint[
     `${head}${key}${options};\n`,
     row_security ? `alter table ${name} enable row level security;\n` : '',
     forced ? `alter table ${name} force row level security;\n` : '',
-    ...indexes.map((index) => `${lower(index).replace(' on only ', ' on ')};\n`),
+    ...indexes.map(describeIndex),
     commentOn('table', name, comment),
     ...columns.map((column) => commentOn('column', `${name}.${column.name}`, column.comment)),
   ].join('');
 }
+
+const describeIndex = ({ definition }: Index) => `${lower(definition).replace(' on only ', ' on ')};\n`;
 
 const newDefault = (column: Column) => `${column.name} default ${lower(column.default ?? 'null')}`;
 

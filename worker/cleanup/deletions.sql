@@ -11,11 +11,21 @@ update storage_deletions set horizon = pg_current_xact_id()
 returning id;
 
 -- name: take_deletions
--- Locked until they are deleted: who uses one of these keys again waits for that (keep_object).
-select id, key, reason, bytes from storage_deletions
- where due_at <= clock_timestamp() and horizon < (select oldest_transaction())
- order by due_at limit :limit
-   for update skip locked;
+-- With all of the same unit, so that no object is counted twice. Locked until they are deleted: who uses one of these keys again waits for
+-- that (keep_object).
+with page as materialized (
+  select d.key from storage_deletions d
+   where d.due_at <= clock_timestamp() and d.horizon < (select oldest_transaction())
+   order by d.due_at limit :limit
+     for update skip locked
+), units as materialized (
+  select distinct u.unit, u.below from object_units(array(select key from page)) u
+)
+select d.id, d.key, d.bytes
+  from units u
+  join storage_deletions d on d.key >= u.unit and d.key < u.below
+ where d.due_at < 'infinity' and d.horizon < (select oldest_transaction())
+   for update of d skip locked;
 
 -- name: left_deletions
 -- Those that were not taken, in a state that may have changed since.
@@ -30,12 +40,8 @@ update storage_deletions set due_at = clock_timestamp() + interval '5 minutes'
                          for update skip locked))
 returning id;
 
--- name: held
--- Those of the keys that a running media job writes.
-select key from pg_catalog.unnest(:keys::text[]) key
- where exists (select from storage_holds h
-                 join media_jobs_live j on j.id = h.job_id and j.status = 'processing'
-                where starts_with(key, h.folder || '/'));
+-- name: in_use
+select distinct key from object_uses(:keys) where keeps;
 
 -- name: settle_deletions
 delete from storage_deletions where id = any(:ids);
@@ -52,11 +58,11 @@ update storage_deletions d
  where d.id = f.id;
 
 -- name: look_at_deletions
--- For a dry run.
-select id, key, reason, bytes from storage_deletions
- where due_at <= clock_timestamp() and id > :after
- order by id limit :limit;
+-- For a dry run: the keys, a folder before what is in it.
+select key, max(bytes) as bytes, count(*) as rows from storage_deletions
+ where due_at <= clock_timestamp() and key > :after
+ group by key
+ order by key limit :limit;
 
 -- name: has_deletions
--- Of one reason, or of any.
-select exists (select from storage_deletions where due_at < 'infinity' and reason = coalesce(:reason, reason)) as found;
+select exists (select from storage_deletions where due_at < 'infinity') as found;

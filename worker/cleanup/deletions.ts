@@ -2,31 +2,35 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Db, Tx } from '../base/db.ts';
 import { codeOf, messageOf } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
-import type { DeleteFailure } from '../base/storage/storage.ts';
+import type { DeleteFailure, Storage } from '../base/storage/storage.ts';
 import { budget, inChunks, type Counts, type Run } from './run.ts';
-import { runStep, stepsOf } from './steps.ts';
 
 /**
- * Deletes from storage what rows no longer refer to: the keys in storage_deletions, a thousand a request.
+ * Deletes from storage what rows no longer refer to: the keys in storage_deletions, a thousand a request. A key with a slash at the end is a folder,
+ * and stands for all objects in it.
  *
- * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So whether it is in use is asked once more, by
- * the `in_use` of the cleanup that the key came from, while the row of storage_deletions is locked, and when every transaction has ended that
- * may have begun to use it unseen; what a running media job writes is in use as well. An application that writes its row
- * under the trigger keep_object, and commits before it uploads, is safe; one that uploads first should never use a key twice.
+ * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So whether it is in use is asked once more,
+ * of the function object_uses, while the row of storage_deletions is locked, and when every transaction has ended that may have begun to use it
+ * unseen. An application that writes its row under the trigger keep_object, and commits before it uploads, is safe; one that uploads first
+ * should never use a key twice.
  */
 
 const sql = loadStatements(import.meta.dirname, 'deletions.sql');
 const pageSize = 1_000;
 const requestMs = 30_000;
+/** After this time the folders that are left wait for the next transaction. */
+const foldersMs = 5_000;
 /** Most transactions end within this time. Others are left alone until later. */
 const waitMs = 3_000;
 /** So many requests in a row that failed as a whole, and storage is left alone until later. */
 const patience = 3;
 
-type Deletion = { id: number; key: string; reason: string; bytes: number };
+type Deletion = { id: number; key: string; bytes: number };
 type Failure = { id: number; error_code: string; error: string };
+/** What became of some rows. `bytes` of what storage let go of. */
+type Outcome = { deleted: Deletion[]; failures: Failure[]; bytes: number };
 
-/** Deletes what is due, and counts the keys that failed; of the cleanup that does nothing else, everything. */
+/** Deletes what is due, and counts what storage let go of and the keys that failed; of the cleanup that does nothing else, everything. */
 export async function deleteObjects(run: Run, { countAll = false } = {}): Promise<boolean> {
   await inChunks(run, async (tx) => (await change(tx, 'note_horizon')) === pageSize);
   const waited = budget(waitMs / 1_000);
@@ -35,20 +39,18 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
     const rows = await query<Deletion>(tx, sql['take_deletions']!, { limit: pageSize });
     const used = await inUse(tx, rows);
     const unused = rows.filter(({ key }) => !used.has(key));
-    const failures = await deletePage(run, unused);
-    const failed = new Set(failures.map(({ id }) => id));
+    const { deleted, failures, bytes } = await deleteRows(run, unused);
     if (failures.length > 0) await query(tx, sql['postpone_deletions']!, { failures: JSON.stringify(failures) });
-    await query(tx, sql['settle_deletions']!, { ids: rows.map(({ id }) => id).filter((id) => !failed.has(id)) });
+    const kept = rows.filter(({ key }) => used.has(key));
+    await query(tx, sql['settle_deletions']!, { ids: [...kept, ...deleted].map(({ id }) => id) });
 
-    const deleted = unused.filter(({ id }) => !failed.has(id));
     const errors = failures.length;
-    await run.count(
-      tx,
-      countAll ? { ...countsOf(rows, deleted), skipped: rows.length - unused.length, errors } : { errors },
-    );
+    const all = { scanned: kept.length + deleted.length + errors, deleted: deleted.length, skipped: kept.length };
+    await run.count(tx, { bytes, errors, ...(countAll ? all : {}) });
     refused = unused.length > 0 && deleted.length === 0 ? refused + 1 : 0;
     if (refused === patience) return false;
-    return rows.length === pageSize || (await waitsForTransactions(tx, waited));
+    const left = unused.length - deleted.length - errors;
+    return rows.length >= pageSize || left > 0 || (await waitsForTransactions(tx, waited));
   });
 }
 
@@ -65,60 +67,132 @@ const change = async (tx: Tx, statement: string) => (await query(tx, sql[stateme
 
 /** What it would do. */
 export async function foreseeObjects(run: Run): Promise<void> {
-  for (let after = 0; ;) {
-    const rows = await query<Deletion>(run.app.db, sql['look_at_deletions']!, { after, limit: pageSize });
-    const used = await inUse(run.app.db, rows);
-    const unused = rows.filter(({ key }) => !used.has(key));
-    await run.count(run.app.db, { ...countsOf(rows, unused), skipped: rows.length - unused.length });
-    if (rows.length < pageSize) return;
-    after = rows.at(-1)!.id;
+  const { db, storage } = run.app;
+  let folder = '/';
+  for (let after = ''; ;) {
+    const keys = await query<{ key: string; bytes: number; rows: number }>(db, sql['look_at_deletions']!, {
+      after,
+      limit: pageSize,
+    });
+    const used = await inUse(db, keys);
+    for (const { key, bytes, rows } of keys) {
+      const counts: Partial<Counts> = { scanned: rows };
+      if (used.has(key)) counts.skipped = rows;
+      else {
+        counts.deleted = rows;
+        if (isFolder(key)) folder = key;
+        counts.bytes = isFolder(key) ? await bytesIn(storage, key, run.signal) : key.startsWith(folder) ? 0 : bytes;
+      }
+      await run.count(db, counts);
+    }
+    if (keys.length < pageSize) return;
+    after = keys.at(-1)!.key;
   }
 }
 
+/** Of all objects in a folder. */
+export async function bytesIn(storage: Storage, folder: string, signal: AbortSignal): Promise<number> {
+  let sum = 0;
+  for await (const { bytes } of storage.list(folder, { signal })) sum += bytes;
+  return sum;
+}
+
+const isFolder = (key: string) => key.endsWith('/');
+
 /** Whether some are left that will be tried again. */
-export async function hasDeletions(db: Db, reason: string | null = null): Promise<boolean> {
-  const [row] = await query<{ found: boolean }>(db, sql['has_deletions']!, { reason });
+export async function hasDeletions(db: Db): Promise<boolean> {
+  const [row] = await query<{ found: boolean }>(db, sql['has_deletions']!);
   return row!.found;
 }
 
-const countsOf = (scanned: Deletion[], deleted: Deletion[]): Partial<Counts> => ({
-  scanned: scanned.length,
-  deleted: deleted.length,
-  bytes: deleted.reduce((sum, { bytes }) => sum + bytes, 0),
-});
+async function inUse(db: Queryable, rows: { key: string }[]): Promise<Set<string>> {
+  if (rows.length === 0) return new Set();
+  const used = await query<{ key: string }>(db, sql['in_use']!, { keys: rows.map(({ key }) => key) });
+  return new Set(used.map(({ key }) => key));
+}
 
-async function inUse(db: Queryable, rows: Deletion[]): Promise<Set<string>> {
-  // First: a job that completes meanwhile has its rows by the time that they are asked for.
-  const held = await query<{ key: string }>(db, sql['held']!, { keys: rows.map(({ key }) => key) });
-  const used = new Set(held.map(({ key }) => key));
-  for (const [reason, group] of Map.groupBy(rows, (row) => row.reason)) {
-    const steps = stepsOf(reason);
-    if (!steps || !('in_use' in steps)) continue;
-    const keys = group.map(({ key }) => key);
-    for (const { key } of await runStep<{ key: string }>(db, steps['in_use'], { keys })) used.add(key);
+/** Objects by themselves first, then a folder after the other, as long as there is time: the rest of the rows has no outcome. */
+async function deleteRows(run: Run, rows: Deletion[]): Promise<Outcome> {
+  const folders = [...new Set(rows.map(({ key }) => key).filter(isFolder))];
+  const groups = Map.groupBy(rows, ({ key }) => folders.find((folder) => key.startsWith(folder)) ?? '');
+  const isLate = budget(foldersMs / 1_000);
+  const outcomes: Outcome[] = [];
+  for (const folder of ['', ...folders]) {
+    if (folder && (isLate() || run.isOver())) break;
+    outcomes.push(await deleteGroup(run, folder, groups.get(folder) ?? []));
   }
-  return used;
+  return {
+    deleted: outcomes.flatMap(({ deleted }) => deleted),
+    failures: outcomes.flatMap(({ failures }) => failures),
+    bytes: outcomes.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+/** @param folder that the rows are in, all of whose objects go; or nothing */
+async function deleteGroup({ app, signal }: Run, folder: string, rows: Deletion[]): Promise<Outcome> {
+  const failures = new Map<string, DeleteFailure>();
+  let whole: DeleteFailure | undefined;
+  let bytes = 0;
+  try {
+    for await (const page of folder ? pagesOf(app.storage.list(folder, { signal })) : sized(rows)) {
+      const failed = await deletePage(app.storage, [...page.keys()], signal);
+      for (const failure of failed) failures.set(failure.key, failure);
+      for (const [key, size] of page) if (!failures.has(key)) bytes += size;
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    whole = failureOf(folder, error);
+  }
+  const [first] = failures.values();
+  const failureOfRow = ({ key }: Deletion) => whole ?? (isFolder(key) ? first : failures.get(key));
+  return {
+    bytes,
+    deleted: rows.filter((row) => !failureOfRow(row)),
+    failures: rows.flatMap((row) => {
+      const failure = failureOfRow(row);
+      return failure
+        ? [{ id: row.id, error_code: failure.error_code.slice(0, 60), error: failure.error.slice(0, 500) }]
+        : [];
+    }),
+  };
+}
+
+/** Keys and their sizes, each key once. */
+type Page = Map<string, number>;
+
+function sized(rows: Deletion[]): Page[] {
+  const page: Page = new Map();
+  for (const { key, bytes } of rows) page.set(key, Math.max(bytes, page.get(key) ?? 0));
+  const entries = [...page];
+  const pages = Math.ceil(entries.length / pageSize);
+  return Array.from({ length: pages }, (_, n) => new Map(entries.slice(n * pageSize, (n + 1) * pageSize)));
+}
+
+async function* pagesOf(objects: ReturnType<Storage['list']>): AsyncGenerator<Page> {
+  let page: Page = new Map();
+  for await (const { key, bytes } of objects) {
+    page.set(key, bytes);
+    if (page.size < pageSize) continue;
+    yield page;
+    page = new Map();
+  }
+  if (page.size > 0) yield page;
 }
 
 /** What concerns all keys, such as a storage that is away, is the failure of each. */
-async function deletePage({ app, signal }: Run, rows: Deletion[]): Promise<Failure[]> {
-  if (rows.length === 0) return [];
-  const failures = await request();
-  const byKey = new Map(failures.map((failure) => [failure.key, failure]));
-  return rows.flatMap(({ id, key }) => {
-    const failure = byKey.get(key);
-    return failure ? [{ id, error_code: failure.error_code.slice(0, 60), error: failure.error.slice(0, 500) }] : [];
-  });
-
-  async function request(): Promise<DeleteFailure[]> {
-    const keys = [...new Set(rows.map(({ key }) => key))];
-    const limit = AbortSignal.timeout(requestMs);
-    try {
-      return await app.storage.delete(keys, { signal: AbortSignal.any([signal, limit]) });
-    } catch (error) {
-      signal.throwIfAborted();
-      const code = limit.aborted ? 'storage_timeout' : (codeOf(error) ?? 'storage_refused');
-      return keys.map((key) => ({ key, error_code: code, error: messageOf(error) }));
-    }
+async function deletePage(storage: Storage, keys: string[], signal: AbortSignal): Promise<DeleteFailure[]> {
+  const limit = AbortSignal.timeout(requestMs);
+  try {
+    return await storage.delete(keys, { signal: AbortSignal.any([signal, limit]) });
+  } catch (error) {
+    signal.throwIfAborted();
+    const { error_code, error: message } = failureOf('', error);
+    return keys.map((key) => ({ key, error_code: limit.aborted ? 'storage_timeout' : error_code, error: message }));
   }
 }
+
+const failureOf = (key: string, error: unknown): DeleteFailure => ({
+  key,
+  error_code: codeOf(error) ?? 'storage_refused',
+  error: messageOf(error),
+});

@@ -1,4 +1,4 @@
--- What storage holds against what rows refer to. Which rows these are is said in sql/cleanup/orphaned_media.sql.
+-- What storage holds against what rows refer to.
 
 -- name: clear_listing
 -- This run's, from an attempt before, and what runs left that failed: their logs have no end, but their jobs have.
@@ -12,6 +12,18 @@ insert into storage_listing (log_id, key, bytes, modified_at)
 select :log_id, key, bytes, modified_at
   from jsonb_to_recordset(:objects::jsonb) as o (key text, bytes bigint, modified_at timestamptz)
     on conflict do nothing;
+
+-- name: find_orphans
+-- A page of them, in order.
+with page as materialized (
+  select key from storage_listing where log_id = :log_id and key > :after order by key limit :limit
+), named as materialized (
+  select distinct u.key from object_uses(array(select key from page)) u
+), marked as (
+  update storage_listing l set orphaned = true
+   where l.log_id = :log_id and l.key = any(array(select p.key from page p where p.key not in (select n.key from named n))) and l.modified_at < :cutoff
+)
+select count(*) as keys, max(key) as reached from page;
 
 -- name: compare_at_once
 -- Whole tables are compared: never row by row, whatever the statistics say.
@@ -49,4 +61,4 @@ with due as materialized (
 ), objects as (
   insert into storage_deletions (key, bytes, reason) select key, bytes, 'orphaned_media' from due
 )
-select count(*) as deleted, coalesce(sum(bytes), 0)::bigint as bytes, max(key) as reached from due;
+select count(*) as deleted, max(key) as reached from due;

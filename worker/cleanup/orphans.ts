@@ -4,7 +4,7 @@ import { loadStatements, query } from '../base/sql.ts';
 import type { StoredObject } from '../base/storage/storage.ts';
 import { deleteObjects, hasDeletions } from './deletions.ts';
 import { budget, inChunks, type CleanupPayload, type End, type Run } from './run.ts';
-import { loadSteps, runStep, type Steps } from './steps.ts';
+import { checkTables, inChunk, loadSteps, runStep, type Steps } from './steps.ts';
 
 /**
  * Deletes objects that no row refers to. Nothing else here can do so much harm, so it is slow to believe it: the bucket is listed before the tables
@@ -14,35 +14,50 @@ import { loadSteps, runStep, type Steps } from './steps.ts';
 
 const sql = loadStatements(import.meta.dirname, 'orphans.sql');
 const pageSize = 1_000;
+/** Of keys that are looked up at once. */
+const lookUpSize = 5_000;
 
 export type OrphanPayload = CleanupPayload & { prefixes?: string[] | undefined; maxShare: number };
 type Weight = { listed: number; orphaned: number; confirmed: number; bytes: number };
 
 export async function deleteOrphans(run: Run<OrphanPayload>): Promise<End> {
+  const { app, logId: log_id } = run;
+  const clear = () => query(app.db, sql['clear_listing']!, { log_id });
+  await clear();
+  try {
+    return await compare(run);
+  } finally {
+    // What a killed run leaves, the next one clears.
+    await clear().catch(() => {});
+  }
+}
+
+async function compare(run: Run<OrphanPayload>): Promise<End> {
   const { app, payload, logId: log_id } = run;
   const { db } = app;
   const steps = loadSteps(run.kind);
+  await checkTables(db, steps);
   const prefixes = await prefixesOf(run, steps);
   await checkReferences(run, steps);
   await list(run, prefixes);
-  const weight = await weigh(run, steps);
+  await findOrphans(run);
+  const weight = await weigh(run);
   if (weight.orphaned > weight.listed * payload.maxShare) throw tooMany(weight, payload.maxShare);
 
-  const { listed: scanned, confirmed, bytes } = weight;
+  const { listed: scanned, confirmed } = weight;
   const skipped = weight.orphaned - confirmed;
-  if (run.dryRun) await run.count(db, { scanned, skipped, deleted: confirmed, bytes });
-  else if (run.fresh) await run.count(db, { scanned, skipped });
-  let cutOff = false;
-  if (!run.dryRun) {
-    await query(db, sql['forget_sightings']!, { log_id, prefixes });
-    await query(db, sql['see_orphans']!, { log_id });
-    // Listing takes as long as it takes: the budget is for deleting.
-    const deleting = { ...run, isOver: budget(payload.seconds) };
-    cutOff = !(await condemn(deleting));
-    await deleteObjects(deleting);
+  if (run.dryRun) {
+    await run.count(db, { scanned, skipped, deleted: confirmed, bytes: weight.bytes });
+    return { remaining: confirmed > 0 };
   }
-  await query(db, sql['clear_listing']!, { log_id });
-  return { remaining: run.dryRun ? confirmed > 0 : cutOff || (await hasDeletions(db, run.kind)), cutOff };
+  if (run.fresh) await run.count(db, { scanned, skipped });
+  await query(db, sql['forget_sightings']!, { log_id, prefixes });
+  await query(db, sql['see_orphans']!, { log_id });
+  // Listing takes as long as it takes: the budget is for deleting.
+  const deleting = { ...run, isOver: budget(payload.seconds) };
+  const cutOff = !(await condemn(deleting));
+  await deleteObjects(deleting);
+  return { remaining: cutOff || (await hasDeletions(db)), cutOff };
 }
 
 /** @throws PermanentError `orphans_unknown_prefix` */
@@ -70,7 +85,6 @@ async function checkReferences({ app }: Run, steps: Steps): Promise<void> {
 
 /** Writes down what storage holds. */
 async function list({ app, logId: log_id, signal }: Run, prefixes: string[]): Promise<void> {
-  await query(app.db, sql['clear_listing']!, { log_id });
   let page: StoredObject[] = [];
   const flush = async () => {
     if (page.length > 0) await query(app.db, sql['add_listing']!, { log_id, objects: JSON.stringify(page) });
@@ -85,10 +99,22 @@ async function list({ app, logId: log_id, signal }: Run, prefixes: string[]): Pr
   await flush();
 }
 
-async function weigh({ app, logId: log_id, cutoff }: Run, steps: Steps): Promise<Weight> {
+/** Marks those that no row names. */
+async function findOrphans({ app, logId: log_id, cutoff, signal }: Run): Promise<void> {
+  for (let after = ''; ;) {
+    signal.throwIfAborted();
+    const values = { log_id, cutoff, after, limit: lookUpSize };
+    const [page] = await inChunk(app.db, (tx) =>
+      query<{ keys: number; reached: string | null }>(tx, sql['find_orphans']!, values),
+    );
+    if (page!.keys < lookUpSize) return;
+    after = page!.reached!;
+  }
+}
+
+async function weigh({ app, logId: log_id }: Run): Promise<Weight> {
   return transaction(app.db, async (tx) => {
     await query(tx, sql['compare_at_once']!);
-    await runStep(tx, steps['find_orphans']!, { log_id, cutoff });
     const [weight] = await query<Weight>(tx, sql['weigh_listing']!, { log_id });
     return weight!;
   });
@@ -98,7 +124,7 @@ const tooMany = ({ listed, orphaned }: Weight, maxShare: number) =>
   new PermanentError(
     'orphans_too_many',
     `${orphaned} of ${listed} objects seem to be nobody's, more than a share of ${maxShare}. If this is the right database and the right ` +
-      `bucket, and sql/cleanup/orphaned_media.sql names all tables that refer to objects, allow more by "maxShare" in the payload`,
+      `bucket, and application_object_uses knows all of your own tables that refer to objects, allow more by "maxShare" in the payload`,
   );
 
 /** @returns whether it came to the end within the budget */
@@ -107,13 +133,9 @@ function condemn(run: Run<OrphanPayload>): Promise<boolean> {
   let after = '';
   return inChunks(run, async (tx) => {
     const values = { log_id: run.logId, after, chunk };
-    const [row] = await query<Pick<Weight, 'bytes'> & { deleted: number; reached: string | null }>(
-      tx,
-      sql['condemn_orphans']!,
-      values,
-    );
-    const { deleted, bytes, reached } = row!;
-    await run.count(tx, { deleted, bytes });
+    const [row] = await query<{ deleted: number; reached: string | null }>(tx, sql['condemn_orphans']!, values);
+    const { deleted, reached } = row!;
+    await run.count(tx, { deleted });
     after = reached ?? after;
     return deleted === chunk;
   });

@@ -2,7 +2,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import sodium from 'libsodium-wrappers';
 import type { Tx } from '../base/db.ts';
 import { inChunks, type CleanupPayload, type End, type Run } from './run.ts';
-import { loadSteps, runStep, type Steps } from './steps.ts';
+import { checkTables, inTurn, loadSteps, runStep, type Steps } from './steps.ts';
 import { inSteps, preview } from './sweep.ts';
 
 /**
@@ -39,6 +39,7 @@ type Reason = 'request_mode' | 'no_identity_key' | 'bad_identity_key' | 'ids_use
 export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
   await sodium.ready;
   const steps = loadSteps(run.kind);
+  await checkTables(run.app.db, steps);
   const due = await preview(run, steps);
   if (run.dryRun) await run.count(run.app.db, due);
   const deleted =
@@ -57,28 +58,32 @@ export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
 async function refill(run: Run<PrekeyPayload>, steps: Steps): Promise<{ done: boolean; after: string }> {
   const { minimum } = run.payload;
   let { after } = run.payload;
-  const done = await inChunks(run, async (tx) => {
-    const devices = await runStep<Device>(tx, steps['low_devices']!, { after, minimum, chunk: devicesAtOnce });
-    const prekeys: Prekey[] = [];
-    const requests: Request[] = [];
-    for (const device of devices) {
-      await breathe();
-      const missing = minimum - device.unused;
-      const made = run.app.config.prekeyMode === 'request' ? 'request_mode' : makePrekeys(device, missing);
-      if (typeof made === 'string') requests.push({ device_id: device.id, missing, reason: made });
-      else prekeys.push(...made);
-    }
-    if (!run.dryRun) {
-      if (prekeys.length > 0) await runStep(tx, steps['add_prekeys']!, { prekeys: JSON.stringify(prekeys) });
-      if (requests.length > 0) await runStep(tx, steps['request_prekeys']!, { devices: JSON.stringify(requests) });
-    }
-    const requested = devices.filter(
-      (device) => !device.requested && requests.some(({ device_id }) => device_id === device.id),
-    );
-    await run.count(tx, { generated: prekeys.length, requested: requested.length });
-    after = devices.at(-1)?.id ?? after;
-    return devices.length === devicesAtOnce;
-  });
+  const done = await inChunks(
+    run,
+    async (tx) => {
+      const devices = await runStep<Device>(tx, steps['low_devices']!, { after, minimum, chunk: devicesAtOnce });
+      const prekeys: Prekey[] = [];
+      const requests: Request[] = [];
+      for (const device of devices) {
+        await breathe();
+        const missing = minimum - device.unused;
+        const made = run.app.config.prekeyMode === 'request' ? 'request_mode' : makePrekeys(device, missing);
+        if (typeof made === 'string') requests.push({ device_id: device.id, missing, reason: made });
+        else prekeys.push(...made);
+      }
+      if (!run.dryRun) {
+        if (prekeys.length > 0) await runStep(tx, steps['add_prekeys']!, { prekeys: JSON.stringify(prekeys) });
+        if (requests.length > 0) await runStep(tx, steps['request_prekeys']!, { devices: JSON.stringify(requests) });
+      }
+      const requested = devices.filter(
+        (device) => !device.requested && requests.some(({ device_id }) => device_id === device.id),
+      );
+      await run.count(tx, { generated: prekeys.length, requested: requested.length });
+      after = devices.at(-1)?.id ?? after;
+      return devices.length === devicesAtOnce;
+    },
+    inTurn(run.kind),
+  );
   return { done, after };
 }
 

@@ -83,7 +83,7 @@ export async function cleanUp<Payload extends BudgetPayload & { olderThan?: stri
   const [log] = await query<{ id: number; cutoff: Date; fresh: boolean }>(app.db, sql['open_log']!, {
     job_id: job.id,
     kind: job.kind,
-    older_than: payload.olderThan ?? '0 hours',
+    older_than: inHours(payload.olderThan ?? '0 hours'),
     dry_run: dryRun,
   });
   const { id, cutoff, fresh } = log!;
@@ -112,6 +112,12 @@ export async function cleanUp<Payload extends BudgetPayload & { olderThan?: stri
     if (!dryRun) await query(tx, sql['ensure_deletions_job']!);
     return { ...counts!, cutoff: cutoff.toISOString(), dryRun, remaining };
   });
+}
+
+/** Postgres adds days by the clock on the wall: some have 23 hours, or 25, where the time zone has summer time. */
+function inHours(age: string): string {
+  const [count, unit] = age.split(' ');
+  return `${Number(count) * (unit!.startsWith('day') ? 24 : 1)} hours`;
 }
 
 /** Whether so many seconds have passed since. */

@@ -1,7 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join, posix, sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
@@ -13,6 +26,9 @@ import { addressOf, checkKey, INCOMING } from './key.ts';
 import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type StoredObject } from './storage.ts';
 
 type Options = { signal?: AbortSignal };
+
+/** Whoever puts a file into a folder that is being removed tries again. */
+const placings = 5;
 
 /**
  * A folder: the object `a/b.webp` is the file `<dir>/a/b.webp`, and nothing else is kept about it. So the content type is
@@ -62,16 +78,28 @@ export class LocalStorage implements Storage {
 
   async delete(keys: string[], { signal }: Options = {}): Promise<DeleteFailure[]> {
     const failures: DeleteFailure[] = [];
+    const folders = new Set<string>();
     for (const key of keys) {
       try {
-        await this.#try(`deleting "${key}"`, signal, async () => unlink(await this.#pathOf(key)));
+        await this.#try(`deleting "${key}"`, signal, async () => {
+          const path = await this.#pathOf(key);
+          folders.add(posix.dirname(key));
+          await unlink(path);
+        });
       } catch (error) {
         signal?.throwIfAborted();
         if (!isAbsence(error))
           failures.push({ key, error_code: codeOf(error) ?? 'storage_refused', error: messageOf(error) });
       }
     }
+    for (const folder of folders) await this.#removeEmpty(folder);
     return failures;
+  }
+
+  /** And the folders above it, up to the first that holds something. One that cannot be removed is in nobody's way. */
+  async #removeEmpty(folder: string): Promise<void> {
+    for (let empty = folder; empty !== '.'; empty = posix.dirname(empty))
+      if (!(await rmdir(join(this.#dir, empty)).then(() => true, isAbsence))) return;
   }
 
   async *list(prefix: string, { signal }: Options = {}): AsyncGenerator<StoredObject> {
@@ -95,7 +123,10 @@ export class LocalStorage implements Storage {
 
   /** @param folder empty, or ending with a slash */
   async *#walk(folder: string, prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
-    for (const name of await this.#try(`listing "${prefix}"`, signal, () => namesIn(this.#dir, folder))) {
+    const within = prefix.startsWith(folder) ? prefix.slice(folder.length).split('/') : [];
+    // The prefix names the one folder to go on in: the others beside it need not be read.
+    const names = () => (within.length > 1 ? folderIn(this.#dir, folder, within[0]!) : namesIn(this.#dir, folder));
+    for (const name of await this.#try(`listing "${prefix}"`, signal, names)) {
       signal?.throwIfAborted();
       if (name.endsWith('/')) {
         if (name !== `${INCOMING}/` && (name.startsWith(prefix) || prefix.startsWith(name)))
@@ -156,8 +187,14 @@ async function write(path: string, body: Uint8Array | { path: string }, signal: 
 
 async function place(incoming: string, path: string, key: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await rename(incoming, path);
+    for (let tries = 1; ; tries++) {
+      try {
+        await mkdir(dirname(path), { recursive: true });
+        return await rename(incoming, path);
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT' || tries === placings) throw error;
+      }
+    }
   } catch (error) {
     if (!['EEXIST', 'EISDIR', 'ENOTDIR', 'ENOTEMPTY'].includes(codeOf(error) ?? '')) throw error;
     throw new PermanentError(
@@ -189,6 +226,13 @@ async function namesIn(dir: string, folder: string): Promise<string[]> {
     .filter((entry) => entry.isFile() || entry.isDirectory())
     .map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : ''))
     .toSorted(compareBytes);
+}
+
+/** One of the folders in a folder, if there is one of this name. */
+async function folderIn(dir: string, folder: string, name: string): Promise<string[]> {
+  if (['', '.', '..'].includes(name)) return [];
+  const found = await ifThere(lstat(join(dir, folder, name)));
+  return found?.isDirectory() ? [`${folder}${name}/`] : [];
 }
 
 /** JavaScript would sort by UTF-16 units. */
