@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { unlessEverything } from '../support/everything.ts';
+import { gridOf, hevcItem } from '../support/heif.ts';
 import { fixture, picture, type PictureOptions } from '../support/pictures.ts';
 
 const run = promisify(execFile);
@@ -54,6 +56,11 @@ describe(
       ],
       ['a HEIC', () => fixture('large')],
     ];
+    if (!unlessEverything)
+      messages.push([
+        'a HEIC of 12 megapixels and 10 bits in tiles',
+        async () => gridOf('heic', await hevcItem(512, 512, 'yuv420p10le'), [4032, 3024], [512, 512]),
+      ]);
     for (const [what, file, formats = []] of messages) {
       it(`covers what the process really grows by, for a message with ${what}`, async () => {
         const path = join(dir, 'original');

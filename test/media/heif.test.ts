@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import sharp from 'sharp';
+import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
 import { readHeif } from '../../worker/media/image/heif/header.ts';
+import { optimise } from '../../worker/media/image/optimise.ts';
+import { createMemoryGate } from '../../worker/media/memory.ts';
 import {
   alphaOf,
   box,
@@ -16,12 +19,18 @@ import {
   imir,
   irot,
   ispe,
+  nclx,
   u32,
   type HeifItem,
 } from '../support/heif.ts';
+import { unlessEverything } from '../support/everything.ts';
+import { ffmpegs } from '../support/ffmpegs.ts';
 import { optimised } from '../support/optimised.ts';
 import { blue, fixture, green, picture, red, white } from '../support/pictures.ts';
 import { assertColours, quartersOf, seenUpright, shapes, variantsOf } from '../support/variants.ts';
+
+const ffmpeg = createFfmpeg(ffmpegs[0]!.config);
+const noDav1d = !(await ffmpeg.capabilities()).dav1d && 'this ffmpeg has no dav1d';
 
 let dir: string;
 before(async () => void (dir = await mkdtemp(join(tmpdir(), 'rowmill-heif-'))));
@@ -163,6 +172,31 @@ describe('A file of the HEIF family', () => {
       message: /type jpeg/,
     });
   });
+
+  it(
+    'of AVIF that is too large for the decoder of sharp is decoded by ffmpeg',
+    { skip: unlessEverything || noDav1d },
+    async () => {
+      const large = codedItem(await picture({ format: 'avif', width: 6000, height: 4000 }));
+      const crop = clap(5900, 3900, [0, 0]);
+      const item = { ...large, properties: [...large.properties, nclx(1, 13, 6, 'full'), crop, irot(1), imir(1)] };
+      const file = heifFile({ brand: 'avif', items: [item] });
+      const path = join(dir, 'large');
+      await writeFile(path, file);
+      const means = { signal: new AbortController().signal, memory: createMemoryGate({ bytes: 280e6, slots: 1 }) };
+      await assert.rejects(optimise(path, { formats: [] }, means), {
+        code: 'image_too_large',
+        message: /MEDIA_MEMORY_MB is 280/,
+      });
+      const { main } = await optimise(path, { formats: [] }, { ...means, ffmpeg });
+      assert.deepEqual([main.width, main.height], [1354, 2048]);
+      assertColours(await quartersOf(main.data), seenUpright[7], 8);
+      assert.deepEqual(
+        (await readdir(dir)).filter((name) => name.startsWith('large')),
+        ['large'],
+      );
+    },
+  );
 
   it('with any byte changed is read or refused, and costs next to nothing', async () => {
     const path = join(dir, 'changed');

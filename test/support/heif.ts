@@ -16,10 +16,14 @@ type Parts = { brand: string; items: HeifItem[]; primary?: number; references?: 
 export function heifFile({ brand, items, primary = 1, references = [], extra = Buffer.alloc(0) }: Parts): Buffer {
   const ftyp = box('ftyp', text(brand), u32(0), text(`mif1${brand}`));
   const meta = (at: number) => {
-    const properties = items.flatMap((item) => item.properties);
-    let index = 0;
+    // Each once: libheif takes no more than 100.
+    const properties = [...new Set(items.flatMap((item) => item.properties))];
     const associations = items.map((item, n) =>
-      Buffer.concat([u16(n + 1), u8(item.properties.length), ...item.properties.map(() => u16(++index))]),
+      Buffer.concat([
+        u16(n + 1),
+        u8(item.properties.length),
+        ...item.properties.map((property) => u16(properties.indexOf(property) + 1)),
+      ]),
     );
     let offset = at;
     const places = items.map(({ data }, n) => {

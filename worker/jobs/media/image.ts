@@ -57,7 +57,8 @@ export default job({
       const { bytes, sha256 } = await download(app.storage, key, { to, maxBytes: app.config.mediaMaxBytes, signal });
       progress(20);
 
-      const means = { signal, memory: app.memory.of({ waiting, aside }), truncated: app.config.mediaTruncated };
+      const memory = app.memory.of({ waiting, aside });
+      const means = { signal, memory, ffmpeg: app.ffmpeg, truncated: app.config.mediaTruncated };
       const made = await unlessGrowing(
         () => optimise(to, { formats }, means),
         () => isResized(app, key, bytes, signal),

@@ -162,14 +162,14 @@ const unsupportedMedia = () =>
   new PermanentError('unsupported_media', 'The file is neither a picture nor a video that can be read');
 
 async function thumbnailsOf(
-  { config }: App,
+  { config, ffmpeg }: App,
   still: Still,
   boxes: readonly Size[],
   format: ThumbnailFormat,
   means: Means,
 ): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
   try {
-    return await makeThumbnails(still.path, boxes, format, { ...means, truncated: config.mediaTruncated });
+    return await makeThumbnails(still.path, boxes, format, { ...means, ffmpeg, truncated: config.mediaTruncated });
   } catch (error) {
     // It is no fault of the original's when what imagorvideo sent is broken.
     if (still.from !== 'imagorvideo' || !(error instanceof PermanentError)) throw error;

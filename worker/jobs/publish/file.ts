@@ -32,7 +32,7 @@ export default job({
       progress(20);
 
       const memory = app.memory.of({ waiting, aside });
-      const means = { signal, memory, truncated: app.config.mediaTruncated };
+      const means = { signal, memory, ffmpeg: app.ffmpeg, truncated: app.config.mediaTruncated };
       const { source, variants } = await unlessGrowing(
         () => makeVariants(original, sizes, means),
         // RAID does not say how large a file is, or when it changed.

@@ -41,6 +41,8 @@ type Layout = {
   samples?: number;
   unitPixels?: number;
   heldPixels?: number;
+  /** Its numbers are not those of sRGB, and are converted when it has been shrunk. */
+  recoded?: boolean;
 };
 
 /** All that is known of a picture before it is decoded. */
@@ -88,6 +90,7 @@ export async function openPicture(path: string): Promise<Picture> {
   if (format === 'webp') await lengthenWebp(path);
   const mended = format === 'gif' ? await mendGif(path, structure) : undefined;
   const meta = await readHeader(mended?.path ?? path, { format, structure });
+  const coding = chooseCoding(format === 'png' ? await readPngCoding(path) : undefined, meta.icc, format);
   return {
     path: mended?.path ?? path,
     page: mended?.page ?? 0,
@@ -103,9 +106,14 @@ export async function openPicture(path: string): Promise<Picture> {
       pages: structure.gif?.frames.length ?? meta.pages ?? 1,
       has_alpha: meta.hasAlpha,
     },
-    layout: { channels: meta.channels, deep: meta.depth !== 'uchar', interlaced: meta.isProgressive },
+    layout: {
+      channels: meta.channels,
+      deep: meta.depth !== 'uchar',
+      interlaced: meta.isProgressive,
+      recoded: coding !== undefined,
+    },
     profile: meta.icc,
-    coding: chooseCoding(format === 'png' ? await readPngCoding(path) : undefined, meta.icc, format),
+    coding,
   };
 }
 
@@ -124,6 +132,9 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
     );
   const { structure } = sniffed;
   const { width, height, tiles } = heif.colour;
+  const coding = chooseCoding(rgbCoding(heif), heif.profile, format);
+  // That of a HEIC without a colr box is known when it has been decoded.
+  const isRecoded = coding !== undefined || (heif.coding === undefined && !heif.profile);
   return {
     path,
     // Which it is by libheif's count, in which hidden ones are left out.
@@ -146,9 +157,10 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
       samples: heif.samples,
       unitPixels: tiles ? tiles.width * tiles.height : width * height,
       heldPixels: tiles ? tiles.width * tiles.height * tiles.columns : width * height,
+      recoded: isRecoded,
     },
     profile: heif.profile,
-    coding: chooseCoding(rgbCoding(heif), heif.profile, format),
+    coding,
     heif,
   };
 }

@@ -52,10 +52,8 @@ async function plan(picture: Picture, target: Target, { memory, signal, truncate
   if (width * height > maxPixels) throw tooManyPixels(label[format], width, height);
   const header = { ...source, ...layout, ...structure };
   const bytes = estimateMemory(header, target);
-  if (bytes <= memory.pictureBytes) {
-    const decoding = () => (format === 'heic' ? decodeHeic(picture, bytes, options) : decode(picture, options));
-    return { bytes, decoding };
-  }
+  const decoding = () => (format === 'heic' ? decodeHeic(picture, bytes, options) : decode(picture, options));
+  if (!(bytes > memory.pictureBytes)) return { bytes, decoding };
   if (heif && isPlain(heif) && ffmpeg && (await decodesAv1(ffmpeg))) {
     const less = ffmpegAvifMemory(header, target);
     if (less <= memory.pictureBytes) return { bytes: less, decoding: () => decodeAvif(picture, ffmpeg, options) };

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { PermanentError } from '../../../base/errors.ts';
 import type { Coding } from '../colour.ts';
-import { corrupt, timeoutSeconds, tooSlow } from '../judge.ts';
+import { judge, timeoutSeconds, tooSlow } from '../judge.ts';
 import type { Picture } from '../open.ts';
 import type { HeicOutcome, HeicTask } from './heic-thread.ts';
 import { shownSize, type Heif, type Size } from './header.ts';
@@ -38,7 +38,7 @@ export async function heicToPng(
     const [outcome] = (await once(thread, 'message', { signal: AbortSignal.any([signal, late]) })) as [HeicOutcome];
     if ('coding' in outcome) return outcome.coding;
     throw outcome.code === 'image_corrupt'
-      ? corrupt(picture, outcome.fault)
+      ? judge(new Error(outcome.fault), picture)
       : new PermanentError(outcome.code, outcome.fault);
   } catch (error) {
     signal.throwIfAborted();
