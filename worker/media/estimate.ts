@@ -5,7 +5,7 @@ import type { Header, Source } from './image/open.ts';
 export type Target = {
   /** No larger than this, and never larger than it is. */
   box: { width: number; height: number };
-  formats: readonly OutputFormat[];
+  formats: readonly OutputFormat[] | ((picture: Source) => readonly OutputFormat[]);
   /** An animation stays one, if it is not too long. */
   animated?: boolean;
 };
@@ -20,28 +20,23 @@ export const staysAnimated = ({ format, pages, width, height, orientation }: Sou
 /** WebP's own limit, for both sides. https://developers.google.com/speed/webp/faq */
 export const maxSide = 16_383;
 
-/** What one picture needs beside its pixels: the libraries' code and tables, threads, heap that is not given back. */
-const base = 30e6;
-const margin = 1.1;
-
 /**
  * How many bytes the process grows by while this picture becomes what is wanted of it. The table is of WebP, 1600 pixels across at most.
  * Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
  * (worker/cli/rowmill says how). Rather too much than too little:
  * the test measures it again.
  *
- * | picture                                | estimate MB | measured MB |
- * |----------------------------------------|-------------|-------------|
- * | 24 MP JPEG                             | 43          | 27          |
- * | 24 MP JPEG, turned by EXIF             | 80          | 65          |
- * | 24 MP JPEG, CMYK                       | 43          | 40          |
- * | 24 MP JPEG, progressive, 4:4:4 / 4:2:0 | 198         | 165 / 92    |
- * | 100 MP JPEG                            | 44          | 29          |
- * | 24 MP PNG                              | 54          | 43          |
- * | 24 MP PNG, RGBA, interlaced            | 168         | 139         |
- * | 256 MP PNG / RGBA                      | 144 / 182   | 110 / 140   |
- * | 24 MP WebP, lossless / lossy           | 179         | 133 / 22    |
- * | 24 MP GIF                              | 213         | 145         |
+ * | picture                                    | estimate MB | measured MB |
+ * |--------------------------------------------|-------------|-------------|
+ * | 12 / 24 / 48 MP JPEG, any subsampling      | 34 / 28 / 28 | 26 / 26 / 24 |
+ * | 12 / 24 MP JPEG, turned by EXIF            | 43 / 52     | 31 / 42     |
+ * | 12 / 24 / 48 MP JPEG, progressive, 4:2:0   | 67 / 101 / 180 | 59 / 92 / 163 |
+ * | 12 / 24 / 48 MP JPEG, progressive, 4:4:4   | 107 / 179 / 338 | 99 / 166 / 315 |
+ * | 12 / 24 MP JPEG, progressive, 4:2:2        | 80 / 127    | as 4:2:0 and 4:4:4: 16-bit coefficients |
+ * | 12 / 24 / 48 MP PNG                        | 34 / 42 / 57 | 21 / 34 / 52 |
+ * | 12 MP PNG, RGBA / 16 bits, Display P3      | 55 / 47     | 34 / 43     |
+ * | 12 MP WebP, lossy / lossless               | 30 / 90     | 23 / 74     |
+ * | 12 / 48 MP TIFF, in strips                 | 34 / 58     | 25 / 57     |
  * | 12 MP AVIF, 8 bits, 4:2:0 / 4:4:4      | 209 / 251   | 190 / 229   |
  * | 12 MP AVIF, 10 bits, 4:2:0 / 4:4:4     | 251 / 336   | 235 / 308   |
  * | 24 MP AVIF in tiles, 10 bits           | 277         | 237         |
@@ -52,13 +47,11 @@ const margin = 1.1;
  * | 12 MP HEIC, 10 bits, 4:2:0 / 4:2:2     | 242 / 270   | 202 / 233   |
  * | 12 MP HEIC in tiles, 8 / 10 bits       | 63 / 68     | 58 / 66     |
  * | 24 MP HEIC, 8 bits                     | 252         | 212         |
- * | 1600 x 16383 JPEG                      | 231         | 201         |
- * | 1600 x 16383 PNG, RGBA                 | 497         | 451         |
  *
  * And of media.image, where the main picture has 2048 x 2048 pixels at most:
  *
- * | 24 MP JPEG / PNG / PNG, RGBA           | 67 / 67 / 87 | 45 / 61 / 85 |
- * | 12 MP JPEG, with a copy in AVIF        | 127          | 86           |
+ * | 12 / 24 / 48 MP JPEG                   | 40 / 45 / 40 | 29 / 42 / 30 |
+ * | 12 / 24 / 48 MP PNG                    | 34 / 40 / 53 | 26 / 36 / 45 |
  * | 4 MP PNG, RGBA, with a copy in AVIF    | 215          | 169          |
  * | 80 frames of 800 x 600, GIF / WebP     | 200          | 127 / 152    |
  */
@@ -68,18 +61,22 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
   const outPixels = pixels * scale * scale;
   const out = outPixels * (picture.has_alpha ? 4 : 3);
 
+  const rowsHeld = rows(picture, scale);
+  const alpha = picture.has_alpha ? out * 2 : 0;
+  const aside = turned(picture) ? out / 2 : 0;
+  const isHeif = ['heic', 'avif'].includes(picture.format);
+  // Pixels beside those that they are converted to: by us, or in 16 bits by a profile.
+  const converted = picture.recoded ? out * (picture.deep ? 2 : 1) : picture.deep && !isHeif ? out : 0;
   // What a HEIC file becomes first is read as a PNG.
   const decoding = Math.max(
     picture.format === 'heic' ? heicThread(picture) : 0,
-    wholePicture(picture, pixels, out) +
-      rows(picture, scale) +
-      (picture.recoded ? out * (picture.deep ? 2 : 1) : 0) +
-      out * (1 + (turned(picture) ? 1 : 0) + (picture.has_alpha ? 2 : 0)),
+    wholePicture(picture, pixels, out) + rowsHeld + out * (scale < 1 ? 1.5 : 1) + alpha + aside + converted,
   );
-  // Two bytes a pixel is what a noisy picture comes to as PNG, the largest of the files that are held meanwhile.
-  const held = formats.includes('png') ? 2 : 0;
-  const encoding = outPixels * (held + Math.max(...formats.map((format) => encoderBytes(format, picture.has_alpha))));
+  // What decoding took is not all given back by then.
+  const encoding =
+    rowsHeld + converted + kept(picture, out) + outPixels * encoderBytes(picture, scale, outputs(formats, picture));
   const animation = animated && staysAnimated(picture) ? picture.pages * outPixels * 3.5 + pixels * 40 : 0;
+  const [base, margin] = isHeif ? [27e6, 1.1] : [11e6, 1];
   return Math.ceil(base + margin * Math.max(decoding, encoding, animation));
 }
 
@@ -92,19 +89,20 @@ export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): num
   return Math.max(ffmpeg, estimateMemory(small, { box, formats }));
 }
 
-/** A pixel, with the pixel itself. */
-function encoderBytes(format: OutputFormat, alpha: boolean): number {
-  switch (format) {
-    case 'jpeg':
-      return 10;
-    case 'png':
-      return 8;
-    case 'webp':
-      // libwebp holds the picture as RGB(A), as YUV, and its alpha once more to compress it by itself.
-      return alpha ? 16.2 : 7;
-    case 'avif':
-      return alpha ? 45 : 27;
-  }
+const outputs = (formats: Target['formats'], picture: Header) =>
+  typeof formats === 'function' ? formats(picture) : formats;
+
+/** The most that an encoder takes for a pixel, with the pixel itself and the file that it makes of it. */
+function encoderBytes({ has_alpha }: Header, scale: number, formats: readonly OutputFormat[]): number {
+  const bytes: Record<OutputFormat, number> = {
+    // Of a picture that was not shrunk, noise may be left, and the file be as large as that.
+    jpeg: scale < 1 ? 7.2 : 8.3,
+    png: scale < 1 ? 5.5 : 6,
+    // libwebp holds the picture as RGB(A), as YUV, and its alpha once more to compress it by itself.
+    webp: has_alpha ? 17.5 : 7.6,
+    avif: has_alpha ? 49 : 30,
+  };
+  return Math.max(...formats.map((format) => bytes[format]));
 }
 
 /** The decoder itself, and WebAssembly's memory: the file, what is decoded in one go, and copies of what is held. */
@@ -133,29 +131,40 @@ function wholePicture(picture: Header, pixels: number, out: number): number {
   switch (format) {
     case 'jpeg':
       // 16-bit coefficients of all channels, as they are subsampled. libjpeg takes that from the same header.
-      return interlaced ? pixels * samplesPerPixel * 2 : 0;
+      return interlaced ? pixels * samplesPerPixel * 2.16 : 0;
     case 'png':
     case 'heic':
-      return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
+      return interlaced ? pixels * channels * (deep ? 2 : 1) * 1.08 : 0;
     case 'webp':
       // A lossless picture is decoded at full size, a lossy one at the size asked for; but for its alpha.
-      return (lossless ? pixels * 4.7 : out * 2 + (has_alpha ? pixels * 2 : 0)) + bytes;
+      return lossless ? pixels * 5.1 : out + (has_alpha ? pixels * 2 : 0);
     case 'gif':
       return pixels * 6 + bytes;
     case 'avif':
       return avifDecoder(picture, pixels);
     case 'tiff':
-      return bandBytes * 3;
+      return bandBytes * 1.1;
   }
 }
 
-/** The lines that libvips holds to shrink from: more of them the more it shrinks, and to turn a picture, up to a point. */
+/** A part of what libwebp decoded in one piece is there until all is done. */
+const kept = ({ format, lossless }: Header, out: number): number => (format === 'webp' && !lossless ? out / 2 : 0);
+
+/** The lines that libvips holds to shrink from: more of them the more it shrinks, up to a point. */
 function rows(picture: Header, scale: number): number {
-  const { format, width, height, channels, deep } = picture;
-  const loaded = format === 'jpeg' ? shrinkOnLoad(scale) : 1;
-  const [across, down] = turned(picture) ? [height / loaded, width / loaded] : [width / loaded, height / loaded];
-  const lines = turned(picture) ? 1250 : Math.min(down, 2000, 260 / (scale * loaded));
+  const { format, interlaced, channels, deep } = picture;
+  if (scale === 1 || (format === 'png' && interlaced)) return 0;
+  const loaded = shrunkOnLoad(picture, scale);
+  const stored = turned(picture) ? [picture.height, picture.width] : [picture.width, picture.height];
+  const [across, down] = stored.map((length) => length / loaded) as [number, number];
+  const lines = Math.min(down, 2000, 260 / (scale * loaded));
   return lines * across * channels * (deep ? 2 : 1);
+}
+
+/** By how much the decoder itself shrinks. */
+function shrunkOnLoad({ format, lossless = true }: Header, scale: number): number {
+  if (format === 'jpeg') return shrinkOnLoad(scale);
+  return format === 'webp' && !lossless ? 1 / scale : 1;
 }
 
 /** libjpeg decodes at a half, a quarter or an eighth for next to nothing; sharp leaves the last factor of 1.x to itself. */

@@ -41,7 +41,8 @@ export async function optimise(
   { formats }: { formats: readonly CopyFormat[] },
   means: Means,
 ): Promise<Optimised> {
-  const target = { box, formats: ['jpeg', 'png', 'webp', ...formats], animated: true } as const;
+  // The thumbnail is small: it takes no more than the picture does.
+  const target = { box, formats: (source: Source) => [mainFormat(source), ...formats], animated: true };
   const { source, made } = await withPixels(path, target, means, async (pixels, original) => {
     const format = mainFormat(original.source);
     const animated = staysAnimated(original.source);

@@ -7,7 +7,9 @@ export class Cursor {
   /** The offset of the next byte to take. */
   at = 0;
   private readonly file: FileHandle;
-  private piece = Buffer.alloc(0);
+  // One for all pieces: V8 would let hundreds of them lie before it frees any.
+  private readonly buffer = Buffer.alloc(65_536);
+  private piece = this.buffer.subarray(0, 0);
   private pieceAt = 0;
   private constructor(file: FileHandle, size: number) {
     this.file = file;
@@ -27,12 +29,15 @@ export class Cursor {
     this.at += bytes;
   }
 
-  /** The next bytes, 64 kB at most; undefined at the end of the file. Resolves at once while they are in the piece read last. */
+  /**
+   * The next bytes, 64 kB at most, which are there until the next call; undefined at the end of the file. Resolves at once while they
+   * are in the piece read last.
+   */
   async take(bytes: number): Promise<Buffer | undefined> {
     const inPiece = this.at >= this.pieceAt && this.at + bytes <= this.pieceAt + this.piece.length;
     if (!inPiece) {
-      const { bytesRead, buffer } = await this.file.read(Buffer.alloc(65_536), 0, 65_536, this.at);
-      this.piece = buffer.subarray(0, bytesRead);
+      const { bytesRead } = await this.file.read(this.buffer, 0, this.buffer.length, this.at);
+      this.piece = this.buffer.subarray(0, bytesRead);
       this.pieceAt = this.at;
       if (bytesRead < bytes) return undefined;
     }

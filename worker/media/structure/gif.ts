@@ -74,9 +74,13 @@ async function takeControl(cursor: Cursor): Promise<Control | undefined> {
   const label = (await cursor.take(1))?.[0];
   const flagsAt = cursor.at + 1;
   const block = label === 0xf9 ? await cursor.take(5) : undefined;
-  if (block) cursor.at = flagsAt - 1;
+  const control = block && block[0]! >= 4 ? controlOf(block, flagsAt) : undefined;
+  cursor.at = flagsAt - 1;
   await skipSubBlocks(cursor);
-  if (!block || block[0]! < 4) return undefined;
+  return control;
+}
+
+function controlOf(block: Buffer, flagsAt: number): Control {
   const flags = block[1]!;
   return {
     transparent: (flags & 1) === 1,

@@ -73,7 +73,6 @@ async function readDirectory(
   const count = big ? word(counter, 0) : u16(counter, 0);
   if (count > maxTags) throw tooMany('TIFF', 'tags', maxTags);
   const entries = await cursor.take(count * entryBytes);
-  const next = await cursor.take(wordBytes);
   if (!entries) return undefined;
   const tags: Tags = new Map();
   for (let entry = 0; entry < entries.length; entry += entryBytes) {
@@ -84,6 +83,7 @@ async function readDirectory(
     const valueAt = bytes <= wordBytes ? at + countBytes + inline : word(entries, inline);
     tags.set(u16(entries, entry), { type, count: values, bytes, valueAt });
   }
+  const next = await cursor.take(wordBytes);
   return { tags, next: next ? word(next, 0) : 0 };
 }
 
