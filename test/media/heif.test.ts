@@ -151,7 +151,7 @@ describe('A file of the HEIF family', () => {
   it('that is animated becomes its still, and tells how many frames there are', async () => {
     const stsz = full('stsz', 0, 0, u32(0), u32(5), ...Array.from({ length: 5 }, () => u32(10)));
     const moov = box('moov', box('trak', box('mdia', box('minf', box('stbl', stsz)))));
-    const file = heifFile({ brand: 'avif', items: [await coded.avif()], extra: moov });
+    const file = heifFile({ brand: 'avis', items: [await coded.avif()], extra: moov });
     const { source, main } = await optimised(file);
     assert.deepEqual([source.pages, main.format, main.width, main.height], [5, 'webp', 160, 120]);
     assertColours(await quartersOf(main.data), [red, green, blue, white], 20);

@@ -14,7 +14,7 @@ type Parts = { brand: string; items: HeifItem[]; primary?: number; references?: 
 
 /** A HEIC or AVIF file put together by hand; the items have the ids 1, 2, 3... ISO/IEC 14496-12 and 23008-12. */
 export function heifFile({ brand, items, primary = 1, references = [], extra = Buffer.alloc(0) }: Parts): Buffer {
-  const ftyp = box('ftyp', text(brand), u32(0), text(`mif1${brand}`));
+  const ftyp = box('ftyp', text(brand), u32(0), text(brand === 'avis' ? 'avifavismsf1mif1' : `mif1${brand}`));
   const meta = (at: number) => {
     // Each once: libheif takes no more than 100.
     const properties = [...new Set(items.flatMap((item) => item.properties))];

@@ -182,11 +182,17 @@ async function readHeader(path: string, picture: Judged, heif?: Heif): Promise<M
   }
 }
 
-/** What sharp is to read: of an AVIF that is also animated, only the still. It would not know the file by the brand avis, and read both. */
+const mostBrandBytes = 1024;
+
+/**
+ * What sharp is to read: of an AVIF that is also animated, only the still. sharp does not know the brand of sequences, avis, and where libheif finds
+ * one it wants a whole animation, too.
+ */
 export async function inputOf(path: string, heif: Heif | undefined): Promise<string | Buffer> {
   if (heif?.codec !== 'av01' || heif.animation === undefined) return path;
   const file = await readFile(path);
-  file.write('avif', 8, 'latin1');
+  for (let at = 8; at < Math.min(file.readUInt32BE(0), mostBrandBytes); at += 4)
+    if (['avis', 'msf1'].includes(file.toString('latin1', at, at + 4))) file.write('avif', at, 'latin1');
   file.write('free', heif.animation.at, 'latin1');
   return file;
 }
