@@ -1,7 +1,7 @@
 # Rowmill, with all that its jobs need.
 #   docker build -t rowmill .
 #   docker run -e DATABASE_URL=postgres://... -p 3000:3000 rowmill
-FROM node:24-bookworm-slim
+FROM node:24-trixie-slim
 
 # ffmpeg gets Debian's security updates. bubblewrap keeps it from files and the network, where the platform lets it. tini is process 1, which has
 # to take leave of processes that lost their parent.

@@ -149,6 +149,7 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
   const good: Capabilities = {
     programs: { ffmpeg: program, ffprobe: program },
     version: '7.1',
+    libavcodec: 61,
     missing: [],
     toneMapping: true,
     dav1d: true,
@@ -162,6 +163,14 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
     [old, undefined, 'warn', /from npm.*years old/],
     [{ ...good, missing: ['libx264', 'aac'] }, undefined, 'fail', /it lacks libx264, aac$/],
     [{ ...good, toneMapping: false }, undefined, 'warn', /HDR/],
+    [
+      { ...good, version: '5.1.9-0+deb12u1', libavcodec: 59 },
+      undefined,
+      'warn',
+      /^5\.1\.9-0\+deb12u1 .*AMR.*ffmpeg_too_old/,
+    ],
+    [{ ...good, version: 'N-119000-gabc', libavcodec: 62 }, undefined, 'ok', /^N-/],
+    [{ ...good, version: '6.1', libavcodec: 60, sandbox: 'none' }, undefined, 'warn', /AMR.*the network/],
     [{ ...good, sandbox: 'none' }, undefined, 'warn', /the network/],
     [absent, undefined, 'warn', /There is no ffmpeg in PATH: jobs of queue media/],
     [new RetryableError('out_of_memory', 'no memory'), ['publish'], 'fail', /^it could not be looked up: no memory$/],

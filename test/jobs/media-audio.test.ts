@@ -93,6 +93,17 @@ test('a video without sound is a dead letter at once', async () => {
   assert.deepEqual(written(), []);
 });
 
+test('what is left of a recording that is cut off is delivered, and is said to be a part', async () => {
+  const words = `${tone(3)} -c:a libopus -b:a 64k -live 1`;
+  const cut = await clips.change(await clips.make('a.webm', words), (bytes) => bytes.subarray(0, bytes.length * 0.6));
+  await rig.put('cut.webm', await readFile(cut));
+  const id = await audio({ s3Key: 'cut.webm' });
+  const { result } = await reads(rig.db, id, { status: 'completed', attempt: 1 }, 30_000);
+  assert.equal(result.truncated, true);
+  const whole = await audio({ s3Key: 'uploads/user123/voice.ogg' });
+  assert.ok(!('truncated' in (await reads(rig.db, whole, { status: 'completed' }, 30_000))['result']));
+});
+
 test('a row of media that is deleted while its sound is processed is not written to', async () => {
   const [media] = await rig.sql(`insert into media (source_key) values ('uploads/user123/voice.ogg') returning id`);
   await rig.sql(`create function wait_for_test() returns trigger language plpgsql as $$ begin

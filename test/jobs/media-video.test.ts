@@ -138,6 +138,29 @@ test('when storage fails in the middle, for longer than it is asked again, the j
   assert.equal((await rig.app.storage.head(row['result'].key))?.bytes, row['result'].bytes);
 });
 
+test('a watermark is laid over a video that would be copied without', async () => {
+  await store('marked.mp4');
+  const mark = sharp({ create: { width: 40, height: 400, channels: 3, background: '#ff0000' } });
+  await rig.put('mark.png', await mark.png().toBuffer());
+  const watermark = { key: 'mark.png', position: 'topright', opacity: 1, scale: 0.5 };
+  const id = await video({ s3Key: 'marked.mp4', options: { watermark } });
+  const { result } = await reads(rig.db, id, { status: 'completed' }, 30_000);
+  assert.equal(result.mode, 'encode');
+  const thumbnail = written().find(({ url }) => url.includes('thumbnail.jpg'))!.body;
+  // As high as the video without the gap of 5 pixels above and below: 17 x 170 pixels.
+  const { data, info } = await sharp(thumbnail).raw().toBuffer({ resolveWithObject: true });
+  const isRed = (x: number, y: number) => {
+    const [r, g, b] = data.subarray((y * info.width + x) * info.channels);
+    return r! > 180 && g! < 90 && b! < 90;
+  };
+  assert.deepEqual([isRed(306, 10), isRed(306, 90), isRed(306, 170)], [true, true, true]);
+  assert.deepEqual([isRed(306, 1), isRed(306, 178), isRed(290, 90), isRed(317, 90)], [false, false, false, false]);
+
+  const plain = await reads(rig.db, await video({ s3Key: 'marked.mp4' }), { status: 'completed' }, 30_000);
+  assert.equal(plain['result'].mode, 'copy');
+  assert.notEqual(plain['result'].key, result.key);
+});
+
 /** What cannot be: [name, payload, code]. */
 const refusals: [string, () => Promise<Record<string, unknown>>, string][] = [
   ['names nothing', async () => ({ type: 'video' }), 'source_key_missing'],

@@ -23,7 +23,7 @@ async function processed(path: string, settings: { audioBitrate?: number; maxSec
   const made = await processAudio(original, {
     ffmpeg,
     memory: createMemoryGate({ bytes: 280e6, slots: 2 }),
-    settings: { audioBitrate: 128_000, maxSeconds: 100, ...settings },
+    settings: { audioBitrate: 128_000, maxSeconds: 100, truncated: 'refuse', ...settings },
     dir,
     signal,
   });

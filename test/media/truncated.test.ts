@@ -7,6 +7,7 @@ import { processAudio } from '../../worker/media/audio.ts';
 import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
 import { createMemoryGate } from '../../worker/media/memory.ts';
 import { transcode } from '../../worker/media/transcode.ts';
+import type { TruncatedPolicy } from '../../worker/media/verdict.ts';
 import { processVideo } from '../../worker/media/video.ts';
 import { generate } from '../support/clips.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
@@ -34,18 +35,25 @@ after(() => rm(dir, { recursive: true }));
 for (const { name, config } of ffmpegs)
   describe(name, () => {
     const ffmpeg = createFfmpeg({ ...config, sandbox: 'none' });
-    const made = async (kind: string, bytes: Buffer) => {
+    const made = async (kind: string, bytes: Buffer, policy: TruncatedPolicy = 'refuse') => {
       const work = await mkdtemp(join(dir, 'work-'));
       const path = join(work, 'original');
       await writeFile(path, bytes);
-      const options = { ffmpeg, memory, settings, dir: work, signal, onProgress: () => {} };
+      const options = {
+        ffmpeg,
+        memory,
+        settings: { ...settings, truncated: policy },
+        watermark: undefined,
+        dir: work,
+        signal,
+        onProgress: () => {},
+      };
       if (kind === 'video') return processVideo(path, options);
       if (kind === 'audio') return processAudio(path, options);
       return transcode(path, {
         ...options,
         formats: ['hls'],
         thumbnails: undefined,
-        watermark: undefined,
         listed: false,
       });
     };
@@ -70,6 +78,45 @@ for (const { name, config } of ffmpegs)
           await made(kind, others[format]!);
         }
       });
+
+    for (const [where, flags] of [
+      ['in front', '-movflags +faststart'],
+      ['at the end', '-movflags +use_metadata_tags'],
+      ['in each fragment', '-movflags +frag_keyframe+empty_moov+default_base_moof -frag_duration 500000'],
+    ] as const)
+      test(`most of an M4A whose index is ${where}`, async () => {
+        const bytes = await generate('a.m4a', `-f lavfi -i sine=d=4 -c:a aac ${flags}`);
+        await made('audio', bytes);
+        const most = truncated(bytes, 0.6);
+        if (where !== 'in each fragment')
+          await assert.rejects(made('audio', most), (error: Error & { code: string }) => {
+            assert.deepEqual([error.name, error.code], ['PermanentError', 'media_truncated'], error.stack);
+            assert.match(error.message, /^The file is cut off: it /);
+            return true;
+          });
+        else assert.equal((await made('audio', most)).truncated, true);
+        if (where === 'at the end') return;
+        const part = await made('audio', most, 'deliver');
+        assert.equal(part.truncated, true);
+        assert.ok(Math.abs(part.metadata.duration - 2.3) < 0.5, `${part.metadata.duration} s`);
+      });
+
+    test('what is left of a WebM is delivered where that is asked for', async () => {
+      for (const kind of ['video', 'audio', 'transcode'] as const) {
+        const { truncated: isCut, metadata } = await made(kind, truncated(whole, 0.5), 'deliver');
+        assert.equal(isCut, true);
+        assert.ok(metadata.duration > 1 && metadata.duration < 3, `${metadata.duration} s`);
+        assert.equal((await made(kind, whole, 'deliver')).truncated, false);
+      }
+    });
+
+    test('a recording of which nothing says how long it was is delivered up to its cut', async () => {
+      const live = await generate('a.webm', '-f lavfi -i sine=d=4 -c:a libopus -live 1');
+      const part = await made('audio', truncated(live, 0.6));
+      assert.equal(part.truncated, true);
+      assert.ok(Math.abs(part.metadata.duration - 2.4) < 0.4, `${part.metadata.duration} s`);
+      assert.equal((await made('audio', live)).truncated, false);
+    });
 
     test('a WAV that was written as it came does not know how long it is', async () => {
       for (const size of [0, 0x7fff_ffff, 0xffff_ffff]) {

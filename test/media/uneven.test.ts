@@ -24,9 +24,22 @@ async function of<T>(
   const dir = await clips.folder();
   const path = join(dir, name);
   await rename(await clips.make(name, words), path);
-  const settings = { videoBitrate: undefined, audioBitrate: 64_000, maxSeconds: 100, preset: 'ultrafast' } as const;
+  const settings = {
+    videoBitrate: undefined,
+    audioBitrate: 64_000,
+    maxSeconds: 100,
+    preset: 'ultrafast',
+    truncated: 'refuse',
+  } as const;
   const memory = createMemoryGate({ bytes: 280e6, slots: 2 });
-  return work(path, { ffmpeg: clips.ffmpeg, memory, settings, dir, signal: new AbortController().signal });
+  return work(path, {
+    ffmpeg: clips.ffmpeg,
+    memory,
+    settings,
+    watermark: undefined,
+    dir,
+    signal: new AbortController().signal,
+  });
 }
 
 suite('sound that ends before the picture does', () => {

@@ -32,13 +32,6 @@ suite('refused', () => {
     return path;
   };
   const cut = async (path: string) => clips.change(path, (bytes) => bytes.subarray(0, bytes.length * 0.6));
-  /** The duration of a Matroska's header, in milliseconds. */
-  const lying = async (milliseconds: number) =>
-    clips.change(await clips.make('a.mkv', `${picture('320x180', 1)} ${h264}`), (bytes) => {
-      const at = bytes.indexOf(Buffer.of(0x44, 0x89, 0x88));
-      bytes.writeDoubleBE(milliseconds, at + 3);
-      return bytes;
-    });
   const mpeg4 = () => clips.make('a.mp4', `${picture('320x180', 4)} -c:v mpeg4 -q:v 3 -movflags +faststart`);
   const mkv = () => clips.make('a.mkv', `${picture('320x180', 4)} ${tone(4)} ${h264} ${aac}`);
 
@@ -79,7 +72,7 @@ suite('refused', () => {
   );
   test(
     'a video that is too long',
-    refuses('video_too_long', () => plain(clips, 'long.mp4', 3), { maxSeconds: 2 }, /3 s.*VIDEO_MAX_SECONDS/),
+    refuses('video_too_long', () => plain(clips, 'long.mp4', 3), { maxSeconds: 2 }, /2 s.*VIDEO_MAX_SECONDS/),
   );
   test(
     'a cut off MP4 that would be copied',
@@ -92,14 +85,6 @@ suite('refused', () => {
   test(
     'a cut off Matroska',
     refuses('media_truncated', async () => cut(await mkv())),
-  );
-  test(
-    'one that says that it lasts longer than it does',
-    refuses('media_truncated', () => lying(50_000), {}, /50\.0 s/),
-  );
-  test(
-    'one that says that it lasts for days',
-    refuses('media_truncated', () => lying(143_165_000), {}, /143165 s/),
   );
   test(
     'damage in one that would be copied',

@@ -7,6 +7,7 @@ import { stream } from '../support/stream.ts';
 const sound = (changes: Partial<AudioStream> = {}): AudioStream => ({
   index: 1,
   codec: 'aac',
+  tag: 'mp4a',
   profile: 'LC',
   channels: 2,
   sampleRate: 48_000,
@@ -23,6 +24,7 @@ const file = (video: Partial<VideoStream> = {}, changes: Partial<Probe> = {}): P
   streams: 2,
   video: [stream(video)],
   audio: [sound()],
+  unknown: { video: [], audio: [] },
   ...changes,
 });
 
@@ -92,7 +94,7 @@ suite('of a file', () => {
     ['no_video_stream', file({}, { video: [] })],
     ['video_too_large', file({ width: 8194, height: 16 })],
     ['video_too_large', file({ width: 6200, height: 6200 })],
-    ['frame_rate_too_high', file({ fps: 480 })],
+    ['unsupported_codec', file({}, { video: [], unknown: { video: ['dvav'], audio: [] } })],
     ['too_many_streams', file({}, { audio: Array.from({ length: 40 }, () => sound()) })],
   ];
   for (const [code, probe] of refused)

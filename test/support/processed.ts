@@ -18,7 +18,15 @@ export async function processed(clips: Footage, path: string, settings: Settings
   const made = await processVideo(original, {
     ffmpeg,
     memory: createMemoryGate({ bytes: 600e6, slots: 2 }),
-    settings: { preset: 'ultrafast', videoBitrate: undefined, audioBitrate: 64_000, maxSeconds: 100, ...settings },
+    settings: {
+      preset: 'ultrafast',
+      videoBitrate: undefined,
+      audioBitrate: 64_000,
+      maxSeconds: 100,
+      truncated: 'refuse',
+      ...settings,
+    },
+    watermark: undefined,
     dir,
     signal: new AbortController().signal,
     onProgress: (share) => shares.push(share),

@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import { codeOf, PermanentError, RetryableError } from '../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../base/sql.ts';
+import { download } from '../base/storage/download.ts';
 import { outputsOf, type Outputs } from '../media/outputs.ts';
 import type { JobRow } from '../queue/ledger.ts';
 
@@ -90,10 +92,38 @@ export async function unlessGrowing<T extends { source: { truncated?: true } }>(
   }
 }
 
+/**
+ * Fetches an original of video or sound, and makes something of it. Where it has another size afterwards, somebody is still writing it, and
+ * whatever was made or said of it is of a part: much of what plays does so wherever it ends.
+ * @throws RetryableError `original_changed`; what `download` and `work` throw
+ */
+export async function withOriginal<Made>(
+  app: App,
+  key: string,
+  { path, signal }: { path: string; signal: AbortSignal },
+  work: () => Promise<Made>,
+): Promise<Made & { sha256: string }> {
+  const { storage, config } = app;
+  const { bytes, sha256 } = await download(storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
+  const isChanged = () => isResized(app, key, bytes, signal);
+  try {
+    const made = await work();
+    if (await isChanged()) throw originalChanged();
+    return { ...made, sha256 };
+  } catch (error) {
+    if (!(error instanceof PermanentError)) throw error;
+    // A file in a folder may be written slowly.
+    const isFresh = config.storage.provider === 'local' && (await ageOf(app, key, signal)) < settleMs;
+    if (isFresh && !(await isChanged())) await sleep(settleMs, undefined, { signal });
+    if (await isChanged()) throw originalChanged();
+    throw error;
+  }
+}
+
 const originalChanged = () =>
   new RetryableError(
     'original_changed',
-    'The original is cut off, and has changed since it was read: it may still be on its way into storage',
+    'The original has changed since it was read: it may still be on its way into storage',
   );
 
 /** What a result says of an original that is cut off, and of no other. */
@@ -103,6 +133,14 @@ export const truncatedOf = ({ truncated }: { truncated?: true }): { truncated?: 
 /** Whether an object in storage has another size than what was read of it. */
 export async function isResized({ storage }: App, key: string, bytes: number, signal: AbortSignal): Promise<boolean> {
   return (await storage.head(key, { signal }))?.bytes !== bytes;
+}
+
+/** Milliseconds without a change after which a file counts as whole. */
+const settleMs = 2_000;
+
+async function ageOf({ storage }: App, key: string, signal: AbortSignal): Promise<number> {
+  const found = await storage.head(key, { signal });
+  return found ? Date.now() - found.modified_at.getTime() : 0;
 }
 
 /**

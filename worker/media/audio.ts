@@ -1,19 +1,26 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PermanentError } from '../base/errors.ts';
-import { checkDamage, endsEarly, truncated } from './damage.ts';
 import type { Ffmpeg, Task } from './ffmpeg.ts';
 import { soundMemory } from './ffmpeg-memory.ts';
 import type { AudioStream } from './ffmpeg/probe.ts';
 import type { MemoryGate } from './memory.ts';
-import { sniffMedia } from './sniff-media.ts';
-import { chooseAudio } from './video-source.ts';
+import {
+  checkDecoded,
+  checkReadable,
+  decoding,
+  judgeEnd,
+  openMedia,
+  type Media,
+  type TruncatedPolicy,
+} from './verdict.ts';
+import { chooseAudio, noneOf } from './video-source.ts';
 import { createWaveform } from './waveform.ts';
 
 export type AudioOptions = {
   ffmpeg: Ffmpeg;
   memory: MemoryGate;
-  settings: { audioBitrate: number; maxSeconds: number };
+  settings: { audioBitrate: number; maxSeconds: number; truncated: TruncatedPolicy };
   /** A private folder for what is made. */
   dir: string;
   signal: AbortSignal;
@@ -27,6 +34,8 @@ export type ProcessedAudio = {
   bytes: number;
   /** 100 whole numbers from 0 to 100. */
   waveform: number[];
+  /** Whether the original is cut off, and this is what was left of it. */
+  truncated: boolean;
   /** Of the original. */
   metadata: {
     format: string;
@@ -42,45 +51,35 @@ export type ProcessedAudio = {
 
 /**
  * Makes an MP3 of any sound, that of a video too, and its waveform. One process does both, from one decode.
- * @throws PermanentError `not_media`, `no_audio_stream`, `audio_too_long`, `media_truncated`, `media_corrupt`; what Ffmpeg throws; the signal's reason
+ * @throws PermanentError `not_media`, `no_audio_stream`, `unsupported_codec`, `audio_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`;
+ *   what Ffmpeg throws; the signal's reason
  */
 export async function processAudio(path: string, options: AudioOptions): Promise<ProcessedAudio> {
-  const { ffmpeg, memory, dir, signal, settings, onProgress } = options;
-  const format = await sniffMedia(path);
-  const probe = await ffmpeg.probe(path, { dir, signal });
+  const { dir, settings } = options;
+  const media = await openMedia(path, 'audio', options);
+  const { probe, format } = media;
   const audio = chooseAudio(probe);
-  if (!audio) throw new PermanentError('no_audio_stream', 'The file has no sound that can be decoded');
-  const said = audio.duration ?? probe.duration;
-  const { maxSeconds } = settings;
-  const tooLong = new PermanentError('audio_too_long', `The sound lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
-  if (said !== undefined && said > maxSeconds) throw tooLong;
+  if (!audio) throw noneOf('audio', probe);
+  await checkReadable(audio, options.ffmpeg);
+  const { said, expected } = await lengthOf(media, audio, options);
 
   const to = join(dir, 'audio.mp3');
-  const waveform = createWaveform(audio.channels);
-  let bytes = 0;
-  const { stderr } = await memory.run(soundMemory, signal, () =>
-    ffmpeg.run(taskOf(path, to, audio, settings), {
-      dir,
-      signal,
-      duration: said ?? maxSeconds,
-      ...(onProgress ? { onProgress } : {}),
-      onOutput(chunk) {
-        bytes += chunk.length;
-        waveform.add(chunk);
-      },
-    }),
+  const { stderr, duration, waveform } = await decoding(
+    media,
+    { kind: 'audio', index: audio.index },
+    encode(path, to, audio, expected, options),
+    options,
   );
-  const duration = bytes / 2 / audio.channels / audio.sampleRate;
-  if (duration > maxSeconds) throw tooLong;
-  checkDamage(stderr, duration);
-  if (duration === 0) throw new PermanentError('media_corrupt', 'None of the sound can be decoded');
-  // Where the picture, or another sound, lasts longer, it is them that the container speaks of.
-  const own = audio.duration ?? (probe.streams === 1 ? probe.duration : undefined);
-  if (own !== undefined && !isEstimate(probe.format) && endsEarly(own, duration)) throw truncated(own, duration);
+  if (duration > settings.maxSeconds) throw tooLong(settings);
+  const truncated = await judgeEnd(media, stderr, [{ said, found: duration }], settings.truncated);
+  // Of formats whose duration is guessed there is nothing to compare with.
+  if (!isEstimate(probe.format) || duration === 0)
+    await checkDecoded(media, { kind: 'audio', index: audio.index, said, found: duration, needed: true }, options);
   return {
     path: to,
     bytes: (await stat(to)).size,
-    waveform: waveform.bars(100),
+    waveform,
+    truncated,
     metadata: {
       format,
       codec: audio.codec,
@@ -91,6 +90,49 @@ export async function processAudio(path: string, options: AudioOptions): Promise
       sample_rate: audio.sampleRate,
     },
   };
+}
+
+const tooLong = ({ maxSeconds }: AudioOptions['settings']) =>
+  new PermanentError('audio_too_long', `The sound lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
+
+/** Seconds that the file says of this sound, where it does, and those to expect. A number above the limit is counted: it may be wrong. */
+async function lengthOf(
+  { path, probe }: Media,
+  audio: AudioStream,
+  { ffmpeg, dir, signal, settings }: AudioOptions,
+): Promise<{ said: number | undefined; expected: number }> {
+  const { maxSeconds } = settings;
+  const claimed = audio.duration ?? probe.duration;
+  if (claimed !== undefined && claimed > maxSeconds) {
+    const { seconds } = await ffmpeg.packets(path, { index: audio.index, maxSeconds, dir, signal });
+    if (seconds > maxSeconds) throw tooLong(settings);
+    return { said: seconds, expected: seconds };
+  }
+  // Where the picture, or another sound, lasts longer, it is them that the container speaks of.
+  const own = audio.duration ?? (probe.streams === 1 ? probe.duration : undefined);
+  return { said: isEstimate(probe.format) ? undefined : own, expected: claimed ?? maxSeconds };
+}
+
+/** Formats without an index, whose duration is guessed by their size. */
+const isEstimate = (format: string) => /^(mp3|aac|amr)/.test(format);
+
+async function encode(path: string, to: string, audio: AudioStream, expected: number, options: AudioOptions) {
+  const { ffmpeg, memory, dir, signal, settings, onProgress } = options;
+  const waveform = createWaveform(audio.channels);
+  let bytes = 0;
+  const { stderr } = await memory.run(soundMemory, signal, () =>
+    ffmpeg.run(taskOf(path, to, audio, settings), {
+      dir,
+      signal,
+      duration: expected,
+      ...(onProgress ? { onProgress } : {}),
+      onOutput(chunk) {
+        bytes += chunk.length;
+        waveform.add(chunk);
+      },
+    }),
+  );
+  return { stderr, duration: bytes / 2 / audio.channels / audio.sampleRate, waveform: waveform.bars(100) };
 }
 
 /** All channels go into the waveform, at their own rate: mixed down, what is in opposite phase would vanish. */
@@ -109,6 +151,3 @@ function taskOf(path: string, to: string, audio: AudioStream, settings: AudioOpt
     ],
   };
 }
-
-/** Formats without an index, whose duration is guessed by their size. */
-const isEstimate = (format: string) => /^(mp3|aac|amr)/.test(format);

@@ -1,5 +1,3 @@
-import { PermanentError } from '../base/errors.ts';
-
 /**
  * How damaged a file is by what ffmpeg said of it. Not all that it says at level error is harm: clips of phones have references to
  * pictures before their cut, a last packet of sound that is short, time stamps out of order.
@@ -8,14 +6,14 @@ export type Damage = {
   /** Packets or pictures that could not be decoded as they should. */
   faults: number;
   /** The container itself is broken: it ends too early, or its parts do not fit into each other. */
-  broken: string | undefined;
+  broken: 'cut' | 'misfit' | undefined;
 };
 
 // libavcodec's words for pictures and sound: h264_slice.c, mpeg4videodec.c, error of ffmpeg.c itself for every other codec.
 const fault = /error while decoding|Error at MB:|Error submitting .*packet to decoder|corrupt(ed)? (macroblock|frame)/i;
 // libavformat's: mov.c, matroskadec.c. Before ffmpeg 4.2 a Matroska that ends too early is a read error.
-const structure =
-  /partial file|File ended prematurely|\[matroska,webm @ \w+\] Read error$|EBML|exceeds containing master element|Unknown-sized element|moov atom not found/;
+const cut = /partial file|File ended prematurely|\[matroska,webm @ \w+\] Read error$|moov atom not found/;
+const misfit = /EBML|exceeds containing master element|Unknown-sized element/;
 const repeated = /^\s+Last message repeated (\d+) times/;
 
 export function damageOf(stderr: string): Damage {
@@ -29,8 +27,8 @@ export function damageOf(stderr: string): Damage {
     }
     before = fault.test(line);
     if (before) damage.faults++;
-    // Without the place in memory, and the name of the part of ffmpeg.
-    if (structure.test(line)) damage.broken ??= line.replace(/^\[[^\]]*\] */, '').slice(0, 200);
+    if (misfit.test(line)) damage.broken ??= 'misfit';
+    if (cut.test(line)) damage.broken = 'cut';
   }
   return damage;
 }
@@ -40,21 +38,7 @@ export function damageOf(stderr: string): Damage {
  * rather have than no video. Bytes changed at 16 places of a clip of 8 s make 3 to 13 faults in H.264 and MPEG-4; 16 kB overwritten break an MP4's
  * packets (20 and more) and a Matroska's structure.
  */
-export function isCorrupt({ faults, broken }: Damage, seconds: number): boolean {
-  return broken !== undefined || faults > Math.max(2, seconds / 60);
-}
-
-/** @throws PermanentError `media_truncated`, `media_corrupt` when that is what ffmpeg complained about */
-export function checkDamage(stderr: string, seconds: number): void {
-  const damage = damageOf(stderr);
-  if (!isCorrupt(damage, seconds)) return;
-  if (damage.broken && /partial|prematurely|Read error/.test(damage.broken))
-    throw new PermanentError('media_truncated', 'The file is cut off: it ends in the middle');
-  throw new PermanentError(
-    'media_corrupt',
-    `The file is damaged: ${damage.broken ?? `${damage.faults} parts of it cannot be decoded`}`,
-  );
-}
+export const areMany = (faults: number, seconds: number): boolean => faults > Math.max(2, seconds / 60);
 
 /**
  * By more than headers are rounded, and encoders delay.
@@ -62,9 +46,3 @@ export function checkDamage(stderr: string, seconds: number): void {
  */
 export const endsEarly = (said: number | undefined, found: number): boolean =>
   said !== undefined && said - found > Math.max(0.5, said * 0.01);
-
-export const truncated = (said: number, found: number): PermanentError =>
-  new PermanentError(
-    'media_truncated',
-    `The file says that it lasts ${said.toFixed(1)} s, but ends after ${found.toFixed(1)} s`,
-  );

@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import buildCommand from 'fluent-ffmpeg';
-import { RetryableError } from '../base/errors.ts';
+import { PermanentError, RetryableError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { confine, createLookout, type Capabilities } from './ffmpeg/capabilities.ts';
-import { probeFault, runFault } from './ffmpeg/faults.ts';
+import { probeFault, runFault, wordsOf } from './ffmpeg/faults.ts';
 import type { FfmpegConfig } from './ffmpeg/find.ts';
-import { outputOf, runProcess, type Limits } from './ffmpeg/process.ts';
+import { collect, runProcess, type Exit, type Limits } from './ffmpeg/process.ts';
+import { createPacketCounter, packetOptions, type Packets } from './ffmpeg/packets.ts';
 import { entries, readProbe, type Probe } from './ffmpeg/probe.ts';
 
 /**
@@ -18,13 +19,22 @@ export type Ffmpeg = {
 
   /**
    * What a media file holds.
-   * @throws PermanentError `not_media`, `media_corrupt`; RetryableError as `run` does; the signal's reason
+   * @throws PermanentError `not_media`, `media_corrupt`, `unsupported_codec`; RetryableError as `run` does; the signal's reason
    */
   probe(path: string, options: { dir: string; signal: AbortSignal; formats?: string }): Promise<Probe>;
 
   /**
+   * Counts the packets of one stream. That reads the file to its end, or until there are more than `maxSeconds` of it.
+   * @throws as `probe` does
+   */
+  packets(
+    path: string,
+    options: { index: number; maxSeconds?: number; dir: string; signal: AbortSignal },
+  ): Promise<Packets>;
+
+  /**
    * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws the process is gone already.
-   * @throws PermanentError `media_corrupt`, `output_too_large`; RetryableError `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`,
+   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`; RetryableError `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`,
    *   `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the signal's reason
    */
   run(task: Task, options: RunOptions): Promise<Run>;
@@ -70,31 +80,62 @@ const maxPixels = '67108864';
 
 export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
   const { capabilities, lookAgain } = createLookout(config, log);
-  const told = (fault: { code: string }) => {
+  /** Its own words are for the log alone: they may quote the file. */
+  const told = (fault: Error & { code: string }, exit: Exit, dir: string) => {
     if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') lookAgain();
+    if (fault instanceof PermanentError)
+      log?.info(
+        { error_code: fault.code, words: wordsOf(exit, dir) },
+        'what ffmpeg said of a file that it cannot read',
+      );
     return fault;
   };
+
+  /** Has ffprobe look into a file, and hand on what it writes. */
+  async function look(
+    path: string,
+    options: string[],
+    { dir, signal, formats = safeFormats, limits, onOutput }: LookOptions,
+  ): Promise<void> {
+    const { programs, sandbox, version } = await capabilities();
+    // That a codec is not known is no more than a warning.
+    const args = ['-v', 'warning', ...guard, formats, ...options, '-i', path];
+    const exit = await inTime(limits.wallMs, signal, (ending) =>
+      runProcess(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
+        cwd: dir,
+        limits,
+        signal: ending,
+        onOutput,
+      }),
+    );
+    if (exit.code !== 0) throw told(probeFault(exit, version, limits.cpuSeconds), exit, dir);
+  }
 
   return {
     capabilities,
 
-    async probe(path, { dir, signal, formats = safeFormats }) {
-      const { programs, sandbox } = await capabilities();
-      const args = ['-v', 'error', ...guard, formats, '-print_format', 'json', '-show_entries', entries, '-i', path];
-      const exit = await inTime(probeLimits.wallMs, signal, (ending) =>
-        outputOf(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
-          cwd: dir,
-          limits: probeLimits,
-          signal: ending,
-          maxBytes: 4_000_000,
-        }),
-      );
-      if (exit.code !== 0) throw told(probeFault(exit, dir, probeLimits.cpuSeconds));
-      return readProbe(exit.stdout);
+    async probe(path, options) {
+      const output = collect(4_000_000);
+      const asked = ['-print_format', 'json', '-show_entries', entries];
+      await look(path, asked, { ...options, limits: probeLimits, onOutput: output.add });
+      return readProbe(output.text());
+    },
+
+    async packets(path, { index, maxSeconds = Infinity, ...options }) {
+      const counter = createPacketCounter();
+      const onOutput = (chunk: Buffer) => {
+        counter.add(chunk);
+        if (counter.packets().seconds > maxSeconds) throw new Enough();
+      };
+      const asked = ['-select_streams', String(index), ...packetOptions];
+      await look(path, asked, { ...options, limits: packetLimits, onOutput }).catch((error: unknown) => {
+        if (!(error instanceof Enough)) throw error;
+      });
+      return counter.packets();
     },
 
     async run(task, options) {
-      const { programs, sandbox, statsPeriod } = await capabilities();
+      const { programs, sandbox, statsPeriod, version } = await capabilities();
       const { dir, signal, duration, onProgress, onOutput, background } = options;
       const limits = { ...defaultLimits(duration), ...options.limits };
       const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
@@ -110,14 +151,27 @@ export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
           ...(onProgress && duration ? { onReport: (line) => report(line, duration, onProgress) } : {}),
         }),
       );
-      const fault = runFault(exit, dir);
-      if (fault) throw told(fault);
+      const fault = runFault(exit, version);
+      if (fault) throw told(fault, exit, dir);
       return { stderr: exit.stderr };
     },
   };
 }
 
+type LookOptions = {
+  dir: string;
+  signal: AbortSignal;
+  formats?: string;
+  limits: Limits & { wallMs: number };
+  onOutput: (chunk: Buffer) => void;
+};
+
 const probeLimits = { wallMs: 120_000, cpuSeconds: 20, fileBytes: 1_000_000, memoryBytes: 1.5e9 };
+/** A file of many hours is read through in seconds, from a slow disk in minutes. */
+const packetLimits = { ...probeLimits, wallMs: 1_200_000, cpuSeconds: 300 };
+
+class Enough extends Error {}
+
 const command = (words: string[]) => words as [string, ...string[]];
 
 /** fluent-ffmpeg builds the arguments and nothing else: it is archived, and its way of running programs is not safe. */

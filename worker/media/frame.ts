@@ -7,6 +7,7 @@ import { checkBudget, frameMemory } from './ffmpeg-memory.ts';
 import { fit, pictureFilters, type Size } from './filters.ts';
 import type { MemoryGate } from './memory.ts';
 import { sharp } from './sharp.ts';
+import { noneOf } from './video-source.ts';
 
 export type FrameOptions = {
   ffmpeg: Ffmpeg;
@@ -26,7 +27,7 @@ const blank = 4;
 
 /**
  * One frame of a video as a PNG file in `dir`, upright and in sRGB; where it is blank, as between scenes, another one that is not.
- * @throws PermanentError `media_corrupt` when no frame can be decoded, `video_too_large`; what Ffmpeg throws
+ * @throws PermanentError `media_corrupt` when no frame can be decoded, `no_video_stream` when there is none, `video_too_large`; what Ffmpeg throws
  */
 export async function takeFrame(path: string, options: FrameOptions): Promise<{ path: string } & Size> {
   const { video, box, memory, signal, ffmpeg } = options;
@@ -48,8 +49,16 @@ async function find(path: string, options: FrameOptions): Promise<{ path: string
     if (!(await isBlank(to))) return { path: to, ...size };
     found ??= to;
   }
-  if (!found) throw new PermanentError('media_corrupt', 'No frame of the video can be decoded');
+  if (!found) throw await causeOf(path, options);
   return { path: found, ...size };
+}
+
+/** Why no frame can be decoded. */
+async function causeOf(path: string, { ffmpeg, video, dir, signal }: FrameOptions): Promise<PermanentError> {
+  const { count } = await ffmpeg.packets(path, { index: video.index, dir, signal });
+  return count === 0
+    ? noneOf('video')
+    : new PermanentError('media_corrupt', 'The file is damaged: no frame of its video can be decoded');
 }
 
 /** @returns whether there was a frame; beyond the end ffmpeg succeeds and writes nothing */

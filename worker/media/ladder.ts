@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { PermanentError, RetryableError } from '../base/errors.ts';
-import { checkDamage } from './damage.ts';
 import type { Ffmpeg, Task } from './ffmpeg.ts';
 import { isLong, profileOptions, soundMemory, threads, type Preset, type Profile } from './ffmpeg-memory.ts';
 import { ladderGraph } from './ladder/graph.ts';
@@ -8,6 +7,7 @@ import { encodeRungsInPieces } from './ladder/pieces.ts';
 import { planLadder, type Group, type Plan } from './ladder/plan.ts';
 import { rungsOf, type Rung } from './ladder/rungs.ts';
 import type { MemoryGate, Sort } from './memory.ts';
+import { createSoundMeter, type SoundMeter } from './sound-meter.ts';
 import type { VideoSettings, VideoSource } from './video-source.ts';
 import { drawWatermark, type Watermark } from './watermark.ts';
 
@@ -26,6 +26,9 @@ export type LadderOptions = {
 export type Ladder = {
   rungs: (Rung & { path: string })[];
   audio: string | undefined;
+  /** What ffmpeg said of the original, and the seconds of its sound that came out of the decoder. */
+  stderr: string;
+  heard: number;
   /** What has a say in the bytes besides the options: the names of the rungs that were encoded together, the profile, the threads, the version. */
   made: unknown;
 };
@@ -35,7 +38,7 @@ export const keyFrameSeconds = 2;
 
 /**
  * Encodes a video in several sizes, H.264 in MP4, and its sound once, in AAC with two channels.
- * @throws PermanentError `video_too_large`, `watermark_broken`, `media_truncated`, `media_corrupt`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ * @throws PermanentError `video_too_large`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
  */
 export async function encodeLadder(
   path: string,
@@ -56,21 +59,27 @@ export async function encodeLadder(
   const rungs = plan.groups.flatMap((group) => group.rungs.map((rung) => ({ ...rung, path: fileOf(rung, dir) })));
   const progressOf = byWork(plan.groups, onProgress);
   const cuts: number[][] = [];
+  const meter = source.audio && createSoundMeter(source.audio, settings.maxSeconds);
   let stderr = '';
   for (const [n, group] of plan.groups.entries()) {
-    const part = { ...options, ...progressOf(n), profile: plan.profile, audio: n === 0 ? audio : undefined };
-    const cut = plan.sort === 'piece' ? await encodePieces(path, source, group, part) : undefined;
-    if (cut) cuts.push(cut);
-    else stderr += await encodeGroup(path, source, { ...group, sort: plan.sort }, part);
+    const sound = n === 0 && audio && meter ? { path: audio, meter } : undefined;
+    const part = { ...options, ...progressOf(n), profile: plan.profile, sound };
+    const pieces = plan.sort === 'piece' ? await encodePieces(path, source, group, part) : undefined;
+    if (pieces) cuts.push(pieces.cuts);
+    stderr += pieces?.stderr ?? (await encodeGroup(path, source, { ...group, sort: plan.sort }, part));
   }
-  // Where the original is broken, it is not what was made of it that is wrong.
-  checkDamage(stderr, source.seconds ?? 0);
-  for (const rung of rungs) await checkRung(rung, options);
   const together = plan.groups.map((group) => group.rungs.map(({ name }) => name));
-  return { rungs, audio, made: { together, profile: plan.profile, cuts, threads, version } };
+  return {
+    rungs,
+    audio,
+    stderr,
+    heard: meter?.seconds() ?? 0,
+    made: { together, profile: plan.profile, cuts, threads, version },
+  };
 }
 
-type GroupOptions = LadderOptions & { profile: Profile; audio: string | undefined };
+/** `sound`: where it goes, and what measures it. */
+type GroupOptions = LadderOptions & { profile: Profile; sound: { path: string; meter: SoundMeter } | undefined };
 
 /** @returns what ffmpeg complained of */
 async function encodeGroup(
@@ -79,23 +88,24 @@ async function encodeGroup(
   { sort, ...group }: Group & { sort: Sort },
   options: GroupOptions,
 ): Promise<string> {
-  const { ffmpeg, memory, settings, dir, signal, onProgress } = options;
+  const { ffmpeg, memory, settings, dir, signal, onProgress, sound } = options;
   const run = await memory.run({ bytes: [group.bytes], sort }, signal, async () => {
     const task = await taskOf(path, source, group, options);
     const background = sort !== 'short';
-    return ffmpeg.run(task, { dir, signal, background, onProgress, ...limitsOf(source, settings) });
+    const listening = sound ? { onOutput: sound.meter.add } : {};
+    return ffmpeg.run(task, { dir, signal, background, onProgress, ...listening, ...limitsOf(source, settings) });
   });
   return run.stderr;
 }
 
-/** @returns where the rungs were cut; undefined when that did not do */
+/** @returns where the rungs were cut, and what ffmpeg said of the sound; undefined when that did not do */
 async function encodePieces(
   path: string,
   source: VideoSource,
   { rungs, bytes }: Group,
   options: GroupOptions,
-): Promise<number[] | undefined> {
-  const { ffmpeg, memory, settings, watermark, dir, signal, audio } = options;
+): Promise<{ cuts: number[]; stderr: string } | undefined> {
+  const { ffmpeg, memory, settings, watermark, dir, signal, sound } = options;
   const capabilities = await ffmpeg.capabilities();
   const mark = watermark ? await drawWatermark(watermark, rungs[0], dir) : undefined;
   const { decoder, encoder } = profileOptions.pieces;
@@ -114,12 +124,13 @@ async function encodePieces(
     bytes,
     mostSeconds: settings.maxSeconds + 1,
   });
-  if (cuts && audio && source.audio) {
-    const task = { inputs: [{ path }], outputs: [soundOf(audio, source.audio.index, settings)] };
-    const { stderr } = await memory.run(soundMemory, signal, () => ffmpeg.run(task, { dir, signal }));
-    checkDamage(stderr, source.seconds ?? 0);
-  }
-  return cuts;
+  if (!cuts || !sound || !source.audio) return cuts && { cuts, stderr: '' };
+  const { path: to, meter } = sound;
+  const task = { inputs: [{ path }], outputs: [soundOf(to, source.audio.index, settings), meter.output] };
+  const { stderr } = await memory.run(soundMemory, signal, () =>
+    ffmpeg.run(task, { dir, signal, onOutput: meter.add }),
+  );
+  return { cuts, stderr };
 }
 
 const soundOf = (path: string, index: number, settings: LadderOptions['settings']) => ({
@@ -153,7 +164,7 @@ async function taskOf(
   path: string,
   source: VideoSource,
   { rungs }: Group,
-  { ffmpeg, settings, watermark, dir, profile, audio }: GroupOptions,
+  { ffmpeg, settings, watermark, dir, profile, sound }: GroupOptions,
 ): Promise<Task> {
   const mark = watermark ? await drawWatermark(watermark, rungs[0], dir) : undefined;
   const common = fileOptions(settings);
@@ -165,7 +176,7 @@ async function taskOf(
         path: fileOf(rung, dir),
         options: ['-map', `[r${n}]`, ...pictureOptions(rung, settings), ...profileOptions[profile].encoder, ...common],
       })),
-      ...(audio && source.audio ? [soundOf(audio, source.audio.index, settings)] : []),
+      ...(sound && source.audio ? [soundOf(sound.path, source.audio.index, settings), sound.meter.output] : []),
     ],
   };
 }
@@ -207,9 +218,15 @@ function byWork(groups: Group[], onProgress: (share: number) => void) {
   };
 }
 
-async function checkRung(rung: Rung & { path: string }, { ffmpeg, dir, signal }: LadderOptions): Promise<void> {
-  const { video } = await ffmpeg.probe(rung.path, { dir, signal });
-  const [{ codec, width, height } = {}] = video;
-  if (codec !== 'h264' || width !== rung.width || height !== rung.height)
-    throw new RetryableError('output_invalid', `What ffmpeg made is no ${rung.name} of H.264`);
+/**
+ * Nothing is given out that was not looked at. Where the original is broken, it is not what was made of it that is wrong: that is judged before.
+ * @throws RetryableError `output_invalid`; what Ffmpeg throws
+ */
+export async function checkRungs({ rungs }: Ladder, { ffmpeg, dir, signal }: LadderOptions): Promise<void> {
+  for (const rung of rungs) {
+    const { video } = await ffmpeg.probe(rung.path, { dir, signal });
+    const [{ codec, width, height } = {}] = video;
+    if (codec !== 'h264' || width !== rung.width || height !== rung.height)
+      throw new RetryableError('output_invalid', `What ffmpeg made is no ${rung.name} of H.264`);
+  }
 }

@@ -2,11 +2,13 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { checkDamage, damageOf } from './damage.ts';
+import { damageOf } from './damage.ts';
 import type { Ffmpeg, RunOptions } from './ffmpeg.ts';
 import { copyMemory, soundMemory } from './ffmpeg-memory.ts';
+import type { AudioStream } from './ffmpeg/probe.ts';
 import { steadyFps } from './filters.ts';
 import type { MemoryGate } from './memory.ts';
+import { createSoundMeter } from './sound-meter.ts';
 import type { VideoSource } from './video-source.ts';
 
 type Means = { ffmpeg: Ffmpeg; memory: MemoryGate; dir: string; signal: AbortSignal };
@@ -38,7 +40,7 @@ const leastSeconds = 0.5;
 /**
  * Encodes a video in pieces of some seconds each, between which others get its memory. It takes longer than by one run: each piece is decoded
  * from the key frame before it.
- * @returns false when it does not come out as by one run, as of a file whose index leads astray: that run is to be made then, and to judge damage
+ * @returns what ffmpeg said, and the seconds of sound that came out of the decoder; undefined when it does not come out as by one run, as of a file whose index leads astray: that run is to be made then, and to judge damage
  */
 export async function encodeInPieces(
   path: string,
@@ -46,26 +48,26 @@ export async function encodeInPieces(
   source: VideoSource,
   parts: Parts,
   options: PiecesOptions,
-): Promise<boolean> {
+): Promise<{ stderr: string; heard: number | undefined } | undefined> {
   const { video, audio } = source;
   const { ffmpeg, memory, dir, signal } = options;
   const seconds = video.duration ?? source.seconds;
   // Filters that change the rate, or look at several frames, would begin anew with each piece.
-  if (seconds === undefined || video.interlaced || steadyFps(video) !== undefined) return false;
+  if (seconds === undefined || video.interlaced || steadyFps(video) !== undefined) return undefined;
   const picture = join(dir, 'picture.ts');
   const stderr = await encodePicture(path, picture, { index: video.index, seconds, fps: video.fps! }, parts, options);
   const { faults, broken } = damageOf(stderr);
-  if (faults > 0 || broken !== undefined) return false;
-  if (!areSame(await timesOf(path, video.index, options), await timesOf(picture, 0, options))) return false;
+  if (faults > 0 || broken !== undefined) return undefined;
+  if (!areSame(await timesOf(path, video.index, options), await timesOf(picture, 0, options))) return undefined;
 
-  const sound = audio ? [await encodeSound(path, audio.index, parts, options)] : [];
-  const files = [picture, ...sound];
+  const sound = audio && (await encodeSound(path, audio, parts, options));
+  const files = [picture, ...(sound ? [sound.path] : [])];
   const maps = files.flatMap((_, n) => ['-map', `${n}:0`]);
   // Either may begin after 0, and is to do so still.
   const copied = [...maps, '-c', 'copy', '-copyts', ...parts.file];
   const task = { inputs: files.map((file) => ({ path: file })), outputs: [{ path: to, options: copied }] };
   await memory.run(copyMemory, signal, () => ffmpeg.run(task, { dir, signal }));
-  return true;
+  return { stderr: `${stderr}\n${sound?.stderr ?? ''}`, heard: sound?.heard };
 }
 
 /** Into one MPEG-TS file, with the time stamps that one run would give it: such files can be put one behind the other. */
@@ -132,14 +134,16 @@ export async function moveBehind(path: string, to: string, signal: AbortSignal):
   await rm(path);
 }
 
-async function encodeSound(path: string, index: number, parts: Parts, options: PiecesOptions): Promise<string> {
-  const { ffmpeg, memory, dir, signal } = options;
+async function encodeSound(path: string, audio: AudioStream, parts: Parts, options: PiecesOptions) {
+  const { ffmpeg, memory, dir, signal, mostSeconds } = options;
   const to = join(dir, 'sound.mp4');
-  const sound = ['-map', `0:${index}`, ...parts.sound, ...parts.file];
-  const task = { inputs: [{ path }], outputs: [{ path: to, options: sound }] };
-  const { stderr } = await memory.run(soundMemory, signal, () => ffmpeg.run(task, { dir, signal }));
-  checkDamage(stderr, 0);
-  return to;
+  const sound = ['-map', `0:${audio.index}`, ...parts.sound, ...parts.file];
+  const meter = createSoundMeter(audio, mostSeconds);
+  const task = { inputs: [{ path }], outputs: [{ path: to, options: sound }, meter.output] };
+  const { stderr } = await memory.run(soundMemory, signal, () =>
+    ffmpeg.run(task, { dir, signal, onOutput: meter.add }),
+  );
+  return { path: to, stderr, heard: meter.seconds() };
 }
 
 /** Whether the frames of a file, and those that were made of it, are the same in time, give or take a millisecond. */

@@ -1,23 +1,24 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PermanentError, RetryableError } from '../base/errors.ts';
-import { endsEarly, truncated } from './damage.ts';
 import { copyMemory } from './ffmpeg-memory.ts';
+import type { VideoStream } from './ffmpeg/probe.ts';
 import type { Size } from './filters.ts';
 import { takeFrame } from './frame.ts';
-import { encodeLadder, type Ladder, type LadderOptions } from './ladder.ts';
+import { checkRungs, encodeLadder, type Ladder, type LadderOptions } from './ladder.ts';
 import { rateOf } from './ladder/graph.ts';
-import { sniffMedia } from './sniff-media.ts';
 import { makeStoryboard, type Storyboard } from './storyboard.ts';
 import { packageStream, type Stream } from './streaming.ts';
 import { around, makeThumbnails, type Thumbnail } from './thumbnails.ts';
-import { metadataOf, refuseLong, type VideoMetadata } from './video.ts';
-import { chooseStreams, type VideoSource } from './video-source.ts';
+import { checkReadable, decoding, judgeVideo, openMedia, type Media, type TruncatedPolicy } from './verdict.ts';
+import { metadataOf, type VideoMetadata } from './video.ts';
+import { findSource, type VideoSource } from './video-source.ts';
 
 export const formats = ['hls', 'dash', 'mp4'] as const;
 export type Format = (typeof formats)[number];
 
 export type TranscodeOptions = LadderOptions & {
+  settings: { truncated: TruncatedPolicy };
   formats: readonly Format[];
   /** Boxes that thumbnails fit into; undefined: no thumbnails, and no storyboard. */
   thumbnails: readonly Size[] | undefined;
@@ -29,6 +30,8 @@ export type TranscodeOptions = LadderOptions & {
 export type Transcoded = {
   /** Seconds. */
   duration: number;
+  /** Whether the original is cut off, and this is what was left of it. */
+  truncated: boolean;
   ladder: Ladder;
   /** Where HLS or DASH was asked for. */
   stream: Stream | undefined;
@@ -46,19 +49,21 @@ export type Transcoded = {
  * @throws PermanentError as processVideo does, and `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
  */
 export async function transcode(path: string, options: TranscodeOptions): Promise<Transcoded> {
-  const { ffmpeg, memory, settings, dir, signal, onProgress } = options;
-  const container = await sniffMedia(path);
-  const probe = await ffmpeg.probe(path, { dir, signal });
-  const source = chooseStreams(probe);
-  if (source.seconds !== undefined && source.seconds > settings.maxSeconds) await refuseLong(path, source, options);
+  const { ffmpeg, memory, dir, signal, onProgress } = options;
+  const media = await openMedia(path, 'video', options);
+  const { format, probe } = media;
+  const source = await findSource(path, probe, options);
+  if (source.audio) await checkReadable(source.audio, ffmpeg);
 
-  const streaming = options.formats.some((format) => format !== 'mp4');
-  const ladder = await encodeLadder(path, source, {
+  const streaming = options.formats.some((each) => each !== 'mp4');
+  const encoding = encodeLadder(path, source, {
     ...options,
     onlyTop: !streaming,
     onProgress: (share) => onProgress(share * 0.9),
   });
-  const duration = await checkLength(ladder, source, options);
+  const ladder = await decoding(media, { kind: 'video', index: source.video.index }, encoding, options);
+  const { duration, truncated } = await checkLength(ladder, media, source, options);
+  await checkRungs(ladder, options);
 
   const copying = <T>(work: () => Promise<T>) => memory.run(copyMemory, signal, work);
   const stream = streaming
@@ -67,32 +72,34 @@ export async function transcode(path: string, options: TranscodeOptions): Promis
   onProgress(0.93);
   const mp4 = options.formats.includes('mp4') ? await copying(() => remux(ladder, options)) : undefined;
   onProgress(0.95);
-  const thumbnails = options.thumbnails ? await picturesOf(path, source, options.thumbnails, options) : [];
+  const thumbnails = options.thumbnails
+    ? await picturesOf(path, source.video, duration, options.thumbnails, options)
+    : [];
   onProgress(0.98);
   const storyboard = options.thumbnails
     ? await copying(() => makeStoryboard(ladder.rungs.at(-1)!, duration, { ffmpeg, dir, signal }))
     : undefined;
-  const metadata = metadataOf(container, probe, source, duration);
-  return { duration, ladder, stream, mp4, thumbnails, storyboard, metadata };
+  const metadata = metadataOf(format, probe, source, duration);
+  return { duration, truncated, ladder, stream, mp4, thumbnails, storyboard, metadata };
 }
 
-/** @returns the seconds that it lasts */
+/** The seconds that it lasts, and whether the original is cut off. */
 async function checkLength(
-  { rungs, audio }: Ladder,
+  { rungs, audio, stderr, heard }: Ladder,
+  media: Media,
   source: VideoSource,
-  { ffmpeg, dir, signal, settings }: TranscodeOptions,
-): Promise<number> {
+  options: TranscodeOptions,
+): Promise<Pick<Transcoded, 'duration' | 'truncated'>> {
+  const { ffmpeg, dir, signal, settings } = options;
   const lengthOf = async (path: string) => (await ffmpeg.probe(path, { dir, signal })).duration ?? 0;
   const picture = await lengthOf(rungs[0]!.path);
-  const sound = audio ? await lengthOf(audio) : 0;
-  const duration = Math.max(picture, sound);
+  const duration = Math.max(picture, audio ? await lengthOf(audio) : 0);
   if (duration > settings.maxSeconds + 0.5) {
     const most = `${settings.maxSeconds} s (VIDEO_MAX_SECONDS)`;
     throw new PermanentError('video_too_long', `The video lasts more than ${most}`);
   }
-  if (endsEarly(source.video.duration, picture) || endsEarly(source.audio?.duration, sound))
-    throw truncated(source.seconds ?? 0, audio ? Math.min(picture, sound) : picture);
-  return duration;
+  const truncated = await judgeVideo(media, source, stderr, { picture, sound: heard }, options);
+  return { duration, truncated };
 }
 
 async function remux({ rungs, audio }: Ladder, { ffmpeg, dir, signal }: TranscodeOptions): Promise<Transcoded['mp4']> {
@@ -115,12 +122,13 @@ async function remux({ rungs, audio }: Ladder, { ffmpeg, dir, signal }: Transcod
 /** Of the original, and so without a watermark. */
 async function picturesOf(
   path: string,
-  { video, seconds }: VideoSource,
+  video: VideoStream,
+  duration: number,
   boxes: readonly Size[],
   { ffmpeg, memory, dir, signal }: TranscodeOptions,
 ): Promise<Thumbnail[]> {
   const box = around(boxes);
-  const frame = await takeFrame(path, { ffmpeg, video, duration: seconds, at: 1, box, dir, signal, memory });
+  const frame = await takeFrame(path, { ffmpeg, video, duration, at: 1, box, dir, signal, memory });
   const { thumbnails } = await makeThumbnails(frame.path, boxes, 'webp', { dir, signal, memory });
   return thumbnails;
 }

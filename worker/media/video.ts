@@ -1,29 +1,32 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PermanentError, RetryableError } from '../base/errors.ts';
-import { checkDamage, damageOf, endsEarly, truncated } from './damage.ts';
-import type { Ffmpeg, RunOptions, Task } from './ffmpeg.ts';
+import { damageOf } from './damage.ts';
+import type { Ffmpeg, Task } from './ffmpeg.ts';
 import { copyMemory, planEncode, profileOptions, type EncodePlan, type Preset } from './ffmpeg-memory.ts';
-import type { Probe } from './ffmpeg/probe.ts';
+import type { AudioStream, Probe } from './ffmpeg/probe.ts';
 import { fit, pictureFilters, type Size } from './filters.ts';
 import { takeFrame } from './frame.ts';
 import type { MemoryGate, Need } from './memory.ts';
 import { encodeInPieces } from './pieces.ts';
 import { sharp } from './sharp.ts';
-import { sniffMedia } from './sniff-media.ts';
+import { createSoundMeter } from './sound-meter.ts';
+import { checkReadable, decoding, judgeVideo, openMedia, type Media, type TruncatedPolicy } from './verdict.ts';
 import {
   canCopyPicture,
   canCopySound,
-  chooseStreams,
+  findSource,
   longSide,
   type VideoSettings,
   type VideoSource,
 } from './video-source.ts';
+import { drawWatermark, type Watermark } from './watermark.ts';
 
 export type VideoOptions = {
   ffmpeg: Ffmpeg;
   memory: MemoryGate;
-  settings: VideoSettings & { preset: Preset };
+  settings: VideoSettings & { preset: Preset; truncated: TruncatedPolicy };
+  watermark: Watermark | undefined;
   /** A private folder for what is made. */
   dir: string;
   signal: AbortSignal;
@@ -41,6 +44,8 @@ export type ProcessedVideo = {
   bytes: number;
   /** `copy`: the streams are the original's; `copy_picture`: its picture; `encode`: neither. */
   mode: 'copy' | 'copy_picture' | 'encode';
+  /** Whether the original is cut off, and this is what was left of it. */
+  truncated: boolean;
   /** A JPEG of the frame at one second. */
   poster: { data: Buffer } & Size;
   /** Of the original. */
@@ -68,119 +73,132 @@ export type VideoMetadata = {
 /**
  * Makes a video that plays everywhere of one that nobody trusts, never enlarged, and a poster. What plays everywhere already is copied, in a
  * hundredth of the time.
- * @throws PermanentError `not_media`, `no_video_stream`, `too_many_streams`, `video_too_large`, `frame_rate_too_high`, `video_too_long`,
- *   `media_truncated`, `media_corrupt`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ * @throws PermanentError `not_media`, `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`, `frame_rate_too_high`,
+ *   `video_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws;
+ *   the signal's reason
  */
 export async function processVideo(path: string, options: VideoOptions): Promise<ProcessedVideo> {
-  const { ffmpeg, dir, signal, settings } = options;
-  const format = await sniffMedia(path);
-  const probe = await ffmpeg.probe(path, { dir, signal });
-  const source = chooseStreams(probe);
-  if (source.seconds !== undefined && source.seconds > settings.maxSeconds) await refuseLong(path, source, options);
+  const { ffmpeg, dir, signal, settings, watermark } = options;
+  const media = await openMedia(path, 'video', options);
+  const { format, probe } = media;
+  const source = await findSource(path, probe, options);
+  if (source.audio) await checkReadable(source.audio, ffmpeg);
 
   const to = join(dir, 'video.mp4');
-  const copied = canCopyPicture(probe, source, settings) ? await copy(path, to, source, options) : undefined;
-  const mode = copied ?? (await encode(path, to, source, options));
-
-  const made = await ffmpeg.probe(to, { dir, signal });
-  const { width, height, duration } = checkOutput(made, source, settings);
+  const plays = !watermark && canCopyPicture(probe, source, settings);
+  const work = plays ? copyOrEncode(path, to, source, options) : encode(path, to, source, options);
+  const made = await decoding(media, { kind: 'video', index: source.video.index }, work, options);
+  const output = await ffmpeg.probe(to, { dir, signal });
+  const { width, height, duration, truncated } = await checkOutput(output, media, source, made, options);
   return {
     path: to,
     width,
     height,
     duration,
     bytes: (await stat(to)).size,
-    mode,
-    poster: await makePoster(to, made, options),
+    mode: made.mode,
+    truncated,
+    poster: await makePoster(to, output, options),
     metadata: metadataOf(format, probe, source, duration),
   };
 }
 
-/** A file may say that it lasts for days, and last for a second. */
-export async function refuseLong(path: string, { video, seconds }: VideoSource, options: VideoOptions): Promise<never> {
-  const { maxSeconds } = options.settings;
-  let reached = 0;
-  const limit = ['-t', String(maxSeconds)];
-  await options.ffmpeg.run(
-    {
-      inputs: [{ path }],
-      outputs: [{ path: 'pipe:1', options: ['-map', `0:${video.index}`, '-c', 'copy', ...limit, '-f', 'null'] }],
-    },
-    { ...runOptions(options, maxSeconds), onProgress: (share) => (reached = share) },
-  );
-  if (reached < 0.98)
-    throw new PermanentError(
-      'media_truncated',
-      `The file says that it lasts ${Math.round(seconds!)} s, but ends long before`,
-    );
-  throw new PermanentError(
-    'video_too_long',
-    `The video lasts ${Math.round(seconds!)} s: ${maxSeconds} is the most (VIDEO_MAX_SECONDS)`,
-  );
+/** `heard`: seconds of sound that came out of the decoder; undefined where the sound was copied, or there is none. */
+type Made = { mode: ProcessedVideo['mode']; stderr: string; heard: number | undefined };
+
+async function copyOrEncode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const copied = copyMemory <= options.memory.bytes ? await copy(path, to, source, options) : undefined;
+  // Where there may be damage, an encode, which decodes all of it, is to judge.
+  return copied && damageOf(copied.stderr).faults === 0 ? copied : encode(path, to, source, options);
 }
 
 /**
  * Copies the picture, and the sound where that can be; and looks in the same pass at the key frames, and all of the sound, for damage. That
  * takes three times the CPU time of a copy without, and is still a fiftieth of an encode.
- * @returns undefined when there may be damage: then an encode, which decodes all of it, is to judge
  */
-async function copy(
-  path: string,
-  to: string,
-  source: VideoSource,
-  options: VideoOptions,
-): Promise<'copy' | 'copy_picture' | undefined> {
-  const { video, audio, seconds } = source;
-  const { memory, signal, settings } = options;
-  if (copyMemory > memory.bytes) return undefined;
+async function copy(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const { video, audio } = source;
+  const { settings } = options;
   const copySound = canCopySound(audio);
   const maps = mapsOf(source);
   const sound = copySound ? ['-c:a', 'copy'] : soundOptions(settings.audioBitrate);
   // What is encoded is decoded there already.
-  const looked = copySound ? maps : ['-map', `0:${video.index}`];
+  const looked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
+  const one = ['-threads', '1'];
   const task: Task = {
-    // For what is decoded: a copy takes every packet.
-    inputs: [{ path, options: ['-threads', '1', '-skip_frame', 'nokey'] }],
+    // Of a file that is opened to see key frames alone ffmpeg is wrong about where it begins: so it is opened a second time for that.
+    inputs: [
+      { path, options: one },
+      { path, options: [...one, '-skip_frame', 'nokey'] },
+    ],
     outputs: [
       { path: to, options: [...maps, '-c:v', 'copy', ...withoutMessages, ...sound, ...containerOptions(settings)] },
       { path: 'pipe:1', options: [...looked, ...queue, '-f', 'null'] },
     ],
   };
-  const { stderr } = await memory.run(copyMemory, signal, () => options.ffmpeg.run(task, runOptions(options, seconds)));
-  checkDamage(stderr, seconds ?? 0);
-  if (damageOf(stderr).faults > 0) return undefined;
-  return copySound ? 'copy' : 'copy_picture';
+  const need: Need = { bytes: [copyMemory], sort: 'short' };
+  const done = await run(() => task, need, copySound ? undefined : audio, source, options);
+  return { mode: copySound ? 'copy' : 'copy_picture', ...done };
 }
 
-async function encode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<'encode'> {
-  const { ffmpeg, memory, signal, settings } = options;
+async function encode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const { ffmpeg, memory, settings, watermark, dir } = options;
+  const { audio, video } = source;
   const capabilities = await ffmpeg.capabilities();
   const { preset } = settings;
-  const { toneMapping } = capabilities;
-  const { plans, sort } = planEncode(source, longSide, { preset, toneMapping, memory });
-  const pictureOf = (plan: EncodePlan) => {
-    const filters = pictureFilters(source.video, plan.size, capabilities);
-    return ['-vf', filters, ...pictureOptions(plan, settings)];
-  };
-  const sound = source.audio ? soundOptions(settings.audioBitrate) : [];
+  const { plans, sort } = planEncode(source, longSide, { preset, toneMapping: capabilities.toneMapping, memory });
+  const filtersOf = (plan: EncodePlan) => pictureFilters(video, plan.size, capabilities);
+  const sound = audio ? soundOptions(settings.audioBitrate) : [];
   const file = containerOptions(settings);
-  if (sort === 'piece') {
+  if (sort === 'piece' && !watermark) {
     const { profile, bytes } = plans[0];
-    const parts = { decoder: profileOptions[profile].decoder, picture: pictureOf(plans[0]), sound, file };
+    const picture = ['-vf', filtersOf(plans[0]), ...pictureOptions(plans[0], settings)];
+    const parts = { decoder: profileOptions[profile].decoder, picture, sound, file };
     const limits = { bytes, mostSeconds: settings.maxSeconds + 1 };
-    if (await encodeInPieces(path, to, source, parts, { ...options, ...limits })) return 'encode';
+    const pieces = await encodeInPieces(path, to, source, parts, { ...options, ...limits });
+    if (pieces) return { mode: 'encode', ...pieces };
   }
   const need: Need = { bytes: plans.map(({ bytes }) => bytes) as [number, ...number[]], sort };
-  const { stderr } = await memory.run(need, signal, (granted) => {
+  const taskFor = async (granted: number): Promise<Task> => {
     const plan = plans.find(({ bytes }) => bytes === granted)!;
-    const task: Task = {
-      inputs: [{ path, options: profileOptions[plan.profile].decoder }],
-      outputs: [{ path: to, options: [...mapsOf(source), ...pictureOf(plan), ...sound, ...file] }],
+    const mark = watermark ? await drawWatermark(watermark, plan.size, dir) : undefined;
+    const plain = `[0:${video.index}]${filtersOf(plan)}`;
+    const shown = ['-map', '[shown]', ...(audio ? ['-map', `0:${audio.index}`] : [])];
+    return {
+      inputs: [{ path, options: profileOptions[plan.profile].decoder }, ...(mark ? [mark.input] : [])],
+      filter: mark ? `${plain}[plain];[plain][1:0]overlay=${mark.place.x}:${mark.place.y}[shown]` : `${plain}[shown]`,
+      outputs: [{ path: to, options: [...shown, ...pictureOptions(plan, settings), ...sound, ...file] }],
     };
-    return ffmpeg.run(task, { ...runOptions(options, source.seconds), ...(sort === 'short' ? {} : patient) });
+  };
+  return { mode: 'encode', ...(await run(taskFor, need, audio, source, options)) };
+}
+
+/** @param decoded the sound that is decoded, and so is to be measured */
+async function run(
+  taskFor: (granted: number) => Promise<Task> | Task,
+  need: Need,
+  decoded: AudioStream | undefined,
+  { seconds }: VideoSource,
+  options: VideoOptions,
+): Promise<Pick<Made, 'stderr' | 'heard'>> {
+  const { ffmpeg, memory, dir, signal, settings, onProgress } = options;
+  const { maxSeconds } = settings;
+  const meter = decoded && createSoundMeter(decoded, maxSeconds);
+  const { stderr } = await memory.run(need, signal, async (granted) => {
+    const { outputs, ...task } = await taskFor(granted);
+    return ffmpeg.run(
+      { ...task, outputs: [...outputs, ...(meter ? [meter.output] : [])] },
+      {
+        dir,
+        signal,
+        duration: seconds ?? maxSeconds,
+        ...(meter ? { onOutput: meter.add } : {}),
+        ...(onProgress ? { onProgress } : {}),
+        ...(need.sort === 'short' ? {} : patient),
+      },
+    );
   });
-  checkDamage(stderr, source.seconds ?? 0);
-  return 'encode';
+  return { stderr, heard: meter?.seconds() };
 }
 
 /** For what takes long: the cores are left to others, and so the clock says little of whether it gets on. Its CPU time is limited as ever. */
@@ -216,28 +234,28 @@ const containerOptions = ({ maxSeconds }: VideoSettings) => [
   ...`-map_metadata -1 -map_chapters -1 -fflags +bitexact -t ${maxSeconds + 1} -movflags +faststart -f mp4`.split(' '),
 ];
 
-function runOptions({ dir, signal, settings, onProgress }: VideoOptions, seconds: number | undefined): RunOptions {
-  return { dir, signal, duration: seconds ?? settings.maxSeconds, ...(onProgress ? { onProgress } : {}) };
-}
-
 /** Nothing is given out that was not looked at. */
-function checkOutput(made: Probe, source: VideoSource, { maxSeconds }: VideoSettings): Size & { duration: number } {
-  const [video] = made.video;
-  const [audio] = made.audio;
-  const { duration } = made;
-  if (!video || video.codec !== 'h264' || !duration || (audio && audio.codec !== 'aac'))
+async function checkOutput(
+  output: Probe,
+  media: Media,
+  source: VideoSource,
+  { stderr, heard }: Made,
+  options: VideoOptions,
+): Promise<Size & { duration: number; truncated: boolean }> {
+  const { maxSeconds } = options.settings;
+  const [video] = output.video;
+  const [audio] = output.audio;
+  const { duration = 0 } = output;
+  if ((video && video.codec !== 'h264') || (audio && audio.codec !== 'aac'))
     throw new RetryableError('output_invalid', 'What ffmpeg made is no video of H.264 and AAC');
   if (duration > maxSeconds + 0.5)
     throw new PermanentError('video_too_long', `The video lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
-  const { seconds, ownSeconds } = source;
-  const short = [
-    endsEarly(source.video.duration, video.duration ?? 0),
-    endsEarly(source.audio?.duration, audio?.duration ?? 0),
-    endsEarly(ownSeconds, duration),
-  ];
-  if (short.includes(true)) throw truncated(seconds ?? 0, duration);
+  const found = { picture: video?.duration ?? 0, sound: heard ?? audio?.duration ?? 0 };
+  const truncated = await judgeVideo(media, source, stderr, found, options);
+  if (!video || !duration)
+    throw new PermanentError('media_corrupt', 'The file is damaged: none of its pictures can be decoded');
   const { width, height } = fit(video.shown, video.shown);
-  return { width, height, duration };
+  return { width, height, duration, truncated };
 }
 
 const posterBox = { width: 640, height: 640 };

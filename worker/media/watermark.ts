@@ -128,7 +128,9 @@ export async function drawWatermark(
 }
 
 async function decode({ path, scale }: Watermark, video: Size) {
-  const box = { width: Math.max(2, Math.round(video.width * scale)), height: video.height };
+  // A mark that is taller than the video is made smaller, so that nothing of it is cut off.
+  const height = Math.max(2, Math.floor(video.height - 2 * gapOf(video)));
+  const box = { width: Math.max(2, Math.round(video.width * scale)), height };
   try {
     return await sharp(path, reading)
       .resize({ ...box, fit: 'inside' })
@@ -142,18 +144,22 @@ async function decode({ path, scale }: Watermark, video: Size) {
   }
 }
 
+const gapOf = ({ width, height }: Size) => Math.min(width, height) * margin;
+
 /** At even pixels: colours come in squares of two by two. */
 export function placeOf(position: Position, mark: Size, video: Size): Place {
-  const gap = Math.min(video.width, video.height) * margin;
-  const [left, right] = [gap, video.width - mark.width - gap];
-  const [top, bottom] = [gap, video.height - mark.height - gap];
+  const gap = gapOf(video);
+  const room = { x: video.width - mark.width, y: video.height - mark.height };
   const places = {
-    topleft: [left, top],
-    topright: [right, top],
-    bottomleft: [left, bottom],
-    bottomright: [right, bottom],
-    center: [(video.width - mark.width) / 2, (video.height - mark.height) / 2],
+    topleft: [gap, gap],
+    topright: [room.x - gap, gap],
+    bottomleft: [gap, room.y - gap],
+    bottomright: [room.x - gap, room.y - gap],
+    center: [room.x / 2, room.y / 2],
   } as const;
-  const [x, y] = places[position].map((pixels) => Math.max(0, Math.round(pixels / 2) * 2)) as [number, number];
-  return { x, y };
+  // One that is as wide as the video has no gap.
+  const even = (pixels: number, most: number) =>
+    Math.max(0, Math.min(Math.round(pixels / 2), Math.floor(most / 2)) * 2);
+  const [x, y] = places[position];
+  return { x: even(x, room.x), y: even(y, room.y) };
 }

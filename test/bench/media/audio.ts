@@ -6,7 +6,8 @@ import { interleave } from '../measure.ts';
 import { atMost, type Result } from '../result.ts';
 import { besideHand } from './by-hand.ts';
 
-const { video: settings } = loadConfig({});
+const { video, mediaTruncated: truncated } = loadConfig({});
+const settings = { ...video, truncated };
 
 /** The work of media.audio on a voice message, an MP3 and its waveform, against an ffmpeg that makes the MP3 alone. */
 export async function audio(footage: Footage, seconds: number, runs: number): Promise<Result[]> {

@@ -9,7 +9,8 @@ import { interleave } from '../measure.ts';
 import { atMost, information, type Result } from '../result.ts';
 import { besideHand, byHand } from './by-hand.ts';
 
-const { video: settings } = loadConfig({});
+const { video: usual, mediaTruncated: truncated } = loadConfig({});
+const settings = { ...usual, truncated };
 const plenty = createMemoryGate({ bytes: 4e9, slots: 1 });
 /** That of a worker in 512 MB. */
 const smallMb = 280;
@@ -26,7 +27,7 @@ export async function video(footage: Footage, source: string, seconds: number, r
   );
   const beside = (path: string, mode: ProcessedVideo['mode']) =>
     besideHand(footage, path, async (original, means) => {
-      const made = await processVideo(original, { ...means, memory: plenty, settings });
+      const made = await processVideo(original, { ...means, memory: plenty, settings, watermark: undefined });
       if (made.mode !== mode) throw new Error(`the video was to take the way of ${mode}, not of ${made.mode}`);
     });
   const encode = await beside(source, 'encode');
@@ -48,11 +49,11 @@ export async function video(footage: Footage, source: string, seconds: number, r
   ];
 }
 
-/** The most memory of all ffmpegs of the work, as it is planned for a small machine. */
+/** The most memory of all ffmpegs of the work, as it is planned for a small machine. Nobody listens to what they write to a pipe, so it is mute. */
 async function peakMb(footage: Footage, source: string): Promise<number> {
   const dir = await footage.folder();
   const original = join(dir, 'original');
-  await copyFile(source, original);
+  await copyFile(await footage.run('mute.mp4', `-i ${source} -c copy -an`), original);
   let most = 0;
   const run: Ffmpeg['run'] = async (task) => {
     most = Math.max(most, (await byHand(footage.ffmpeg, task)).peakMb);
@@ -60,6 +61,13 @@ async function peakMb(footage: Footage, source: string): Promise<number> {
   };
   const memory = createMemoryGate({ bytes: smallMb * 1e6, slots: 1 });
   const { signal } = new AbortController();
-  await processVideo(original, { ffmpeg: { ...footage.ffmpeg, run }, memory, settings, dir, signal });
+  await processVideo(original, {
+    ffmpeg: { ...footage.ffmpeg, run },
+    memory,
+    settings,
+    watermark: undefined,
+    dir,
+    signal,
+  });
   return most;
 }

@@ -1,7 +1,7 @@
 import type { Config } from '../../base/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createFfmpeg } from '../../media/ffmpeg.ts';
-import type { Capabilities } from '../../media/ffmpeg/capabilities.ts';
+import { isOld, leastVersion, type Capabilities } from '../../media/ffmpeg/capabilities.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const name = 'ffmpeg';
@@ -27,21 +27,33 @@ export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check
       'give this machine memory, then run this again',
     );
 
-  const { version, programs, sandbox, missing, toneMapping } = found as Capabilities;
+  const { version, programs, sandbox, missing } = found as Capabilities;
   const { from } = programs.ffmpeg;
   const detail = `${version} from ${from === 'setting' ? 'FFMPEG_PATH' : from}, sandbox ${sandbox}`;
   if (missing.length > 0)
     return fail(name, `${detail}; it lacks ${missing.join(', ')}`, 'install one that has them: apt-get install ffmpeg');
   if (from === 'npm')
     return warn(name, `${detail}: years old, without the security fixes since; not used in production`, install);
-  if (!toneMapping) return warn(name, `${detail}; without zscale and tonemap HDR videos come out pale`, install);
-  if (sandbox === 'none')
-    return warn(
-      name,
-      `${detail}: what may be wrong with it can reach the network and the files of this user`,
-      'apt-get install bubblewrap; this user must be allowed to make namespaces, which some containers forbid',
-    );
-  return ok(name, detail);
+  const risks = risksOf(found as Capabilities);
+  if (risks.length === 0) return ok(name, detail);
+  return warn(name, `${detail}: ${risks.map(({ risk }) => risk).join('; ')}`, risks.map(({ mend }) => mend).join('; '));
+}
+
+function risksOf(capabilities: Capabilities): { risk: string; mend: string }[] {
+  const { toneMapping, sandbox } = capabilities;
+  return [
+    isOld(capabilities) && {
+      risk:
+        `before ffmpeg ${leastVersion} sound of old phones (AMR), 24-bit PCM in MP4 and xHE-AAC are lost or become noise: ` +
+        'such jobs fail as ffmpeg_too_old or unsupported_codec',
+      mend: `Debian 13 has a newer one, or set FFMPEG_PATH and FFPROBE_PATH to ffmpeg ${leastVersion} or newer`,
+    },
+    !toneMapping && { risk: 'without zscale and tonemap HDR videos come out pale', mend: install },
+    sandbox === 'none' && {
+      risk: 'what may be wrong with it can reach the network and the files of this user',
+      mend: 'apt-get install bubblewrap; this user must be allowed to make namespaces, which some containers forbid',
+    },
+  ].filter((risk) => risk !== false);
 }
 
 function judgeNone(reason: string, queues: string[] | undefined): Check {

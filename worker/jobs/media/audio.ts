@@ -1,13 +1,16 @@
 import { join } from 'node:path';
-import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import { processAudio, type ProcessedAudio } from '../../media/audio.ts';
 import type { Stored } from '../../media/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from '../original.ts';
 
 /** url, key and bytes are those of the MP3. */
-export type AudioResult = Stored & Pick<ProcessedAudio, 'waveform' | 'metadata'>;
+export type AudioResult = Stored &
+  Pick<ProcessedAudio, 'waveform' | 'metadata'> & {
+    /** The original is cut off, and this is what was left of it. */
+    truncated?: true;
+  };
 
 /**
  * Makes an MP3 of a sound in storage, that of a video too, without its metadata; and its waveform for players to draw, 100 numbers from 0 to 100.
@@ -26,19 +29,24 @@ export default job({
     return withTempDir(config.tempDir, async (dir) => {
       const path = join(dir, 'original');
       const { key } = original;
-      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
-      progress(10);
-
-      const onProgress = (share: number) => progress(10 + share * 80);
       const { audioBitrate, maxSeconds } = config.video;
-      const settings = { audioBitrate, maxSeconds };
-      const made = await processAudio(path, { ffmpeg, memory, settings, dir, signal, onProgress });
+      const made = await withOriginal(app, key, { path, signal }, async () => {
+        progress(10);
+        const settings = { audioBitrate, maxSeconds, truncated: config.mediaTruncated };
+        const onProgress = (share: number) => progress(10 + share * 80);
+        return processAudio(path, { ffmpeg, memory, settings, dir, signal, onProgress });
+      });
       progress(90);
 
       const recipe = { kind: 'audio', audioBitrate };
-      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
-      const { waveform, metadata } = made;
-      const result: AudioResult = { ...(await outputs.put('audio.mp3', { path: made.path })), waveform, metadata };
+      const outputs = await prepareOutputs(app, row, { key, sha256: made.sha256 }, recipe, signal);
+      const { waveform, truncated, metadata } = made;
+      const result: AudioResult = {
+        ...(await outputs.put('audio.mp3', { path: made.path })),
+        waveform,
+        ...(truncated ? { truncated } : {}),
+        metadata,
+      };
       return commit(async (tx) => {
         await saveProcessed(tx, row, original, result);
         return result;

@@ -18,6 +18,7 @@ import {
   type Thumbnail,
   type ThumbnailFormat,
 } from '../../media/thumbnails.ts';
+import { openMedia } from '../../media/verdict.ts';
 import { chooseStreams } from '../../media/video-source.ts';
 import { job, minutes } from '../../queue/job.ts';
 import type { JobRow } from '../../queue/ledger.ts';
@@ -126,7 +127,7 @@ async function stillOf(
 ): Promise<Still> {
   if (await isPicture(original.path)) return { path: original.path, from: 'picture' };
   const { dir, signal } = means;
-  const probe = await app.ffmpeg.probe(original.path, { dir, signal }).catch(unsupported);
+  const { probe } = await openMedia(original.path, 'video', { ffmpeg: app.ffmpeg, dir, signal }).catch(unsupported);
   if (!probe.video[0]) throw unsupportedMedia();
   const { video, seconds: duration } = chooseStreams(probe);
 

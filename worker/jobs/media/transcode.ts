@@ -3,7 +3,6 @@ import { z } from 'zod';
 import type { Config } from '../../base/config.ts';
 import type { Db, Tx } from '../../base/db.ts';
 import { loadStatements, query } from '../../base/sql.ts';
-import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Stored } from '../../media/outputs.ts';
 import { createRelease, type Outgoing } from '../../media/release.ts';
@@ -11,29 +10,27 @@ import type { Storyboard } from '../../media/storyboard.ts';
 import { manifestName, masterName, type Rendition } from '../../media/streaming.ts';
 import { formats, transcode, type Format, type Transcoded } from '../../media/transcode.ts';
 import type { VideoMetadata } from '../../media/video.ts';
-import { findWatermark, positions } from '../../media/watermark.ts';
+import { findWatermark } from '../../media/watermark.ts';
 import { job, minutes } from '../../queue/job.ts';
 import type { JobRow } from '../../queue/ledger.ts';
 import { Stopped } from '../../queue/outcome.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed, type Original } from '../original.ts';
+import {
+  findOriginal,
+  originalPayload,
+  prepareOutputs,
+  saveProcessed,
+  withOriginal,
+  type Original,
+} from '../original.ts';
+import { watermarkOption } from '../watermark.ts';
 
 const sql = loadStatements(import.meta.dirname, 'transcode.sql');
 
 const side = z.int().min(1).max(4096);
 const box = z.object({ width: side, height: side });
-const part = z.number().min(0.01).max(1);
-const mark = z.object({
-  /** A picture in storage. */
-  key: z.string().min(1).optional(),
-  position: z.enum(positions).optional(),
-  opacity: part.optional(),
-  /** Its width, of the video's. */
-  scale: part.optional(),
-});
 const options = z.object({
   formats: z.array(z.enum(formats)).min(1).default(['hls', 'mp4']),
-  /** true, or what is to be otherwise than WATERMARK_* say. Default WATERMARK_ENABLED. */
-  watermark: z.union([z.boolean(), mark]).optional(),
+  watermark: watermarkOption,
   /** true: THUMBNAIL_SIZES. false: neither thumbnails nor a storyboard. */
   thumbnails: z.union([z.boolean(), z.array(box).min(1).max(20)]).default(true),
 });
@@ -60,6 +57,8 @@ export type TranscodeResult = {
     tile_width: number;
     tile_height: number;
   } | null;
+  /** The original is cut off, and this is what was left of it. */
+  truncated?: true;
   /** Of the original. */
   metadata: VideoMetadata;
 };
@@ -85,23 +84,23 @@ export default job({
 
     return withTempDir(config.tempDir, async (dir) => {
       const path = join(dir, 'original');
-      const { sha256 } = await download(storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
       const watermark = await findWatermark(storage, config.watermark, asked.watermark, { dir, signal });
-      progress(5);
-
-      const settings = config.video;
-      const onProgress = (share: number) => progress(5 + share * 80);
-      const means = { ffmpeg, memory, settings, watermark, dir, signal, onProgress };
-      const made = await transcode(path, { ...asked, ...means, listed: config.storagePrivate });
+      const made = await withOriginal(app, key, { path, signal }, async () => {
+        progress(5);
+        const settings = { ...config.video, truncated: config.mediaTruncated };
+        const onProgress = (share: number) => progress(5 + share * 80);
+        const means = { ffmpeg, memory, settings, watermark, dir, signal, onProgress };
+        return transcode(path, { ...asked, ...means, listed: config.storagePrivate });
+      });
 
       const recipe = {
         kind: 'transcode',
         ...asked,
-        settings,
+        settings: config.video,
         watermark: watermark && { ...watermark, path: undefined },
         made: made.ladder.made,
       };
-      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
+      const outputs = await prepareOutputs(app, row, { key, sha256: made.sha256 }, recipe, signal);
       const stages = stagesOf(made, asked.formats);
       const release = await createRelease(storage, outputs, stages, {
         signal,
@@ -148,7 +147,7 @@ function stagesOf({ stream, mp4, thumbnails, storyboard }: Transcoded, wanted: r
 }
 
 function resultOf(made: Transcoded, stored: Map<string, Stored>): TranscodeResult {
-  const { duration, stream, storyboard, metadata } = made;
+  const { duration, stream, storyboard, truncated, metadata } = made;
   const [file, master, manifest] = ['video.mp4', masterName, manifestName].map((name) => stored.get(name));
   const hls = master ? { master_url: master.url, key: master.key } : null;
   const dash = manifest ? { manifest_url: manifest.url, key: manifest.key } : null;
@@ -166,6 +165,7 @@ function resultOf(made: Transcoded, stored: Map<string, Stored>): TranscodeResul
     renditions: stream?.renditions ?? [],
     thumbnails,
     storyboard: storyboard ? boardOf(storyboard, stored) : null,
+    ...(truncated ? { truncated } : {}),
     metadata,
   };
 }

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
-import { download } from '../../base/storage/download.ts';
+import { z } from 'zod';
 import { withTempDir } from '../../base/temp.ts';
 import type { Stored } from '../../media/outputs.ts';
 import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video.ts';
+import { findWatermark } from '../../media/watermark.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from '../original.ts';
+import { watermarkOption } from '../watermark.ts';
 
 /** url, key, bytes, width, height and duration are those of the MP4. */
 export type VideoResult = Stored & {
@@ -15,6 +17,8 @@ export type VideoResult = Stored & {
   thumbnail_url: string;
   /** A JPEG, 640 x 640 pixels at most. */
   thumbnail: Stored & { width: number; height: number };
+  /** The original is cut off, and this is what was left of it. */
+  truncated?: true;
   metadata: VideoMetadata;
 };
 
@@ -24,32 +28,40 @@ export type VideoResult = Stored & {
  */
 export default job({
   name: 'media.video',
-  payload: originalPayload,
+  payload: originalPayload.extend({
+    options: z.object({ watermark: watermarkOption }).prefault({}),
+  }),
   // The longest video that is let in, on a slow machine.
   timeout: minutes(8 * 60),
 
   async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
-    const { ffmpeg, config } = app;
+    const { ffmpeg, storage, config } = app;
     const memory = app.memory.of({ waiting, aside });
     const original = await findOriginal(app.db, row, payload);
 
     return withTempDir(config.tempDir, async (dir) => {
       const path = join(dir, 'original');
       const { key } = original;
-      const { sha256 } = await download(app.storage, key, { to: path, maxBytes: config.mediaMaxBytes, signal });
-      progress(5);
-
-      const onProgress = (share: number) => progress(5 + share * 85);
-      const settings = config.video;
-      const made = await processVideo(path, { ffmpeg, memory, settings, dir, signal, onProgress });
+      const asked = payload.options.watermark;
+      const watermark = await findWatermark(storage, config.watermark, asked, { dir, signal });
+      const made = await withOriginal(app, key, { path, signal }, async () => {
+        progress(5);
+        const settings = { ...config.video, truncated: config.mediaTruncated };
+        const onProgress = (share: number) => progress(5 + share * 85);
+        return processVideo(path, { ffmpeg, memory, settings, watermark, dir, signal, onProgress });
+      });
       progress(90);
 
-      const recipe = { kind: 'video', settings };
-      const outputs = await prepareOutputs(app, row, { key, sha256 }, recipe, signal);
+      const recipe = {
+        kind: 'video',
+        settings: config.video,
+        watermark: watermark && { ...watermark, path: undefined },
+      };
+      const outputs = await prepareOutputs(app, row, { key, sha256: made.sha256 }, recipe, signal);
       const thumbnail = await outputs.put('thumbnail.jpg', made.poster.data);
       const video = await outputs.put('video.mp4', { path: made.path });
 
-      const { width, height, duration, mode, poster, metadata } = made;
+      const { width, height, duration, mode, poster, truncated, metadata } = made;
       const result: VideoResult = {
         ...video,
         width,
@@ -58,6 +70,7 @@ export default job({
         mode,
         thumbnail_url: thumbnail.url,
         thumbnail: { ...thumbnail, width: poster.width, height: poster.height },
+        ...(truncated ? { truncated } : {}),
         metadata,
       };
       return commit(async (tx) => {

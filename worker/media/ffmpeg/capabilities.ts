@@ -12,6 +12,8 @@ export type Capabilities = {
   programs: Programs;
   /** Such as 5.1.9-0+deb12u1. */
   version: string;
+  /** The major version of its codecs. */
+  libavcodec: number;
   /** What it lacks of what every media job needs. */
   missing: string[];
   /** Turns HDR into SDR. */
@@ -22,6 +24,14 @@ export type Capabilities = {
   statsPeriod: boolean;
   sandbox: Sandbox;
 };
+
+/**
+ * Before ffmpeg 7 some sound is lost, or becomes noise, without an error: AMR with several frames a sample, PCM as ISO/IEC 23003-5 has it.
+ */
+export const leastVersion = 7;
+
+/** libavcodec is at 61 in ffmpeg 7.0. Builds of the newest source have no other number. */
+export const isOld = ({ libavcodec }: Pick<Capabilities, 'libavcodec'>): boolean => libavcodec < 61;
 
 /** Of a lookup that the machine did not let end. */
 const pausesMs = [200, 1_000];
@@ -81,7 +91,7 @@ const needed = {
 /** In seven runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
 async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
   const ask = (...args: string[]) => answerOf('ffmpeg', programs, ['-hide_banner', ...args]);
-  const [{ sandbox, version }, help, filters, encoders, decoders, muxers] = await Promise.all([
+  const [{ sandbox, version, libavcodec }, help, filters, encoders, decoders, muxers] = await Promise.all([
     findSandbox(programs, allowed),
     ask('-h', 'long'),
     ask('-filters'),
@@ -93,6 +103,7 @@ async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilit
   return {
     programs,
     version,
+    libavcodec,
     missing: [
       ...needed.encoders.filter((name) => !has(encoders, name)),
       ...needed.filters.filter((name) => !has(filters, name)),
@@ -106,12 +117,12 @@ async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilit
 }
 
 /** The first of `allowed` in which both programs tell their version. */
-async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<{ sandbox: Sandbox; version: string }> {
+async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<Version & { sandbox: Sandbox }> {
   for (const sandbox of allowed)
     try {
       const before = confine(sandbox, programs, await realpath(tmpdir()));
       const versions = (['ffmpeg', 'ffprobe'] as const).map((name) => versionOf(name, programs, before));
-      return { sandbox, version: (await Promise.all(versions))[0]! };
+      return { sandbox, ...(await Promise.all(versions))[0]! };
     } catch (error) {
       if (sandbox === 'none' || isPassing(error)) throw error;
     }
@@ -122,11 +133,13 @@ async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<{ sa
   );
 }
 
-async function versionOf(name: keyof Programs, programs: Programs, before: string[]): Promise<string> {
+type Version = Pick<Capabilities, 'version' | 'libavcodec'>;
+
+async function versionOf(name: keyof Programs, programs: Programs, before: string[]): Promise<Version> {
   const answer = await answerOf(name, programs, ['-version'], before);
   const version = new RegExp(`^${name} version (\\S+)`).exec(answer)?.[1];
   if (!version) throw doesNotRun(name, programs);
-  return version;
+  return { version, libavcodec: Number(/^libavcodec +(\d+)\./m.exec(answer)?.[1] ?? Infinity) };
 }
 
 /** @throws RetryableError `ffmpeg_killed`, `out_of_memory`, `ffmpeg_not_started`, which may pass; else that the program does not run */

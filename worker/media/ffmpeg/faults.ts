@@ -5,23 +5,45 @@ import type { Exit } from './process.ts';
 /** What an exit of ffmpeg or ffprobe means: the file's fault, or the machine's, which may pass. */
 type Fault = PermanentError | RetryableError | DeploymentError;
 
-export function probeFault(exit: Exit, dir: string, cpuSeconds: number): Fault {
+export function probeFault(exit: Exit, version: string, cpuSeconds: number): Fault {
   if (exit.code === signalled('SIGXCPU'))
     return new PermanentError('media_corrupt', `The file could not be looked through in ${cpuSeconds} s`);
   const fault = machineFault(exit);
   // A true file needs a tenth of it. It is also how ffprobe says that there are more than a thousand streams.
   if (fault?.code === 'out_of_memory')
     return new PermanentError('media_corrupt', 'The file would take too much memory to be looked through');
-  return fault ?? new PermanentError('not_media', `The file cannot be read as video or audio: ${complaint(exit, dir)}`);
+  if (fault) return fault;
+  if (exit.stderr.includes('not on whitelist'))
+    return new PermanentError(
+      'not_media',
+      'The file cannot be read as video or audio: its format is none that is taken',
+    );
+  return codecFault(exit, version) ?? new PermanentError('not_media', 'The file cannot be read as video or audio');
 }
 
 /** It says that it succeeded also when the end of a file could not be written, with what it keeps in memory for that. */
-export function runFault(exit: Exit, dir: string): Fault | undefined {
+export function runFault(exit: Exit, version: string): Fault | undefined {
   if (exit.code === signalled('SIGXFSZ'))
     return new PermanentError('output_too_large', 'What ffmpeg wrote became too large');
   const fault = machineFault(exit);
   if (fault || exit.code === 0) return fault;
-  return new PermanentError('media_corrupt', `ffmpeg could not read the file to its end: ${complaint(exit, dir)}`);
+  if (exit.stderr.includes('not on whitelist'))
+    return new PermanentError('media_corrupt', 'ffmpeg could not read the file: its format is none that is taken');
+  return (
+    codecFault(exit, version) ??
+    new PermanentError('media_corrupt', 'The file is damaged: ffmpeg could not read it to its end')
+  );
+}
+
+/** A codec, or a part of one, that this ffmpeg cannot decode, by its own words. */
+function codecFault({ stderr }: Exit, version: string): PermanentError | undefined {
+  const by = `ffmpeg ${version} cannot decode`;
+  const codec = /no decoder found for: (\w+)|Decoder \(codec (\w+)\) not found/.exec(stderr);
+  if (codec) return new PermanentError('unsupported_codec', `${by} ${codec[1] ?? codec[2]}`);
+  // MPEG-D USAC. ISO/IEC 14496-3, table 1.17
+  if (/Audio object type 42/.test(stderr)) return new PermanentError('unsupported_codec', `${by} xHE-AAC`);
+  const part = /\[(\w+) @ \w+\].* is not (yet )?implemented/.exec(stderr);
+  return part ? new PermanentError('unsupported_codec', `${by} this kind of ${part[1]}`) : undefined;
 }
 
 const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
@@ -54,9 +76,8 @@ export function machineFault({ code, stderr }: Exit): RetryableError | Deploymen
 const noProgram = () => new DeploymentError('ffmpeg', 'ffmpeg_missing', 'ffmpeg could not be started');
 const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg was given no more memory');
 
-/** The last of its words, without paths and addresses of memory. */
-function complaint({ stderr, code }: Exit, dir: string): string {
-  if (stderr.includes('not on whitelist')) return 'its format is none that is taken';
+/** The last of what it wrote to stderr, without paths and addresses of memory. */
+export function wordsOf({ stderr, code }: Exit, dir: string): string {
   const last = stderr
     .trim()
     .split('\n')

@@ -14,6 +14,8 @@ export type Probe = {
   /** Without attached pictures. */
   video: VideoStream[];
   audio: AudioStream[];
+  /** Names of codecs that this ffmpeg does not know, as far as it can tell them. */
+  unknown: { video: string[]; audio: string[] };
 };
 
 export type VideoStream = {
@@ -44,6 +46,8 @@ export type VideoStream = {
 export type AudioStream = {
   index: number;
   codec: string;
+  /** The container's name for the codec, such as `mp4a`. */
+  tag: string;
   profile: string | undefined;
   channels: number;
   sampleRate: number;
@@ -63,6 +67,7 @@ const shape = z.object({
         index: z.number(),
         codec_type: text,
         codec_name: text,
+        codec_tag_string: text,
         profile: text,
         level: number,
         pix_fmt: text,
@@ -105,6 +110,8 @@ export function readProbe(json: string): Probe {
   const { format, streams: all } = parsed.data;
   const streams = all
     .filter((s) => !s.disposition?.['attached_pic'] && s.codec_type !== 'attachment')
+    // Versions have different words for a codec that they do not know.
+    .map((s) => (s.codec_name === 'none' || s.codec_name === 'unknown' ? { ...s, codec_name: undefined } : s))
     // ffmpeg gives all streams of an ASF file the duration of the longest.
     .map((s) => (format.format_name === 'asf' ? { ...s, duration: undefined } : s));
   return {
@@ -115,8 +122,17 @@ export function readProbe(json: string): Probe {
     streams: streams.length,
     video: streams.filter((s) => s.codec_type === 'video').flatMap(videoOf),
     audio: streams.filter((s) => s.codec_type === 'audio').flatMap(audioOf),
+    unknown: { video: unknownOf(streams, 'video'), audio: unknownOf(streams, 'audio') },
   };
 }
+
+const unknownOf = (streams: Stream[], type: string) =>
+  streams
+    .filter((s) => s.codec_type === type && !s.codec_name)
+    .map(({ codec_tag_string = '' }) => nameOf(codec_tag_string));
+
+/** Where the container has no names of four letters, ffprobe shows zeros in brackets. */
+const nameOf = (tag: string) => (/^[\w .-]{1,8}$/.test(tag) ? tag : 'no name');
 
 function parse(json: string): unknown {
   try {
@@ -167,6 +183,7 @@ function audioOf(stream: Stream): AudioStream[] {
     {
       index: stream.index,
       codec: codec_name,
+      tag: stream.codec_tag_string ?? '',
       profile: stream.profile,
       channels,
       sampleRate: sample_rate,

@@ -129,15 +129,21 @@ export async function outputOf(
   command: [string, ...string[]],
   { maxBytes, ...options }: Omit<ProcessOptions, 'onOutput'> & { maxBytes: number },
 ): Promise<Exit & { stdout: string }> {
+  const output = collect(maxBytes);
+  const exit = await runProcess(command, { ...options, onOutput: output.add });
+  return { ...exit, stdout: output.text() };
+}
+
+/** Keeps what a program writes. `add` throws RangeError when it is more than `maxBytes`. */
+export function collect(maxBytes: number) {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  const exit = await runProcess(command, {
-    ...options,
-    onOutput(chunk) {
+  return {
+    add(chunk: Buffer): void {
       bytes += chunk.length;
       if (bytes > maxBytes) throw new RangeError(`it wrote more than ${maxBytes} bytes`);
       chunks.push(chunk);
     },
-  });
-  return { ...exit, stdout: Buffer.concat(chunks).toString() };
+    text: () => Buffer.concat(chunks).toString(),
+  };
 }

@@ -1,0 +1,50 @@
+/** What a file holds of one stream, by its packets: counted to the end and not decoded, whatever the header says. */
+export type Packets = {
+  count: number;
+  /** From the first packet to the end of the last. */
+  seconds: number;
+  /** The durations of all packets: less than `seconds` where there are gaps. Undefined where packets have no durations. */
+  summed: number | undefined;
+  /** Packets a second. Undefined for fewer than two. */
+  rate: number | undefined;
+};
+
+/** What ffprobe is asked for, one line a packet. */
+export const packetOptions = ['-show_entries', 'packet=pts_time,dts_time,duration_time,flags', '-of', 'compact=p=0'];
+
+/** Reads the lines of ffprobe as they come, so that a long file takes no memory. */
+export function createPacketCounter() {
+  let rest = '';
+  let count = 0;
+  let [first, last, end, summed] = [Infinity, -Infinity, -Infinity, 0];
+
+  function take(line: string): void {
+    const fields = Object.fromEntries(line.split('|').map((field) => field.split('=') as [string, string]));
+    const { pts_time, dts_time, duration_time, flags } = fields;
+    // The second flag marks a packet that an edit list leaves out.
+    if (flags === undefined || flags[1] === 'D') return;
+    count++;
+    const duration = Number(duration_time);
+    if (duration > 0) summed += duration;
+    const at = [pts_time, dts_time].map(Number).find(Number.isFinite);
+    if (at === undefined) return;
+    first = Math.min(first, at);
+    last = Math.max(last, at);
+    end = Math.max(end, at + (duration > 0 ? duration : 0));
+  }
+
+  return {
+    add(chunk: Buffer): void {
+      const lines = (rest + chunk.toString('latin1')).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) take(line);
+    },
+    packets(): Packets {
+      const steps = last > first ? (count - 1) / (last - first) : undefined;
+      // The last packet lasts as long as the others where it does not say.
+      const seconds =
+        count === 0 || !Number.isFinite(first) ? summed : Math.max(end, last + (steps ? 1 / steps : 0)) - first;
+      return { count, seconds, summed: summed > 0 ? summed : undefined, rate: steps };
+    },
+  };
+}
