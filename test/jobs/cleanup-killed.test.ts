@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LocalStorage } from '../../worker/base/storage/local.ts';
 import { install } from '../../worker/queue/install.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -15,13 +16,13 @@ import { spawnRowmill } from '../support/processes.ts';
 // Workers are killed while they clean up (CLEANUP_KILLS times), while somebody writes: the end is the same as without, and the figures are exact.
 // MESSAGES=1000000 CLEANUP_KILLS=10 is a large messenger, and takes some minutes.
 
-const kills = Number(process.env['CLEANUP_KILLS'] ?? 4);
-const messages = Number(process.env['MESSAGES'] ?? 12_000);
+const kills = Number(process.env['CLEANUP_KILLS'] ?? 3);
+const messages = Number(process.env['MESSAGES'] ?? 6_000);
 const sizes = {
   messages,
-  stories: Math.max(6_000, messages / 10),
-  sessions: Math.max(3_000, messages / 20),
-  objects: Math.max(2_400, messages / 10),
+  stories: Math.max(3_000, messages / 10),
+  sessions: Math.max(1_500, messages / 20),
+  objects: Math.max(1_200, messages / 10),
 };
 /** So long a killed worker lives at most: a small part of the whole. */
 const lifeMs = 150 * (sizes.stories / 6_000);
@@ -68,6 +69,8 @@ function startWriter() {
         [user],
       );
       written++;
+      // As many as a lively messenger has, and most of the CPU left to the workers.
+      await sleep(10);
     }
     return { written, slowest_ms };
   })();
@@ -109,7 +112,7 @@ test(`a fleet whose workers are killed ${kills} times cleans up what is due, and
       assert.ok(finished || (await one('select coalesce(sum(scanned), 0) from cleanup_logs')) !== scanned);
     }, patienceMs);
     // Some chunks later, anywhere in one of them.
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * lifeMs));
+    await sleep(Math.random() * lifeMs);
     worker.kill('SIGKILL');
     await once(worker, 'exit');
   }
