@@ -8,6 +8,7 @@ import { createClient } from '../../worker/base/db.ts';
 import { openEmbeddedPostgres, runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
+import { picture } from '../support/pictures.ts';
 
 // `rowmill demo` on a machine that has nothing, again on what it left, and the embedded Postgres as other commands see it.
 
@@ -40,12 +41,12 @@ test('the demo publishes its samples on a fresh machine, and fails the broken on
 });
 
 test('a second demo works, and takes files of your own', async () => {
-  const { stdout } = await rowmillStarted(['demo', '--json'], { cwd: dir }).ended;
+  await writeFile(join(dir, 'mine.webp'), await picture({ format: 'webp' }));
+  const { stdout } = await rowmillStarted(['demo', '--json', 'mine.webp'], { cwd: dir }).ended;
   const { ok, jobs, files } = JSON.parse(stdout);
-  assert.equal(ok, true);
-  assert.equal(files.length, (jobs.length - 1) * 2);
+  assert.deepEqual([ok, jobs.length, files.length], [true, 1, 2]);
+  for (const { path, bytes } of files) assert.equal((await stat(join(dir, path))).size, bytes);
 
-  await writeFile(join(dir, 'mine.webp'), await readFile(join(dir, files[0].path)));
   await writeFile(join(dir, 'not.jpg'), 'this is no picture');
   const own = await rowmillStarted(['demo', 'mine.webp', 'not.jpg'], { cwd: dir }).ended;
   assert.equal(own.code, 1);
@@ -97,7 +98,8 @@ test('a worker says how to get to its Postgres, and prints no password', async (
 });
 
 test('Ctrl-C in the middle leaves nothing running, and no job that nobody could do', async () => {
-  const { child, ended } = rowmillStarted(['demo'], { cwd: dir });
+  const files = Array<string>(20).fill('mine.webp');
+  const { child, ended } = rowmillStarted(['demo', ...files], { cwd: dir });
   let seen = '';
   child.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
   await eventually(() => assert.match(seen, /processing/), 30_000);
