@@ -8,6 +8,7 @@ import { job, type JobContext } from '../../worker/queue/job.ts';
 import type { Registry } from '../../worker/queue/registry.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
 import { install } from '../../worker/queue/install.ts';
+import { ffmpeg, ffmpegEnv } from './clips.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { silent } from './log.ts';
 
@@ -44,6 +45,8 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
         ...env,
       });
       const app = createApp(config, url, silent);
+      // One of the same settings, which has looked already what there is: that takes seven runs.
+      if (Object.entries(ffmpegEnv).every(([name, value]) => env[name] === value)) app.ffmpeg = ffmpeg;
       const registry =
         handlers instanceof Map ? (handlers as Registry) : registryOf(handlers as Record<string, Handler>);
       const worker = await startWorker(app, url, registry);
