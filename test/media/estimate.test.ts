@@ -67,16 +67,18 @@ describe(
       for (const [what, options] of phones) {
         const megapixels = Math.round((width * height) / 1e6);
         const often = megapixels === 24 && options.progressive === true;
+        // What is larger is of flat colours, so that it is soon made: those take less memory.
+        const tight = megapixels < 20 || options.progressive === true;
         // The one that does not fit: twice 49 megapixels of three channels.
         if (megapixels === 49 && options.subsampling) continue;
         it(
-          `is near to what the process grows by, and fits, for ${megapixels} megapixels of ${what}`,
+          `${tight ? 'is near to' : 'covers'} what the process grows by, and fits, for ${megapixels} megapixels of ${what}`,
           { skip: !often && unlessEverything },
           async () => {
             const path = join(dir, 'original');
             await writeFile(path, await picture({ width, height, photo: megapixels < 20, ...options }));
-            await covered(path, variants, { tight: true });
-            if (megapixels < 49) await covered(path, optimised([]), { tight: true });
+            await covered(path, variants, { tight });
+            if (megapixels < 49) await covered(path, optimised([]), { tight });
           },
         );
       }
