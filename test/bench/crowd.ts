@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +17,7 @@ import { openServer, type Database, type Server } from './server.ts';
 //   node test/bench/crowd.ts --memory 280,700 --jobs 50 --seconds 20
 //
 // For each budget of MEDIA_MEMORY_MB it tells how long the short jobs waited, whether any failed, how far the long ones came, and the most
-// memory that the worker and its ffmpeg held together. Exit code 1 when a job waited for more than 30 s, or failed. Linux only.
+// memory that the worker and its ffmpeg held together. Not on a busy machine: `load` says how many others wanted its cores. Exit code 1 when a job waited for more than 30 s, or failed. Linux only.
 
 const { values } = parseArgs({
   options: {
@@ -40,6 +41,7 @@ type Verdict = {
   failed: number;
   peak_mb: number;
   long: string;
+  load: number;
 };
 
 const originals = { photo: 'photo.jpg', long: 'long.mkv', clip: 'clip.mp4' };
@@ -122,13 +124,13 @@ async function startWorker(db: Database, env: Record<string, string>): Promise<S
   const lines = createInterface({ input: child.stdout });
   const listening = new Promise<void>((resolve) => {
     lines.on('line', (line) => {
-      const { message, context = {} } = JSON.parse(line) as { message: string; context?: Record<string, unknown> };
-      if (message === 'listening') resolve();
-      if (message === 'the job goes on') {
-        const id = Number(context['job_id']);
-        waited.set(id, (waited.get(id) ?? 0) + Number(context['waited_ms']));
+      const { msg, ...said } = JSON.parse(line) as { msg: string } & Record<string, unknown>;
+      if (msg === 'listening') resolve();
+      if (msg === 'the job goes on') {
+        const id = Number(said['job_id']);
+        waited.set(id, (waited.get(id) ?? 0) + Number(said['waited_ms']));
       }
-      if (message === 'attempt ended' && context['outcome'] !== 'completed') console.error(line);
+      if (msg === 'attempt ended' && said['outcome'] !== 'completed') console.error(line);
     });
   });
   await listening;
@@ -219,6 +221,7 @@ async function verdictOf(db: Database, { budget, ids, long, worker }: Measured):
       .filter(({ id }) => long.includes(id))
       .map(({ status, progress }) => `${status} ${progress ?? 0} %`)
       .join(', '),
+    load: Math.round(loadavg()[1]!),
   };
 }
 

@@ -160,6 +160,19 @@ describe('A long encode', () => {
     assert.equal(await running(), 'next piece');
   });
 
+  it('lets the short work that waits go before the next piece, however long that has waited', async () => {
+    const { start, end, running, pass } = watch({ bytes: 280e6, slots: 2 });
+    start('piece', 250e6, 'piece');
+    start('next piece', 250e6, 'piece');
+    assert.equal(await running(), 'piece');
+    pass(80);
+    start('short', 100e6);
+    end('piece');
+    assert.equal(await running(), 'short');
+    end('short');
+    assert.equal(await running(), 'next piece');
+  });
+
   it('is not what room is kept from: short work goes on, however long it waits for another', async () => {
     const { start, running, pass } = watch({ bytes, slots });
     start('a', 500e6, 'long');

@@ -3,7 +3,7 @@
  *
  * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a share of the memory is
  * never given to long encodes: short work goes on beside them. An encode that needs more than the rest is done in pieces of seconds, each of
- * which takes its turn here, and between which others take theirs.
+ * which takes its turn here, and between which others take theirs: whatever short work waits comes before the next piece.
  *
  * Work enters in the order in which it came, and short work `headStartMs` before the rest. What does not fit yet is overtaken by what does,
  * until it has waited for `agedMs`: from then on the room that comes free is kept for it. So small work does not wait for large work, and large
@@ -99,6 +99,12 @@ export function createMemoryGate({
   const hasAged = (entry: Entry) =>
     now() > entry.due + agedMs && grant(entry, { ...held, short: nothing, piece: nothing }) !== undefined;
 
+  /** After a piece, the short work that waits comes before the next one. */
+  function sendBehind(): void {
+    for (const entry of line) if (entry.sort !== 'short') entry.due = Math.max(entry.due, now());
+    line.sort((a, b) => a.due - b.due || Number(b.sort === 'short') - Number(a.sort === 'short'));
+  }
+
   function count(sort: Sort, some: number, times: 1 | -1): void {
     held[sort].bytes += some * times;
     held[sort].count += times;
@@ -146,6 +152,7 @@ export function createMemoryGate({
           return await work(granted);
         } finally {
           count(need.sort, granted, -1);
+          if (need.sort === 'piece') sendBehind();
           admit();
         }
       },

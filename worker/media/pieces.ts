@@ -31,7 +31,7 @@ export type Parts = { decoder: string[]; picture: string[]; sound: string[]; fil
 const pieceMs = 8_000;
 /** Where others take the cores. */
 const mostPieceMs = 3_600_000;
-const firstSeconds = 2;
+const firstSeconds = 0.5;
 /** Time stamps are rounded, to a millisecond in Matroska: a piece begins a little before its first frame. The encoder rounds to whole frames. */
 const beforeFrame = 0.002;
 /** A shorter piece is little more than the way there from the key frame before it. */
