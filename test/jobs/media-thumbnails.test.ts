@@ -188,9 +188,9 @@ suite('a dead letter at once, and FAILED', () => {
     [
       'a video that no kind takes',
       async () => ({
-        original: await generate('f.mp4', '-f lavfi -i testsrc2=size=64x64:rate=400:duration=0.1 -c:v mpeg4'),
+        original: await generate('f.mp4', '-f lavfi -i testsrc2=size=8200x64:rate=10:duration=0.1 -preset ultrafast'),
       }),
-      'frame_rate_too_high',
+      'video_too_large',
     ],
     ['an empty file', async () => ({ original: Buffer.alloc(0) }), 'empty_file'],
     ['a file beyond MEDIA_MAX_MB', async () => ({ original: Buffer.alloc(3_000_001) }), 'file_too_large'],
