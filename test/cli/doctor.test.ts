@@ -153,7 +153,6 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
     missing: [],
     toneMapping: true,
     dav1d: true,
-    statsPeriod: true,
     sandbox: 'bwrap',
   };
   const old = { ...good, programs: { ...good.programs, ffmpeg: { path: 'x', from: 'npm' as const } } };

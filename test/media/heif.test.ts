@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import sharp from 'sharp';
-import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
 import { readHeif } from '../../worker/media/image/heif/header.ts';
 import { optimise } from '../../worker/media/image/optimise.ts';
 import { createMemoryGate } from '../../worker/media/memory.ts';
@@ -24,12 +23,11 @@ import {
   type HeifItem,
 } from '../support/heif.ts';
 import { unlessEverything } from '../support/everything.ts';
-import { ffmpegs } from '../support/ffmpegs.ts';
+import { ffmpeg } from '../support/clips.ts';
 import { optimised } from '../support/optimised.ts';
 import { blue, fixture, green, picture, red, white } from '../support/pictures.ts';
 import { assertColours, quartersOf, seenUpright, shapes, variantsOf } from '../support/variants.ts';
 
-const ffmpeg = createFfmpeg(ffmpegs[0]!.config);
 const noDav1d = !(await ffmpeg.capabilities()).dav1d && 'this ffmpeg has no dav1d';
 
 let dir: string;

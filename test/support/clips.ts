@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createFfmpeg, type Ffmpeg } from '../../worker/media/ffmpeg.ts';
+import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
 import { findPrograms, type FfmpegConfig } from '../../worker/media/ffmpeg/find.ts';
 import { kept, versionOf } from './kept.ts';
 
@@ -22,7 +23,11 @@ export const ffmpegEnv = {
   ...(FFMPEG_PATH ? { FFMPEG_PATH } : {}),
   ...(FFPROBE_PATH ? { FFPROBE_PATH } : {}),
 };
-export const ffmpeg: Ffmpeg = createFfmpeg(config);
+
+/** What it can do was looked up once for all test files, by global-setup.ts: that takes half a second of CPU. */
+const seen = process.env['TEST_FFMPEG'];
+const lookout = seen && { capabilities: async () => JSON.parse(seen) as Capabilities, lookAgain: () => {} };
+export const ffmpeg: Ffmpeg = createFfmpeg(config, undefined, lookout || undefined);
 
 /** A video of a moving test picture. */
 export async function clip({ size = '320x180', seconds = 2 } = {}): Promise<Buffer> {

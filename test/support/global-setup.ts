@@ -5,6 +5,7 @@ import { messageOf } from '../../worker/base/errors.ts';
 import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install.ts';
+import { ffmpeg } from './clips.ts';
 import { useCluster } from './cluster.ts';
 import { databaseUrl, template } from './database.ts';
 import { makeHostile } from './hostile.ts';
@@ -18,8 +19,10 @@ let close = async () => {};
 
 export async function globalSetup(): Promise<void> {
   try {
+    const looking = lookAtFfmpeg();
     if (!process.env['TEST_DATABASE_URL']) await startPostgres();
     await makeTemplate();
+    await looking;
   } catch (error) {
     await close().catch(() => {});
     console.error(`The tests cannot begin. ${place()}: ${messageOf(error)}`);
@@ -44,6 +47,12 @@ async function startPostgres(): Promise<void> {
     await postgres.stop();
     await rm(dir, { recursive: true, force: true });
   };
+}
+
+/** Where there is none, those tests say so that need it. */
+async function lookAtFfmpeg(): Promise<void> {
+  const capabilities = await ffmpeg.capabilities().catch(() => undefined);
+  if (capabilities) process.env['TEST_FFMPEG'] = JSON.stringify(capabilities);
 }
 
 async function makeTemplate(): Promise<void> {

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import buildCommand from 'fluent-ffmpeg';
 import { PermanentError, RetryableError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { confine, createLookout, type Capabilities } from './ffmpeg/capabilities.ts';
+import { confine, createLookout, type Capabilities, type Lookout } from './ffmpeg/capabilities.ts';
 import { probeFault, runFault, wordsOf } from './ffmpeg/faults.ts';
 import type { FfmpegConfig } from './ffmpeg/find.ts';
 import { collect, runProcess, type Exit, type Limits } from './ffmpeg/process.ts';
@@ -58,7 +58,7 @@ export type RunOptions = {
   signal: AbortSignal;
   /** Seconds of media that are 100 %; without it there is no progress. */
   duration?: number;
-  /** Called about twice a second with the share that is done, 0 to 1. */
+  /** Called twice a second, which is ffmpeg's own pace, with the share that is done, 0 to 1. */
   onProgress?: (share: number) => void;
   onOutput?: (chunk: Buffer) => void | Promise<void>;
   limits?: Partial<Limits & { wallMs: number }>;
@@ -78,8 +78,12 @@ const guard = ['-protocol_whitelist', 'file,pipe', '-format_whitelist'];
 /** The most pixels of a frame that is decoded: 8192 x 8192. */
 const maxPixels = '67108864';
 
-export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
-  const { capabilities, lookAgain } = createLookout(config, log);
+/** @param lookout who says what is installed; default: it is looked up at first use */
+export function createFfmpeg(
+  config: FfmpegConfig,
+  log?: Log,
+  { capabilities, lookAgain }: Lookout = createLookout(config, log),
+): Ffmpeg {
   /** Its own words are for the log alone: they may quote the file. */
   const told = (fault: Error & { code: string }, exit: Exit, dir: string) => {
     if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') lookAgain();
@@ -135,11 +139,11 @@ export function createFfmpeg(config: FfmpegConfig, log?: Log): Ffmpeg {
     },
 
     async run(task, options) {
-      const { programs, sandbox, statsPeriod, version } = await capabilities();
+      const { programs, sandbox, version } = await capabilities();
       const { dir, signal, duration, onProgress, onOutput, background } = options;
       const limits = { ...defaultLimits(duration), ...options.limits };
       const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
-      if (onProgress) args.push('-progress', 'pipe:3', ...(statsPeriod ? ['-stats_period', '0.5'] : []));
+      if (onProgress) args.push('-progress', 'pipe:3');
       args.push(...argumentsOf(task));
       const nice = ['nice', '-n', background ? '19' : '10'];
       const exit = await inTime(limits.wallMs, signal, (ending) =>

@@ -20,8 +20,6 @@ export type Capabilities = {
   toneMapping: boolean;
   /** Decodes AV1, and in little memory. */
   dav1d: boolean;
-  /** -stats_period, since 4.4: how often it reports progress. */
-  statsPeriod: boolean;
   sandbox: Sandbox;
 };
 
@@ -33,6 +31,12 @@ export const leastVersion = 7;
 /** libavcodec is at 61 in ffmpeg 7.0. Builds of the newest source have no other number. */
 export const isOld = ({ libavcodec }: Pick<Capabilities, 'libavcodec'>): boolean => libavcodec < 61;
 
+export type Lookout = {
+  capabilities(): Promise<Capabilities>;
+  /** Forgets what is known. */
+  lookAgain(): void;
+};
+
 /** Of a lookup that the machine did not let end. */
 const pausesMs = [200, 1_000];
 /** The best first. */
@@ -43,7 +47,7 @@ const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
  * is never run with less of a sandbox than this found before, until the process is started anew.
  * @throws DeploymentError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`; as machineFault does
  */
-export function createLookout(config: FfmpegConfig, log?: Log) {
+export function createLookout(config: FfmpegConfig, log?: Log): Lookout {
   let known: Promise<Capabilities> | undefined;
   let allowed = config.sandbox ? [config.sandbox] : sandboxes;
 
@@ -66,7 +70,7 @@ export function createLookout(config: FfmpegConfig, log?: Log) {
   }
 
   return {
-    capabilities(): Promise<Capabilities> {
+    capabilities() {
       if (known) return known;
       const looking = lookPatiently();
       known = looking;
@@ -88,30 +92,33 @@ const needed = {
   muxers: ['mp4', 'mp3', 'hls', 's16le'],
 };
 
-/** In seven runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
+/** In five runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
 async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
-  const ask = (...args: string[]) => answerOf('ffmpeg', programs, ['-hide_banner', ...args]);
-  const [{ sandbox, version, libavcodec }, help, filters, encoders, decoders, muxers] = await Promise.all([
+  const ask = (what: string) => answerOf('ffmpeg', programs, ['-hide_banner', what]);
+  const [{ sandbox, version, libavcodec }, filters, codecs, muxers] = await Promise.all([
     findSandbox(programs, allowed),
-    ask('-h', 'long'),
     ask('-filters'),
-    ask('-encoders'),
-    ask('-decoders'),
+    ask('-codecs'),
     ask('-muxers'),
   ]);
   const has = (list: string, name: string) => new RegExp(`^ *[A-Z.|]+ +(\\w+,)*${name}[, ]`, 'm').test(list);
+  // Coders are named where there are several, or one that is not called as its codec is.
+  const codes = (role: 'encoders' | 'decoders', name: string) =>
+    new RegExp(
+      `\\(${role}: ([^)]* )?${name} |^ *${role === 'encoders' ? '.E' : 'D'}\\S+ +${name} (?!.*\\(${role}:)`,
+      'm',
+    ).test(codecs);
   return {
     programs,
     version,
     libavcodec,
     missing: [
-      ...needed.encoders.filter((name) => !has(encoders, name)),
+      ...needed.encoders.filter((name) => !codes('encoders', name)),
       ...needed.filters.filter((name) => !has(filters, name)),
       ...needed.muxers.filter((name) => !has(muxers, name)),
     ],
-    dav1d: has(decoders, 'libdav1d'),
+    dav1d: codes('decoders', 'libdav1d'),
     toneMapping: has(filters, 'zscale') && has(filters, 'tonemap'),
-    statsPeriod: help.includes('-stats_period'),
     sandbox,
   };
 }
