@@ -29,6 +29,8 @@ export const maxSide = 16_383;
  * | picture                                    | estimate MB | measured MB |
  * |--------------------------------------------|-------------|-------------|
  * | 12 / 24 / 48 MP JPEG, any subsampling      | 34 / 28 / 28 | 26 / 26 / 24 |
+ * | 12 MP JPEG, CMYK / TIFF, CMYK              | 48 / 48     | 44 / 36     |
+ * | 12 MP TIFF, 16 bits                        | 48          | 37          |
  * | 12 / 24 MP JPEG, turned by EXIF            | 43 / 52     | 31 / 42     |
  * | 12 / 24 / 48 MP JPEG, progressive, 4:2:0   | 67 / 101 / 180 | 59 / 92 / 163 |
  * | 12 / 24 / 48 MP JPEG, progressive, 4:4:4   | 107 / 179 / 338 | 99 / 166 / 315 |
@@ -77,7 +79,9 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
     rowsHeld + converted + kept(picture, out) + outPixels * encoderBytes(picture, scale, outputs(formats, picture));
   const animation = animated && staysAnimated(picture) ? picture.pages * outPixels * 3.5 + pixels * 40 : 0;
   const [base, margin] = isHeif ? [27e6, 1.1] : [11e6, 1];
-  return Math.ceil(base + margin * Math.max(decoding, encoding, animation));
+  // The tables that a profile of four inks becomes.
+  const inks = picture.channels >= 4 && !picture.has_alpha ? 12e6 : 0;
+  return Math.ceil(base + inks + margin * Math.max(decoding, encoding, animation));
 }
 
 /** The same of an AVIF that ffmpeg decodes, and what it becomes is read as a PNG of the size wanted. */
