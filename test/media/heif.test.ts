@@ -22,7 +22,7 @@ import {
   u32,
   type HeifItem,
 } from '../support/heif.ts';
-import { unlessEverything } from '../support/everything.ts';
+import { everything, unlessEverything } from '../support/everything.ts';
 import { ffmpeg } from '../support/clips.ts';
 import { optimised } from '../support/optimised.ts';
 import { blue, fixture, green, picture, red, white } from '../support/pictures.ts';
@@ -98,7 +98,7 @@ for (const brand of ['avif', 'heic'] as const)
       [8, irot(1)],
     ];
     // A thread for each HEIC takes half a second.
-    const few = brand === 'heic' && !process.env['TEST_ALL'] ? turns.filter(([orientation]) => orientation > 6) : turns;
+    const few = brand === 'heic' && !everything ? turns.filter(([orientation]) => orientation > 6) : turns;
     for (const [orientation, ...properties] of few)
       it(`that is turned as EXIF's ${orientation} is made upright`, async () => {
         const item = await one(...properties);
@@ -209,7 +209,7 @@ describe('A file of the HEIF family', () => {
     const end = file.indexOf('mdat');
     let state = 7;
     const random = (below: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % below;
-    for (let n = 0; n < (process.env['TEST_ALL'] ? 10_000 : 300); n++) {
+    for (let n = 0; n < (everything ? 10_000 : 300); n++) {
       const changed = Buffer.from(file);
       for (let times = 1 + random(3); times > 0; times--) changed[random(end)] = [0, 1, 255, random(256)][random(4)]!;
       await writeFile(path, changed);

@@ -69,15 +69,6 @@ describe('A picture', { skip: noJudge }, () => {
   }
 });
 
-/** Not yet right, and rare: they are told, and are no failure. What becomes right leaves this list. */
-const notYet = [
-  'PNG: grey of 16 bits with a profile of gamma 1',
-  'PNG: gamma 1',
-  'PNG: gamma of sRGB, primaries of P3',
-  'AVIF: grey with a profile of gamma 1',
-  'HEIC: grey with a profile of gamma 1',
-];
-
 /** The first two of each kind are those that are easiest to get wrong. */
 const chosen = (cases: Case[]) => (everything ? cases : cases.slice(0, 2));
 
@@ -117,7 +108,5 @@ async function judgeAll(
   const wrong = judged.filter(
     ({ within, difference }) => !difference || difference.mean > within || difference.worst > within * 5,
   );
-  const known = wrong.filter(({ name }) => notYet.includes(`${family}: ${name}`));
-  if (known.length > 0) console.log(`${family}, not yet right: ${known.map(told).join('; ')}`);
-  assert.deepEqual(wrong.filter((one) => !known.includes(one)).map(told), []);
+  assert.deepEqual(wrong.map(told), []);
 }

@@ -95,6 +95,18 @@ const profiles = [
   single('profile of linear light, 10 bits', { depth: 10, colr: rgbProfile(srgb, 1) }),
   single('profile of Adobe RGB, limited range', { nclx: nclx({ full: false }), colr: rgbProfile(adobeRgb, 2.2) }),
   single('grey with a profile of gamma 1', { chroma: 'grey', colr: greyProfile(1) }),
+  single('grey of 10 bits with a profile of gamma 1', { chroma: 'grey', depth: 10, colr: greyProfile(1) }),
+  single('grey of limited range with a profile of gamma 1', {
+    chroma: 'grey',
+    nclx: nclx({ full: false }),
+    colr: greyProfile(1),
+  }),
+  single('grey with a profile for RGB', { chroma: 'grey', colr: rgbProfile(swapped, 1) }),
+  single('grey of limited range with a profile for RGB', {
+    chroma: 'grey',
+    nclx: nclx({ full: false }),
+    colr: rgbProfile(swapped, 1),
+  }),
   single('profile and nclx', { colr: rgbProfile(swapped, 2.2), properties: [colour(srgbNclx)] }),
 ];
 

@@ -29,10 +29,11 @@ export function rgbProfile(primaries: Primaries, gamma: number): Buffer {
   ]);
 }
 
-export const greyProfile = (gamma: number): Buffer =>
+/** @param light a gamma, or a tag that is a curve */
+export const greyProfile = (light: number | Buffer): Buffer =>
   profile('GRAY', [
     ['wtpt', xyz(d50)],
-    ['kTRC', curve(gamma)],
+    ['kTRC', typeof light === 'number' ? curve(light) : light],
   ]);
 
 type Tag = [name: string, data: Buffer];

@@ -159,9 +159,37 @@ export const pngs: Case[] = [
   pngOf('grey with a profile of gamma 1', { colour: 0, depth: 8, chunks: [iccp(greyProfile(1))] }),
   pngOf('grey of 16 bits with a profile of gamma 1', { colour: 0, depth: 16, chunks: [iccp(greyProfile(1))] }),
   pngOf('grey and alpha with a profile of gamma 1', { colour: 4, depth: 8, chunks: [iccp(greyProfile(1))] }),
+  pngOf('grey and alpha of 16 bits with a profile of gamma 1', {
+    colour: 4,
+    depth: 16,
+    chunks: [iccp(greyProfile(1))],
+  }),
   pngOf('sRGB said', { ...rgb8, chunks: [['sRGB', Buffer.from([0])]] }),
   pngOf('gamma of sRGB', { ...rgb8, chunks: [gamma(0.45455)] }),
   pngOf('gamma 1', { ...rgb8, chunks: [gamma(1)] }),
+  pngOf('gamma 1, grey of 16 bits and alpha', { colour: 4, depth: 16, chunks: [gamma(1)] }),
+  pngOf('gamma 1, grey of 1 bit', { colour: 0, depth: 1, chunks: [gamma(1)] }),
+  pngOf('gamma 1, grey', { colour: 0, depth: 8, chunks: [gamma(1)] }),
+  pngOf('gamma 1, palette with opacity', {
+    colour: 3,
+    depth: 2,
+    chunks: [gamma(1), ['tRNS', Buffer.from([0, 128])]],
+  }),
+  pngOf('gamma of a Macintosh, RGBA', { colour: 6, depth: 8, chunks: [gamma(1 / 1.8)] }),
+  pngOf('gamma 1, and a profile', { ...rgb8, chunks: [gamma(1), iccp(rgbProfile(swapped, 2.2))] }),
+  pngOf('gamma of sRGB, its primaries with a white of D50', {
+    ...rgb8,
+    chunks: [gamma(0.45455), chromaticities(0.3457, 0.3585, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)],
+  }),
+  pngOf('primaries of P3, and no gamma', {
+    ...rgb8,
+    chunks: [chromaticities(0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)],
+  }),
+  pngOf('gamma 1, and primaries that are none', {
+    ...rgb8,
+    chunks: [gamma(1), chromaticities(0, 0, 0, 0, 0, 0, 0, 0)],
+  }),
+  pngOf('gamma 0', { ...rgb8, chunks: [gamma(0)] }),
   pngOf('gamma 1, and sRGB said', { ...rgb8, chunks: [gamma(1), ['sRGB', Buffer.from([0])]] }),
   pngOf('gamma of sRGB, primaries of P3', {
     ...rgb8,

@@ -80,6 +80,27 @@ export const tiffs: Case[] = [
     { ...blackIsZero, profile: greyProfile(1) },
     { ...inGrey, chunks: [iccp(greyProfile(1))] },
   ),
+  of(
+    'grey with a profile of gamma 1, 16 bits',
+    { ...blackIsZero, bits: 16, profile: greyProfile(1) },
+    { ...inGrey, chunks: [iccp(greyProfile(1))] },
+  ),
+  of(
+    'grey with a profile for RGB, 16 bits',
+    { ...blackIsZero, bits: 16, profile: rgbProfile(swapped, 1) },
+    { ...inGrey, chunks: [iccp(rgbProfile(swapped, 1))] },
+  ),
+  of(
+    'grey with opacity and a profile of gamma 1, 16 bits',
+    {
+      ...blackIsZero,
+      bits: 16,
+      sampleAt: (x, y) => [greyAt(x, y), sceneAt(x, y)[3]],
+      extraSample: 2,
+      profile: greyProfile(1),
+    },
+    { colour: 4, depth: 8, chunks: [iccp(greyProfile(1))] },
+  ),
   ...[1, 2, 3, 4, 5, 6, 7, 8].map((orientation) =>
     of(`orientation ${orientation}`, { ...colour, orientation }, { ...inRgb, chunks: [exif(orientation)] }),
   ),

@@ -77,7 +77,8 @@ async function viaPng(
   const png = `${path}.png`;
   try {
     const coding = await write(png);
-    const rgb = chooseCoding(coding && { ...coding, full: true }, profile, 'heic');
+    const grey = heif!.samples === 1;
+    const rgb = chooseCoding(coding && { ...coding, full: true }, profile, { format: 'heic', grey });
     return await decode({ ...(await openPicture(png)), coding: rgb, turn: heif!.turn }, options);
   } finally {
     await rm(png, { force: true });

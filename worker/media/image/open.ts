@@ -61,7 +61,7 @@ export type Picture = {
   structure: Structure;
   /** Its ICC profile. */
   profile: Buffer | undefined;
-  /** What its RGB means, where it is neither sRGB nor for the profile to say. */
+  /** What its samples mean, where it is neither sRGB nor for the profile to say. */
   coding: Coding | undefined;
   /** Of HEIC and AVIF. */
   heif?: Heif;
@@ -90,7 +90,8 @@ export async function openPicture(path: string): Promise<Picture> {
   if (format === 'webp') await lengthenWebp(path);
   const mended = format === 'gif' ? await mendGif(path, structure) : undefined;
   const meta = await readHeader(mended?.path ?? path, { format, structure });
-  const coding = chooseCoding(format === 'png' ? await readPngCoding(path) : undefined, meta.icc, format);
+  const told = format === 'png' ? await readPngCoding(path) : undefined;
+  const coding = chooseCoding(told, meta.icc, { format, grey: meta.channels < 3 });
   return {
     path: mended?.path ?? path,
     page: mended?.page ?? 0,
@@ -132,7 +133,7 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
     );
   const { structure } = sniffed;
   const { width, height, tiles } = heif.colour;
-  const coding = chooseCoding(rgbCoding(heif), heif.profile, format);
+  const coding = chooseCoding(rgbCoding(heif), heif.profile, { format, grey: heif.samples === 1 });
   // That of a HEIC without a colr box is known when it has been decoded.
   const isRecoded = coding !== undefined || (heif.coding === undefined && !heif.profile);
   return {

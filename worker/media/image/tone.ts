@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { hlg, isHdr, pq, unspecified, type Coding } from './colour.ts';
+import { hlg, isHdr, pq, srgbGamut, unspecified, type Coding, type Gamut } from './colour.ts';
+import { srgbToLight, type Curve } from './curve.ts';
 
 /** Rows of red, green, blue and perhaps alpha, 8 or 16 bits each. */
 export type Coded = { data: Uint8Array | Uint16Array; channels: 3 | 4 };
@@ -28,9 +29,10 @@ export async function toSrgb({ data, channels }: Coded, coding: Coding, signal: 
 function converter(coding: Coding, max: number) {
   const hdr = isHdr(coding);
   const primaries = coding.primaries === unspecified && hdr ? 9 : coding.primaries;
+  const gamut = coding.gamut ?? gamuts[primaries] ?? srgbGamut;
   const linear = linearTable(coding, max);
-  const [rr, rg, rb, gr, gg, gb, br, bg, bb] = toBt709(primaries) as Nine;
-  const [kr, kg, kb] = luminance(primaries);
+  const [rr, rg, rb, gr, gg, gb, br, bg, bb] = toBt709(gamut) as Nine;
+  const [kr, kg, kb] = luminance(gamut);
   const ootf = coding.transfer === hlg;
   const white = hable(Math.max(1, (coding.peak ?? usualPeak) / 100));
   return (data: Coded['data'], out: Buffer, from: number, to: number, channels: number) => {
@@ -59,16 +61,13 @@ const usualPeak = 1000;
 const hable = (x: number) => (x * (x * 0.15 + 0.05) + 0.004) / (x * (x * 0.15 + 0.5) + 0.06) - 0.02 / 0.3;
 
 /** Light by code: 1 is the white of an ordinary screen, or 100 cd/m2. */
-function linearTable({ transfer, full }: Coding, max: number): Float32Array {
-  const curve = curves[transfer] ?? srgbToLight;
+function linearTable({ transfer, full, curve = curves[transfer] ?? srgbToLight }: Coding, max: number): Float32Array {
   const [black, range] = full ? [0, max] : [(max * 16) / 255, (max * 219) / 255];
   return Float32Array.from({ length: max + 1 }, (_, code) => curve(Math.min(1, Math.max(0, (code - black) / range))));
 }
 
-const srgbToLight = (v: number) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-
 /** By number of H.273; sRGB's where there is none. PQ: SMPTE ST 2084; HLG: ITU-R BT.2100. */
-const curves: Record<number, (v: number) => number> = {
+const curves: Record<number, Curve> = {
   4: (v) => v ** 2.2,
   5: (v) => v ** 2.8,
   8: (v) => v,
@@ -89,62 +88,46 @@ const encoded = (light: number) => srgbTable[light <= 0 ? 0 : light >= 1 ? steps
 type Nine = [number, number, number, number, number, number, number, number, number];
 type Three = [number, number, number];
 
-/** x and y of red, green and blue, by number of H.273; all with the white of D65, or near enough. */
-const chromaticities: Record<number, [red: [number, number], green: [number, number], blue: [number, number]]> = {
-  1: [
-    [0.64, 0.33],
-    [0.3, 0.6],
-    [0.15, 0.06],
-  ],
-  5: [
-    [0.64, 0.33],
-    [0.29, 0.6],
-    [0.15, 0.06],
-  ],
-  6: [
-    [0.63, 0.34],
-    [0.31, 0.595],
-    [0.155, 0.07],
-  ],
-  7: [
-    [0.63, 0.34],
-    [0.31, 0.595],
-    [0.155, 0.07],
-  ],
-  9: [
-    [0.708, 0.292],
-    [0.17, 0.797],
-    [0.131, 0.046],
-  ],
-  11: [
-    [0.68, 0.32],
-    [0.265, 0.69],
-    [0.15, 0.06],
-  ],
-  12: [
-    [0.68, 0.32],
-    [0.265, 0.69],
-    [0.15, 0.06],
-  ],
-  22: [
-    [0.63, 0.34],
-    [0.295, 0.605],
-    [0.155, 0.077],
-  ],
-};
-const d65: Three = [0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329];
+const d65 = srgbGamut[3];
 
-const toBt709 = (primaries: number): number[] => multiply(inverse(toXyz(1)), toXyz(primaries));
-const luminance = (primaries: number) => toXyz(primaries).slice(3, 6) as Three;
+/** By number of H.273; all with the white of D65, or near enough. */
+const gamuts: Record<number, Gamut> = {
+  5: [[0.64, 0.33], [0.29, 0.6], [0.15, 0.06], d65],
+  6: [[0.63, 0.34], [0.31, 0.595], [0.155, 0.07], d65],
+  7: [[0.63, 0.34], [0.31, 0.595], [0.155, 0.07], d65],
+  9: [[0.708, 0.292], [0.17, 0.797], [0.131, 0.046], d65],
+  11: [[0.68, 0.32], [0.265, 0.69], [0.15, 0.06], d65],
+  12: [[0.68, 0.32], [0.265, 0.69], [0.15, 0.06], d65],
+  22: [[0.63, 0.34], [0.295, 0.605], [0.155, 0.077], d65],
+};
+
+const toBt709 = (gamut: Gamut): number[] =>
+  multiply(inverse(toXyz(srgbGamut)), multiply(adaptation(gamut[3]), toXyz(gamut)));
+const luminance = (gamut: Gamut) => toXyz(gamut).slice(3, 6) as Three;
 
 /** Three rows that make XYZ of linear RGB. http://www.brucelindbloom.com/Eqn_RGB_XYZ_Matrix.html */
-function toXyz(primaries: number): number[] {
-  const corners = (chromaticities[primaries] ?? chromaticities[1]!).map(([x, y]) => [x / y, 1, (1 - x - y) / y]);
+function toXyz([red, green, blue, white]: Gamut): number[] {
+  const corners = [red, green, blue].map(xyzOf);
   const columns = [0, 1, 2].flatMap((row) => corners.map((corner) => corner[row]!));
-  const back = inverse(columns);
-  const share = [0, 1, 2].map((row) => d65.reduce((sum, white, n) => sum + back[row * 3 + n]! * white, 0));
+  const share = apply(inverse(columns), xyzOf(white));
   return columns.map((value, n) => value * share[n % 3]!);
 }
+
+/** What white becomes that of D65 by. http://www.brucelindbloom.com/Eqn_ChromAdapt.html */
+function adaptation(white: Gamut[number]): number[] {
+  const [from, to] = [white, d65].map((xy) => apply(bradford, xyzOf(xy))) as [Three, Three];
+  return multiply(
+    inverse(bradford),
+    bradford.map((value, n) => (value * to[Math.floor(n / 3)]!) / from[Math.floor(n / 3)]!),
+  );
+}
+
+const bradford = [0.8951, 0.2664, -0.1614, -0.7502, 1.7135, 0.0367, 0.0389, -0.0685, 1.0296];
+
+const xyzOf = ([x, y]: Gamut[number]): Three => [x / y, 1, (1 - x - y) / y];
+
+const apply = (matrix: number[], vector: Three): Three =>
+  [0, 3, 6].map((row) => vector.reduce((sum, value, n) => sum + matrix[row + n]! * value, 0)) as Three;
 
 const multiply = (a: number[], b: number[]): number[] =>
   a.map((_, n) => [0, 1, 2].reduce((sum, k) => sum + a[n - (n % 3) + k]! * b[k * 3 + (n % 3)]!, 0));
