@@ -34,6 +34,7 @@ describe(
       ['a lossless WebP', { width: 4000, height: 3000, format: 'webp', lossless: true }],
       ['a GIF', { width: 4000, height: 3000, format: 'gif' }],
       ['an AVIF of 12 megapixels', { width: 4032, height: 3024, format: 'avif' }],
+      ['a TIFF of one tile', { width: 4032, height: 3024, format: 'tiff', tiled: 4096, photo: true }],
       ['a scroll', { width: 1600, height: 16_000, photo: true }],
       ['a scroll that was on its side', { width: 16_000, height: 1600, orientation: 6 }],
       ['a see-through scroll', { width: 1000, height: 8000, format: 'png', alpha: true }],
@@ -56,7 +57,7 @@ describe(
       ['lossless WebP', { format: 'webp', lossless: true }],
       ['PNG', { format: 'png' }],
       ['TIFF', { format: 'tiff' }],
-      ['TIFF in tiles', { format: 'tiff', tiled: true }],
+      ['TIFF in tiles', { format: 'tiff', tiled: 256 }],
     ];
     const sizes = [
       [4032, 3024],

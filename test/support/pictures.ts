@@ -25,8 +25,8 @@ export type PictureOptions = {
   lossless?: boolean;
   /** Of a JPEG; 4:2:0 unless it says otherwise. */
   subsampling?: '4:4:4';
-  /** Of a TIFF: in tiles of 256 x 256 pixels, not in strips. */
-  tiled?: boolean;
+  /** Of a TIFF: the side of its tiles; it is in strips if there is none. */
+  tiled?: number;
   /** One colour instead of four quarters: '#c83c28'. */
   colour?: string;
   /** Something like a photograph, as hard to compress as one. */
@@ -126,7 +126,7 @@ function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, opt
     case 'avif':
       return image.avif({ quality: 80, effort: 0 });
     case 'tiff':
-      return image.tiff({ compression: 'lzw', ...(tiled ? { tile: true, tileWidth: 256, tileHeight: 256 } : {}) });
+      return image.tiff({ compression: 'lzw', ...(tiled ? { tile: true, tileWidth: tiled, tileHeight: tiled } : {}) });
     case 'jpeg':
       return image.jpeg({ quality: 90, progressive, chromaSubsampling: subsampling });
   }

@@ -4,7 +4,7 @@ import { maxFrames, maxMetadataBytes, maxPixels, tooMany, tooManyPixels, tooMuch
 
 export type TiffStructure = {
   cut: boolean;
-  /** Bytes of decoded pixels that are held at a time: a strip, or a row of tiles. */
+  /** Bytes that are held at a time: a strip, or a row of tiles, as often as libvips has it. */
   bandBytes?: number;
 };
 
@@ -128,7 +128,11 @@ async function describe(cursor: Cursor, tiff: Layout, tags: Tags): Promise<TiffS
   const across = tiled ? await value(tag.tileWidth, width) : width;
   const rows = tiled ? await value(tag.tileHeight, height) : Math.min(height, await value(tag.rowsPerStrip, height));
   if (across * rows > maxPixels) throw tooManyPixels(tiled ? 'tile of the TIFF' : 'strip of the TIFF', across, rows);
-  const bandBytes = Math.ceil(width / Math.max(1, across)) * across * rows * samples * ((bits[0] ?? 1) > 8 ? 2 : 1);
+  const planar = (await value(tag.planar, 1)) === 2;
+  // libvips has a row of tiles twice, a strip with a plane beside it, and one of all channels line by line, compressed as it is.
+  const copies = tiled ? 2.2 : planar ? 1.6 : 1;
+  const pixelBytes = samples * ((bits[0] ?? 1) > 8 ? 2 : 1);
+  const bandBytes = Math.ceil(width / Math.max(1, across)) * across * rows * pixelBytes * copies;
 
   const [offsets, lengths] = tiled ? [tag.tileOffsets, tag.tileBytes] : [tag.stripOffsets, tag.stripBytes];
   const ends = await values(lengths, maxParts);
