@@ -58,12 +58,19 @@ function trackOf({ entry, samples, timescale, ticks }: Sound, offset: number): B
           box('stsd', number32(0, 1), entry),
           box('stts', number32(0, 1, samples.length, ticks)),
           box('stsc', number32(0, 1, 1, samples.length, 1)),
-          box('stsz', number32(0, 0, samples.length, ...samples.map(({ length }) => length))),
+          box('stsz', sizesOf(samples)),
           box('stco', number32(0, 1, offset)),
         ),
       ),
     ),
   );
+}
+
+/** One size for all samples, where they have one, as all PCM does. */
+function sizesOf(samples: Buffer[]): Buffer {
+  const sizes = samples.map(({ length }) => length);
+  const same = sizes.every((size) => size === sizes[0]);
+  return same ? number32(0, sizes[0]!, sizes.length) : number32(0, 0, sizes.length, ...sizes);
 }
 
 export function soundFile(sound: Sound): Buffer {

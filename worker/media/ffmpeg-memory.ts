@@ -19,8 +19,8 @@ export type EncodePlan = { profile: Profile; size: Size; bytes: number };
 /** More than this is memory for little gain. */
 export const threads = Math.min(availableParallelism(), 4);
 
-/** ffmpeg's code and tables, the sound, buffers. */
-const base = 55e6;
+/** ffmpeg's code and tables, the sound, buffers: 10 MB more in ffmpeg 7 than in 5. */
+const base = 65e6;
 
 /** Of an ffmpeg that decodes no pictures: sound alone, or a copy that looks at the key frames of a video of the sizes that are copied. */
 export const soundMemory = 75e6;
@@ -100,13 +100,13 @@ function refuse({ width, height, codec }: VideoStream, bytes: number, budget: nu
  *
  * | video, size, profile                   | estimate | measured |
  * |----------------------------------------|----------|----------|
- * | 720p H.264, 720p, fast / lean          | 183/126  | 176/118  |
- * | 1080p H.264, 1080p, fast / lean        | 362/228  | 314/188  |
- * | 4K H.264, 1080p, fast / lean           | 416/264  | 405/260  |
- * | 4K H.264, 720p, lean                   | 205      | 206      |
- * | 4K HEVC of 10 bits, 1080p, fast / lean | 575/397  | 501/357  |
- * | the same in HDR, 1080p / 720p, lean    | 488/379  | 445/340  |
- * | 8K HEVC, 1080p, fast / lean            | 861/634  | 795/625  |
+ * | 720p H.264, 720p, fast / lean          | 193/136  | 176/118  |
+ * | 1080p H.264, 1080p, fast / lean        | 372/238  | 314/188  |
+ * | 4K H.264, 1080p, fast / lean           | 426/274  | 405/260  |
+ * | 4K H.264, 720p, lean                   | 215      | 206      |
+ * | 4K HEVC of 10 bits, 1080p, fast / lean | 585/407  | 501/357  |
+ * | the same in HDR, 1080p / 720p, lean    | 498/389  | 445/340  |
+ * | 8K HEVC, 1080p, fast / lean            | 871/644  | 795/625  |
  */
 export function encodeMemory(
   video: VideoStream,
