@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { generate } from '../support/clips.ts';
+import { turn } from '../support/footage.ts';
 import {
   clip,
   createTranscodeRig,
@@ -53,7 +50,7 @@ test('ffmpeg plays the whole of the master playlist, and of the manifest', async
 
 test('a portrait that a phone stored on its side stands upright in every format', async () => {
   const lying = await clip({ size: '640x360' });
-  await rig.put('portrait.mp4', await rotated(lying));
+  await rig.put('portrait.mp4', turn(lying, [0, 1, -1, 0]));
   const { mp4, renditions, metadata, thumbnails } = await rig.made('portrait.mp4', {
     thumbnails: [{ width: 100, height: 100 }],
   });
@@ -72,16 +69,6 @@ test('a portrait that a phone stored on its side stands upright in every format'
   );
   assert.equal(shown.split('\n')[0], '360,640');
 });
-
-async function rotated(video: Buffer): Promise<Buffer> {
-  const dir = await mkdtemp(join(tmpdir(), 'lying-'));
-  try {
-    await writeFile(join(dir, 'lying.mp4'), video);
-    return await generate('rotated.mp4', `-i ${join(dir, 'lying.mp4')} -c copy -metadata:s:v:0 rotate=90`);
-  } finally {
-    await rm(dir, { recursive: true });
-  }
-}
 
 test('a video without sound has no group of sound anywhere', async () => {
   await rig.put('silent.mp4', await clip({ sound: '' }));

@@ -12,7 +12,6 @@ import { processVideo } from '../../worker/media/video.ts';
 import { generate } from '../support/clips.ts';
 import { unlessEverything } from '../support/everything.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
-import { amr, soundFile } from '../support/mp4.ts';
 
 // What is made lasts as long as its original, within two frames: by another ffmpeg than the one that made it, where there are two.
 
@@ -102,11 +101,6 @@ suite('a sound', () => {
     near('as it is told', made.metadata.duration, was, frames.sound);
   };
   for (const [name, words] of sounds) test(name, skipped(name), async () => lasts(await generate(name, words)));
-  // Only a newer ffmpeg than that of npm may judge it.
-  const isNew = !/installer/.test(judge);
-  test('AMR with 50 frames in a sample', { skip: !isNew && 'there is no newer ffmpeg to judge it' }, () =>
-    lasts(soundFile(amr(3))),
-  );
 });
 
 const picture = '-f lavfi -i testsrc2=s=160x90:r=25:d=3';
