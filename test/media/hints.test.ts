@@ -178,6 +178,17 @@ suite('a codec that cannot be decoded is named', () => {
       for (const name of ['mp4a', 'esds']) bytes.write('zzzz', bytes.indexOf(name), 'latin1');
       return bytes;
     });
+  test('by its name', async () => {
+    const path = await clips.make('a.wv', `${tone(1)} -c:a wavpack`);
+    await assert.rejects(sound(path), { name: 'PermanentError', code: 'unsupported_codec', message: /WavPack/ });
+  });
+  test('and one that is encrypted has a code of its own', async () => {
+    const path = await clips.make(
+      'a.mp4',
+      `${tone(1)} ${aac} -encryption_scheme cenc-aes-ctr -encryption_key ${'1'.repeat(32)} -encryption_kid ${'2'.repeat(32)}`,
+    );
+    await assert.rejects(sound(path), { name: 'PermanentError', code: 'media_encrypted' });
+  });
   test('by its four letters', () =>
     assert.rejects(async () => sound(await other()), {
       name: 'PermanentError',

@@ -104,7 +104,7 @@ async function lengthOf(
   const { maxSeconds } = settings;
   const claimed = audio.duration ?? probe.duration;
   if (claimed !== undefined && claimed > maxSeconds) {
-    const { seconds } = await ffmpeg.packets(path, { index: audio.index, maxSeconds, dir, signal });
+    const { held: seconds } = await ffmpeg.packets(path, { index: audio.index, maxSeconds, dir, signal });
     if (seconds > maxSeconds) throw tooLong(settings);
     return { said: seconds, expected: seconds };
   }

@@ -88,8 +88,7 @@ async function endOfBoxes(file: FileHandle, size: number): Promise<Cut | undefin
   for (let at = 0; at + 8 <= size;) {
     await file.read(head, 0, 16, at);
     const type = head.toString('latin1', 4, 8);
-    const short = head.readUInt32BE(0);
-    const length = short === 1 ? (known(head.readBigUInt64BE(8)) ?? 0) : short === 0 ? size - at : short;
+    const length = lengthOfBox(head, size - at);
     // What follows the last box is no box: a few stray bytes.
     if (length < 8 || !/^[ -~\xa9]{4}$/.test(type)) break;
     seen.add(type);
@@ -101,6 +100,44 @@ async function endOfBoxes(file: FileHandle, size: number): Promise<Cut | undefin
   }
   // The index is written last. Without it nothing can be played.
   return seen.has('moov') ? undefined : { missing: undefined };
+}
+
+/** More of an index than this is not looked through. */
+const mostIndex = 64_000_000;
+
+/** Whether the index of an MP4 has a track that is encrypted: its sample entry holds the name of the true one. ISO/IEC 14496-12, 8.12 */
+export async function isEncrypted(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const head = Buffer.alloc(16);
+    for (let at = 0; at + 16 <= size;) {
+      await file.read(head, 0, 16, at);
+      const type = head.toString('latin1', 4, 8);
+      const length = lengthOfBox(head, size - at);
+      if (length < 8 || !/^[ -~\xa9]{4}$/.test(type)) return false;
+      if (type === 'moov') {
+        const { buffer } = await file.read(Buffer.alloc(Math.min(length, size - at, mostIndex)), { position: at });
+        return namesTrueEntry(buffer);
+      }
+      at += length;
+    }
+    return false;
+  } finally {
+    await file.close();
+  }
+}
+
+function namesTrueEntry(moov: Buffer): boolean {
+  for (let at = moov.indexOf('frma'); at >= 0; at = moov.indexOf('frma', at + 4))
+    if (at >= 8 && moov.toString('latin1', at - 8, at - 4) === 'sinf') return true;
+  return false;
+}
+
+/** Of its head, and of what is left of the file: 0 is "to the end". */
+function lengthOfBox(head: Buffer, left: number): number {
+  const length = head.readUInt32BE(0);
+  return length === 1 ? (known(head.readBigUInt64BE(8)) ?? 0) : length === 0 ? left : length;
 }
 
 const ebml = 0x1a45dfa3;

@@ -129,7 +129,7 @@ export function createFfmpeg(
       const counter = createPacketCounter();
       const onOutput = (chunk: Buffer) => {
         counter.add(chunk);
-        if (counter.packets().seconds > maxSeconds) throw new Enough();
+        if (counter.packets().held > maxSeconds) throw new Enough();
       };
       const asked = ['-select_streams', String(index), ...packetOptions];
       await look(path, asked, { ...options, limits: packetLimits, onOutput }).catch((error: unknown) => {

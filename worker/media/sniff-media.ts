@@ -5,13 +5,24 @@ import { PermanentError } from '../base/errors.ts';
 /** Containers that file-type counts neither as video nor as audio. */
 const others = new Set(['application/ogg', 'application/mp4', 'application/mxf', 'application/vnd.ms-asf']);
 
+/** Sound that people have, in formats that are not let in. */
+const notRead: Record<string, string> = {
+  wv: 'WavPack',
+  ape: "Monkey's Audio",
+  mpc: 'Musepack',
+  dsf: 'DSD',
+  mid: 'MIDI',
+};
+
 /**
  * The extension that a file of video or sound ought to have, by its own bytes. What has no signature is refused: ffmpeg would take
  * noise for speech.
- * @throws PermanentError `not_media`
+ * @throws PermanentError `not_media`, `unsupported_codec`
  */
 export async function sniffMedia(path: string): Promise<string> {
   const type = await fileTypeFromFile(path);
+  const unread = type && notRead[type.ext];
+  if (unread) throw new PermanentError('unsupported_codec', `The file is ${unread}, which is not read`);
   if (type && (/^(video|audio)\//.test(type.mime) || others.has(type.mime))) return type.ext;
   const found = await sniffFurther(path);
   if (found) return found;

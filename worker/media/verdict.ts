@@ -1,6 +1,6 @@
 import { codeOf, PermanentError } from '../base/errors.ts';
 import { areMany, damageOf, endsEarly, type Damage } from './damage.ts';
-import { endOfMatroska, findCut, isMuch, type Cut } from './ending.ts';
+import { endOfMatroska, findCut, isEncrypted, isMuch, type Cut } from './ending.ts';
 import type { Ffmpeg } from './ffmpeg.ts';
 import { isOld, leastVersion } from './ffmpeg/capabilities.ts';
 import type { AudioStream, Probe } from './ffmpeg/probe.ts';
@@ -28,10 +28,17 @@ type Means = { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal };
 
 /**
  * @param kind what is to be made of it
- * @throws PermanentError `not_media`, `media_truncated`, `media_corrupt`, `unsupported_codec`, `no_video_stream`, `no_audio_stream`; what Ffmpeg throws
+ * @throws PermanentError `not_media`, `media_truncated`, `media_corrupt`, `unsupported_codec`, `media_encrypted`, `no_video_stream`, `no_audio_stream`;
+ *   what Ffmpeg throws
  */
 export async function openMedia(path: string, kind: Kind, { ffmpeg, dir, signal }: Means): Promise<Media> {
   const format = await sniffMedia(path);
+  // ffmpeg takes what is encrypted for damage, or for a file that needs more memory than there is.
+  if (await isEncrypted(path))
+    throw new PermanentError(
+      'media_encrypted',
+      'The file is encrypted (Common Encryption, FairPlay): send it without DRM',
+    );
   const cut = await findCut(path);
   const probe = await ffmpeg.probe(path, { dir, signal }).catch(async (error: unknown) => {
     if (!blamesFile(error)) throw error;
@@ -150,8 +157,7 @@ export async function checkDecoded(
   means: Means,
 ): Promise<void> {
   if (found > 0 && said !== undefined && !endsEarly(said, found)) return;
-  const { seconds, summed = Infinity } = await packetsOf(media, stream, means);
-  const held = Math.min(seconds, summed);
+  const { held } = await packetsOf(media, stream, means);
   if (!endsEarly(held, found)) {
     if (found === 0 && stream.needed) throw noneOf(stream.kind, media.probe);
     return;

@@ -3,8 +3,8 @@ export type Packets = {
   count: number;
   /** From the first packet to the end of the last. */
   seconds: number;
-  /** The durations of all packets: less than `seconds` where there are gaps. Undefined where packets have no durations. */
-  summed: number | undefined;
+  /** The durations of all packets, where they have some: less than `seconds` where there are gaps, or time stamps that leap. */
+  held: number;
   /** Packets a second. Undefined for fewer than two. */
   rate: number | undefined;
 };
@@ -44,7 +44,7 @@ export function createPacketCounter() {
       // The last packet lasts as long as the others where it does not say.
       const seconds =
         count === 0 || !Number.isFinite(first) ? summed : Math.max(end, last + (steps ? 1 / steps : 0)) - first;
-      return { count, seconds, summed: summed > 0 ? summed : undefined, rate: steps };
+      return { count, seconds, held: summed > 0 ? Math.min(seconds, summed) : seconds, rate: steps };
     },
   };
 }
