@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { readProbe } from '../../worker/media/ffmpeg/probe.ts';
+import { createPacketCounter } from '../../worker/media/ffmpeg/packets.ts';
 
 /** What ffprobe says of a file of a picture and a sound, changed. */
 const probed = (video: object = {}, audio: object = {}, others: object[] = []) =>
@@ -51,4 +52,11 @@ test('subtitles and data are streams; a cover and an attached file are none', ()
   assert.equal(probed({}, {}, [{ ...cover, disposition: { attached_pic: 1 } }]).streams, 2);
   assert.equal(probed({}, {}, [{ index: 2, codec_type: 'attachment' }]).streams, 2);
   assert.equal(probed({}, {}, [{ index: 2, codec_type: 'subtitle' }]).streams, 3);
+});
+
+test('packets are counted, but not those that an edit list leaves out, nor durations of days', () => {
+  const counter = createPacketCounter();
+  counter.add(Buffer.from('pts_time=-0.5|duration_time=0.5|flags=KD\npts_time=0.0|duration_time=0.5|flags=K_\npts_ti'));
+  counter.add(Buffer.from('me=0.5|duration_time=0.5|flags=K_\npts_time=1.0|duration_time=536870.75|flags=K_\n'));
+  assert.deepEqual(counter.packets(), { count: 3, seconds: 1.5, held: 1, rate: 2 });
 });

@@ -12,6 +12,9 @@ export type Packets = {
 /** What ffprobe is asked for, one line a packet. */
 export const packetOptions = ['-show_entries', 'packet=pts_time,dts_time,duration_time,flags', '-of', 'compact=p=0'];
 
+/** Seconds. A packet that says that it lasts longer has a wrong time stamp behind it. */
+const longest = 3_600;
+
 /** Reads the lines of ffprobe as they come, so that a long file takes no memory. */
 export function createPacketCounter() {
   let rest = '';
@@ -24,7 +27,7 @@ export function createPacketCounter() {
     // The second flag marks a packet that an edit list leaves out.
     if (flags === undefined || flags[1] === 'D') return;
     count++;
-    const duration = Number(duration_time);
+    const duration = Number(duration_time) < longest ? Number(duration_time) : 0;
     if (duration > 0) summed += duration;
     const at = [pts_time, dts_time].map(Number).find(Number.isFinite);
     if (at === undefined) return;
