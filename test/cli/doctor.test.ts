@@ -7,11 +7,10 @@ import { RetryableError } from '../../worker/base/errors.ts';
 import { checkMemory, checkTemp } from '../../worker/cli/doctor/host.ts';
 import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
-import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
 import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
+import { ffmpeg } from '../support/clips.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';
-import { ffmpegs } from '../support/ffmpegs.ts';
 import { add } from '../support/jobs.ts';
 import { createDoctor, type Doctor } from '../support/doctor.ts';
 
@@ -25,10 +24,11 @@ after(() => doctor.close());
 const examine = (env?: Record<string, string>) => doctor.examine(env);
 
 test('where all is well it says so, line by line, and exits 0', async (t) => {
-  const here = await createFfmpeg(ffmpegs[0]!.config).capabilities();
+  const here = await ffmpeg.capabilities();
   const raid = await startStandIn(new Map(), 'sesame');
   t.after(raid.close);
-  const { code, ok, found } = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' });
+  const env = { PATH: process.env['PATH']!, RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' };
+  const { code, ok, found } = await examine(env);
   assert.deepEqual([code, ok], [0, true]);
   const states = Object.entries(found).map(([name, { state }]) => `${state} ${name}`);
   assert.deepEqual(states, [
@@ -57,7 +57,9 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok RAID',
   ]);
 
-  const { stdout } = await runRowmill(['doctor'], { env: { DATABASE_URL: doctor.db.url, DATA_DIR: doctor.dir } });
+  const { stdout } = await runRowmill(['doctor'], {
+    env: { DATABASE_URL: doctor.db.url, DATA_DIR: doctor.dir, PATH: '' },
+  });
   assert.match(stdout, /^ok {4}Node {10}24\./m);
   assert.match(stdout, /^ok {4}environment {3}no faults; .*DATABASE_URL, DATA_DIR.* set$/m);
   assert.match(stdout, /^warn {2}workers {7}no worker is running\n {20}mend: rowmill start$/m);
