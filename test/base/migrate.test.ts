@@ -77,13 +77,15 @@ suite('at once', () => {
     const other = createClient(first.url);
     await other.connect();
     const order: string[] = [];
+    const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
     const failing = whileMigrating(first, undefined, async () => {
       order.push('in');
+      enter();
       await first.query('select pg_sleep(0.2)');
       order.push('out');
       throw new Error('no');
     });
-    await first.query('select 1');
+    await entered;
     const waiting = whileMigrating(other, undefined, async () => void order.push('next'));
     await assert.rejects(failing, /^Error: no$/);
     await waiting;

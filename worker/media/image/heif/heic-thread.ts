@@ -112,5 +112,8 @@ function outcomeOf(error: unknown): HeicOutcome {
       fault: `the HEIC needs more than the ${Math.floor(memoryBytes / 1e6)} MB that its header says: the pictures in it are larger`,
     };
   if (error instanceof PermanentError) return { code: error.code, fault: error.message };
-  return { code: 'image_corrupt', fault: messageOf(error) };
+  const fault = messageOf(error);
+  // libheif's limit is what the header says.
+  const larger = fault.includes('exceeds the maximum image size');
+  return { code: 'image_corrupt', fault: larger ? 'the picture in it is larger than its header says' : fault };
 }
