@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import { openFootage, picture, type Footage } from '../support/footage.ts';
+import { heldByGroup } from '../support/group-memory.ts';
 import { endsWithUs } from '../support/processes.ts';
 import { openServer, type Database, type Server } from './server.ts';
 
@@ -135,28 +136,10 @@ async function startWorker(db: Database, env: Record<string, string>): Promise<S
   });
   await listening;
   const look = setInterval(() => {
-    void heldByAll(child.pid!).then((mb) => (peakMb = Math.max(peakMb, mb)));
+    void heldByGroup(child.pid!).then((mb) => (peakMb = Math.max(peakMb, mb)));
   }, 200);
   child.once('exit', () => clearInterval(look));
   return { child, waited, peakMb: () => Math.round(peakMb) };
-}
-
-/** Megabytes that a process and all below it hold: what they share is divided among them, where the kernel says how much that is. */
-async function heldByAll(root: number): Promise<number> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')));
-  const parents = new Map(stats.map((stat, n) => [Number(pids[n]), Number(/\) \S (\d+)/.exec(stat)?.[1])]));
-  const isOurs = (pid: number | undefined): boolean => pid !== undefined && (pid === root || isOurs(parents.get(pid)));
-  const held = await Promise.all([...parents.keys()].filter(isOurs).map(heldBy));
-  return held.reduce((sum, kb) => sum + kb, 0) / 1_000;
-}
-
-async function heldBy(pid: number): Promise<number> {
-  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-  const shared = /^Pss:\s+(\d+) kB/m.exec(rollup)?.[1];
-  if (shared) return Number(shared);
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
 }
 
 async function addMedia(db: Database, kind: string, key: string): Promise<number> {

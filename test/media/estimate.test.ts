@@ -1,23 +1,17 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
 import { unlessEverything } from '../support/everything.ts';
 import { gridOf, hevcItem } from '../support/heif.ts';
+import { measure, optimised, variants } from '../support/picture-memory.ts';
 import { fixture, picture, type PictureOptions } from '../support/pictures.ts';
-
-const run = promisify(execFile);
 
 let dir: string;
 before(async () => void (dir = await mkdtemp(join(tmpdir(), 'rowmill-estimate-'))));
 after(() => rm(dir, { recursive: true }));
-
-/** glibc as DESIGN.md wants it: a heap that is given back. */
-const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 describe(
   'The estimate of memory',
@@ -81,7 +75,7 @@ describe(
             const path = join(dir, 'original');
             await writeFile(path, await picture({ width, height, photo: megapixels < 20, ...options }));
             await covered(path, variants, { tight });
-            if (megapixels < 49) await covered(path, optimised([]), { tight });
+            if (megapixels < 49) await covered(path, optimised(), { tight });
           },
         );
       }
@@ -99,6 +93,12 @@ describe(
         [],
         rarely,
       ],
+      [
+        'a HEIC of 48 megapixels and 10 bits in tiles',
+        async () => gridOf('heic', await hevcItem(512, 512, 'yuv420p10le'), [8064, 6048], [512, 512]),
+        [],
+        rarely,
+      ],
     ];
     for (const [what, file, formats, when = {}] of messages) {
       it(`covers what the process really grows by, for a message with ${what}`, when, async () => {
@@ -111,7 +111,7 @@ describe(
     it('is not needed any more when a HEIC is done with', async () => {
       const path = join(dir, 'original');
       await writeFile(path, await fixture('large'));
-      const { rests } = await measure(path, optimised([]), 3);
+      const { rests } = await measure(path, optimised(), { times: 3 });
       assert.ok(rests[2]! < rests[0]! + 20, `${rests.join(' MB, then ')} MB stayed`);
     });
   },
@@ -126,39 +126,4 @@ async function covered(path: string, call: string, { tight = false } = {}): Prom
   if (tight) assert.ok(estimate <= most, `it grew by ${growth} MB, and ${estimate} MB is too much`);
   assert.ok(growth <= estimate, `it grew by ${growth} MB, and ${estimate} MB was estimated`);
   assert.ok(estimate <= 280, `it is asked to fit in the memory of a small machine, and ${estimate} MB was estimated`);
-}
-
-const media = new URL('../../worker/media', import.meta.url).href;
-const variants = `
-    const { makeVariants } = await import('${media}/image.ts');
-    const make = (path, means) => makeVariants(path, [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }], means);`;
-const optimised = (formats: string[]) => `
-    const { optimise } = await import('${media}/image/optimise.ts');
-    const make = (path, means) => optimise(path, ${JSON.stringify({ formats })}, means);`;
-
-/** Megabytes, in a fresh process that has sharp warm already. */
-type Measured = { estimate: number; growth: number; rests: number[] };
-
-/** @param times after each of which what rests is measured */
-async function measure(path: string, call: string, times = 1): Promise<Measured> {
-  const script = `
-    import { readFileSync, writeFileSync } from 'node:fs';
-    import { sharp } from '${media}/sharp.ts';
-    ${call}
-    const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1000;
-    await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).resize(4).webp().toBuffer();
-    const start = megabytes('VmRSS');
-    writeFileSync('/proc/self/clear_refs', '5');
-    let estimate;
-    const memory = { bytes: 1e12, pictureBytes: 1e12, run: (bytes, signal, work) => ((estimate = bytes / 1e6), work()) };
-    const rests = [];
-    for (let n = 0; n < ${times}; n++) {
-      await make(process.argv[1], { signal: new AbortController().signal, memory });
-      rests.push(megabytes('VmRSS') - start);
-    }
-    console.log(JSON.stringify({ estimate, growth: megabytes('VmHWM') - start, rests }));`;
-  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script, path], {
-    env: { ...process.env, ...MALLOC, NODE_DISABLE_COMPILE_CACHE: '1' },
-  });
-  return JSON.parse(stdout) as Measured;
 }

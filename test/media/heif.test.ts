@@ -196,6 +196,20 @@ describe('A file of the HEIF family', () => {
     },
   );
 
+  it('of AVIF that is too large for ffmpeg, too, is refused with what ffmpeg needs', { skip: noDav1d }, async () => {
+    const { properties, ...item } = await coded.avif();
+    const path = join(dir, 'larger');
+    await writeFile(
+      path,
+      heifFile({ brand: 'avif', items: [{ ...item, properties: [ispe(8064, 6048), properties[1]!] }] }),
+    );
+    const memory = createMemoryGate({ bytes: 280e6, slots: 1 });
+    await assert.rejects(optimise(path, { formats: [] }, { signal: new AbortController().signal, memory, ffmpeg }), {
+      code: 'image_too_large',
+      message: /needs about 339 MB/,
+    });
+  });
+
   it('with any byte changed is read or refused, and costs next to nothing', async () => {
     const path = join(dir, 'changed');
     const tile = { ...(await coded.avif()), hidden: true };

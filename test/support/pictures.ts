@@ -18,13 +18,13 @@ export type PictureOptions = {
   progressive?: boolean;
   /** Colours written in this profile, which is attached. */
   profile?: 'p3' | 'cmyk';
-  /** 16 bits a sample (PNG). */
+  /** 16 bits a sample (PNG), 10 (AVIF). */
   deep?: boolean;
   grey?: boolean;
   palette?: boolean;
   lossless?: boolean;
-  /** Of a JPEG; 4:2:0 unless it says otherwise. */
-  subsampling?: '4:4:4';
+  /** A JPEG is 4:2:0 and an AVIF 4:4:4 unless it says otherwise. */
+  subsampling?: '4:2:0' | '4:4:4';
   /** Of a TIFF: the side of its tiles; it is in strips if there is none. */
   tiled?: number;
   /** One colour instead of four quarters: '#c83c28'. */
@@ -115,7 +115,7 @@ function dress(image: Sharp, { orientation, gps, profile, deep, grey }: PictureO
 }
 
 function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, options: PictureOptions): Sharp {
-  const { progressive = false, palette = false, lossless = false, subsampling = '4:2:0', tiled } = options;
+  const { progressive = false, palette = false, lossless = false, subsampling, tiled, deep } = options;
   switch (format) {
     case 'png':
       return image.png({ progressive, palette, compressionLevel: 1 });
@@ -124,11 +124,16 @@ function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, opt
     case 'gif':
       return image.gif({ effort: 1 });
     case 'avif':
-      return image.avif({ quality: 80, effort: 0 });
+      return image.avif({
+        quality: 80,
+        effort: 0,
+        bitdepth: deep ? 10 : 8,
+        chromaSubsampling: subsampling ?? '4:4:4',
+      });
     case 'tiff':
       return image.tiff({ compression: 'lzw', ...(tiled ? { tile: true, tileWidth: tiled, tileHeight: tiled } : {}) });
     case 'jpeg':
-      return image.jpeg({ quality: 90, progressive, chromaSubsampling: subsampling });
+      return image.jpeg({ quality: 90, progressive, chromaSubsampling: subsampling ?? '4:2:0' });
   }
 }
 

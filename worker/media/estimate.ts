@@ -167,10 +167,18 @@ function rows(picture: Header, scale: number): number {
 }
 
 /** By how much the decoder itself shrinks. */
-function shrunkOnLoad({ format, lossless = true }: Header, scale: number): number {
+function shrunkOnLoad({ format, lossless = true, has_alpha }: Header, scale: number): number {
   if (format === 'jpeg') return shrinkOnLoad(scale);
+  if (format === 'heic') return heicShrink(scale, has_alpha);
   return format === 'webp' && !lossless ? 1 / scale : 1;
 }
+
+/**
+ * So many pixels each way become one while a HEIC is decoded, so that libvips shrinks by 2 at least. Not with alpha: see-through pixels
+ * must not colour their neighbours.
+ */
+export const heicShrink = (scale: number, hasAlpha: boolean): number =>
+  hasAlpha ? 1 : Math.max(1, Math.floor(1 / scale / 2));
 
 /** libjpeg decodes at a half, a quarter or an eighth for next to nothing; sharp leaves the last factor of 1.x to itself. */
 function shrinkOnLoad(scale: number): number {

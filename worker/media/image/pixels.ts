@@ -54,11 +54,11 @@ async function plan(picture: Picture, target: Target, { memory, signal, truncate
   const bytes = estimateMemory(header, target);
   const decoding = () => (format === 'heic' ? decodeHeic(picture, bytes, options) : decode(picture, options));
   if (!(bytes > memory.pictureBytes)) return { bytes, decoding };
-  if (heif && isPlain(heif) && ffmpeg && (await decodesAv1(ffmpeg))) {
-    const less = ffmpegAvifMemory(header, target);
-    if (less <= memory.pictureBytes) return { bytes: less, decoding: () => decodeAvif(picture, ffmpeg, options) };
-  }
-  const [need, have] = [Math.ceil(bytes / 1e6), Math.floor(memory.pictureBytes / 1e6)];
+  const dav1d = heif && isPlain(heif) && ffmpeg && (await decodesAv1(ffmpeg)) ? ffmpeg : undefined;
+  const least = dav1d ? Math.min(bytes, ffmpegAvifMemory(header, target)) : bytes;
+  if (dav1d && least <= memory.pictureBytes)
+    return { bytes: least, decoding: () => decodeAvif(picture, dav1d, options) };
+  const [need, have] = [Math.ceil(least / 1e6), Math.floor(memory.pictureBytes / 1e6)];
   throw new PermanentError(
     'image_too_large',
     `the ${label[format]} has ${width} x ${height} pixels and needs about ${need} MB to decode and shrink: ` +

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { PermanentError } from '../../../base/errors.ts';
+import { heicShrink } from '../../estimate.ts';
 import type { Coding } from '../colour.ts';
 import { judge, timeoutSeconds, tooSlow } from '../judge.ts';
 import type { Picture } from '../open.ts';
@@ -49,9 +50,7 @@ export async function heicToPng(
   }
 }
 
-/** See-through pixels must not colour their neighbours. */
 function shrinkFor(heif: Heif, box: Size): number {
   const { width, height } = shownSize(heif);
-  const scale = Math.max(width / box.width, height / box.height);
-  return heif.alpha ? 1 : Math.max(1, Math.floor(scale / 2));
+  return heicShrink(Math.min(1, box.width / width, box.height / height), heif.alpha !== undefined);
 }
