@@ -39,6 +39,12 @@ comment on column storage_deletions.bytes is 'As far as known.';
 comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
 comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
 
+create table storage_kept (
+  key   text   collate "C" primary key,
+  bytes bigint not null
+);
+comment on table storage_kept is 'Objects that were to be deleted while a row still named them that tells nobody when it goes: asked again until none does.';
+
 create table storage_holds (
   job_id bigint primary key,
   folder text   collate "C" not null
@@ -292,6 +298,7 @@ comment on table  orphan_sightings is 'Objects that no row referred to. One that
 comment on column orphan_sightings.seen_at is 'When it was first seen so.';
 
 alter table storage_deletions enable row level security;
+alter table storage_kept      enable row level security;
 alter table storage_holds     enable row level security;
 alter table cleanup_logs      enable row level security;
 alter table storage_listing   enable row level security;

@@ -438,6 +438,14 @@ comment on column storage_deletions.bytes is 'As far as known.';
 comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
 comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
 
+create table storage_kept (
+  key   text collate "C" not null,
+  bytes bigint           not null,
+  constraint storage_kept_pkey primary key (key)
+);
+alter table storage_kept enable row level security;
+comment on table storage_kept is 'Objects that were to be deleted while a row still named them that tells nobody when it goes: asked again until none does.';
+
 create table storage_holds (
   job_id bigint           not null,
   folder text collate "C" not null,

@@ -78,6 +78,9 @@ test(`what a row shows stays and everything else goes, with two jobs of each kin
     workers.push(await start());
   }
   await eventually(() => settled(jobs), 120_000);
+  // What was kept for a row that went since.
+  const kept = await twice('storage_deletions', {});
+  await eventually(() => settled(kept), 60_000);
 
   const orphans = { dryRun: false, maxShare: 1, chunk: 7 };
   const first = await twice('orphaned_media', orphans);

@@ -131,7 +131,10 @@ test(`a fleet whose workers are killed ${kills} times cleans up what is due, and
   t.diagnostic(`wrote ${written} times meanwhile, in ${slowest_ms.toFixed(0)} ms at most`);
 
   for (const kind of kinds) assert.equal(Number(await one(due[kind]!)), 0, kind);
-  const { rows: logs } = await db.query(`select kind, deleted, errors, remaining from cleanup_logs order by id`);
+  const { rows: logs } = await db.query(
+    // Of the kinds alone: a run that ends while objects wait adds a job for these.
+    `select kind, deleted, errors, remaining from cleanup_logs where kind <> 'storage_deletions' order by id`,
+  );
   assert.deepEqual(
     logs,
     kinds.map((kind) => ({ kind, deleted: Number(expected[kind]), errors: 0, remaining: false })),

@@ -77,6 +77,29 @@ for (const [end, stays] of [
     assert.deepEqual([(await keys()).includes(key), (await keys()).includes(other)], [stays, false]);
   });
 
+test('an object that was kept for a URL goes after the row with the URL, whichever cleanup takes that', async () => {
+  const { sql, one, cleanUp, keys } = messenger;
+  const names = ['kept/message', 'kept/file', 'kept/media'];
+  for (const key of names) await expired(key);
+  await sql(
+    `insert into messages (media_type, media_url, created_at) values ('image', 'https://a.example/kept/message', now() - interval '2 years')`,
+  );
+  await sql(
+    `insert into auction_files (thumb_url, deleted_at) values ('https://a.example/kept/file', now() - interval '31 days')`,
+  );
+  await sql(`insert into media (url) values ('https://a.example/kept/media')`);
+
+  assert.equal((await cleanUp('stories')).remaining, false);
+  assert.deepEqual((await keys('kept/')).toSorted(), names.toSorted());
+  await cleanUp('messages');
+  await cleanUp('soft_deleted_files');
+  assert.deepEqual(await keys('kept/'), ['kept/media']);
+  await sql('delete from media');
+  await cleanUp('storage_deletions');
+  assert.deepEqual(await keys('kept/'), []);
+  assert.equal(await one('select count(*) from storage_kept'), 0);
+});
+
 test('a transaction of another database is not waited for', async () => {
   const other = await createDatabase();
   const tx = await other.connect();

@@ -41,10 +41,32 @@ update storage_deletions set due_at = clock_timestamp() + interval '5 minutes'
 returning id;
 
 -- name: in_use
-select distinct key from object_uses(:keys) where keeps;
+-- Rows of media_objects and temp_files write the key down again when they go. Of others nobody hears: `forgets`.
+select key, bool_and(used_by not in ('media_objects', 'temp_files')) as forgets from object_uses(:keys) where keeps group by key;
 
 -- name: settle_deletions
-delete from storage_deletions where id = any(:ids);
+with settled as (
+  delete from storage_deletions where id = any(:ids) returning key, bytes
+), gone as (
+  delete from storage_kept k using object_units(:gone) u where k.key >= u.unit and k.key < u.below
+)
+insert into storage_kept (key, bytes)
+select key, max(bytes) from settled where key = any(:forgotten) group by key order by key
+    on conflict do nothing;
+
+-- name: release_kept
+-- A page of them, in order. What waits to be deleted already is not written down twice.
+with page as materialized (
+  select key, bytes from storage_kept where key > :after order by key limit :limit for update skip locked
+), free as materialized (
+  select key, bytes from page
+   where key not in (select u.key from object_uses(array(select p.key from page p)) u where u.keeps or u.used_by = 'storage_deletions')
+), released as (
+  delete from storage_kept where key = any(array(select key from free))
+), objects as (
+  insert into storage_deletions (key, bytes, reason) select key, bytes, 'kept' from free
+)
+select count(*) as keys, max(key) as reached from page;
 
 -- name: postpone_deletions
 -- After half a minute, doubled each time, six hours at most. A key that no storage can have waits for a person.
@@ -63,6 +85,10 @@ select key, max(bytes) as bytes, count(*) as rows from storage_deletions
  where due_at <= clock_timestamp() and key > :after
  group by key
  order by key limit :limit;
+
+-- name: has_postponed
+-- Of those that are due, others may be at work.
+select exists (select from storage_deletions where due_at > clock_timestamp() and due_at < 'infinity') as found;
 
 -- name: has_deletions
 select exists (select from storage_deletions where due_at < 'infinity') as found;

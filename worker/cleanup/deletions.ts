@@ -12,7 +12,7 @@ import { budget, inChunks, type Counts, type Run } from './run.ts';
  * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So whether it is in use is asked once more,
  * of the function object_uses, while the row of storage_deletions is locked, and when every transaction has ended that may have begun to use it
  * unseen. An application that writes its row under the trigger keep_object, and commits before it uploads, is safe; one that uploads first
- * should never use a key twice.
+ * should never use a key twice. What is kept for a row that tells nobody when it goes, such as one with a URL, is asked about again by each run.
  */
 
 const sql = loadStatements(import.meta.dirname, 'deletions.sql');
@@ -32,6 +32,7 @@ type Outcome = { deleted: Deletion[]; failures: Failure[]; bytes: number };
 
 /** Deletes what is due, and counts what storage let go of and the keys that failed; of the cleanup that does nothing else, everything. */
 export async function deleteObjects(run: Run, { countAll = false } = {}): Promise<boolean> {
+  await releaseKept(run);
   await inChunks(run, async (tx) => (await change(tx, 'note_horizon')) === pageSize);
   const waited = budget(waitMs / 1_000);
   let refused = 0;
@@ -42,7 +43,11 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
     const { deleted, failures, bytes } = await deleteRows(run, unused);
     if (failures.length > 0) await query(tx, sql['postpone_deletions']!, { failures: JSON.stringify(failures) });
     const kept = rows.filter(({ key }) => used.has(key));
-    await query(tx, sql['settle_deletions']!, { ids: [...kept, ...deleted].map(({ id }) => id) });
+    await query(tx, sql['settle_deletions']!, {
+      ids: [...kept, ...deleted].map(({ id }) => id),
+      gone: deleted.map(({ key }) => key),
+      forgotten: kept.map(({ key }) => key).filter((key) => used.get(key)),
+    });
 
     const errors = failures.length;
     const all = { scanned: kept.length + deleted.length + errors, deleted: deleted.length, skipped: kept.length };
@@ -51,6 +56,19 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
     if (refused === patience) return false;
     const left = unused.length - deleted.length - errors;
     return rows.length >= pageSize || left > 0 || (await waitsForTransactions(tx, waited));
+  });
+}
+
+/** What was kept for a row that names it no more is to be deleted again. */
+async function releaseKept(run: Run): Promise<void> {
+  let after = '';
+  await inChunks(run, async (tx) => {
+    const [page] = await query<{ keys: number; reached: string | null }>(tx, sql['release_kept']!, {
+      after,
+      limit: pageSize,
+    });
+    after = page!.reached ?? after;
+    return page!.keys === pageSize;
   });
 }
 
@@ -100,15 +118,22 @@ export async function bytesIn(storage: Storage, folder: string, signal: AbortSig
 const isFolder = (key: string) => key.endsWith('/');
 
 /** Whether some are left that will be tried again. */
-export async function hasDeletions(db: Db): Promise<boolean> {
-  const [row] = await query<{ found: boolean }>(db, sql['has_deletions']!);
+export const hasDeletions = (db: Db) => found(db, 'has_deletions');
+
+/** Whether some failed, or wait for transactions. */
+export const hasPostponed = (db: Db) => found(db, 'has_postponed');
+
+async function found(db: Db, statement: string): Promise<boolean> {
+  const [row] = await query<{ found: boolean }>(db, sql[statement]!);
   return row!.found;
 }
 
-async function inUse(db: Queryable, rows: { key: string }[]): Promise<Set<string>> {
-  if (rows.length === 0) return new Set();
-  const used = await query<{ key: string }>(db, sql['in_use']!, { keys: rows.map(({ key }) => key) });
-  return new Set(used.map(({ key }) => key));
+/** @returns the keys in use, each with whether its users may go without a word */
+async function inUse(db: Queryable, rows: { key: string }[]): Promise<Map<string, boolean>> {
+  if (rows.length === 0) return new Map();
+  const keys = rows.map(({ key }) => key);
+  const used = await query<{ key: string; forgets: boolean }>(db, sql['in_use']!, { keys });
+  return new Map(used.map(({ key, forgets }) => [key, forgets]));
 }
 
 /** Objects by themselves first, then a folder after the other, as long as there is time: the rest of the rows has no outcome. */

@@ -1,5 +1,5 @@
 import type { JobContext } from '../queue/job.ts';
-import { bytesIn, deleteObjects, hasDeletions } from './deletions.ts';
+import { bytesIn, deleteObjects, hasDeletions, hasPostponed } from './deletions.ts';
 import { cleanUp, inChunks, type CleanupPayload, type Counts, type End, type Report, type Run } from './run.ts';
 import { checkTables, inChunk, inTurn, loadSteps, runStep, type Steps } from './steps.ts';
 
@@ -21,11 +21,17 @@ async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
   }
   if (run.fresh) await run.count(run.app.db, { scanned: due.skipped, skipped: due.skipped });
   let done = await inSteps(run, steps, 'purge', due.deleted);
-  if ('foresee' in steps) await deleteObjects(run);
+  const objectsLeft = 'foresee' in steps && (await leavesObjects(run));
   if ('remove' in steps) done = (await inSteps(run, steps, 'remove', due.deleted)) && done;
   if ('repair' in steps) done = (await repair(run, steps)) && done;
-  const remaining = !done || (await hasDeletions(run.app.db)) || (await preview(run, steps)).deleted > 0;
+  const remaining = !done || objectsLeft || (await preview(run, steps)).deleted > 0;
   return { remaining, cutOff: !done };
+}
+
+/** Those of cleanups that run at the same time don't count, unless this one's time was over before it looked. */
+async function leavesObjects(run: Run): Promise<boolean> {
+  const left = (await deleteObjects(run)) ? hasPostponed : hasDeletions;
+  return left(run.app.db);
 }
 
 export async function preview(run: Run, steps: Steps): Promise<Figures & { skipped: number }> {
