@@ -20,7 +20,7 @@ let s3: S3Server;
 let temp: string;
 
 const sql = async (text: string, values: unknown[] = []) => (await rig.db.query<Row>(text, values)).rows;
-const photo = (width = 900, height = 600) =>
+const photo = (width = 240, height = 160) =>
   sharp({
     create: { width, height, channels: 3, background: '#3070b0', noise: { type: 'gaussian', mean: 128, sigma: 30 } },
   })
