@@ -12,6 +12,7 @@ import { processVideo } from '../../worker/media/video.ts';
 import { generate } from '../support/clips.ts';
 import { unlessEverything } from '../support/everything.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
+import { quickSettings as settings } from '../support/quick-settings.ts';
 
 // What is made lasts as long as its original, within two frames: by another ffmpeg than the one that made it, where there are two.
 
@@ -19,13 +20,6 @@ const { config } = ffmpegs[0]!;
 const judge = ffmpegs.at(-1)!.programs.ffmpeg.path;
 const ffmpeg = createFfmpeg({ ...config, sandbox: 'none' });
 const memory = createMemoryGate({ bytes: 1e9, slots: 2 });
-const settings = {
-  videoBitrate: undefined,
-  audioBitrate: 64_000,
-  maxSeconds: 100,
-  preset: 'ultrafast',
-  truncated: 'refuse',
-} as const;
 let dir: string;
 before(async () => void (dir = await mkdtemp(join(tmpdir(), 'lengths-'))));
 after(() => rm(dir, { recursive: true }));

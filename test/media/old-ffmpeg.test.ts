@@ -13,18 +13,12 @@ import { processVideo } from '../../worker/media/video.ts';
 import { generate } from '../support/clips.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
 import { amr, pcm, soundFile, withSound } from '../support/mp4.ts';
+import { quickSettings as settings } from '../support/quick-settings.ts';
 
 // Sound that an older ffmpeg loses, or makes noise of, without an error: whole, or refused by a code; never a part of it.
 
 const signal = new AbortController().signal;
 const memory = createMemoryGate({ bytes: 1e9, slots: 2 });
-const settings = {
-  videoBitrate: undefined,
-  audioBitrate: 64_000,
-  maxSeconds: 100,
-  preset: 'ultrafast',
-  truncated: 'refuse',
-} as const;
 let dir: string;
 before(async () => void (dir = await mkdtemp(join(tmpdir(), 'old-ffmpeg-'))));
 after(() => rm(dir, { recursive: true }));

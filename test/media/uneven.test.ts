@@ -6,6 +6,7 @@ import { processAudio } from '../../worker/media/audio.ts';
 import { createMemoryGate } from '../../worker/media/memory.ts';
 import { processVideo, type VideoOptions } from '../../worker/media/video.ts';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
+import { quickSettings as settings } from '../support/quick-settings.ts';
 
 // Files whole and honest, of which one stream ends before the others do. Their formats say how long the file is, and of its streams nothing.
 
@@ -24,13 +25,6 @@ async function of<T>(
   const dir = await clips.folder();
   const path = join(dir, name);
   await rename(await clips.make(name, words), path);
-  const settings = {
-    videoBitrate: undefined,
-    audioBitrate: 64_000,
-    maxSeconds: 100,
-    preset: 'ultrafast',
-    truncated: 'refuse',
-  } as const;
   const memory = createMemoryGate({ bytes: 280e6, slots: 2 });
   return work(path, {
     ffmpeg: clips.ffmpeg,
