@@ -4,7 +4,7 @@
 -- table, sequence and function. Row level security does not cover TRUNCATE, REFERENCES and TRIGGER. A SECURITY DEFINER function that anybody may put as a
 -- trigger on a table of his own runs the casts of that table's types as the owner.
 --
--- So after each file the migrator (worker/base/migrate.ts) tells after_migration what the file made, and create_queue tells it of its tables.
+-- So after each file the migrator (worker/base/db/migrate.ts) tells after_migration what the file made, and create_queue tells it of its tables.
 -- What was in the schema before is the user's, and keeps its grants. A right that is granted later stays.
 --
 -- A function that an index calls stays open: whoever writes to the table runs it.

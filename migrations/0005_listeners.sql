@@ -5,7 +5,7 @@
 -- A statement that was under way when the first listener came may not see its row, and says nothing: clients look again.
 --
 -- Locks: takes none that anybody can be waiting for. Undo: drop the table and announce(), take announce() out of jobs_updated() and of
--- worker/queue/ledger.sql.
+-- worker/queue/run/ledger.sql.
 
 create table listeners (
   id    uuid primary key,

@@ -1,5 +1,5 @@
 -- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
--- tickets, which is graphile-worker's, is not in here. Written by `npm run schema` and checked by test/queue/schema.test.ts; to change it, add a migration.
+-- tickets, which is graphile-worker's, is not in here. Written by `npm run schema` and checked by test/queue/install/schema.test.ts; to change it, add a migration.
 
 set check_function_bodies = off;
 

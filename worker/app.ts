@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Config } from './base/config.ts';
-import { createPool, type Db } from './base/db.ts';
+import type { Config } from './base/config/config.ts';
+import { createPool, type Db } from './base/db/db.ts';
 import type { Log } from './base/log.ts';
 import { createStorage } from './base/storage/create.ts';
 import type { Storage } from './base/storage/storage.ts';
 import { checkTempSpace } from './base/temp.ts';
-import { createFfmpeg, type Ffmpeg } from './media/ffmpeg.ts';
+import { createFfmpeg, type Ffmpeg } from './media/ffmpeg/ffmpeg.ts';
 import { createMemoryGate, type MemoryGate } from './media/memory.ts';
 import { createImagorVideo, type ImagorVideo } from './providers/imagorvideo.ts';
 import { createRaid, type Raid } from './providers/raid.ts';
@@ -42,7 +42,7 @@ async function checkFfmpeg(ffmpeg: Ffmpeg): Promise<void> {
 
 /** sharp is loaded by who needs it. */
 async function checkWatermark({ watermark: { path } }: Config): Promise<void> {
-  if (path) await (await import('./media/watermark.ts')).readOwn(path);
+  if (path) await (await import('./media/video/watermark.ts')).readOwn(path);
 }
 
 type Dependency = {

@@ -1,4 +1,4 @@
-import type { Config } from './base/config.ts';
+import type { Config } from './base/config/config.ts';
 import { messageOf } from './base/errors.ts';
 import { memoryHere } from './base/machine.ts';
 import { checkTempSpace } from './base/temp.ts';
@@ -25,7 +25,7 @@ async function doubtTemp({ tempDir }: Config): Promise<Doubt | undefined> {
 export async function doubtWatermark({ watermark }: Pick<Config, 'watermark'>): Promise<Doubt | undefined> {
   const mend = 'set WATERMARK_PATH to a picture that this user can read, or to nothing';
   if (!watermark.path) return undefined;
-  const { readOwn } = await import('./media/watermark.ts');
+  const { readOwn } = await import('./media/video/watermark.ts');
   return readOwn(watermark.path).then(
     () => undefined,
     (error: unknown) => ({ setting: 'WATERMARK_PATH', what: messageOf(error), mend }),

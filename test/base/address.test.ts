@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { readAddress } from '../../worker/base/address.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { UsageError } from '../../worker/base/errors.ts';
 
 // DATABASE_URL as libpq reads it.

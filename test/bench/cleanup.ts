@@ -1,10 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient, type Client } from '../../worker/base/db.ts';
+import { createClient, type Client } from '../../worker/base/db/db.ts';
 import { LocalStorage } from '../../worker/base/storage/local.ts';
-import { loadSteps } from '../../worker/cleanup/steps.ts';
-import { install } from '../../worker/queue/install.ts';
+import { loadSteps } from '../../worker/jobs/cleanup/sweep/steps.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { fillMessenger } from '../support/messenger.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { now } from './clock.ts';

@@ -1,7 +1,7 @@
 import { chown, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPool, type Db } from '../../worker/base/db.ts';
+import { createPool, type Db } from '../../worker/base/db/db.ts';
 import { silent } from '../support/log.ts';
 import { spawnWorker, type WorkerProcess } from '../support/processes.ts';
 import { startProxy, type Proxy } from '../support/proxy.ts';

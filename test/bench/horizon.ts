@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { launchProducer, launchWorker, type Bench } from './measure.ts';
 import { information, type Result } from './result.ts';
 import { sizes, vacuum } from './tables.ts';

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createClient, type Client } from '../../worker/base/db.ts';
+import { createClient, type Client } from '../../worker/base/db/db.ts';
 import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 
 /**
  * The Postgres under all suites: the embedded one, durable (fsync on), with its own settings and nobody else on it; or the one

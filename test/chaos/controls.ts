@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient, type Db } from '../../worker/base/db.ts';
+import { isTransient, type Db } from '../../worker/base/db/db.ts';
 import { persist, type Ground } from './ground.ts';
 import { queues } from './plan.ts';
 import { at, between, random, weighted } from './random.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createApp } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { messageOf } from '../../worker/base/errors.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { startWorker } from '../../worker/queue/worker.ts';

@@ -1,10 +1,10 @@
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPool, isTransient, type Db } from '../../worker/base/db.ts';
+import { createPool, isTransient, type Db } from '../../worker/base/db/db.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { serverOn } from '../../worker/embedded/server.ts';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { useCluster } from '../support/cluster.ts';
 import { silent } from '../support/log.ts';
 import { kindNames, kinds } from './kinds.ts';

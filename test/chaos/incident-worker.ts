@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { createApp } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { withTempDir } from '../../worker/base/temp.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Db } from '../../worker/base/db.ts';
+import type { Db } from '../../worker/base/db/db.ts';
 import type { Fault } from './plan.ts';
 import type { Verdict } from './verdict.ts';
 

@@ -1,4 +1,4 @@
-import { loadStatements, query } from '../../worker/base/sql.ts';
+import { loadStatements, query } from '../../worker/base/db/sql.ts';
 import type { Ground } from './ground.ts';
 
 export type Verdict = { lost: number; doubled: number; stuck: number; violations: Violation[] };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { createApp } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { judgeCapacity } from '../../worker/cli/doctor/capacity.ts';
 import { checkDirect } from '../../worker/cli/doctor/direct.ts';
 import { checkHorizon, judgeHorizon } from '../../worker/cli/doctor/horizon.ts';

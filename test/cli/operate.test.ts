@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { transaction } from '../../worker/base/db.ts';
-import { archive } from '../../worker/queue/upkeep.ts';
+import { transaction } from '../../worker/base/db/db.ts';
+import { archive } from '../../worker/queue/fleet/upkeep.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add, reads, rows } from '../support/jobs.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { createDatabase, databaseUrl } from '../support/database.ts';
 

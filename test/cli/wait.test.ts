@@ -6,7 +6,7 @@ import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { reads, rows } from '../support/jobs.ts';
 import { createRig, type Rig } from '../support/worker.ts';
-import type { Job } from '../../worker/queue/operate.ts';
+import type { Job } from '../../worker/queue/client/operate.ts';
 
 // `rowmill add --wait`, while a worker runs.
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { UsageError } from '../../worker/base/errors.ts';
 import { findPlace } from '../../worker/embedded/place.ts';
 import { openEmbeddedPostgres, type EmbeddedOptions } from '../../worker/embedded/postgres.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { listen, routes, type HttpServer } from '../../worker/http/server.ts';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { databaseUrl } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { createRig, type Rig } from '../support/worker.ts';

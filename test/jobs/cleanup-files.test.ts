@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';

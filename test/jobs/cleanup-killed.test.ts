@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LocalStorage } from '../../worker/base/storage/local.ts';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, rows } from '../support/jobs.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Tx } from '../../worker/base/db.ts';
-import { prepareOutputs } from '../../worker/jobs/original.ts';
+import type { Tx } from '../../worker/base/db/db.ts';
+import { prepareOutputs } from '../../worker/jobs/media/original/original.ts';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { add, reads } from '../support/jobs.ts';

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createFfmpeg } from '../../worker/media/ffmpeg.ts';
+import { createFfmpeg } from '../../worker/media/ffmpeg/ffmpeg.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { attacks, type Attack } from '../support/attacks.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import type { Tx } from '../../worker/base/db.ts';
+import type { Tx } from '../../worker/base/db/db.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add, reads } from '../support/jobs.ts';

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { createApp, type App } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { PermanentError } from '../../worker/base/errors.ts';
-import { keyOf, withOriginal } from '../../worker/jobs/original.ts';
+import { keyOf, withOriginal } from '../../worker/jobs/media/original/original.ts';
 import { silent } from '../support/log.ts';
 
 // Which of several names of an original counts; and what becomes of one that is still being written.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { fleetStatus, listJobs } from '../../worker/queue/operate.ts';
+import { fleetStatus, listJobs } from '../../worker/queue/client/operate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
 // What people write on rows that no worker runs, where it once went astray. states.test.ts goes through them at random.

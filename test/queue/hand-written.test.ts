@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, suite, test } from 'node:test';
-import { cancelJobs } from '../../worker/queue/operate.ts';
+import { cancelJobs } from '../../worker/queue/client/operate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
 // What Postgres answers to SQL that is written by hand and wrong: refused, under a name, with the right word.

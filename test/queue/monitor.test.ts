@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import type { Tx } from '../../worker/base/db.ts';
+import type { Tx } from '../../worker/base/db/db.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { addSomeJobs, rolledBack, runFile, sqlFiles } from '../support/sql-files.ts';
 

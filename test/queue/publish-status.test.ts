@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPool } from '../../worker/base/db.ts';
-import { createLedger } from '../../worker/queue/ledger.ts';
+import { createPool } from '../../worker/base/db/db.ts';
+import { createLedger } from '../../worker/queue/run/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';

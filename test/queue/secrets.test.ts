@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { z } from 'zod';
 import { createApp, type App } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { bind, loadStatements } from '../../worker/base/sql.ts';
+import { bind, loadStatements } from '../../worker/base/db/sql.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { addSomeJobs, addSupabaseRoles, rolledBack, sqlFiles } from '../support/sql-files.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { transaction } from '../../worker/base/db.ts';
-import { failLost, type Ledger } from '../../worker/queue/ledger.ts';
-import * as upkeep from '../../worker/queue/upkeep.ts';
+import { transaction } from '../../worker/base/db/db.ts';
+import { failLost, type Ledger } from '../../worker/queue/run/ledger.ts';
+import * as upkeep from '../../worker/queue/fleet/upkeep.ts';
 import { silent } from '../support/log.ts';
 import { byHand, point, queues, type Command, type Real } from './states-hand.ts';
 import * as model from './states-model.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { Ledger } from '../../worker/queue/ledger.ts';
+import type { Ledger } from '../../worker/queue/run/ledger.ts';
 import type { TestDatabase } from '../support/database.ts';
 import * as model from './states-model.ts';
 import type { Model, ModelJob, Status } from './states-model.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { createLedger } from '../../worker/queue/ledger.ts';
+import { createLedger } from '../../worker/queue/run/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { commands } from './states-commands.ts';
 import { queues, type Command, type Real } from './states-hand.ts';

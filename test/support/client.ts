@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { PermanentError } from '../../worker/base/errors.ts';
-import { createClient, type Client } from '../../worker/queue/client.ts';
+import { createClient, type Client } from '../../worker/queue/client/client.ts';
 import { createRig, type Rig } from './worker.ts';
 
 // What the typed client adds and waits for: a worker serves media; cleanup is served by nobody.

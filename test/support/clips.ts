@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { createFfmpeg, type Ffmpeg } from '../../worker/media/ffmpeg.ts';
+import { createFfmpeg, type Ffmpeg } from '../../worker/media/ffmpeg/ffmpeg.ts';
 import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
 import { findPrograms, type FfmpegConfig } from '../../worker/media/ffmpeg/find.ts';
 import { kept, versionOf } from './kept.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { withSchema } from '../../worker/base/address.ts';
-import { createClient, createPool, type Client, type Db } from '../../worker/base/db.ts';
+import { createClient, createPool, type Client, type Db } from '../../worker/base/db/db.ts';
 import { makeHostile } from './hostile.ts';
 import { silent } from './log.ts';
 

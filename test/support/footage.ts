@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Ffmpeg } from '../../worker/media/ffmpeg.ts';
+import type { Ffmpeg } from '../../worker/media/ffmpeg/ffmpeg.ts';
 import { ffmpeg } from './clips.ts';
 import { kept, versionOf } from './kept.ts';
 

@@ -1,10 +1,10 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import { messageOf } from '../../worker/base/errors.ts';
 import { superuserUrlOf } from '../../worker/embedded/connection.ts';
 import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { ffmpeg } from './clips.ts';
 import { useCluster } from './cluster.ts';
 import { databaseUrl, template } from './database.ts';

@@ -9,7 +9,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import sharp from 'sharp';
-import { takeFrame } from '../../worker/media/frame.ts';
+import { takeFrame } from '../../worker/media/video/frame.ts';
 import { createMemoryGate } from '../../worker/media/memory.ts';
 import { ffmpeg } from './clips.ts';
 

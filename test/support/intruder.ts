@@ -1,5 +1,5 @@
-import type { Tx } from '../../worker/base/db.ts';
-import { loadStatements, query } from '../../worker/base/sql.ts';
+import type { Tx } from '../../worker/base/db/db.ts';
+import { loadStatements, query } from '../../worker/base/db/sql.ts';
 
 /** One statement, and the right that it needs: `jobs: truncate`. */
 export type Attempt = { needs: string; statement: string };

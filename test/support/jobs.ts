@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Queryable } from '../../worker/base/sql.ts';
+import type { Queryable } from '../../worker/base/db/sql.ts';
 import { eventually } from './eventually.ts';
 
 export type Row = Record<string, any> & { id: number; status: string };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { sharp } from '../../worker/media/sharp.ts';
+import { sharp } from '../../worker/media/image/sharp.ts';
 import { canary, canaryColour } from './attacks/materials.ts';
 
 /** That a file which was made of an attack holds nothing of what is secret, in letters or as a picture. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 import type { Storage } from '../../worker/base/storage/storage.ts';
-import type { Report } from '../../worker/cleanup/run.ts';
-import { install } from '../../worker/queue/install.ts';
+import type { Report } from '../../worker/jobs/cleanup/sweep/run.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { reads, add, type Row } from './jobs.ts';
 import { createRig, type Env, type Rig } from './worker.ts';

@@ -4,7 +4,7 @@ import { heldByDescendants } from './group-memory.ts';
 
 /** Megabytes, in a fresh process that has sharp warm already. */
 export type Measured = {
-  /** Of worker/media/estimate.ts. */
+  /** Of worker/media/image/estimate.ts. */
   estimate: number;
   /** The most by which the process grew, or that the ffmpeg which it started held, if that was more. */
   growth: number;
@@ -18,7 +18,7 @@ export type Call = string;
 const media = new URL('../../worker/media', import.meta.url).href;
 /** As publish.file does it. */
 export const variants: Call = `
-  const { makeVariants } = await import('${media}/image.ts');
+  const { makeVariants } = await import('${media}/image/variants.ts');
   const make = (path, means) => makeVariants(path, [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }], means);`;
 /** As media.image does it. */
 export const optimised = (formats: string[] = []): Call => `
@@ -26,7 +26,7 @@ export const optimised = (formats: string[] = []): Call => `
   const make = (path, means) => optimise(path, ${JSON.stringify({ formats })}, means);`;
 /** As media.thumbnails does it. */
 export const thumbnails: Call = `
-  const { makeThumbnails } = await import('${media}/thumbnails.ts');
+  const { makeThumbnails } = await import('${media}/image/thumbnails.ts');
   const { dirname } = await import('node:path');
   const boxes = [150, 320, 640].map((side) => ({ width: side, height: side }));
   const make = (path, means) => makeThumbnails(path, boxes, 'webp', { ...means, dir: dirname(path) });`;
@@ -42,7 +42,7 @@ const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_
 export async function measure(path: string, call: Call, { times = 1, budgetMb = 1e6 } = {}): Promise<Measured> {
   const script = `
     import { readFileSync, writeFileSync } from 'node:fs';
-    import { sharp } from '${media}/sharp.ts';
+    import { sharp } from '${media}/image/sharp.ts';
     ${call}
     const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1000;
     const { ffmpeg } = await import('${new URL('clips.ts', import.meta.url).href}');

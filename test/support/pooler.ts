@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from '../../worker/base/db.ts';
+import { createClient } from '../../worker/base/db/db.ts';
 
 /**
  * A pooler before the test server, as PgBouncer is: it answers the handshake itself, whatever the password, and lends the sessions that

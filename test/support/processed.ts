@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { createMemoryGate } from '../../worker/media/memory.ts';
-import { processVideo, type ProcessedVideo } from '../../worker/media/video.ts';
+import { processVideo, type ProcessedVideo } from '../../worker/media/video/video.ts';
 import { aac, h264, picture, tone, type Footage } from './footage.ts';
 
 export type Settings = Partial<Parameters<typeof processVideo>[1]['settings']>;

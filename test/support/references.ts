@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Db } from '../../worker/base/db.ts';
+import type { Db } from '../../worker/base/db/db.ts';
 import { at, random } from '../chaos/random.ts';
 
 // Objects, and rows that name them: every table and column that can, in every state that such a row can have, any two for one object. What becomes of

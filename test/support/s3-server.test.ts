@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { createStorage } from '../../worker/base/storage/create.ts';
 import type { Storage } from '../../worker/base/storage/storage.ts';
 import { type AskedRequest, type S3Server, startS3Server } from './s3-server.ts';

@@ -1,5 +1,5 @@
-import { namesOf } from '../../worker/base/names.ts';
-import { loadStatements, query, type Queryable } from '../../worker/base/sql.ts';
+import { namesOf } from '../../worker/base/db/names.ts';
+import { loadStatements, query, type Queryable } from '../../worker/base/db/sql.ts';
 
 /**
  * The schema of a database as one SQL text, for people to read and to compare: what the migrations make, whatever way they went
@@ -103,7 +103,7 @@ type Policy = {
 const sql = loadStatements(import.meta.dirname, 'schema.sql');
 
 const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
--- tickets, which is graphile-worker's, is not in here. Written by \`npm run schema\` and checked by test/queue/schema.test.ts; to change it, add a migration.
+-- tickets, which is graphile-worker's, is not in here. Written by \`npm run schema\` and checked by test/queue/install/schema.test.ts; to change it, add a migration.
 
 set check_function_bodies = off;
 `;

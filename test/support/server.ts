@@ -1,7 +1,7 @@
 import { appendFile, chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openEmbeddedPostgres, type EmbeddedPostgres } from '../../worker/embedded/postgres.ts';
-import { install } from '../../worker/queue/install.ts';
+import { install } from '../../worker/queue/install/install.ts';
 import { useCluster } from './cluster.ts';
 import { scratch } from './scratch.ts';
 

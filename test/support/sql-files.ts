@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Db, Tx } from '../../worker/base/db.ts';
+import type { Db, Tx } from '../../worker/base/db/db.ts';
 
 const root = join(import.meta.dirname, '../..');
 

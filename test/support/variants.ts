@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { makeVariants, type Variant, type VariantSize } from '../../worker/media/image.ts';
+import { makeVariants, type Variant, type VariantSize } from '../../worker/media/image/variants.ts';
 import type { Truncated } from '../../worker/media/image/whole.ts';
 import { createMemoryGate, type MemoryGate } from '../../worker/media/memory.ts';
 import { blue, green, red, white } from './pictures.ts';

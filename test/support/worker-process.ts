@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { createApp } from '../../worker/app.ts';
-import { loadConfig } from '../../worker/base/config.ts';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import { DeploymentError } from '../../worker/base/errors.ts';
 import { createLog } from '../../worker/base/log.ts';
 import { withTempDir } from '../../worker/base/temp.ts';

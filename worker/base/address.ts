@@ -119,3 +119,6 @@ function read(name: string, path: string): string {
     throw new UsageError(`${name} cannot be read: ${messageOf(error)}`, { cause: error });
   }
 }
+
+/** graphile-worker names prepared statements by its schema, and Postgres cuts their names at 63 bytes. */
+export const longestSchema = 40;

@@ -1,7 +1,7 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { UsageError } from '../base/errors.ts';
-import { addJob } from '../queue/add.ts';
-import type { Job } from '../queue/operate.ts';
+import { addJob } from '../queue/client/add.ts';
+import type { Job } from '../queue/client/operate.ts';
 import type { Registry } from '../queue/registry.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';

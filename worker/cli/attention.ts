@@ -1,4 +1,4 @@
-import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStatus } from '../queue/operate.ts';
+import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStatus } from '../queue/client/operate.ts';
 import { count, duration } from './output.ts';
 
 export type Attention = {

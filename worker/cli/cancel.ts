@@ -1,5 +1,5 @@
 import { Argument, Command } from 'commander';
-import { cancelJobs } from '../queue/operate.ts';
+import { cancelJobs } from '../queue/client/operate.ts';
 import { reportChanges } from './changes.ts';
 import { withDatabase } from './database.ts';
 import { example, jobIds, json } from './options.ts';

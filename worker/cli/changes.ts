@@ -1,4 +1,4 @@
-import type { Change } from '../queue/operate.ts';
+import type { Change } from '../queue/client/operate.ts';
 import { Failed } from './faults.ts';
 import { print, printJson } from './output.ts';
 

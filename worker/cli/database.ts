@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { lstat } from 'node:fs/promises';
 import { withSchema } from '../base/address.ts';
-import { loadConfig, type Config } from '../base/config.ts';
-import { createPool, type Db } from '../base/db.ts';
+import { loadConfig, type Config } from '../base/config/config.ts';
+import { createPool, type Db } from '../base/db/db.ts';
 import { UsageError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { openEmbeddedPostgres } from '../embedded/postgres.ts';

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
-import { isFull } from '../base/db.ts';
+import { isFull } from '../base/db/db.ts';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { surroundings } from '../base/surroundings.ts';
 import { note } from './output.ts';

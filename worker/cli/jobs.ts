@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { listJobs, statuses, type Job, type Status } from '../queue/operate.ts';
+import { listJobs, statuses, type Job, type Status } from '../queue/client/operate.ts';
 import { withDatabase } from './database.ts';
 import { example, integer, json, withQueue } from './options.ts';
 import { note, print, printJson, relative, statusStyle, table, type Column } from './output.ts';

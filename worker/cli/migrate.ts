@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { loadConfig } from '../base/config.ts';
+import { loadConfig } from '../base/config/config.ts';
 import { withDatabaseUrl } from './database.ts';
 import { example, json } from './options.ts';
 import { print, printJson } from './output.ts';
@@ -9,7 +9,7 @@ export const migrate = example(new Command('migrate'), 'DATABASE_URL=postgres://
   .option('--with <set...>', 'also the tables of an application, such as messenger, which are made only when asked for')
   .addOption(json())
   .action(async ({ with: sets, ...options }: { with?: string[]; json?: true }) => {
-    const { install } = await import('../queue/install.ts');
+    const { install } = await import('../queue/install/install.ts');
     const applied = await withDatabaseUrl(loadConfig(), (url) => install(url, sets), { make: true });
     if (options.json) return printJson({ applied });
     for (const name of applied) print(`applied ${name}`);

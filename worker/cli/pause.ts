@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { setPaused } from '../queue/operate.ts';
+import { setPaused } from '../queue/client/operate.ts';
 import { withDatabase } from './database.ts';
 import { example, json } from './options.ts';
 import { count, print, printJson } from './output.ts';

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { surroundings } from '../base/surroundings.ts';
-import { version } from '../queue/version.ts';
+import { version } from '../queue/fleet/version.ts';
 import { add } from './add.ts';
 import { cancel } from './cancel.ts';
 import { demo } from './demo.ts';

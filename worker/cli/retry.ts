@@ -1,6 +1,6 @@
 import { Argument, Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
-import { retryJobs } from '../queue/operate.ts';
+import { retryJobs } from '../queue/client/operate.ts';
 import { named, reportChanges } from './changes.ts';
 import { withDatabase } from './database.ts';
 import { example, jobIds, json, withQueue } from './options.ts';

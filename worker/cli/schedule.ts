@@ -8,7 +8,7 @@ import {
   setSchedule,
   type Schedule,
   type ScheduleStatus,
-} from '../queue/schedules.ts';
+} from '../queue/schedule/schedules.ts';
 import { surroundings } from '../base/surroundings.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';

@@ -1,5 +1,5 @@
 import { Argument, Command } from 'commander';
-import { showJob, type JobError } from '../queue/operate.ts';
+import { showJob, type JobError } from '../queue/client/operate.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, jobId, json } from './options.ts';

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { fleetStatus, type FleetQueue, type FleetStatus, type FleetWorker } from '../queue/operate.ts';
+import { fleetStatus, type FleetQueue, type FleetStatus, type FleetWorker } from '../queue/client/operate.ts';
 import { attention } from './attention.ts';
 import { withDatabase } from './database.ts';
 import { example, json } from './options.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient, type Db } from '../base/db.ts';
+import { isTransient, type Db } from '../base/db/db.ts';
 import { surroundings } from '../base/surroundings.ts';
-import { fleetStatus, showJob, type Job } from '../queue/operate.ts';
+import { fleetStatus, showJob, type Job } from '../queue/client/operate.ts';
 import { Failed } from './faults.ts';
 import { cut, duration, note, plain } from './output.ts';
 

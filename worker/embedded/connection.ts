@@ -1,7 +1,7 @@
 import { chown, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
-import { createClient, isTransient } from '../base/db.ts';
+import { createClient, isTransient } from '../base/db/db.ts';
 import { codeOf } from '../base/errors.ts';
 import { passwordOf, type Role } from './cluster.ts';
 

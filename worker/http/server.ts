@@ -1,7 +1,7 @@
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
 import { UsageError, codeOf } from '../base/errors.ts';
-import { version } from '../queue/version.ts';
+import { version } from '../queue/fleet/version.ts';
 import type { Worker } from '../queue/worker.ts';
 
 const pingTimeoutMs = 2_000;

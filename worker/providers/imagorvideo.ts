@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DeploymentError, PermanentError, RetryableError } from '../base/errors.ts';
-import { download } from '../base/fetch.ts';
+import { download } from '../base/http/fetch.ts';
 import { withTempDir } from '../base/temp.ts';
-import type { Size } from '../media/filters.ts';
-import { sniffImage } from '../media/sniff.ts';
+import type { Size } from '../media/ffmpeg/filters.ts';
+import { sniffImage } from '../media/image/sniff.ts';
 
 /** imagorvideo, a server that takes pictures out of videos. https://github.com/cshum/imagorvideo */
 export type ImagorVideo = {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { Config } from '../base/config.ts';
+import type { Config } from '../base/config/config.ts';
 import { codeOf, DeploymentError } from '../base/errors.ts';
-import { download, type Downloaded } from '../base/fetch.ts';
+import { download, type Downloaded } from '../base/http/fetch.ts';
 import { withTempDir } from '../base/temp.ts';
 
 /** RAID, the store that keeps the original of each uploaded file. */

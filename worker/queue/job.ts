@@ -1,8 +1,21 @@
 import type { z } from 'zod';
 import type { App } from '../app.ts';
-import type { Tx } from '../base/db.ts';
+import type { Tx } from '../base/db/db.ts';
 import type { Log } from '../base/log.ts';
-import type { JobRow } from './ledger.ts';
+
+/** The row of a job that was started, without the columns that only people read. */
+export type JobRow = {
+  id: number;
+  queue: string;
+  kind: string;
+  payload: unknown;
+  /** Its payload did not come with it, and is to be loaded. */
+  large: boolean;
+  file_id: string | null;
+  attempt: number;
+  retry_count: number;
+  max_retries: number;
+};
 
 /** What a handler is given for one attempt. */
 export type JobContext<Payload> = {

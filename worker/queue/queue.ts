@@ -1,16 +1,16 @@
 import type { App } from '../app.ts';
-import { transaction, type Db } from '../base/db.ts';
-import type { Names } from '../base/names.ts';
-import { bind, loadStatements, query } from '../base/sql.ts';
-import { createExecutor, mostAside, type Executor } from './executor.ts';
-import type { Incidents, ProbeJob } from './incidents.ts';
-import { createLedger, failLost } from './ledger.ts';
-import type { Membership } from './liveness.ts';
-import { Stopped } from './outcome.ts';
-import { paced } from './paced.ts';
-import { createLimiter } from './rate-limit.ts';
+import { transaction, type Db } from '../base/db/db.ts';
+import type { Names } from '../base/db/names.ts';
+import { bind, loadStatements, query } from '../base/db/sql.ts';
+import { createExecutor, mostAside, type Executor } from './run/executor.ts';
+import type { Incidents, ProbeJob } from './run/incidents.ts';
+import { createLedger, failLost } from './run/ledger.ts';
+import type { Membership } from './fleet/liveness.ts';
+import { Stopped } from './run/outcome.ts';
+import { paced } from '../base/paced.ts';
+import { createLimiter } from './run/rate-limit.ts';
 import type { Registry } from './registry.ts';
-import { createRunner, type Runner } from './runner.ts';
+import { createRunner, type Runner } from './claim/runner.ts';
 import { concurrencyOf, type QueueRow } from './served.ts';
 
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */

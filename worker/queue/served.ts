@@ -1,4 +1,4 @@
-import type { Config } from '../base/config.ts';
+import type { Config } from '../base/config/config.ts';
 import { UsageError } from '../base/errors.ts';
 
 // Which queues this process serves, and with how much room.

@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import { isTransient, type Notification } from '../base/db.ts';
-import { readNames } from '../base/names.ts';
-import { loadStatements, query } from '../base/sql.ts';
-import { watchSessions } from '../base/watch.ts';
-import { createAlarm } from './alarm.ts';
-import { longWaitMs } from './attempt.ts';
-import { openEnginePools } from './connections.ts';
-import { createIncidents } from './incidents.ts';
-import { joinFleet } from './liveness.ts';
-import { paced } from './paced.ts';
+import { isTransient, type Notification } from '../base/db/db.ts';
+import { readNames } from '../base/db/names.ts';
+import { loadStatements, query } from '../base/db/sql.ts';
+import { watchSessions } from '../base/db/watch.ts';
+import { createAlarm } from './claim/alarm.ts';
+import { longWaitMs } from './run/attempt.ts';
+import { openEnginePools } from './fleet/connections.ts';
+import { createIncidents } from './run/incidents.ts';
+import { joinFleet } from './fleet/liveness.ts';
+import { paced } from '../base/paced.ts';
 import { serveQueue, type ServedQueue } from './queue.ts';
 import type { Registry } from './registry.ts';
-import { createScheduler } from './scheduler.ts';
+import { createScheduler } from './schedule/scheduler.ts';
 import { servedQueues, type QueueRow } from './served.ts';
-import { keepUp } from './upkeep.ts';
+import { keepUp } from './fleet/upkeep.ts';
 
 /**
  * The engine of one process: a runner and an executor for each queue it serves, its membership of the fleet, and the loop that

@@ -1,5 +1,5 @@
-import { processAudio } from '../../../worker/media/audio.ts';
-import { loadConfig } from '../../../worker/base/config.ts';
+import { processAudio } from '../../../worker/media/audio/audio.ts';
+import { loadConfig } from '../../../worker/base/config/config.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import type { Footage } from '../../support/footage.ts';
 import { interleave } from '../measure.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Ffmpeg, Task } from '../../../worker/media/ffmpeg.ts';
+import type { Ffmpeg, Task } from '../../../worker/media/ffmpeg/ffmpeg.ts';
 import type { Footage } from '../../support/footage.ts';
 import { endsWithUs } from '../../support/processes.ts';
 import { wallMs } from '../clock.ts';

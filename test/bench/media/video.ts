@@ -1,9 +1,9 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadConfig } from '../../../worker/base/config.ts';
-import type { Ffmpeg } from '../../../worker/media/ffmpeg.ts';
+import { loadConfig } from '../../../worker/base/config/config.ts';
+import type { Ffmpeg } from '../../../worker/media/ffmpeg/ffmpeg.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
-import { processVideo, type ProcessedVideo } from '../../../worker/media/video.ts';
+import { processVideo, type ProcessedVideo } from '../../../worker/media/video/video.ts';
 import { aac, h264, picture, tone, type Footage } from '../../support/footage.ts';
 import { interleave } from '../measure.ts';
 import { atMost, information, type Result } from '../result.ts';

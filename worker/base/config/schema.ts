@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { readAddress } from '../address.ts';
+import { longestSchema, readAddress } from '../address.ts';
 import { messageOf } from '../errors.ts';
-import { longestSchema } from '../names.ts';
 import { fewestConnections } from './connections.ts';
 
 /** Each variable of the environment, as it is to be written. */

@@ -1,10 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import type { Config } from '../../base/config.ts';
-import type { Db } from '../../base/db.ts';
-import { loadStatements, query } from '../../base/sql.ts';
+import type { Config } from '../../base/config/config.ts';
+import type { Db } from '../../base/db/db.ts';
+import { loadStatements, query } from '../../base/db/sql.ts';
 import { psqlLine } from '../../embedded/connection.ts';
-import type { Status } from '../../queue/operate.ts';
+import type { Status } from '../../queue/client/operate.ts';
 import { paint, plain, print, printJson, size, table, type Column } from '../output.ts';
 
 /** A job of the demo, and the picture it is about. */

@@ -1,6 +1,6 @@
 import { fewestConnections } from '../../base/config/connections.ts';
-import type { Session } from '../../base/pooler.ts';
-import { loadStatements } from '../../base/sql.ts';
+import type { Session } from '../../base/db/pooler.ts';
+import { loadStatements } from '../../base/db/sql.ts';
 import { ok, warn, type Check } from './check.ts';
 
 const sql = loadStatements(import.meta.dirname, 'capacity.sql');

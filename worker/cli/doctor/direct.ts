@@ -1,4 +1,4 @@
-import { direct, isLent, pooled, type Session } from '../../base/pooler.ts';
+import { direct, isLent, pooled, type Session } from '../../base/db/pooler.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const name = 'connection';

@@ -1,4 +1,4 @@
-import { loadConfig, settingsGiven, type Config } from '../../base/config.ts';
+import { loadConfig, settingsGiven, type Config } from '../../base/config/config.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { redactor } from '../../base/log.ts';
 import { findBinaries } from '../../embedded/binaries.ts';

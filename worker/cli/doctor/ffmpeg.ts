@@ -1,6 +1,6 @@
-import type { Config } from '../../base/config.ts';
+import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
-import { createFfmpeg } from '../../media/ffmpeg.ts';
+import { createFfmpeg } from '../../media/ffmpeg/ffmpeg.ts';
 import { isOld, leastVersion, type Capabilities } from '../../media/ffmpeg/capabilities.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 

@@ -1,7 +1,7 @@
-import { createPool } from '../../base/db.ts';
+import { createPool } from '../../base/db/db.ts';
 import { UsageError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import { fleetStatus, type FleetQueue } from '../../queue/operate.ts';
+import { fleetStatus, type FleetQueue } from '../../queue/client/operate.ts';
 import { servedQueues } from '../../queue/served.ts';
 import { attention } from '../attention.ts';
 import { count } from '../output.ts';

@@ -1,5 +1,5 @@
-import type { Session } from '../../base/pooler.ts';
-import { loadStatements } from '../../base/sql.ts';
+import type { Session } from '../../base/db/pooler.ts';
+import { loadStatements } from '../../base/db/sql.ts';
 import { duration, plain } from '../output.ts';
 import { ok, warn, type Check } from './check.ts';
 

@@ -1,6 +1,6 @@
 import { lstat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Config } from '../../base/config.ts';
+import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { memoryHere } from '../../base/machine.ts';
 import { withTempDir } from '../../base/temp.ts';
@@ -22,7 +22,7 @@ export function checkNode(version = process.versions.node): Check {
 /** Only loads it: what is there may be made for another system. */
 export async function checkPictures(): Promise<Check> {
   try {
-    await import('../../media/image.ts');
+    await import('../../media/image/variants.ts');
     return ok('pictures', 'sharp loads');
   } catch (error) {
     const [first] = messageOf(error).split('\n');

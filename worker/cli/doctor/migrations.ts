@@ -1,5 +1,5 @@
-import { hasSet, migrationFiles, migrationSets } from '../../base/migrate.ts';
-import { migrationsDir } from '../../queue/install.ts';
+import { hasSet, migrationFiles, migrationSets } from '../../base/db/migrate.ts';
+import { migrationsDir } from '../../queue/install/install.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 /** @param seen what the database says was applied, as base/migrate.ts wrote it down */

@@ -1,8 +1,8 @@
-import { loadStatements } from '../../base/sql.ts';
+import { loadStatements } from '../../base/db/sql.ts';
 import { readAddress, type Address } from '../../base/address.ts';
-import { createClient, type Client } from '../../base/db.ts';
+import { createClient, type Client } from '../../base/db/db.ts';
 import { messageOf } from '../../base/errors.ts';
-import { direct, type Session } from '../../base/pooler.ts';
+import { direct, type Session } from '../../base/db/pooler.ts';
 import { diagnose, explain } from '../faults.ts';
 import { checkCapacity } from './capacity.ts';
 import { fail, ok, warn, type Check } from './check.ts';

@@ -1,4 +1,4 @@
-import type { Config } from '../../base/config.ts';
+import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createStorage } from '../../base/storage/create.ts';
 import { createImagorVideo } from '../../providers/imagorvideo.ts';

@@ -1,10 +1,10 @@
-import { transaction, type Tx } from '../../base/db.ts';
-import type { Queryable } from '../../base/sql.ts';
-import { countPrunableLogs, pruneLogs } from '../../cleanup/logs.ts';
-import { budgetPayload, cleanUp, cleanupTimeout, inChunks, type End, type Run } from '../../cleanup/run.ts';
+import { transaction, type Tx } from '../../base/db/db.ts';
+import type { Queryable } from '../../base/db/sql.ts';
+import { countPrunableLogs, pruneLogs } from './sweep/logs.ts';
+import { budgetPayload, cleanUp, cleanupTimeout, inChunks, type End, type Run } from './sweep/run.ts';
 import { job } from '../../queue/job.ts';
-import { queueNames } from '../../queue/operate.ts';
-import { countPrunable, prune, pruneChunk } from '../../queue/upkeep.ts';
+import { queueNames } from '../../queue/client/operate.ts';
+import { countPrunable, prune, pruneChunk } from '../../queue/fleet/upkeep.ts';
 
 /**
  * Completed and cancelled jobs of all queues, kept for as long as queues.keep_completed says. Workers prune the queues that they serve all the

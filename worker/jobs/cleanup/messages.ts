@@ -1,5 +1,5 @@
-import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
-import { sweep } from '../../cleanup/sweep.ts';
+import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
+import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
 /** Messages over a year: media deleted from storage, URLs cleared. The row and its metadata stay; so does what is pinned or under legal hold. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { deleteOrphans } from '../../cleanup/orphans.ts';
-import { cleanUp, cleanupPayload } from '../../cleanup/run.ts';
+import { deleteOrphans } from './sweep/orphans.ts';
+import { cleanUp, cleanupPayload } from './sweep/run.ts';
 import { job, minutes } from '../../queue/job.ts';
 
 /** Objects that no row refers to. A dry run, unless ORPHANED_MEDIA_DELETE or the payload says otherwise. */

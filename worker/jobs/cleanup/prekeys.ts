@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { maintainPrekeys } from '../../cleanup/prekeys.ts';
-import { cleanUp, cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
+import { maintainPrekeys } from './sweep/prekeys.ts';
+import { cleanUp, cleanupPayload, cleanupTimeout } from './sweep/run.ts';
 import { job } from '../../queue/job.ts';
 
 /** Used prekeys are deleted after 30 days, and each device has a minimum of unused ones again, or is asked for them. */

@@ -1,5 +1,5 @@
-import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
-import { sweep } from '../../cleanup/sweep.ts';
+import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
+import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
 /** Sessions inactive for 30 days, with all that belongs to them; their devices become inactive. */

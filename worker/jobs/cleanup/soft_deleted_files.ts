@@ -1,5 +1,5 @@
-import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
-import { sweep } from '../../cleanup/sweep.ts';
+import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
+import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
 /** Auction files that were soft-deleted 30 days ago: their pictures, then the rows. */

@@ -1,5 +1,5 @@
-import { deleteObjects, foreseeObjects, hasDeletions } from '../../cleanup/deletions.ts';
-import { budgetPayload, cleanUp, cleanupTimeout } from '../../cleanup/run.ts';
+import { deleteObjects, foreseeObjects, hasDeletions } from './sweep/deletions.ts';
+import { budgetPayload, cleanUp, cleanupTimeout } from './sweep/run.ts';
 import { job } from '../../queue/job.ts';
 
 /** Objects that other cleanups left in storage_deletions, because storage failed or their time was over. Added by these when there are any. */

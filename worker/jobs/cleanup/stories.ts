@@ -1,5 +1,5 @@
-import { cleanupPayload, cleanupTimeout } from '../../cleanup/run.ts';
-import { sweep } from '../../cleanup/sweep.ts';
+import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
+import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
 /** Stories over a day: media deleted from storage, the row soft-deleted, the user's statistics brought up to date. */

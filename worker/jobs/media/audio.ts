@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { withTempDir } from '../../base/temp.ts';
-import { processAudio, type ProcessedAudio } from '../../media/audio.ts';
-import type { Stored } from '../../media/outputs.ts';
+import { processAudio, type ProcessedAudio } from '../../media/audio/audio.ts';
+import type { Stored } from '../../media/outputs/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from '../original.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from './original/original.ts';
 
 /** url, key and bytes are those of the MP3. */
 export type AudioResult = Stored &

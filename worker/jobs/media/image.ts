@@ -5,7 +5,7 @@ import { withTempDir } from '../../base/temp.ts';
 import type { Encoded, OutputFormat } from '../../media/image/encode.ts';
 import { optimise } from '../../media/image/optimise.ts';
 import type { Source } from '../../media/image/open.ts';
-import type { Outputs, Stored } from '../../media/outputs.ts';
+import type { Outputs, Stored } from '../../media/outputs/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
 import {
   findOriginal,
@@ -15,7 +15,7 @@ import {
   saveProcessed,
   truncatedOf,
   unlessGrowing,
-} from '../original.ts';
+} from './original/original.ts';
 
 /** url, key, width, height, bytes and format are those of the picture to show, 2048 x 2048 pixels at most. */
 export type ImageResult = StoredPicture & {

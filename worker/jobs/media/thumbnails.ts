@@ -2,26 +2,25 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { App } from '../../app.ts';
 import { codeOf, PermanentError, RetryableError } from '../../base/errors.ts';
-import { loadStatements, query, type Queryable } from '../../base/sql.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
-import type { Size } from '../../media/filters.ts';
-import { takeFrame } from '../../media/frame.ts';
+import type { Size } from '../../media/ffmpeg/filters.ts';
+import { takeFrame } from '../../media/video/frame.ts';
 import type { Source } from '../../media/image/open.ts';
 import type { MemoryGate } from '../../media/memory.ts';
-import { prefixOf, type Outputs, type Stored } from '../../media/outputs.ts';
-import { sniffImage } from '../../media/sniff.ts';
+import { prefixOf, type Outputs, type Stored } from '../../media/outputs/outputs.ts';
+import { sniffImage } from '../../media/image/sniff.ts';
 import {
   around,
   makeThumbnails,
   thumbnailFormats,
   type Thumbnail,
   type ThumbnailFormat,
-} from '../../media/thumbnails.ts';
-import { openMedia } from '../../media/verdict.ts';
-import { chooseStreams } from '../../media/video-source.ts';
-import { job, minutes } from '../../queue/job.ts';
-import type { JobRow } from '../../queue/ledger.ts';
+} from '../../media/image/thumbnails.ts';
+import { openMedia } from '../../media/ffmpeg/verdict.ts';
+import { chooseStreams } from '../../media/ffmpeg/source.ts';
+import { job, minutes, type JobRow } from '../../queue/job.ts';
 import {
   isResized,
   keyOf,
@@ -30,7 +29,7 @@ import {
   prepareOutputs,
   truncatedOf,
   unlessGrowing,
-} from '../original.ts';
+} from './original/original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'thumbnails.sql');
 const side = z.int().min(1).max(4096);

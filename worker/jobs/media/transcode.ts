@@ -1,19 +1,18 @@
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import type { Config } from '../../base/config.ts';
-import type { Db, Tx } from '../../base/db.ts';
-import { loadStatements, query } from '../../base/sql.ts';
+import type { Config } from '../../base/config/config.ts';
+import type { Db, Tx } from '../../base/db/db.ts';
+import { loadStatements, query } from '../../base/db/sql.ts';
 import { withTempDir } from '../../base/temp.ts';
-import type { Stored } from '../../media/outputs.ts';
-import { createRelease, type Outgoing } from '../../media/release.ts';
-import type { Storyboard } from '../../media/storyboard.ts';
-import { manifestName, masterName, type Rendition } from '../../media/streaming.ts';
-import { formats, transcode, type Format, type Transcoded } from '../../media/transcode.ts';
-import type { VideoMetadata } from '../../media/video.ts';
-import { findWatermark } from '../../media/watermark.ts';
-import { job, minutes } from '../../queue/job.ts';
-import type { JobRow } from '../../queue/ledger.ts';
-import { Stopped } from '../../queue/outcome.ts';
+import type { Stored } from '../../media/outputs/outputs.ts';
+import { createRelease, type Outgoing } from '../../media/outputs/release.ts';
+import type { Storyboard } from '../../media/video/storyboard.ts';
+import { manifestName, masterName, type Rendition } from '../../media/video/streaming/streaming.ts';
+import { formats, transcode, type Format, type Transcoded } from '../../media/video/transcode.ts';
+import type { VideoMetadata } from '../../media/video/video.ts';
+import { findWatermark } from '../../media/video/watermark.ts';
+import { job, minutes, type JobRow } from '../../queue/job.ts';
+import { Stopped } from '../../queue/run/outcome.ts';
 import {
   findOriginal,
   originalPayload,
@@ -21,8 +20,8 @@ import {
   saveProcessed,
   withOriginal,
   type Original,
-} from '../original.ts';
-import { watermarkOption } from '../watermark.ts';
+} from './original/original.ts';
+import { watermarkOption } from './original/watermark.ts';
 
 const sql = loadStatements(import.meta.dirname, 'transcode.sql');
 

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { withTempDir } from '../../base/temp.ts';
-import type { Stored } from '../../media/outputs.ts';
-import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video.ts';
-import { findWatermark } from '../../media/watermark.ts';
+import type { Stored } from '../../media/outputs/outputs.ts';
+import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video/video.ts';
+import { findWatermark } from '../../media/video/watermark.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from '../original.ts';
-import { watermarkOption } from '../watermark.ts';
+import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from './original/original.ts';
+import { watermarkOption } from './original/watermark.ts';
 
 /** url, key, bytes, width, height and duration are those of the MP4. */
 export type VideoResult = Stored & {

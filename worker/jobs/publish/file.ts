@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { App } from '../../app.ts';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
-import { loadStatements, query, type Queryable } from '../../base/sql.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { withTempDir } from '../../base/temp.ts';
-import { makeVariants, type Variant } from '../../media/image.ts';
+import { makeVariants, type Variant } from '../../media/image/variants.ts';
 import { job, minutes } from '../../queue/job.ts';
-import { truncatedOf, unlessGrowing } from '../original.ts';
+import { truncatedOf, unlessGrowing } from '../media/original/original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'file.sql');
 const sizes = [

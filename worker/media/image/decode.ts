@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { ResizeOptions, Sharp } from 'sharp';
-import type { Ffmpeg } from '../ffmpeg.ts';
-import { sharp } from '../sharp.ts';
+import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
+import { sharp } from './sharp.ts';
 import { chooseCoding, type Coding } from './colour.ts';
 import { avifToPng } from './heif/avif.ts';
 import { shownSize, type Heif, type Size } from './heif/header.ts';

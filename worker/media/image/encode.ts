@@ -1,6 +1,6 @@
 import type { AvifOptions, JpegOptions, PngOptions, Sharp, WebpOptions } from 'sharp';
-import { sharp } from '../sharp.ts';
-import type { Target } from '../estimate.ts';
+import { sharp } from './sharp.ts';
+import type { Target } from './estimate.ts';
 import { timeoutSeconds } from './judge.ts';
 import { readOptions, type Picture } from './open.ts';
 import { within, type Pixels } from './decode.ts';

@@ -1,6 +1,6 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import type { GifFrame, GifStructure } from '../structure/gif.ts';
+import type { GifFrame, GifStructure } from './structure/gif.ts';
 
 /** A GIF to read in place of another. */
 export type MendedGif = {

@@ -1,6 +1,6 @@
 import { messageOf, PermanentError, RetryableError } from '../../base/errors.ts';
-import { label, type Format } from '../sniff.ts';
-import type { Structure } from '../structure.ts';
+import { label, type Format } from './sniff.ts';
+import type { Structure } from './structure/check.ts';
 
 /** The slowest legal picture takes seconds; what takes longer is stuck, or the machine is. */
 export const timeoutSeconds = 120;

@@ -1,10 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { Metadata, SharpOptions } from 'sharp';
 import { PermanentError } from '../../base/errors.ts';
-import { sharp } from '../sharp.ts';
-import { sniffImage, type Format } from '../sniff.ts';
-import { checkStructure, type Structure } from '../structure.ts';
-import { maxPixels } from '../structure/limits.ts';
+import { sharp } from './sharp.ts';
+import { sniffImage, type Format } from './sniff.ts';
+import { checkStructure, type Structure } from './structure/check.ts';
+import { maxPixels } from './structure/limits.ts';
 import { chooseCoding, readPngCoding, type Coding } from './colour.ts';
 import { mendGif, type MendedGif } from './gif.ts';
 import { readHeif, shownSize, type Heif, type Turn } from './heif/header.ts';

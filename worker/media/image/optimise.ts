@@ -1,7 +1,7 @@
 import { rgbaToThumbHash } from 'thumbhash';
-import { sharp } from '../sharp.ts';
-import type { Format } from '../sniff.ts';
-import { staysAnimated } from '../estimate.ts';
+import { sharp } from './sharp.ts';
+import type { Format } from './sniff.ts';
+import { staysAnimated } from './estimate.ts';
 import { encode, encodeAnimation, type Encoded, type OutputFormat } from './encode.ts';
 import type { Source } from './open.ts';
 import type { Pixels } from './decode.ts';

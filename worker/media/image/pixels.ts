@@ -1,11 +1,11 @@
 import { rm } from 'node:fs/promises';
 import { PermanentError } from '../../base/errors.ts';
-import { estimateMemory, ffmpegAvifMemory, type Target } from '../estimate.ts';
-import type { Ffmpeg } from '../ffmpeg.ts';
+import { estimateMemory, ffmpegAvifMemory, type Target } from './estimate.ts';
+import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
 import type { MemoryGate } from '../memory.ts';
-import { sharp } from '../sharp.ts';
-import { label } from '../sniff.ts';
-import { maxPixels, tooManyPixels } from '../structure/limits.ts';
+import { sharp } from './sharp.ts';
+import { label } from './sniff.ts';
+import { maxPixels, tooManyPixels } from './structure/limits.ts';
 import { decode, decodeAvif, decodeHeic, within, type Pixels } from './decode.ts';
 import { isPlain } from './heif/avif.ts';
 import { openPicture, type Picture, type Source } from './open.ts';

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { open, realpath, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Ffmpeg } from '../../ffmpeg.ts';
+import type { Ffmpeg } from '../../ffmpeg/ffmpeg.ts';
 import { addProfile } from '../png.ts';
 import type { Heif, Size } from './header.ts';
 

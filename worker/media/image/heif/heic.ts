@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { PermanentError } from '../../../base/errors.ts';
-import { heicShrink } from '../../estimate.ts';
+import { heicShrink } from '../estimate.ts';
 import type { Coding } from '../colour.ts';
 import { judge, timeoutSeconds, tooSlow } from '../judge.ts';
 import type { Picture } from '../open.ts';

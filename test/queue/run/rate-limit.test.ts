@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../support/eventually.ts';
+import { add, reads } from '../../support/jobs.ts';
+import { quietNow } from '../../support/quiet-time.ts';
+import { createRig, type Rig } from '../../support/worker.ts';
+
+// Jobs a second over the whole fleet, by queue and by name.
+
+let rig: Rig;
+before(async () => {
+  rig = await createRig();
+});
+after(() => rig.close());
+
+const value = async (text: string, values: unknown[] = []) =>
+  Object.values((await rig.db.query<Record<string, number>>(text, values)).rows[0]!)[0]!;
+
+test('a token is given at once, or ahead of its time, or one is told when to come back', async () => {
+  const waits = [];
+  for (let n = 0; n < 14; n++) waits.push(await value(`select take_tokens('bucket', 1, 10)`));
+  assert.equal(waits[0], 0);
+  for (const [n, wait] of waits.slice(1, 11).entries()) assert.ok(wait > n * 100 && wait <= (n + 1) * 100, `${wait}`);
+  // Refused, and sent back one after the other.
+  const refused = waits.slice(11);
+  for (const [n, wait] of refused.entries()) assert.ok(wait > 1_000 + n * 100 && wait <= 1_100 + n * 100, `${wait}`);
+});
+
+test('a clock that was set back an hour makes nobody wait an hour', async () => {
+  const ask = () => value(`select take_tokens('set back', 1, 10)`);
+  for (let n = 0; n < 30; n++) await ask();
+  const move = (by: string) =>
+    rig.db.query(
+      `update rate_limits set updated_at = updated_at + $1::interval, promised_until = promised_until + $1::interval where key = 'set back'`,
+      [by],
+    );
+  await move('1 hour');
+  const refused = await ask();
+  assert.ok(refused > 1_000 && refused < 4_000, `${refused}`);
+  await move('-1 second');
+  const taken = await ask();
+  assert.ok(taken <= 1_000, `${taken}`);
+
+  // Where tokens are left.
+  await move('-1 second');
+  await move('1 hour');
+  assert.ok((await ask()) <= 1_000);
+  while ((await ask()) <= 1_000);
+  const next = await ask();
+  assert.ok(next > 1_000 && next < 4_000, `${next}`);
+});
+
+test('what can never be had is an error', async () => {
+  for (const call of [`take_tokens('x', 1, 0)`, `take_tokens('x', 0, 1)`, `take_tokens('x', 100, 1)`])
+    await assert.rejects(rig.db.query(`select ${call}`), { code: '22023' });
+});
+
+test('an unused bucket saves up next to nothing', async () => {
+  await rig.db.query(`insert into rate_limits (key, tokens, updated_at) values ('idle', 0, now() - interval '1 hour')`);
+  const began = performance.now();
+  const waits = await Promise.all(Array.from({ length: 100 }, () => value(`select take_tokens('idle', 1, 500)`)));
+  const filled = ((performance.now() - began) / 1_000) * 500;
+  assert.ok(waits.filter((wait) => wait === 0).length <= 10 + filled + 1, waits.join(' '));
+});
+
+test("a queue's limit holds over several workers, and takes effect within two seconds", async () => {
+  const echo = { 'media.echo': async () => null };
+  for (let n = 0; n < 3; n++) await rig.worker(echo, { QUEUES: 'media', WORKER_CONCURRENCY: '5' });
+  await rig.db.query(`update queues set rate_limit = 50 where name = 'media'`);
+  await sleep(1_200);
+  const began = { wall: performance.now(), quiet: quietNow() };
+  await rig.db.query(`insert into media_jobs (kind) select 'echo' from generate_series(1, 200)`);
+  await eventually(async () => {
+    assert.equal(await value(`select count(*) from media_jobs where status = 'completed'`), 200);
+  }, 15_000);
+  const { rows } = await rig.db.query<{ s: number; retries: number; attempts: number }>(
+    `select extract(epoch from max(started_at) - min(started_at))::float8 as s, sum(retry_count)::int as retries, sum(attempt)::int as attempts
+       from media_jobs`,
+  );
+  const { s, retries, attempts } = rows[0]!;
+  const quiet = (quietNow() - began.quiet) / (performance.now() - began.wall);
+  assert.ok(s > 199 / 51 && s * quiet < 200 / 40, `200 jobs at 50 a second in ${s} s, ${quiet} of them quiet`);
+  assert.deepEqual([retries, attempts], [0, 200]);
+
+  await rig.db.query(`update queues set rate_limit = null where name = 'media'`);
+  await sleep(1_200);
+  await rig.db.query(
+    `insert into media_jobs (kind, payload) select 'echo', '{"free": true}' from generate_series(1, 200)`,
+  );
+  await eventually(async () => {
+    assert.equal(await value(`select count(*) from media_jobs where status = 'completed'`), 400);
+  }, 3_000);
+});
+
+test('a queue that waits for its limit can be paused, cancelled and stopped', async () => {
+  const worker = await rig.worker(
+    { 'cleanup.echo': async () => null },
+    { QUEUES: 'cleanup', WORKER_POLL_INTERVAL: '200' },
+  );
+  await rig.db.query(`update queues set rate_limit = 1, batch_size = 10 where name = 'cleanup'`);
+  await sleep(1_200);
+  await rig.db.query(`insert into cleanup_jobs (kind) select 'echo' from generate_series(1, 60)`);
+  await eventually(async () => {
+    assert.ok((await value(`select count(*) from cleanup_jobs where status = 'completed'`)) >= 2);
+  });
+  // Its slots are full of tickets that wait: so it claims nothing, and is well.
+  await sleep(11_000);
+  assert.equal(worker.trouble(), undefined);
+  const began = quietNow();
+  await worker.stop();
+  assert.ok(quietNow() - began < 4_000, 'stops soon');
+  assert.equal(await value(`select count(*) from cleanup_jobs where status = 'processing'`), 0);
+});
+
+test('a named limit is shared by handlers; who would wait long snoozes and uses no retry', async () => {
+  await rig.worker(
+    {
+      'social.post': async ({ rateLimit }) => {
+        await rateLimit('far side', 4);
+      },
+    },
+    { QUEUES: 'social', WORKER_CONCURRENCY: '20' },
+  );
+  const ids = await Promise.all(Array.from({ length: 12 }, () => add(rig.db, 'social', 'post')));
+  for (const id of ids) await reads(rig.db, id, { status: 'completed', retry_count: 0, error_code: null });
+  const { rows } = await rig.db.query<{ s: number; attempts: number }>(
+    `select extract(epoch from max(completed_at) - min(completed_at))::float8 as s, sum(attempt)::int as attempts from social_jobs`,
+  );
+  assert.ok(rows[0]!.s > 2.4 && rows[0]!.s < 6, `12 jobs at 4 a second in ${rows[0]!.s} s`);
+  assert.ok(rows[0]!.attempts > 12, 'some were sent away');
+});

@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { isLockTimeout } from './db.ts';
+import { codeOf, messageOf, UsageError } from '../errors.ts';
+import { longestSchema } from '../address.ts';
+import { namesOf, type Names } from './names.ts';
+import { loadStatements, query, quoted } from './sql.ts';
+
+const statements = loadStatements(import.meta.dirname, 'migrate.sql');
+
+/**
+ * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, all in one transaction: a database
+ * is up to date or as it was. Applied files must not change; that is verified. Objects land in one schema, and functions are pinned to it.
+ * What a file made is closed to the public (0000_closed.sql).
+ * `:"tickets"` and `:'workers'` in a file stand for the names that go with the schema, see names.ts.
+ *
+ * A folder inside is a set of its own, applied where it is asked for, and where an earlier one of it was: its files are known as
+ * `<set>/<file>`.
+ *
+ * Our own and no library's, because those that run plain files as they are keep no checksums, or fail instead of waiting.
+ */
+export type Migration = { name: string; sql: string; checksum: string };
+
+/**
+ * A lock on a table is waited for no longer, for who comes after us waits for us. `ALTER TABLE` behind a long transaction would hold up every
+ * insert until that one ends.
+ */
+const lockTimeoutMs = 100;
+const giveUpAfterMs = 120_000;
+
+/**
+ * Runs `work` in a transaction while no other process that calls this on the same schema does; again, after a pause, when it did not get a lock
+ * on a table at once.
+ * @param wanted the schema, which is made where it is missing; undefined: the first of search_path
+ * @throws UsageError when there is no schema, its name is too long, or a table was locked for too long
+ */
+export async function whileMigrating<T>(
+  client: pg.Client,
+  wanted: string | undefined,
+  work: (names: Names) => Promise<T>,
+): Promise<T> {
+  const schema = wanted ?? (await currentSchema(client));
+  if (Buffer.byteLength(schema) > longestSchema)
+    throw new UsageError(`The name of schema ${schema} is too long: ${longestSchema} bytes at most`);
+  const giveUpAt = performance.now() + giveUpAfterMs;
+  for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
+    try {
+      return await inTransaction(client, schema, () => work(namesOf(schema)));
+    } catch (error) {
+      if (!isHeldUp(error instanceof Error && error.cause ? error.cause : error)) throw error;
+      if (performance.now() > giveUpAt) throw new UsageError(await heldBy(client, error, schema), { cause: error });
+    }
+    await sleep(pause * (0.5 + Math.random()));
+  }
+}
+
+/** Another process made the schema or the ledger in the meantime. */
+class Overtaken extends Error {}
+
+/** By a lock that it did not get in time, by a deadlock with a transaction of the user's, or by another process that migrates. */
+const isHeldUp = (error: unknown) => isLockTimeout(error) || codeOf(error) === '40P01' || error instanceof Overtaken;
+
+async function currentSchema(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
+  if (rows[0]?.schema) return rows[0].schema;
+  throw new UsageError(
+    'The database has no schema to create tables in: the first schema of search_path does not exist. Create it, or set ROWMILL_SCHEMA.',
+  );
+}
+
+async function inTransaction<T>(client: pg.Client, schema: string, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    await takeTurn(client, schema);
+    await client.query(`select set_config('lock_timeout', $1, true)`, [String(lockTimeoutMs)]);
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+/**
+ * Waits until no other process migrates this schema, and keeps others waiting until the transaction ends. By a lock on our own table: an
+ * advisory lock could be taken by every role of the database, and held for ever.
+ */
+async function takeTurn(client: pg.Client, schema: string): Promise<void> {
+  try {
+    // Asked for first: `create schema if not exists` needs a right that the owner of a ready schema may lack.
+    const made = await client.query('select from pg_namespace where nspname = $1', [schema]);
+    if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
+    // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
+    await client.query(`select set_config('search_path', pg_catalog.format('%I, pg_temp', $1::text), true)`, [schema]);
+    const [found] = await query<Ledger>(client, statements['ledger']!, { schema });
+    if (!found) await client.query(ledger);
+    else if (!found.trusted)
+      throw new UsageError(
+        `Table rowmill_migrations of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: drop it, or connect as its owner.`,
+      );
+    else if (found.lockable) await client.query('lock table rowmill_migrations in share row exclusive mode');
+  } catch (error) {
+    if (/^(23505|42P06|42P07)$/.test(codeOf(error) ?? '')) throw new Overtaken(messageOf(error));
+    throw error;
+  }
+}
+
+type Ledger = { owner: string; trusted: boolean; lockable: boolean };
+
+/** For a person: who has held locks in this schema for the longest. */
+async function heldBy(client: pg.Client, error: unknown, schema: string): Promise<string> {
+  const { rows } = await client.query<{ table: string; pid: number; seconds: number | null }>(
+    `select l.relation::regclass::text as table, l.pid, round(extract(epoch from clock_timestamp() - a.xact_start))::int as seconds
+       from pg_locks l
+       join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
+       join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
+       left join pg_stat_activity a on a.pid = l.pid
+      where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
+      order by a.xact_start limit 1`,
+    [schema],
+  );
+  const [holder] = rows;
+  const who = holder ? `: session ${holder.pid} holds ${holder.table}, for ${holder.seconds ?? '?'} s` : '';
+  return `${messageOf(error)}. Tried for ${giveUpAfterMs / 1_000} s, nothing was changed${who}. End that transaction and start again`;
+}
+
+/**
+ * The files that are to be applied, in order.
+ * @param sets folders that are applied only when asked for
+ * @throws UsageError when there is no such set, or an applied file has changed
+ */
+export async function pendingMigrations(
+  client: pg.Client,
+  dir: string,
+  { schema }: Names,
+  sets: string[] = [],
+): Promise<Migration[]> {
+  const applied = await appliedMigrations(client, schema);
+  const known = migrationSets(dir);
+  const unknown = sets.filter((set) => !known.includes(set));
+  if (unknown.length > 0)
+    throw new UsageError(`There is no set of tables named ${unknown.join(', ')}: there are ${known.join(', ')}`);
+  const wanted = known.filter((set) => sets.includes(set) || hasSet(applied, set));
+  const pending = [];
+  for (const file of [...migrationFiles(dir), ...wanted.flatMap((set) => migrationFiles(dir, set))]) {
+    const checksum = applied.get(file.name);
+    if (checksum === undefined) pending.push(file);
+    else if (checksum !== file.checksum)
+      throw new UsageError(
+        `${file.name} was changed after it was applied to this database. Undo the change and add a new migration.`,
+      );
+  }
+  return pending;
+}
+
+/** Of this schema: search_path may lead to another Rowmill's. */
+async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
+  const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = 'rowmill_migrations'`, [
+    schema,
+  ]);
+  if (table.rowCount === 0) return new Map();
+  const { rows } = await client.query<{ name: string; checksum: string }>(
+    `select name, checksum from ${quoted(schema)}.rowmill_migrations`,
+  );
+  return new Map(rows.map((row) => [row.name, row.checksum]));
+}
+
+/** The migration files there are, in order; without a set those that every database gets. */
+export function migrationFiles(dir: string, set = ''): Migration[] {
+  return readdirSync(join(dir, set))
+    .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
+    .toSorted()
+    .map((name) => {
+      const sql = readFileSync(join(dir, set, name), 'utf8');
+      return { name: posix.join(set, name), sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    });
+}
+
+/** The sets that may be asked for. */
+export function migrationSets(dir: string): string[] {
+  return readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+    .toSorted();
+}
+
+/** Whether a file of the set was applied, as the names of the applied ones say. */
+export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
+  applied.keys().some((name) => name.startsWith(`${set}/`));
+
+/** In the transaction that `client` is in. @returns the names applied */
+export async function applyMigrations(client: pg.Client, names: Names, files: Migration[]): Promise<string[]> {
+  if (files.length === 0) return [];
+  const fresh = (await client.query('select from rowmill_migrations limit 1')).rowCount === 0;
+  const there = (await objects(client)).filter(({ object }) => !fresh || object !== 'table rowmill_migrations');
+  let before = new Set(there.map(({ id }) => id));
+  for (const file of files) {
+    try {
+      await client.query(filledIn(file.sql, names));
+      const now = await objects(client);
+      await query(client, statements['after_migration']!, {
+        made: now.filter(({ id }) => !before.has(id)).map(({ object }) => object),
+      });
+      before = new Set(now.map(({ id }) => id));
+      await client.query('insert into rowmill_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
+    } catch (error) {
+      throw new Error(`${file.name} could not be applied: ${messageOf(error)}`, { cause: error });
+    }
+  }
+  return files.map((file) => file.name);
+}
+
+const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements['objects']!);
+
+const ledger = `
+  create table rowmill_migrations (
+    name text primary key, checksum text not null, applied_at timestamptz not null default now());
+  alter table rowmill_migrations enable row level security;
+  comment on table rowmill_migrations is 'The migration files that this database has seen.'`;
+
+/** As psql fills in its variables: `:"tickets"` is a name, `:'workers'` a literal. */
+const filledIn = (sql: string, { tickets, workers, ended }: Names) =>
+  sql
+    .replaceAll(':"tickets"', quoted(tickets))
+    .replaceAll(":'workers'", `'${workers.replaceAll("'", "''")}'`)
+    .replaceAll(":'ended'", `'${ended.replaceAll("'", "''")}'`);

@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { pipeline } from 'node:stream/promises';
+import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from '../errors.ts';
+import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing } from '../retry.ts';
+import { tempError } from '../temp.ts';
+
+/**
+ * Asking other services over HTTP: by node:http and not by fetch, which copies every byte once more. Every answer is judged here, once for all of them. A download that broke off begins again a few times (base/retry.ts), within its time.
+ */
+
+/** Whom we ask, and which settings a person should look at when they refuse. */
+export type Service = {
+  /** What its error codes start with: `raid` gives `raid_not_found`. */
+  code: string;
+  name: string;
+  /** Its name in App.dependencies, where its refusals may be a fault of the deployment. */
+  dependency?: string;
+  settings: { address: string; secret: string };
+  /** Statuses that it uses in a way of its own. */
+  statuses?: Record<number, (said: string) => Error>;
+};
+
+export type DownloadOptions = {
+  service: Service & { settings: { limit: string; timeout: string } };
+  /** The file to make; it must not exist yet. Only this user can read it. */
+  to: string;
+  headers?: Record<string, string>;
+  maxBytes: number;
+  /** For the whole transfer, so that a server that drips bytes ends too. */
+  timeoutMs: number;
+  signal: AbortSignal;
+};
+
+/** `sha256` is of the bytes, in hex. */
+export type Downloaded = { bytes: number; sha256: string };
+
+/**
+ * Streams a GET into a new private file. Redirects are followed within one origin only, so the headers go nowhere else.
+ * When it throws, the file is gone.
+ * @throws what `statusError` judges; DeploymentError `disk_full`, and `<service>_unavailable` where nobody answers; RetryableError `<service>_unavailable`, `_timeout`, `_truncated`;
+ *   PermanentError `<service>_too_large`, `_redirected`; the signal's reason; what the file system says
+ */
+export async function download(url: URL, options: DownloadOptions): Promise<Downloaded> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), options.timeoutMs);
+  const transfer = { ...options, stop: AbortSignal.any([options.signal, deadline.signal]) };
+  try {
+    options.signal.throwIfAborted();
+    const work = async () => save(await request(url, transfer), transfer);
+    const patience = { ...usualPatience, budgetMs: Math.min(longestPatienceMs, options.timeoutMs * 0.9) };
+    return await withRetries(work, (error) => passingOf(options.service, error), transfer.stop, patience);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw deadline.signal.aborted ? timedOut(options) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Whoever asks a job to wait for longer has it snoozed, which holds no slot. */
+const longestPatienceMs = 20_000;
+
+/** Whether the next request may well succeed. */
+function passingOf({ code }: Service, error: unknown): Passing | undefined {
+  if (error instanceof Snooze) return { retryAfterMs: error.delayMs };
+  const words = ['unavailable', 'truncated', 'rate_limited'].map((word) => `${code}_${word}`);
+  return words.includes(codeOf(error) ?? '') ? { retryAfterMs: waits.get(error as Error) } : undefined;
+}
+
+/** How long a server said to wait, by the error that was made of its answer. */
+const waits = new WeakMap<Error, number>();
+
+type Transfer = DownloadOptions & { stop: AbortSignal };
+
+const maxRedirects = 3;
+const redirects = new Set([301, 302, 303, 307, 308]);
+
+/** The 200, after redirects; any other answer is thrown, and its socket closed. */
+async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
+  // Nothing may unpack itself on the way: the limit is on what is stored.
+  const headers = { ...transfer.headers, 'accept-encoding': 'identity' };
+  let at = url;
+  for (let hops = 0; ; hops++) {
+    const response = await ask(at, headers, transfer.stop).catch((error: unknown) => {
+      throw unavailable(transfer.service, `could not be reached (${causeOf(error)})`, error);
+    });
+    const fault = faultOf(response, at, hops, transfer);
+    if (!fault && response.statusCode === 200) return response;
+    response.destroy();
+    if (fault) throw fault;
+    at = new URL(response.headers.location!, at);
+  }
+}
+
+function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal }, resolve);
+    asking.on('error', reject);
+    // Left alone, an answer of 101 would be no answer at all.
+    asking.on('upgrade', (_, socket) => {
+      socket.destroy();
+      reject(new Error('it switched protocols'));
+    });
+  });
+}
+
+/** Why this answer ends the transfer; undefined for a file to read and for a redirect to follow. */
+function faultOf(response: IncomingMessage, at: URL, hops: number, { service, maxBytes }: Transfer): Error | undefined {
+  const { statusCode: status = 0, headers } = response;
+  if (redirects.has(status)) return redirectFault(headers.location ?? null, at, hops, service);
+  if (status !== 200) return statusError(service, status, headers['retry-after']);
+  const encoding = headers['content-encoding']?.trim().toLowerCase() || 'identity';
+  if (encoding !== 'identity')
+    return new PermanentError(
+      `${service.code}_refused`,
+      `${service.name} sends the file in the encoding ${encoding}, unasked`,
+    );
+  return Number(headers['content-length'] ?? 0) > maxBytes ? tooLarge(service, maxBytes) : undefined;
+}
+
+function redirectFault(location: string | null, at: URL, hops: number, service: Service): Error | undefined {
+  const code = `${service.code}_redirected`;
+  const check = `check ${service.settings.address}`;
+  const target = location === null ? null : URL.parse(location, at.href);
+  if (!target) return new PermanentError(code, `${service.name} redirected to nowhere: ${check}`);
+  if (target.origin !== at.origin)
+    return new PermanentError(code, `${service.name} redirected to another server, ${target.origin}: ${check}`);
+  if (hops >= maxRedirects)
+    return new PermanentError(code, `${service.name} redirected more than ${maxRedirects} times: ${check}`);
+  return undefined;
+}
+
+async function save(response: IncomingMessage, { to, service, maxBytes, stop }: Transfer): Promise<Downloaded> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  async function* measured(chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw tooLarge(service, maxBytes);
+      hash.update(chunk);
+      yield chunk;
+    }
+  }
+  const file = createWriteStream(to, { flags: 'wx', mode: 0o600 });
+  try {
+    await pipeline(response, measured, file, { signal: stop });
+    return { bytes, sha256: hash.digest('hex') };
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') await rm(to, { force: true });
+    // Of the three parts that can fail, the network's failure is the one that shows on the response.
+    throw response.errored === error ? truncated(service, error) : tempError(error);
+  }
+}
+
+function tooLarge({ code, name, settings }: DownloadOptions['service'], maxBytes: number): PermanentError {
+  const most = `${(maxBytes / 1e6).toLocaleString('en')} MB (${settings.limit})`;
+  return new PermanentError(`${code}_too_large`, `${name} has a file that is larger than ${most}`);
+}
+
+function truncated({ code, name }: Service, cause: unknown): RetryableError {
+  const message = `${name} broke off in the middle of the file (${causeOf(cause)})`;
+  return new RetryableError(`${code}_truncated`, message, { cause });
+}
+
+function timedOut({ service: { code, name, settings }, timeoutMs }: DownloadOptions): RetryableError {
+  const most = `${(timeoutMs / 1000).toLocaleString('en')} s (${settings.timeout})`;
+  return new RetryableError(`${code}_timeout`, `${name} did not deliver the file within ${most}`);
+}
+
+/**
+ * What an answer that is not a success means for the job. A 429 that says when to come back costs no retry; a 503 that
+ * does costs one, so that the jobs of a service that never comes back end.
+ * https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
+ */
+export function statusError(service: Service, status: number, retryAfter?: string): Error {
+  const { code, name, settings, statuses } = service;
+  const said = `${name} answered ${status}`;
+  const own = statuses?.[status];
+  if (own) return own(said);
+  switch (status) {
+    case 401:
+    case 403:
+      return deploymentError(service, `${code}_unauthorized`, `${said}: check ${settings.secret}`);
+    case 404:
+    case 410:
+      return new PermanentError(`${code}_not_found`, `${said}: what was asked for is not there`);
+    case 408:
+    case 425:
+      return unavailable(service, `answered ${status}`);
+    case 429: {
+      const delayMs = delayOf(retryAfter);
+      if (delayMs !== undefined) return new Snooze(delayMs, `${said}: come back in ${Math.ceil(delayMs / 1000)} s`);
+      return new RetryableError(`${code}_rate_limited`, `${said}: too many requests`);
+    }
+  }
+  if (status >= 500) {
+    const error = unavailable(service, `answered ${status}`);
+    const delayMs = delayOf(retryAfter);
+    if (delayMs !== undefined) waits.set(error, delayMs);
+    return error;
+  }
+  return new PermanentError(`${code}_refused`, `${said}: it does not take this request; check ${settings.address}`);
+}
+
+const second = 1000;
+const longestSnooze = 3600 * second;
+
+/** Milliseconds, from whole seconds or an HTTP date; at least a second, so that nobody spins. Undefined if not given. */
+function delayOf(retryAfter: string | undefined): number | undefined {
+  const delayMs = retryAfterMs(retryAfter);
+  return delayMs === undefined ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
+}
+
+function unavailable(service: Service, what: string, cause?: unknown): Error {
+  const { code, name, settings } = service;
+  const words = `${name} ${what}: check ${settings.address} and that it is up`;
+  if (service.dependency && isUnreachable(codeOf(cause) ?? ''))
+    return new DeploymentError(service.dependency, `${code}_unavailable`, words, { cause });
+  return new RetryableError(`${code}_unavailable`, words, { cause });
+}
+
+const deploymentError = ({ dependency }: Service, code: string, words: string): Error =>
+  dependency ? new DeploymentError(dependency, code, words) : new PermanentError(code, words);
+
+/** A word for what the network did: `ECONNREFUSED`. Never the text, which may quote a header. */
+function causeOf(error: unknown): string {
+  return codeOf(error) ?? (error instanceof Error ? error.name : 'unknown');
+}

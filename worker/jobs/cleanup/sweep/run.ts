@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import type { App } from '../../../app.ts';
+import { isTransient, type Tx } from '../../../base/db/db.ts';
+import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
+import { minutes, type JobContext } from '../../../queue/job.ts';
+import { inChunk } from './steps.ts';
+
+/**
+ * One run of a cleanup: chunk after chunk in transactions of their own, within a budget of time, each counted in cleanup_logs with what it
+ * deleted. So a run that was killed goes on where it was, and nothing is counted twice or not at all.
+ */
+
+const sql = loadStatements(import.meta.dirname, 'run.sql');
+
+/** What every cleanup may be told. Nothing else, lest a misspelt `dryRun` delete what it was to foretell. */
+export const budgetPayload = (kind: string) =>
+  z.strictObject({
+    type: z.literal(kind).optional(),
+    /** Changes nothing, and says what a run would do. */
+    dryRun: z.boolean().optional(),
+    /** The budget. A run that it cuts off adds a job for the rest. */
+    seconds: z.int().min(1).max(540).default(60),
+  });
+export type BudgetPayload = z.infer<ReturnType<typeof budgetPayload>>;
+
+/** And those that go by age. @param olderThan unless the payload says otherwise */
+export const cleanupPayload = (kind: string, olderThan: string) =>
+  budgetPayload(kind).extend({
+    /** What is younger stays. */
+    olderThan: z
+      .string()
+      .regex(/^[1-9]\d{0,4} (hour|day)s?$/, 'must be such as "24 hours" or "30 days"')
+      .default(olderThan),
+    /** Rows of one transaction. */
+    chunk: z.int().min(1).max(10_000).default(1_000),
+  });
+export type CleanupPayload = z.infer<ReturnType<typeof cleanupPayload>>;
+
+/** More than any budget, and what comes after it. */
+export const cleanupTimeout = minutes(15);
+
+export type Counts = {
+  scanned: number;
+  deleted: number;
+  bytes: number;
+  skipped: number;
+  errors: number;
+  generated: number;
+  requested: number;
+};
+
+/** What a run answers, and what stands in cleanup_logs. */
+export type Report = Counts & { cutoff: string; dryRun: boolean; remaining: boolean };
+
+export type Run<Payload extends BudgetPayload = BudgetPayload> = {
+  kind: string;
+  logId: number;
+  app: App;
+  payload: Payload;
+  signal: AbortSignal;
+  dryRun: boolean;
+  cutoff: Date;
+  /** False for the retry of a job that has done a part of its work. */
+  fresh: boolean;
+  progress(percent: number): void;
+  /** Adds to the figures, in the transaction of what they count. */
+  count(tx: Queryable, counts: Partial<Counts>): Promise<void>;
+  /** Whether the budget is used up. */
+  isOver(): boolean;
+};
+
+/** How the work of a run ended. Where it was cut off it goes on in a job of its own, with `goOn` in its payload. */
+export type End = { remaining: boolean; cutOff?: boolean; goOn?: object };
+
+export async function cleanUp<Payload extends BudgetPayload & { olderThan?: string }>(
+  context: JobContext<Payload>,
+  work: (run: Run<Payload>) => Promise<End>,
+  { dryRun = context.payload.dryRun ?? false } = {},
+): Promise<Report> {
+  const { job, app, payload, signal, commit } = context;
+  await query(app.db, sql['forget_dry_run']!, { job_id: job.id });
+  const [log] = await query<{ id: number; cutoff: Date; fresh: boolean }>(app.db, sql['open_log']!, {
+    job_id: job.id,
+    kind: job.kind,
+    older_than: inHours(payload.olderThan ?? '0 hours'),
+    dry_run: dryRun,
+  });
+  const { id, cutoff, fresh } = log!;
+  const {
+    remaining,
+    cutOff = false,
+    goOn = {},
+  } = await work({
+    kind: job.kind,
+    logId: id,
+    app,
+    payload,
+    signal,
+    dryRun,
+    cutoff,
+    fresh,
+    progress: context.progress,
+    count: async (tx, counts) => void (await query(tx, sql['count_log']!, { id, ...none, ...counts })),
+    isOver: budget(payload.seconds),
+  });
+
+  return commit(async (tx) => {
+    const [counts] = await query<Counts>(tx, sql['finish_log']!, { id, remaining });
+    if (cutOff)
+      await query(tx, sql['continue_job']!, { job_id: job.id, queue: job.queue, go_on: JSON.stringify(goOn) });
+    if (!dryRun) await query(tx, sql['ensure_deletions_job']!);
+    return { ...counts!, cutoff: cutoff.toISOString(), dryRun, remaining };
+  });
+}
+
+/** Postgres adds days by the clock on the wall: some have 23 hours, or 25, where the time zone has summer time. */
+function inHours(age: string): string {
+  const [count, unit] = age.split(' ');
+  return `${Number(count) * (unit!.startsWith('day') ? 24 : 1)} hours`;
+}
+
+/** Whether so many seconds have passed since. */
+export function budget(seconds: number): () => boolean {
+  const over = performance.now() + seconds * 1_000;
+  return () => performance.now() > over;
+}
+
+const none: Counts = { scanned: 0, deleted: 0, bytes: 0, skipped: 0, errors: 0, generated: 0, requested: 0 };
+
+/**
+ * Repeats `work`, each time in a transaction of its own, until it answers that there is no more. What fails for a lock, or because Postgres
+ * was away, is tried again.
+ * @returns whether it came to the end, before the budget did
+ */
+export async function inChunks(
+  { app, signal, isOver }: Run,
+  work: (tx: Tx) => Promise<boolean>,
+  within: typeof inChunk = inChunk,
+): Promise<boolean> {
+  while (!isOver()) {
+    signal.throwIfAborted();
+    try {
+      if (!(await within(app.db, work))) return true;
+    } catch (error) {
+      if (!isTransient(error) || isOver()) throw error;
+      await sleep(100, undefined, { signal }).catch(() => {});
+    }
+  }
+  return false;
+}

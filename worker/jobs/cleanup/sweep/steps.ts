@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import { transaction, type Db, type Tx } from '../../../base/db/db.ts';
+import { codeOf, messageOf, PermanentError } from '../../../base/errors.ts';
+import { loadStatements, query, type Queryable, type Statement } from '../../../base/db/sql.ts';
+
+/**
+ * The statements that touch the user's own tables. They live in sql/cleanup/, where the user may edit them, one file a cleanup; what they
+ * are given and answer is in the README there.
+ */
+export type Steps = Record<string, Statement>;
+
+const sql = loadStatements(import.meta.dirname, 'steps.sql');
+const dir = join(import.meta.dirname, '../../../../sql/cleanup');
+
+export const loadSteps = (kind: string): Steps => loadStatements(dir, `${kind}.sql`);
+
+/**
+ * Before a cleanup runs: its tables have to be there, and to belong to roles that have our rights anyway, since the triggers, policies and checks of a table
+ * run as us. Preparing a statement locks its tables, and runs nothing of theirs.
+ * @throws PermanentError `cleanup_tables_missing`, `cleanup_tables_foreign`; which name the tables
+ */
+export async function checkTables(db: Db, steps: Steps): Promise<void> {
+  await transaction(db, async (tx) => {
+    for (const { text } of Object.values(steps)) {
+      await naming(() => tx.query(`prepare step as ${text}`));
+      await tx.query('deallocate step');
+    }
+    const [foreign] = await query<{ name: string; owner: string }>(tx, sql['foreign_tables']!);
+    if (foreign)
+      throw new PermanentError(
+        'cleanup_tables_foreign',
+        `Table ${foreign.name} belongs to ${foreign.owner}, whose triggers would have the rights of the worker: grant the worker's role to ` +
+          `${foreign.owner}, or name another table in sql/cleanup/`,
+      );
+  });
+}
+
+/** Runs a step. It gets those of the values that it asks for. @throws PermanentError `cleanup_tables_missing`, which names what is not there */
+export async function runStep<Row extends Record<string, unknown>>(
+  db: Queryable,
+  step: Statement,
+  values: Record<string, unknown>,
+): Promise<Row[]> {
+  const wanted = Object.fromEntries(Object.entries(values).filter(([name]) => step.params.includes(name)));
+  return naming(() => query<Row>(db, step, wanted));
+}
+
+async function naming<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // Undefined table, column, function. https://www.postgresql.org/docs/current/errcodes-appendix.html
+    if (!['42P01', '42703', '42883'].includes(codeOf(error) ?? '')) throw error;
+    throw new PermanentError(
+      'cleanup_tables_missing',
+      `${messageOf(error)}: make the messenger's tables with rowmill migrate --with messenger, or edit sql/cleanup/ to fit your own`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * A few rows of large tables are found by an index, and nothing is compared with everything, whatever the statistics say. Nobody is kept
+ * waiting by a chunk that itself waits for a lock.
+ */
+const settings = [
+  'set local enable_seqscan = off',
+  'set local enable_bitmapscan = off',
+  'set local enable_hashjoin = off',
+  'set local enable_mergejoin = off',
+  'set local jit = off',
+  'set local lock_timeout = 100',
+].join('; ');
+
+/** Runs `work` in one transaction, under the settings above. */
+export async function inChunk<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return transaction(db, async (tx) => {
+    await tx.query(settings);
+    return work(tx);
+  });
+}
+
+/** The same, for a chunk that must see what others of its kind have done: they go one after another, whichever jobs they are of. */
+export const inTurn =
+  (kind: string): typeof inChunk =>
+  (db, work) =>
+    inChunk(db, async (tx) => {
+      await query(tx, sql['take_turn']!, { kind });
+      return work(tx);
+    });

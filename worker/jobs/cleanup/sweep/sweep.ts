@@ -1,0 +1,98 @@
+import type { JobContext } from '../../../queue/job.ts';
+import { bytesIn, deleteObjects, hasDeletions, hasPostponed } from './deletions.ts';
+import { cleanUp, inChunks, type CleanupPayload, type Counts, type End, type Report, type Run } from './run.ts';
+import { checkTables, inChunk, inTurn, loadSteps, runStep, type Steps } from './steps.ts';
+
+type Figures = Pick<Counts, 'scanned' | 'deleted'>;
+/** What a statement answers: Postgres gives sums as text, where they are not cast. */
+type Answer<Name extends string> = Record<Name, number | string>;
+type Chunk = Answer<keyof Figures> & { reached: Date | null };
+
+/** A cleanup that is nothing but its statements: sql/cleanup/<kind>.sql. */
+export const sweep = (context: JobContext<CleanupPayload>): Promise<Report> => cleanUp(context, sweepRows);
+
+async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
+  const steps = loadSteps(run.kind);
+  await checkTables(run.app.db, steps);
+  const due = await preview(run, steps);
+  if (run.dryRun) {
+    await run.count(run.app.db, { ...due, bytes: await foreseeBytes(run, steps) });
+    return { remaining: due.deleted > 0 };
+  }
+  if (run.fresh) await run.count(run.app.db, { scanned: due.skipped, skipped: due.skipped });
+  let done = await inSteps(run, steps, 'purge', due.deleted);
+  const objectsLeft = 'foresee' in steps && (await leavesObjects(run));
+  if ('remove' in steps) done = (await inSteps(run, steps, 'remove', due.deleted)) && done;
+  if ('repair' in steps) done = (await repair(run, steps)) && done;
+  const remaining = !done || objectsLeft || (await preview(run, steps)).deleted > 0;
+  return { remaining, cutOff: !done };
+}
+
+/** Those of cleanups that run at the same time don't count, unless this one's time was over before it looked. */
+async function leavesObjects(run: Run): Promise<boolean> {
+  const left = (await deleteObjects(run)) ? hasPostponed : hasDeletions;
+  return left(run.app.db);
+}
+
+export async function preview(run: Run, steps: Steps): Promise<Figures & { skipped: number }> {
+  const [row] = await inChunk(run.app.db, (tx) =>
+    runStep<Answer<keyof Figures | 'skipped'>>(tx, steps['preview']!, { cutoff: run.cutoff }),
+  );
+  return { ...figures(row!), skipped: Number(row!.skipped) };
+}
+
+/** Of the objects that would go. */
+async function foreseeBytes({ app, cutoff, signal }: Run, steps: Steps): Promise<number> {
+  if (!('foresee' in steps)) return 0;
+  const [freed] = await inChunk(app.db, (tx) =>
+    runStep<{ bytes: number | string; folders: string[] }>(tx, steps['foresee']!, { cutoff }),
+  );
+  let sum = Number(freed!.bytes);
+  for (const folder of freed!.folders) sum += await bytesIn(app.storage, folder, signal);
+  return sum;
+}
+
+/** Repeats a step until it finds less than a chunk. @returns whether it came so far within the budget */
+export async function inSteps(
+  run: Run<CleanupPayload>,
+  steps: Steps,
+  name: string,
+  expected: number,
+): Promise<boolean> {
+  const { cutoff, payload } = run;
+  let after: Date | string = '-infinity';
+  let done = 0;
+  return inChunks(
+    run,
+    async (tx) => {
+      const values = { cutoff, after, chunk: payload.chunk };
+      const [chunk] = await runStep<Chunk>(tx, steps[name]!, values);
+      const counts = figures(chunk!);
+      await run.count(tx, counts);
+      after = chunk!.reached ?? after;
+      const rows = Math.max(counts.scanned, counts.deleted);
+      done += rows;
+      run.progress((done / Math.max(expected, done)) * 95);
+      return rows >= payload.chunk;
+    },
+    inTurn(run.kind),
+  );
+}
+
+/** What is as it should not be, whoever made it so. @returns whether it came to the end within the budget */
+function repair(run: Run<CleanupPayload>, steps: Steps): Promise<boolean> {
+  const { cutoff, payload } = run;
+  return inChunks(
+    run,
+    async (tx) => {
+      const [row] = await runStep<Answer<'repaired'>>(tx, steps['repair']!, { cutoff, chunk: payload.chunk });
+      return Number(row!.repaired) >= payload.chunk;
+    },
+    inTurn(run.kind),
+  );
+}
+
+const figures = ({ scanned, deleted }: Answer<keyof Figures>): Figures => ({
+  scanned: Number(scanned),
+  deleted: Number(deleted),
+});

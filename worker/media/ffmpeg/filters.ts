@@ -1,0 +1,54 @@
+import type { Capabilities } from './capabilities.ts';
+import type { VideoStream } from './probe.ts';
+
+export type Size = { width: number; height: number };
+
+/** The size, in even numbers of pixels, that a picture takes inside of a box; never enlarged, but for what is below 2 pixels. */
+export function fit(shown: Size, box: Size): Size {
+  const share = Math.min(1, box.width / shown.width, box.height / shown.height);
+  const side = (length: number, room: number) =>
+    Math.max(2, Math.min(nearestEven(length * share), evenBelow(Math.min(length, room) + rounding)));
+  return { width: side(shown.width, box.width), height: side(shown.height, box.height) };
+}
+
+const nearestEven = (pixels: number) => Math.round(pixels / 2) * 2;
+const evenBelow = (pixels: number) => Math.floor(pixels / 2) * 2;
+/** Pixels that are not square make widths such as 853.99. */
+const rounding = 0.02;
+
+/** The most frames a second that we write. */
+const mostFps = 60;
+
+/**
+ * Filters that make a stream ready to be watched at `size`: square pixels, no half pictures, a steady frame rate, SDR in 8-bit 4:2:0. ffmpeg has
+ * turned it upright before.
+ */
+export function pictureFilters(video: VideoStream, { width, height }: Size, { toneMapping }: Capabilities): string {
+  const filters = [];
+  if (video.interlaced) filters.push('yadif=deint=interlaced');
+  const fps = steadyFps(video);
+  if (fps !== undefined) filters.push(`fps=${fps}`);
+  filters.push(`scale=${width}:${height}`, 'setsar=1');
+  if (video.hdr && toneMapping)
+    // Scaled first: tone mapping costs by the pixel.
+    filters.push(
+      'zscale=t=linear:npl=100',
+      'format=gbrpf32le',
+      'zscale=p=bt709',
+      'tonemap=hable:desat=0',
+      'zscale=t=bt709:m=bt709:r=tv',
+    );
+  filters.push('format=yuv420p');
+  return filters.join(',');
+}
+
+/** What to make the frame rate; undefined where it is steady and sane already. */
+export function steadyFps({ fps, clockFps }: VideoStream): number | undefined {
+  if (fps === undefined) return 30;
+  if (clockFps !== undefined && clockFps <= mostFps) {
+    if (Math.abs(clockFps - fps) / fps < 0.01) return undefined;
+    // A phone's camera that leaves out a frame here and there keeps its clock: others would drop or double more of them.
+    if (clockFps / fps < 1.25) return Math.round(clockFps * 1_000) / 1_000;
+  }
+  return Math.min(Math.max(Math.round(fps), 1), mostFps);
+}

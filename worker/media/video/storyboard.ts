@@ -1,0 +1,95 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RetryableError } from '../../base/errors.ts';
+import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
+import { fit, type Size } from '../ffmpeg/filters.ts';
+import { keyFrameSeconds } from './ladder/ladder.ts';
+import { sharp } from '../image/sharp.ts';
+
+/** Small pictures of a video at a steady pace, in one file, for the player's seek bar; and the WebVTT file that says which is where. */
+export type Storyboard = Grid & { sprite: string; vtt: string; width: number; height: number };
+
+export type Grid = {
+  /** Seconds from one picture to the next; the first is at 0. */
+  interval: number;
+  /** Pictures. */
+  count: number;
+  columns: number;
+  rows: number;
+  tile: Size;
+};
+
+const most = 100;
+const box = { width: 160, height: 160 };
+const columns = 10;
+
+/** At every key frame, or every second, third, ... of them, so that there are a hundred pictures at most. */
+export function gridOf(shown: Size, seconds: number): Grid {
+  const keyFrames = Math.max(1, Math.ceil((seconds - 0.05) / keyFrameSeconds));
+  const every = Math.ceil(keyFrames / most);
+  const count = Math.ceil(keyFrames / every);
+  return {
+    interval: every * keyFrameSeconds,
+    count,
+    columns: Math.min(count, columns),
+    rows: Math.ceil(count / columns),
+    tile: fit(shown, box),
+  };
+}
+
+/** https://www.w3.org/TR/media-frags/#naming-space: the part of the sprite to show from one time to another. */
+export function storyboardVtt(
+  { interval, count, columns: across, tile }: Grid,
+  seconds: number,
+  sprite: string,
+): string {
+  const cues = Array.from({ length: count }, (_, n) => {
+    const until = n === count - 1 ? Math.max(seconds, n * interval + 0.001) : (n + 1) * interval;
+    const [x, y] = [(n % across) * tile.width, Math.floor(n / across) * tile.height];
+    return `${clock(n * interval)} --> ${clock(until)}\n${sprite}#xywh=${x},${y},${tile.width},${tile.height}\n`;
+  });
+  return `WEBVTT\n\n${cues.join('\n')}`;
+}
+
+function clock(seconds: number): string {
+  const ms = Math.round(seconds * 1_000);
+  const two = (value: number) => String(Math.floor(value)).padStart(2, '0');
+  return `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1_000) % 60)}.${String(ms % 1_000).padStart(3, '0')}`;
+}
+
+/**
+ * @param rung a file of the ladder: its key frames are where the pictures are, and only they are decoded
+ * @throws RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ */
+export async function makeStoryboard(
+  rung: Size & { path: string },
+  seconds: number,
+  { ffmpeg, dir, signal }: { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal },
+): Promise<Storyboard> {
+  const grid = gridOf(rung, seconds);
+  const { tile, columns: across, rows, interval } = grid;
+  const sprite = join(dir, 'storyboard.jpg');
+  const filters = [
+    `select=not(mod(n\\,${interval / keyFrameSeconds}))`,
+    `scale=${tile.width}:${tile.height}`,
+    `tile=${across}x${rows}`,
+  ];
+  const options = ['-map', '0:0', '-vf', filters.join(','), '-frames:v', '1', '-c:v', 'mjpeg', '-q:v', '4'];
+  await ffmpeg.run(
+    {
+      inputs: [{ path: rung.path, options: ['-threads', '1', '-skip_frame', 'nokey'] }],
+      outputs: [{ path: sprite, options: [...options, '-pix_fmt', 'yuvj420p', '-f', 'image2', '-update', '1'] }],
+    },
+    { dir, signal, duration: seconds },
+  );
+  const { width, height } = { width: across * tile.width, height: rows * tile.height };
+  const made = await stat(sprite).then(
+    () => sharp(sprite).metadata(),
+    () => undefined,
+  );
+  if (made?.width !== width || made.height !== height)
+    throw new RetryableError('output_invalid', 'What ffmpeg made is no storyboard of the right size');
+  const vtt = join(dir, 'storyboard.vtt');
+  await writeFile(vtt, storyboardVtt(grid, seconds, 'storyboard.jpg'));
+  return { ...grid, sprite, vtt, width, height };
+}

@@ -1,0 +1,303 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PermanentError, RetryableError } from '../../base/errors.ts';
+import { damageOf } from '../ffmpeg/damage.ts';
+import type { Ffmpeg, Task } from '../ffmpeg/ffmpeg.ts';
+import { copyMemory, planEncode, profileOptions, type EncodePlan, type Preset } from '../ffmpeg/memory.ts';
+import type { AudioStream, Probe } from '../ffmpeg/probe.ts';
+import { fit, pictureFilters, type Size } from '../ffmpeg/filters.ts';
+import { takeFrame } from './frame.ts';
+import type { MemoryGate, Need } from '../memory.ts';
+import { encodeInPieces } from './pieces.ts';
+import { sharp } from '../image/sharp.ts';
+import { createSoundMeter } from '../audio/sound-meter.ts';
+import { checkReadable, decoding, judgeVideo, openMedia, type Media, type TruncatedPolicy } from '../ffmpeg/verdict.ts';
+import {
+  canCopyPicture,
+  canCopySound,
+  findSource,
+  longSide,
+  type VideoSettings,
+  type VideoSource,
+} from '../ffmpeg/source.ts';
+import { drawWatermark, type Watermark } from './watermark.ts';
+
+export type VideoOptions = {
+  ffmpeg: Ffmpeg;
+  memory: MemoryGate;
+  settings: VideoSettings & { preset: Preset; truncated: TruncatedPolicy };
+  watermark: Watermark | undefined;
+  /** A private folder for what is made. */
+  dir: string;
+  signal: AbortSignal;
+  /** The share that is done, 0 to 1. */
+  onProgress?: (share: number) => void;
+};
+
+export type ProcessedVideo = {
+  /** An MP4 of H.264 and AAC, without metadata, that plays while it loads. */
+  path: string;
+  /** Upright, in pixels, and in seconds. */
+  width: number;
+  height: number;
+  duration: number;
+  bytes: number;
+  /** `copy`: the streams are the original's; `copy_picture`: its picture; `encode`: neither. */
+  mode: 'copy' | 'copy_picture' | 'encode';
+  /** Whether the original is cut off, and this is what was left of it. */
+  truncated: boolean;
+  /** A JPEG of the frame at one second. */
+  poster: { data: Buffer } & Size;
+  /** Of the original. */
+  metadata: VideoMetadata;
+};
+
+export type VideoMetadata = {
+  format: string;
+  codec: string;
+  width: number;
+  height: number;
+  /** Seconds, as it really lasts. */
+  duration: number;
+  bytes: number;
+  bitrate: number | null;
+  fps: number | null;
+  /** Degrees clockwise by which players turn it. */
+  rotation: number;
+  hdr: boolean;
+  audio_codec: string | null;
+  audio_channels: number | null;
+  audio_sample_rate: number | null;
+};
+
+/**
+ * Makes a video that plays everywhere of one that nobody trusts, never enlarged, and a poster. What plays everywhere already is copied, in a
+ * hundredth of the time.
+ * @throws PermanentError `not_media`, `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`, `frame_rate_too_high`,
+ *   `video_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws;
+ *   the signal's reason
+ */
+export async function processVideo(path: string, options: VideoOptions): Promise<ProcessedVideo> {
+  const { ffmpeg, dir, signal, settings, watermark } = options;
+  const media = await openMedia(path, 'video', options);
+  const { format, probe } = media;
+  const source = await findSource(path, probe, options);
+  if (source.audio) await checkReadable(source.audio, ffmpeg);
+
+  const to = join(dir, 'video.mp4');
+  const plays = !watermark && canCopyPicture(probe, source, settings);
+  const work = plays ? copyOrEncode(path, to, source, options) : encode(path, to, source, options);
+  const made = await decoding(media, { kind: 'video', index: source.video.index }, work, options);
+  const output = await ffmpeg.probe(to, { dir, signal });
+  const { width, height, duration, truncated } = await checkOutput(output, media, source, made, options);
+  return {
+    path: to,
+    width,
+    height,
+    duration,
+    bytes: (await stat(to)).size,
+    mode: made.mode,
+    truncated,
+    poster: await makePoster(to, output, options),
+    metadata: metadataOf(format, probe, source, duration),
+  };
+}
+
+/** `heard`: seconds of sound that came out of the decoder; undefined where the sound was copied, or there is none. */
+type Made = { mode: ProcessedVideo['mode']; stderr: string; heard: number | undefined };
+
+async function copyOrEncode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const copied = copyMemory <= options.memory.bytes ? await copy(path, to, source, options) : undefined;
+  // Where there may be damage, an encode, which decodes all of it, is to judge.
+  return copied && damageOf(copied.stderr).faults === 0 ? copied : encode(path, to, source, options);
+}
+
+/**
+ * Copies the picture, and the sound where that can be; and looks in the same pass at the key frames, and all of the sound, for damage. That
+ * takes three times the CPU time of a copy without, and is still a fiftieth of an encode.
+ */
+async function copy(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const { video, audio } = source;
+  const { settings } = options;
+  const copySound = canCopySound(audio);
+  const maps = mapsOf(source);
+  const sound = copySound ? ['-c:a', 'copy'] : soundOptions(settings.audioBitrate);
+  // What is encoded is decoded there already.
+  const looked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
+  const one = ['-threads', '1'];
+  const task: Task = {
+    // Of a file that is opened to see key frames alone ffmpeg is wrong about where it begins: so it is opened a second time for that.
+    inputs: [
+      { path, options: one },
+      { path, options: [...one, '-skip_frame', 'nokey'] },
+    ],
+    outputs: [
+      { path: to, options: [...maps, '-c:v', 'copy', ...withoutMessages, ...sound, ...containerOptions(settings)] },
+      { path: 'pipe:1', options: [...looked, ...queue, '-f', 'null'] },
+    ],
+  };
+  const need: Need = { bytes: [copyMemory], sort: 'short' };
+  const done = await run(() => task, need, copySound ? undefined : audio, source, options);
+  return { mode: copySound ? 'copy' : 'copy_picture', ...done };
+}
+
+async function encode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
+  const { ffmpeg, memory, settings, watermark, dir } = options;
+  const { audio, video } = source;
+  const capabilities = await ffmpeg.capabilities();
+  const { preset } = settings;
+  const { plans, sort } = planEncode(source, longSide, { preset, toneMapping: capabilities.toneMapping, memory });
+  const filtersOf = (plan: EncodePlan) => pictureFilters(video, plan.size, capabilities);
+  const sound = audio ? soundOptions(settings.audioBitrate) : [];
+  const file = containerOptions(settings);
+  if (sort === 'piece' && !watermark) {
+    const { profile, bytes } = plans[0];
+    const picture = ['-vf', filtersOf(plans[0]), ...pictureOptions(plans[0], settings)];
+    const parts = { decoder: profileOptions[profile].decoder, picture, sound, file };
+    const limits = { bytes, mostSeconds: settings.maxSeconds + 1 };
+    const pieces = await encodeInPieces(path, to, source, parts, { ...options, ...limits });
+    if (pieces) return { mode: 'encode', ...pieces };
+  }
+  const need: Need = { bytes: plans.map(({ bytes }) => bytes) as [number, ...number[]], sort };
+  const taskFor = async (granted: number): Promise<Task> => {
+    const plan = plans.find(({ bytes }) => bytes === granted)!;
+    const mark = watermark ? await drawWatermark(watermark, plan.size, dir) : undefined;
+    const plain = `[0:${video.index}]${filtersOf(plan)}`;
+    const shown = ['-map', '[shown]', ...(audio ? ['-map', `0:${audio.index}`] : [])];
+    return {
+      inputs: [{ path, options: profileOptions[plan.profile].decoder }, ...(mark ? [mark.input] : [])],
+      filter: mark ? `${plain}[plain];[plain][1:0]overlay=${mark.place.x}:${mark.place.y}[shown]` : `${plain}[shown]`,
+      outputs: [{ path: to, options: [...shown, ...pictureOptions(plan, settings), ...sound, ...file] }],
+    };
+  };
+  return { mode: 'encode', ...(await run(taskFor, need, audio, source, options)) };
+}
+
+/** @param decoded the sound that is decoded, and so is to be measured */
+async function run(
+  taskFor: (granted: number) => Promise<Task> | Task,
+  need: Need,
+  decoded: AudioStream | undefined,
+  { seconds }: VideoSource,
+  options: VideoOptions,
+): Promise<Pick<Made, 'stderr' | 'heard'>> {
+  const { ffmpeg, memory, dir, signal, settings, onProgress } = options;
+  const { maxSeconds } = settings;
+  const meter = decoded && createSoundMeter(decoded, maxSeconds);
+  const { stderr } = await memory.run(need, signal, async (granted) => {
+    const { outputs, ...task } = await taskFor(granted);
+    return ffmpeg.run(
+      { ...task, outputs: [...outputs, ...(meter ? [meter.output] : [])] },
+      {
+        dir,
+        signal,
+        duration: seconds ?? maxSeconds,
+        ...(meter ? { onOutput: meter.add } : {}),
+        ...(onProgress ? { onProgress } : {}),
+        ...(need.sort === 'short' ? {} : patient),
+      },
+    );
+  });
+  return { stderr, heard: meter?.seconds() };
+}
+
+/** For what takes long: the cores are left to others, and so the clock says little of whether it gets on. Its CPU time is limited as ever. */
+const patient = { background: true, limits: { wallMs: 86_400_000 } };
+
+const mapsOf = ({ video, audio }: VideoSource) =>
+  [video, audio].flatMap((stream) => (stream ? ['-map', `0:${stream.index}`] : []));
+
+function pictureOptions({ size, profile }: EncodePlan, { preset, videoBitrate = Infinity }: VideoOptions['settings']) {
+  // About 6 Mb/s for 1080p and 2.8 for 720p.
+  const usual = Math.max(400_000, size.width * size.height * 3);
+  const bitrate = Math.round(Math.min(videoBitrate, usual));
+  return [
+    ...`-c:v libx264 -preset ${preset} -crf 23 -maxrate ${bitrate} -bufsize ${bitrate * 2} -profile:v high`.split(' '),
+    ...profileOptions[profile].encoder,
+  ];
+}
+
+/**
+ * The messages between the parts of an H.264 picture (SEI): cameras of cars, and camcorders, write there where they are. Captions of television
+ * stand there too. https://ffmpeg.org/ffmpeg-bitstream-filters.html#filter_005funits
+ */
+const withoutMessages = ['-bsf:v', 'filter_units=remove_types=6'];
+
+const soundOptions = (bitrate: number) => `-c:a aac -b:a ${bitrate} -ac 2 -ar 48000`.split(' ');
+
+/** ffmpeg before 5 holds 128 packets of one stream while it waits for the first of another, and then gives up. */
+const queue = ['-max_muxing_queue_size', '4096'];
+
+/** Without any of the original's metadata, above all where it was taken; its index in front. */
+const containerOptions = ({ maxSeconds }: VideoSettings) => [
+  ...queue,
+  ...`-map_metadata -1 -map_chapters -1 -fflags +bitexact -t ${maxSeconds + 1} -movflags +faststart -f mp4`.split(' '),
+];
+
+/** Nothing is given out that was not looked at. */
+async function checkOutput(
+  output: Probe,
+  media: Media,
+  source: VideoSource,
+  { stderr, heard }: Made,
+  options: VideoOptions,
+): Promise<Size & { duration: number; truncated: boolean }> {
+  const { maxSeconds } = options.settings;
+  const [video] = output.video;
+  const [audio] = output.audio;
+  const { duration = 0 } = output;
+  if ((video && video.codec !== 'h264') || (audio && audio.codec !== 'aac'))
+    throw new RetryableError('output_invalid', 'What ffmpeg made is no video of H.264 and AAC');
+  if (duration > maxSeconds + 0.5)
+    throw new PermanentError('video_too_long', `The video lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
+  const found = { picture: video?.duration ?? 0, sound: heard ?? audio?.duration ?? 0 };
+  const truncated = await judgeVideo(media, source, stderr, found, options);
+  if (!video || !duration)
+    throw new PermanentError('media_corrupt', 'The file is damaged: none of its pictures can be decoded');
+  const { width, height } = fit(video.shown, video.shown);
+  return { width, height, duration, truncated };
+}
+
+const posterBox = { width: 640, height: 640 };
+
+async function makePoster(path: string, made: Probe, options: VideoOptions): Promise<ProcessedVideo['poster']> {
+  const { ffmpeg, memory, dir, signal } = options;
+  const { duration, video } = made;
+  const frame = await takeFrame(path, {
+    ffmpeg,
+    video: video[0]!,
+    duration,
+    at: 1,
+    box: posterBox,
+    dir,
+    signal,
+    memory,
+  });
+  const { data, info } = await sharp(frame.path).jpeg({ quality: 82 }).toBuffer({ resolveWithObject: true });
+  return { data, width: info.width, height: info.height };
+}
+
+export function metadataOf(
+  format: string,
+  { bytes, bitrate }: Probe,
+  { video, audio }: VideoSource,
+  duration: number,
+): VideoMetadata {
+  return {
+    format,
+    codec: video.codec,
+    width: Math.round(video.shown.width),
+    height: Math.round(video.shown.height),
+    duration: rounded(duration),
+    bytes,
+    bitrate: bitrate ?? null,
+    fps: video.fps === undefined ? null : rounded(video.fps),
+    rotation: video.rotation,
+    hdr: video.hdr,
+    audio_codec: audio?.codec ?? null,
+    audio_channels: audio?.channels ?? null,
+    audio_sample_rate: audio?.sampleRate ?? null,
+  };
+}
+
+const rounded = (value: number) => Math.round(value * 1_000) / 1_000;

@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf, DeploymentError, PermanentError } from '../../base/errors.ts';
+import { download } from '../../base/storage/download.ts';
+import type { Storage } from '../../base/storage/storage.ts';
+import type { Input } from '../ffmpeg/ffmpeg.ts';
+import type { Size } from '../ffmpeg/filters.ts';
+import { sharp } from '../image/sharp.ts';
+
+export const positions = ['topleft', 'topright', 'bottomleft', 'bottomright', 'center'] as const;
+
+export type Watermark = {
+  /** A picture, with its own transparency. */
+  path: string;
+  position: Position;
+  /** 0 to 1, of what the picture has itself. */
+  opacity: number;
+  /** Its width, of the video's. */
+  scale: number;
+  sha256: string;
+};
+export type Position = (typeof positions)[number];
+
+/** A picture in storage, and what is to be otherwise than the settings say. */
+export type WatermarkRequest = {
+  key?: string | undefined;
+  position?: Position | undefined;
+  opacity?: number | undefined;
+  scale?: number | undefined;
+};
+export type WatermarkSettings = {
+  enabled: boolean;
+  /** A picture on this machine. */
+  path: string | undefined;
+  position: Position;
+  opacity: number;
+  scale: number;
+};
+
+const maxBytes = 20_000_000;
+
+/**
+ * The watermark that a job asks for, or that the settings put on every video whose job does not say.
+ * @throws PermanentError `watermark_missing` for one that the job names; DeploymentError as `readOwn` says; what Storage throws
+ */
+export async function findWatermark(
+  storage: Storage,
+  settings: WatermarkSettings,
+  asked: boolean | WatermarkRequest | undefined,
+  { dir, signal }: { dir: string; signal: AbortSignal },
+): Promise<Watermark | undefined> {
+  if (!(asked ?? settings.enabled)) return undefined;
+  const { key, position, opacity, scale } = typeof asked === 'object' ? asked : {};
+  const look = {
+    position: position ?? settings.position,
+    opacity: opacity ?? settings.opacity,
+    scale: scale ?? settings.scale,
+  };
+  if (key !== undefined) {
+    const path = join(dir, 'watermark');
+    const { sha256 } = await download(storage, key, { to: path, maxBytes, signal }).catch(missing);
+    return { path, sha256, ...look };
+  }
+  const { path } = settings;
+  if (!path) throw new PermanentError('watermark_missing', 'Set WATERMARK_PATH, or give options.watermark.key');
+  return {
+    path,
+    sha256: createHash('sha256')
+      .update(await readOwn(path))
+      .digest('hex'),
+    ...look,
+  };
+}
+
+/**
+ * Reads the picture that WATERMARK_PATH names, and sees that it is one.
+ * @throws DeploymentError `watermark_missing`, `watermark_broken`
+ */
+export async function readOwn(path: string): Promise<Buffer> {
+  const picture = await readFile(path).catch((error: unknown) => {
+    throw new DeploymentError(
+      'watermark',
+      'watermark_missing',
+      `WATERMARK_PATH ${path} cannot be read (${codeOf(error)}): put the file there, or set it to another`,
+    );
+  });
+  try {
+    await sharp(picture, reading).stats();
+  } catch (error) {
+    const words = `WATERMARK_PATH ${path} is no PNG, JPEG, WebP, GIF or AVIF that can be read: put another file there`;
+    throw new DeploymentError('watermark', 'watermark_broken', words, { cause: error });
+  }
+  return picture;
+}
+
+function missing(error: unknown): never {
+  throw codeOf(error) === 'object_not_found'
+    ? new PermanentError('watermark_missing', 'options.watermark.key names no object in storage')
+    : error;
+}
+
+/** Where the upper left corner goes, in pixels of the video. */
+export type Place = { x: number; y: number };
+
+/** From the edges, of the video's short side. */
+const margin = 0.03;
+const reading = { limitInputPixels: 25_000_000, failOn: 'error', autoOrient: true } as const;
+
+/**
+ * The watermark at the size and opacity that it has in this video, as an input to lay over it.
+ * @throws PermanentError `watermark_broken`
+ */
+export async function drawWatermark(
+  watermark: Watermark,
+  video: Size,
+  dir: string,
+): Promise<{ input: Input; place: Place }> {
+  const { data, info } = await decode(watermark, video);
+  for (let alpha = 3; alpha < data.length; alpha += 4) data[alpha] = Math.round(data[alpha]! * watermark.opacity);
+  const { width, height } = info;
+  const path = join(dir, `watermark-${video.width}.png`);
+  await sharp(data, { raw: { width, height, channels: 4 } })
+    .png()
+    .toFile(path);
+  const input = { path, formats: 'png_pipe', options: ['-f', 'png_pipe'] };
+  return { input, place: placeOf(watermark.position, info, video) };
+}
+
+async function decode({ path, scale }: Watermark, video: Size) {
+  // A mark that is taller than the video is made smaller, so that nothing of it is cut off.
+  const height = Math.max(2, Math.floor(video.height - 2 * gapOf(video)));
+  const box = { width: Math.max(2, Math.round(video.width * scale)), height };
+  try {
+    return await sharp(path, reading)
+      .resize({ ...box, fit: 'inside' })
+      .toColourspace('srgb')
+      .ensureAlpha()
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+  } catch (error) {
+    const words = 'The watermark is no PNG, JPEG, WebP, GIF or AVIF that can be read';
+    throw new PermanentError('watermark_broken', words, { cause: error });
+  }
+}
+
+const gapOf = ({ width, height }: Size) => Math.min(width, height) * margin;
+
+/** At even pixels: colours come in squares of two by two. */
+export function placeOf(position: Position, mark: Size, video: Size): Place {
+  const gap = gapOf(video);
+  const room = { x: video.width - mark.width, y: video.height - mark.height };
+  const places = {
+    topleft: [gap, gap],
+    topright: [room.x - gap, gap],
+    bottomleft: [gap, room.y - gap],
+    bottomright: [room.x - gap, room.y - gap],
+    center: [room.x / 2, room.y / 2],
+  } as const;
+  // One that is as wide as the video has no gap.
+  const even = (pixels: number, most: number) =>
+    Math.max(0, Math.min(Math.round(pixels / 2), Math.floor(most / 2)) * 2);
+  const [x, y] = places[position];
+  return { x: even(x, room.x), y: even(y, room.y) };
+}

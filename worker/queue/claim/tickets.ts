@@ -1,0 +1,56 @@
+import { EventEmitter } from 'node:events';
+import { Logger, runMigrations } from 'graphile-worker';
+import type { Client, Db } from '../../base/db/db.ts';
+import type { Names } from '../../base/db/names.ts';
+import { quoted } from '../../base/db/sql.ts';
+
+/**
+ * Brings graphile-worker's tables up to date, in the tickets' schema and in the transaction that `client` is in. Their two tables of the
+ * start are made here, as its documentation says one may: `create schema if not exists` needs a right that the owner of a ready schema may
+ * lack. https://worker.graphile.org/docs/schema
+ */
+export async function migrateTickets(client: Client, { tickets, workers }: Names): Promise<void> {
+  const { rows } = await client.query<{ exists: boolean }>(
+    'select exists (select from pg_namespace where nspname = $1) as exists',
+    [tickets],
+  );
+  if (!rows[0]?.exists) await client.query(`create schema ${quoted(tickets)}`);
+  const revision = `select to_regclass('${quoted(tickets).replaceAll("'", "''")}.migrations') is not null as exists`;
+  if (!(await client.query<{ exists: boolean }>(revision)).rows[0]?.exists)
+    await client.query(
+      `create table ${quoted(tickets)}.migrations (
+         id int primary key, ts timestamptz not null default now(), breaking boolean not null default false)`,
+    );
+
+  let migrated = false;
+  const inside = inTransactionOf(client, () => (migrated = true));
+  // graphile-worker qualifies what is its own: it calls no function or operator of whoever may make some in the schema of our tables.
+  const [found] = (await client.query<{ path: string }>(`select current_setting('search_path') as path`)).rows;
+  const setPath = (path: string) => client.query(`select set_config('search_path', $1, true)`, [path]);
+  await setPath('pg_catalog, pg_temp');
+  await runMigrations({ pgPool: inside, schema: tickets, logger: new Logger(() => () => {}) });
+  await setPath(found!.path);
+  if (migrated)
+    await client.query(`select pg_notify($1, 'migrated') where pg_notification_queue_usage() < 0.9::float8`, [workers]);
+}
+
+/**
+ * A pool whose one client is in a transaction of ours: the transactions inside are savepoints. And it does not tell of migrations: the channel
+ * is the same for all schemas, and every worker of every application on graphile-worker in this database would shut down.
+ */
+function inTransactionOf(client: Client, told: () => void): Db {
+  const instead: Record<string, string> = {
+    begin: 'savepoint graphile_worker',
+    commit: 'release savepoint graphile_worker',
+    rollback: 'rollback to savepoint graphile_worker',
+  };
+  async function query(statement: string | { text: string }, values?: unknown[]): Promise<unknown> {
+    if (values?.[0] === 'worker:migrate') return told();
+    return client.query((typeof statement === 'string' && instead[statement]) || (statement as string), values);
+  }
+  const inside = Object.assign(new EventEmitter(), { query, release() {} });
+  const pool = Object.assign(new EventEmitter(), { connect: async () => inside, query, options: { max: 1 } });
+  // A pool without listeners is complained about.
+  pool.on('error', () => {}).on('connect', () => {});
+  return pool as unknown as Db;
+}

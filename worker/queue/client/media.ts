@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import type { Added, Client, JobOptions } from './client.ts';
+
+type AddMediaJob = (
+  s3Key: string,
+  userId: string,
+  messageId: string,
+  originalName?: string,
+  options?: JobOptions,
+) => Promise<Added>;
+
+/**
+ * The functions by which a messenger's code adds its media jobs, under the names that it calls them by:
+ *
+ *     // queues/media.queue.ts
+ *     import { createClient } from 'rowmill/client';
+ *     import { mediaQueue } from 'rowmill/media';
+ *     const client = createClient(databaseUrl);
+ *     export const { addImageProcessingJob, addVideoProcessingJob, addAudioProcessingJob } = mediaQueue(client);
+ *
+ * They know nothing of how the work is done, so that a producer loads neither sharp nor ffmpeg.
+ */
+export function mediaQueue(client: Client): {
+  addImageProcessingJob: AddMediaJob;
+  addVideoProcessingJob: AddMediaJob;
+  addAudioProcessingJob: AddMediaJob;
+} {
+  const adding =
+    (type: string): AddMediaJob =>
+    (s3Key, userId, messageId, originalName, options) =>
+      client.add({ name: `media.${type}`, payload }, { type, s3Key, userId, messageId, originalName }, options);
+  return {
+    addImageProcessingJob: adding('image'),
+    addVideoProcessingJob: adding('video'),
+    addAudioProcessingJob: adding('audio'),
+  };
+}
+
+const text = z.string().min(1);
+const payload = z.object({ type: text, s3Key: text, userId: text, messageId: text, originalName: text.optional() });

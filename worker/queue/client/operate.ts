@@ -1,0 +1,183 @@
+import { isTransient } from '../../base/db/db.ts';
+import { codeOf, UsageError } from '../../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
+
+/** What people do to jobs and queues from outside, by the CLI, by HTTP and by the client. Adding is in add.ts. */
+
+const sql = loadStatements(import.meta.dirname, 'operate.sql');
+
+export const statuses = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const;
+export type Status = (typeof statuses)[number];
+
+export type Job = {
+  id: number;
+  queue: string;
+  kind: string;
+  status: Status;
+  priority: number;
+  attempt: number;
+  retry_count: number;
+  max_retries: number;
+  run_at: Date;
+  created_at: Date;
+  started_at: Date | null;
+  snoozed_since: Date | null;
+  completed_at: Date | null;
+  progress: number | null;
+  error_code: string | null;
+  error: string | null;
+  file_id: string | null;
+  dedupe_key: string | null;
+  locked_by: string | null;
+  archived: boolean;
+  payload: unknown;
+  result: unknown;
+};
+export type JobFilter = { queue?: string; kind?: string; status?: Status; error_code?: string };
+
+/** @throws UsageError that names the queues there are */
+export async function checkQueue(db: Queryable, queue: string): Promise<void> {
+  const names = await queueNames(db);
+  if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
+}
+
+export async function queueNames(db: Queryable): Promise<string[]> {
+  return (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
+}
+
+/** The newest first. @throws UsageError for a queue that is not there */
+export async function listJobs(db: Queryable, filter: JobFilter & { limit: number }): Promise<Job[]> {
+  if (filter.queue !== undefined) await checkQueue(db, filter.queue);
+  const { queue = null, kind = null, status = null, error_code = null, limit } = filter;
+  return query<Job>(db, sql['list_jobs']!, { queue, kind, status, error_code, limit });
+}
+
+export type JobError = {
+  attempt: number;
+  worker: string | null;
+  started_at: Date | null;
+  failed_at: Date;
+  error_code: string;
+  error: string;
+  /** Where in the code it arose, if nobody foresaw it. */
+  stack: string | null;
+};
+
+/** A job, and why its attempts failed; undefined when there is none of this id. */
+export async function showJob(
+  db: Queryable,
+  id: number,
+): Promise<(Job & { waits: string | null; errors: JobError[] }) | undefined> {
+  const [job] = await query<Job & { waits: string | null }>(db, sql['show_job']!, { id });
+  return job && { ...job, errors: await query<JobError>(db, sql['errors_of_job']!, { id }) };
+}
+
+/** `done` is false for a job whose status, `was`, does not allow what was asked: then it is as before. */
+export type Change = { id: number; queue: string; kind: string; was: Status; done: boolean };
+
+/**
+ * Makes jobs pending and due now, with all their retries before them: by their ids, whatever their status but `processing`;
+ * or all failed ones of a queue. An id that is not in the answer is no job's.
+ * @throws UsageError for a queue that is not there
+ */
+export async function retryJobs(
+  db: Queryable,
+  which: { ids: number[] } | { queue: string; kind?: string; error_code?: string },
+): Promise<Change[]> {
+  if ('ids' in which) return again(() => query<Change>(db, sql['retry_jobs']!, { ids: which.ids }));
+  const { queue, kind = null, error_code = null } = which;
+  await checkQueue(db, queue);
+  return again(() => query<Change>(db, sql['retry_failed']!, { queue, kind, error_code }));
+}
+
+/** Cancels jobs that have not ended; a running one is told to stop. An id that is not in the answer is no job's. */
+export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]> {
+  return again(() => query<Change>(db, sql['cancel_jobs']!, { ids }));
+}
+
+export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
+
+/** Takes effect within two seconds. @throws UsageError for a queue that is not there */
+export async function setPaused(db: Queryable, queue: string, paused: boolean): Promise<Paused> {
+  await checkQueue(db, queue);
+  const [row] = await query<Paused>(db, sql['set_paused']!, { queue, paused });
+  return row!;
+}
+
+export type FleetQueue = {
+  queue: string;
+  paused: boolean;
+  waiting: number;
+  active: number;
+  delayed: number;
+  failed: number;
+  completed: number;
+  /** For how long the job that has waited longest has been due. */
+  oldest_waiting_s: number | null;
+  /** Within the last `lately_s` seconds. */
+  completed_lately: number;
+  failed_lately: number;
+};
+export type FleetWorker = {
+  id: string;
+  host: string;
+  pid: number;
+  version: string;
+  queues: string[];
+  started_at: Date;
+  heartbeat_age_s: number;
+  alive: boolean;
+  /** Its jobs that wait for a turn, as for memory. */
+  waiting: { job_id: number; waits_for: string; since: string }[];
+};
+export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
+/** One that is enabled, and why it adds nothing. */
+export type FailingSchedule = { name: string; error: string };
+export type FleetIncident = {
+  dependency: string;
+  host: string | null;
+  code: string;
+  message: string;
+  since: Date;
+  last_seen: Date;
+  kinds: string[];
+  age_s: number;
+  jobs_held: number;
+};
+export type FleetStatus = {
+  lately_s: number;
+  incidents: FleetIncident[];
+  queues: FleetQueue[];
+  workers: FleetWorker[];
+  dead_letters: DeadLetters[];
+  failing_schedules: FailingSchedule[];
+};
+
+/** What there is to do, who does it, and what waits for a person. Its time does not grow with the history. */
+export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
+  const lately_s = 300;
+  return {
+    lately_s,
+    incidents: await query<FleetIncident>(db, sql['fleet_incidents']!),
+    queues: await query<FleetQueue>(db, sql['fleet_queues']!, { lately_s }),
+    workers: await query<FleetWorker>(db, sql['fleet_workers']!),
+    dead_letters: await query<DeadLetters>(db, sql['fleet_dead_letters']!),
+    failing_schedules: await query<FailingSchedule>(db, sql['fleet_schedules']!),
+  };
+}
+
+/**
+ * Asks again after a conflict: Postgres refuses a row that the archiver moves at the same instant; asked again, it finds it in its
+ * new place. Not inside somebody's transaction, which such an error has ended.
+ */
+export async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (tries >= 5 || !isConflict(error)) throw error;
+    }
+  }
+}
+
+const isConflict = (error: unknown) => isTransient(error) && codeOf(error)?.startsWith('40');

@@ -1,0 +1,105 @@
+import { isTransient } from '../../base/db/db.ts';
+import type { Job } from './operate.ts';
+
+/** Why there is no result to give. */
+export class NotCompleted extends Error {
+  override name = 'NotCompleted';
+  /** `closed`: the client was closed. After `timeout` and `closed` the job goes on. */
+  readonly because: 'failed' | 'cancelled' | 'deleted' | 'timeout' | 'closed';
+  /** Of a failed job: the stable word for its last failure. */
+  readonly error_code: string | undefined;
+  /** The job that failed or was cancelled. */
+  readonly job: Job | undefined;
+  constructor(because: NotCompleted['because'], message: string, job?: Job) {
+    super(message);
+    this.because = because;
+    this.error_code = job?.error_code ?? undefined;
+    this.job = job;
+  }
+}
+
+export type WaitOptions = {
+  /** Default: none, it waits until the job ends. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+};
+
+type Wait = PromiseWithResolvers<Job>;
+
+const jobsALook = 500;
+
+/**
+ * Who waits for which job. Each look reads all jobs that are asked for meanwhile in one query.
+ * @param read the rows of some jobs
+ */
+export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
+  const waits = new Map<number, Set<Wait>>();
+  const asked = new Set<number>();
+  let looking = false;
+
+  /** The job, once it has completed. @throws NotCompleted when it will not, or not in time; the reason of an aborted signal */
+  async function wait(id: number, { timeoutMs, signal }: WaitOptions = {}): Promise<Job> {
+    signal?.throwIfAborted();
+    const entry = Promise.withResolvers<Job>();
+    const abort = () => entry.reject(signal!.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    const late = () => entry.reject(new NotCompleted('timeout', `Job ${id} has not ended within ${timeoutMs} ms`));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
+    waits.set(id, (waits.get(id) ?? new Set()).add(entry));
+    look([id]);
+    try {
+      return await entry.promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      const others = waits.get(id);
+      others?.delete(entry);
+      if (others?.size === 0) waits.delete(id);
+    }
+  }
+
+  /** Looks whether jobs that are waited for have ended: these, or all. */
+  function look(ids: Iterable<number> = waits.keys()): void {
+    for (const id of ids) if (waits.has(id)) asked.add(id);
+    if (!looking) void lookAtAsked();
+  }
+
+  async function lookAtAsked(): Promise<void> {
+    looking = true;
+    // All that is asked for in this turn of the event loop goes together.
+    await Promise.resolve();
+    while (asked.size > 0) {
+      const ids = [...asked].slice(0, jobsALook);
+      for (const id of ids) asked.delete(id);
+      try {
+        const jobs = new Map((await read(ids)).map((job) => [job.id, job]));
+        for (const id of ids) settle(id, jobs.get(id));
+      } catch (error) {
+        // When Postgres is back, all are looked at again.
+        if (!isTransient(error)) for (const id of ids) reject(id, error);
+      }
+    }
+    looking = false;
+  }
+
+  function settle(id: number, job: Job | undefined): void {
+    if (!job) reject(id, new NotCompleted('deleted', `There is no job ${id}`));
+    else if (job.status === 'completed') for (const entry of waits.get(id) ?? []) entry.resolve(job);
+    else if (job.status === 'failed')
+      reject(id, new NotCompleted('failed', `Job ${id} failed: ${job.error_code}: ${job.error}`, job));
+    else if (job.status === 'cancelled') reject(id, new NotCompleted('cancelled', `Job ${id} was cancelled`, job));
+  }
+
+  function reject(id: number, error: unknown): void {
+    for (const entry of waits.get(id) ?? []) entry.reject(error);
+  }
+
+  return {
+    wait,
+    look,
+    rejectAll: (error: unknown) => {
+      for (const id of waits.keys()) reject(id, error);
+    },
+    any: () => waits.size > 0,
+  };
+}

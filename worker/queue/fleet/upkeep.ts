@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isTransient, transaction, type Db, type Tx } from '../../base/db/db.ts';
+import type { Log } from '../../base/log.ts';
+import type { Names } from '../../base/db/names.ts';
+import { bind, loadStatements, query } from '../../base/db/sql.ts';
+import { failLost } from '../run/ledger.ts';
+
+const sql = loadStatements(import.meta.dirname, 'upkeep.sql');
+const reconcileEveryMs = 30_000;
+const restFactor = 20;
+/** A look may be slow because it waited, and that is no load. */
+const longestRestMs = 30_000;
+const chunk = 5_000;
+/** Rows moved and pruned after which a queue's tables are vacuumed. */
+const vacuumAfter = 20_000;
+
+/**
+ * Moves finished jobs to the archive, prunes the archive, and mends what should not be broken, until `signal` aborts. Over the whole fleet
+ * it looks about once in `restMs`; and after a look that found little to do it rests twenty times as long as the look took, so that
+ * looking costs five percent of a connection; half a minute at most.
+ */
+export async function keepUp(
+  db: Db,
+  { tickets }: Pick<Names, 'tickets'>,
+  queues: string[],
+  log: Log,
+  signal: AbortSignal,
+  restMs = 1_000,
+): Promise<void> {
+  let reconciledAt = -Infinity;
+  const moved = new Map<string, number>();
+
+  while (!signal.aborted) {
+    const reconcileNow = performance.now() - reconciledAt > reconcileEveryMs;
+    if (reconcileNow) reconciledAt = performance.now();
+    let lookedMs = 0;
+    let workers = 1;
+    for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
+    if (reconcileNow) await trying(() => query(db, bind(sql['unlock_strays']!, { tickets })));
+    await trying(async () => {
+      workers = (await query<{ workers: number }>(db, sql['fleet_size']!))[0]!.workers;
+    });
+    const load = Math.min(lookedMs * restFactor, longestRestMs);
+    await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
+  }
+
+  /** @returns how many milliseconds it took to see that there is no more to archive */
+  async function look(queue: string, reconcileNow: boolean): Promise<number> {
+    const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
+    const rows = (moved.get(queue) ?? 0) + archiving.rows;
+    moved.set(queue, rows >= vacuumAfter ? 0 : rows);
+    if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, { tickets, ...tablesOf(queue) }));
+    if (reconcileNow) await locked(db, (tx) => reconcile(tx, tickets, queue, log));
+    return archiving.ms;
+  }
+
+  async function trying(work: () => Promise<unknown>): Promise<void> {
+    await work().catch((error: unknown) =>
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'upkeep failed, will try again'),
+    );
+  }
+}
+
+/**
+ * Repeats `work`, which gives the number of rows it changed, while these are a chunk or more.
+ * @returns the rows of all times, and how many milliseconds the last took, which found no more
+ */
+async function repeat(
+  db: Db,
+  signal: AbortSignal,
+  work: (tx: Tx) => Promise<number>,
+): Promise<{ rows: number; ms: number }> {
+  for (let rows = 0; ;) {
+    const began = performance.now();
+    const changed = (await locked(db, work)) ?? 0;
+    rows += changed;
+    if (changed < chunk || signal.aborted) return { rows, ms: performance.now() - began };
+  }
+}
+
+/** Does `work` in a transaction, unless another worker is at it. */
+function locked<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T | undefined> {
+  return transaction(db, async (tx) => {
+    const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
+    return lock?.ours ? work(tx) : undefined;
+  });
+}
+
+function tablesOf(queue: string) {
+  return { live: `${queue}_jobs_live`, done: `${queue}_jobs_done`, jobs: `${queue}_jobs` };
+}
+
+/** @returns how many jobs it moved and pruned: of each a chunk, at most */
+export async function archive(tx: Tx, queue: string): Promise<number> {
+  const tables = tablesOf(queue);
+  const [moved] = await query<{ jobs: number }>(tx, bind(sql['archive_jobs']!, tables), { queue });
+  return (moved?.jobs ?? 0) + (await prune(tx, queue));
+}
+
+/** The most that `prune` deletes at a time. */
+export const pruneChunk = chunk;
+
+/** Deletes archived jobs that were kept for long enough. @returns how many */
+export async function prune(tx: Tx, queue: string): Promise<number> {
+  const [pruned] = await query<{ jobs: number }>(tx, bind(sql['prune_jobs']!, tablesOf(queue)), { queue });
+  return pruned!.jobs;
+}
+
+/** How many jobs there are to prune. */
+export async function countPrunable(db: Db, queue: string): Promise<number> {
+  const [prunable] = await query<{ jobs: number }>(db, bind(sql['prunable_jobs']!, tablesOf(queue)), { queue });
+  return prunable!.jobs;
+}
+
+/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
+export async function reconcile(tx: Tx, tickets: string, queue: string, log: Log): Promise<void> {
+  const { live } = tablesOf(queue);
+  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live, tickets }), { queue });
+  if (forgotten && forgotten.jobs > 0) log.warn({ queue, jobs: forgotten.jobs }, 'made tickets for forgotten jobs');
+
+  const orphaned = await query<{ id: number; attempt: number; locked_by: string | null }>(
+    tx,
+    bind(sql['orphaned_jobs']!, { live }),
+  );
+  const byWorker = Map.groupBy(orphaned, (job) => job.locked_by);
+  for (const [worker, jobs] of byWorker) await failLost(tx, queue, worker, jobs);
+  if (orphaned.length > 0) log.warn({ queue, jobs: orphaned.length }, 'retried jobs that no worker ran');
+}

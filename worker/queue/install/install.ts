@@ -1,0 +1,35 @@
+import { join } from 'node:path';
+import { readAddress } from '../../base/address.ts';
+import { createClient, type Client } from '../../base/db/db.ts';
+import { applyMigrations, pendingMigrations, whileMigrating } from '../../base/db/migrate.ts';
+import type { Names } from '../../base/db/names.ts';
+import { refusePooler } from '../../base/db/pooler.ts';
+import { refuseClashes } from './clashes.ts';
+import { migrateTickets } from '../claim/tickets.ts';
+
+export const migrationsDir = join(import.meta.dirname, '../../../migrations');
+
+/**
+ * Brings a database up to date: the schema of our tables where the address names one, the tickets' schema, our tables. All or nothing,
+ * in one transaction.
+ * @param sets folders of migrations/ that are applied only when asked for
+ * @returns the names of our files applied now
+ * @throws UsageError where DATABASE_URL leads through a transaction pooler; where the database has tables that ours would clash with
+ */
+export async function install(databaseUrl: string, sets: string[] = []): Promise<string[]> {
+  const client = createClient(databaseUrl);
+  await client.connect();
+  try {
+    await refusePooler(client, databaseUrl);
+    return await whileMigrating(client, readAddress(databaseUrl).schema, (names) => bringUpToDate(client, names, sets));
+  } finally {
+    await client.end();
+  }
+}
+
+async function bringUpToDate(client: Client, names: Names, sets: string[]): Promise<string[]> {
+  const pending = await pendingMigrations(client, migrationsDir, names, sets);
+  await refuseClashes(client, names, pending);
+  await migrateTickets(client, names);
+  return applyMigrations(client, names, pending);
+}

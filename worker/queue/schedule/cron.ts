@@ -1,0 +1,105 @@
+import { createTask, parse } from 'node-cron';
+import { messageOf, UsageError } from '../../base/errors.ts';
+
+/** The moments that a cron expression means, in whole seconds. They depend on nothing but the expression and the zone. */
+export type Ticks = {
+  /** The first one after a moment. @throws UsageError when there is none */
+  after(moment: Date): Date;
+  /** The last one up to `now`. @param tick one that is not later */
+  latest(tick: Date, now: Date): Date;
+};
+
+const secondMs = 1_000;
+const minuteMs = 60_000;
+const hourMs = 3_600_000;
+const dayMs = 86_400_000;
+/** No zone moves its clocks by more. */
+const shiftMs = 3 * hourMs;
+/** There may be 40 years between two 29ths of February on a Monday. */
+const farMs = 50 * 366 * dayMs;
+
+/**
+ * Five fields, six with seconds, or such as `@daily`. A time that a zone leaves out when its clocks go forward is left out. Of the hour that
+ * comes twice when they go back the first counts; both do where the expression names no hours.
+ *
+ * node-cron reads the expression. It finds the tick after another, too, but only by the clock of this machine, and from within the hour that
+ * comes twice not always the first.
+ * @throws UsageError for what is no expression, or no zone
+ */
+export function readCron(cron: string, timeZone: string): Ticks {
+  const { hour, minute, second } = named(`cron ${cron}`, () => parse(cron));
+  const isDay = dayMatcher(cron, hour[0]! * hourMs + minute[0]! * minuteMs + second[0]! * secondMs);
+  const wallOf = named(`time zone ${timeZone}`, () => wallClock(timeZone));
+
+  /** How long it takes until a tick may come, 0 for a tick. `wall` is what the clocks show, as if in UTC. */
+  function wait(at: number): number {
+    const wall = wallOf(at);
+    if (!isDay(wall)) return Math.max(daysTo(wall) * dayMs - (wall % dayMs) - shiftMs, hourMs - (wall % hourMs));
+    if (!hour.includes(Math.floor(wall / hourMs) % 24)) return hourMs - (wall % hourMs);
+    if (!minute.includes(Math.floor(wall / minuteMs) % 60)) return minuteMs - (wall % minuteMs);
+    if (!second.includes(Math.floor(wall / secondMs) % 60)) return secondMs;
+    return hour.length < 24 && showedBefore(wall, at) ? minuteMs - (wall % minuteMs) : 0;
+  }
+
+  function daysTo(wall: number): number {
+    let days = 1;
+    while (!isDay(wall + days * dayMs) && days * dayMs < farMs) days++;
+    return days;
+  }
+
+  /** Whether the clocks have been put back since they showed this before. */
+  function showedBefore(wall: number, at: number): boolean {
+    const yesterday = at - dayMs;
+    const before = wall - (wallOf(yesterday) - yesterday);
+    return before < at && wallOf(before) === wall;
+  }
+
+  function after(moment: Date): Date {
+    const first = Math.floor(moment.getTime() / secondMs + 1) * secondMs;
+    for (let at = first; at - first < farMs;) {
+      const ms = wait(at);
+      if (ms === 0) return new Date(at);
+      at += ms;
+    }
+    throw new UsageError(`cron ${cron}: it never comes`);
+  }
+
+  return {
+    after,
+    latest(tick, now) {
+      let [known, above] = [tick.getTime(), now.getTime()];
+      while (above - known >= secondMs) {
+        const middle = Math.floor((known + above) / 2);
+        const found = after(new Date(middle)).getTime();
+        if (found <= now.getTime()) known = found;
+        else above = middle;
+      }
+      return new Date(known);
+    },
+  };
+}
+
+/** Whether an expression may tick on a day. @param time one of the day at which it does */
+function dayMatcher(cron: string, time: number): (wall: number) => boolean {
+  const task = createTask(cron, () => {}, { timezone: 'UTC' });
+  void task.destroy();
+  return (wall) => task.match(new Date(wall - (wall % dayMs) + time));
+}
+
+/** What the clocks of a zone show, as if it were in UTC. @throws for a zone that there is not */
+function wallClock(timeZone: string): (at: number) => number {
+  const format = new Intl.DateTimeFormat('en', { timeZone, timeZoneName: 'longOffset' });
+  return (at) => {
+    const offset = /GMT([+-])(\d\d):(\d\d)/.exec(format.format(at));
+    const ms = offset ? Number(offset[2]) * hourMs + Number(offset[3]) * minuteMs : 0;
+    return offset?.[1] === '-' ? at - ms : at + ms;
+  };
+}
+
+function named<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new UsageError(`${what}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,95 @@
+import { isTransient, type Db } from '../../base/db/db.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { loadStatements, query } from '../../base/db/sql.ts';
+import { readCron } from './cron.ts';
+import { paced } from '../../base/paced.ts';
+
+type Schedule = {
+  name: string;
+  cron: string;
+  time_zone: string;
+  /** Only later ticks count. */
+  began_at: Date;
+  next_tick: Date | null;
+  /** The next tick, as exactly as Postgres has it. */
+  planned: string | null;
+  /** Why it could not tick the last time. */
+  error: string | null;
+  /** By the clock of the database. */
+  now: Date;
+};
+type Tick = Pick<Schedule, 'name' | 'cron' | 'time_zone' | 'planned'> & { tick: Date | null; next: Date };
+
+const sql = loadStatements(import.meta.dirname, 'scheduler.sql');
+const restMs = 20;
+/** A tick that comes to its job within this time was not missed. Of those that were, only the latest is made up. */
+const missedAfterMs = 3_000;
+
+/**
+ * Inserts the jobs of schedules when their time has come, by the clock of the database. The process's own clock only says when to look: to look
+ * too early or too late, or in several processes at once, does no harm.
+ */
+export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
+  let timer: NodeJS.Timeout | undefined;
+
+  /** To be called each second, and when a schedule was changed. */
+  const look = paced(restMs, async () => {
+    const asked = performance.now();
+    const schedules = await query<Schedule>(db, sql['schedules_at_hand']!);
+    const due = schedules.filter((schedule) => waitOf(schedule) <= 0);
+    const ticks: Tick[] = [];
+    for (const schedule of due) {
+      try {
+        ticks.push(decide(schedule));
+      } catch (error) {
+        await refuse(schedule, error);
+      }
+    }
+    if (ticks.length > 0) await tick(ticks);
+    // A schedule that was due has another next tick now, and may be due again. One that cannot tick is tried again by the look of each second.
+    const waits = schedules.filter(({ error }) => error === null).map((schedule) => Math.max(waitOf(schedule), restMs));
+    lookAgain(asked + Math.min(...waits));
+  });
+
+  function lookAgain(at: number): void {
+    clearTimeout(timer);
+    if (at === Infinity || signal.aborted) return;
+    timer = setTimeout(() => void look().catch(() => {}), Math.max(Math.ceil(at - performance.now()), 0) + 1).unref();
+  }
+
+  async function tick(ticks: Tick[]): Promise<void> {
+    try {
+      const ticked = await query<{ name: string; tick: Date | null; job_id: number | null }>(db, sql['tick']!, {
+        ticks: JSON.stringify(ticks),
+      });
+      for (const { name, tick: at, job_id } of ticked)
+        if (at) log.debug({ schedule: name, tick: at, job_id }, job_id ? 'a schedule ticked' : 'a tick was skipped');
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      if (ticks.length === 1) return refuse(ticks[0]!, error);
+      // A job that cannot be inserted must not keep the others from it.
+      for (const one of ticks) await tick([one]);
+    }
+  }
+
+  async function refuse({ name, cron, time_zone }: Omit<Tick, 'tick' | 'next'>, error: unknown): Promise<void> {
+    const refused = await query(db, sql['refuse']!, { name, cron, time_zone, error: messageOf(error).slice(0, 2_000) });
+    if (refused.length > 0) log.warn({ schedule: name, err: error }, 'a schedule cannot tick');
+  }
+
+  signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  return { look };
+}
+
+/** In milliseconds. */
+const waitOf = ({ next_tick, now }: Schedule) => (next_tick ? next_tick.getTime() - now.getTime() : 0);
+
+/** Which tick to insert now, if any, and which is the one after. @throws UsageError for a cron expression or a time zone that is none */
+function decide({ name, cron, time_zone, planned, next_tick, began_at, now }: Schedule): Tick {
+  const ticks = readCron(cron, time_zone);
+  if (!next_tick) return { name, cron, time_zone, planned, tick: null, next: ticks.after(began_at) };
+  const missed = now.getTime() - next_tick.getTime() > missedAfterMs;
+  const tick = missed ? ticks.latest(next_tick, now) : next_tick;
+  return { name, cron, time_zone, planned, tick, next: ticks.after(tick) };
+}

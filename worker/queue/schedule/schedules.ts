@@ -1,0 +1,121 @@
+import { codeOf, messageOf, UsageError } from '../../base/errors.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
+import { checkFits } from '../client/add.ts';
+import { readCron } from './cron.ts';
+import { checkQueue, type Status } from '../client/operate.ts';
+import type { Registry } from '../registry.ts';
+
+/** What people do with schedules from outside. That they tick is in scheduler.ts. */
+
+const sql = loadStatements(import.meta.dirname, 'schedules.sql');
+
+/** What a tick does while the last job has not ended. */
+export const overlaps = ['skip', 'queue'] as const;
+
+export type Schedule = {
+  name: string;
+  cron: string;
+  time_zone: string;
+  queue: string;
+  kind: string;
+  payload: unknown;
+  priority: number;
+  /** Null: the queue's. */
+  max_retries: number | null;
+  overlap: (typeof overlaps)[number];
+  enabled: boolean;
+};
+export type ScheduleStatus = Schedule & {
+  last_tick: Date | null;
+  next_tick: Date | null;
+  skipped: number;
+  skipped_tick: Date | null;
+  /** Why it does not tick, though it is enabled. */
+  error: string | null;
+  last_job_id: number | null;
+  last_status: Status | null;
+  last_result: unknown;
+  last_error_code: string | null;
+  last_error: string | null;
+  last_completed_at: Date | null;
+};
+
+export async function listSchedules(db: Queryable): Promise<ScheduleStatus[]> {
+  return query<ScheduleStatus>(db, sql['list_schedules']!);
+}
+
+const defaults = {
+  time_zone: 'UTC',
+  payload: {},
+  priority: 0,
+  max_retries: null,
+  overlap: 'queue',
+  enabled: true,
+} as const;
+
+/**
+ * Makes a schedule, or changes what is given of one that there is.
+ * @returns it, and when it ticks next by this machine's clock
+ * @throws UsageError for what could never run: no cron expression, time zone, queue or kind; a payload that does not fit the kind
+ */
+export async function setSchedule(
+  db: Queryable,
+  registry: Registry,
+  { name, ...changes }: Partial<Schedule> & { name: string },
+): Promise<Schedule & { next_tick: Date }> {
+  const [before] = await query<Schedule>(db, sql['read_schedule']!, { name });
+  const { cron, queue, kind, ...rest } = { ...defaults, ...before, ...changes };
+  if (cron === undefined || queue === undefined || kind === undefined)
+    throw new UsageError(`There is no schedule ${name} yet: a new one needs a cron expression and a kind`);
+  const schedule: Schedule = { name, cron, queue, kind, ...rest };
+  const next_tick = readCron(cron, schedule.time_zone).after(new Date());
+  await checkQueue(db, queue);
+  checkFits(registry, schedule);
+  await refused(() => query(db, sql['set_schedule']!, { ...schedule, payload: JSON.stringify(schedule.payload) }));
+  return { ...schedule, next_tick };
+}
+
+/** Ticks of the time in which it was disabled are not made up. @throws UsageError for a schedule that is not there */
+export async function enableSchedule(db: Queryable, name: string, enabled: boolean): Promise<void> {
+  const found = await query(db, sql['enable_schedule']!, { name, enabled });
+  if (found.length === 0) throw await unknown(db, name);
+}
+
+/**
+ * Inserts a job now, also of one that is disabled.
+ * @returns its id, or undefined while the last job has not ended and `overlap` is `skip`
+ * @throws UsageError for a schedule that is not there
+ */
+export async function runSchedule(db: Queryable, name: string): Promise<number | undefined> {
+  try {
+    const [row] = await query<{ job_id: number }>(db, sql['run_schedule']!, { name });
+    return row!.job_id;
+  } catch (error) {
+    if (codeOf(error) === 'P0002') throw await unknown(db, name);
+    if (codeOf(error) === '55006') return undefined;
+    throw error;
+  }
+}
+
+/** Its jobs stay. @throws UsageError for a schedule that is not there */
+export async function deleteSchedule(db: Queryable, name: string): Promise<void> {
+  const found = await query(db, sql['delete_schedule']!, { name });
+  if (found.length === 0) throw await unknown(db, name);
+}
+
+async function unknown(db: Queryable, name: string): Promise<UsageError> {
+  const names = (await query<{ name: string }>(db, sql['schedule_names']!)).map((row) => row.name);
+  return new UsageError(
+    `There is no schedule ${name}: there ${names.length > 0 ? `are ${names.join(', ')}` : 'is none'}`,
+  );
+}
+
+/** What Postgres refuses: a name with an @, a time zone that it does not know, JSON that it cannot store. */
+async function refused<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (/^(22|23514)/.test(codeOf(error) ?? '')) throw new UsageError(messageOf(error), { cause: error });
+    throw error;
+  }
+}
