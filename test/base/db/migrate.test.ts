@@ -64,7 +64,7 @@ suite('at once', () => {
         '--input-type=module',
         '-e',
         script,
-        join(migrations, '../worker/queue/install.ts'),
+        join(migrations, '../worker/queue/install/install.ts'),
         client.url,
       ]),
     );

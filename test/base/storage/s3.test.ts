@@ -52,7 +52,7 @@ after(async () => {
 /** Every method that asks the server something. */
 const methods = (on: Storage): Record<string, () => Promise<unknown>> => ({
   'put of bytes': () => on.put('new.txt', Buffer.from('x'), textType),
-  'put of a file': () => on.put('new.bin', { path: join(import.meta.dirname, 'storage-s3.test.ts') }, textType),
+  'put of a file': () => on.put('new.bin', { path: join(import.meta.dirname, 's3.test.ts') }, textType),
   'put in parts': () => on.put('large.bin', largeFile, textType),
   get: async () => text(await on.get('there.txt')),
   head: () => on.head('there.txt'),
