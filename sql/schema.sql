@@ -94,6 +94,7 @@ create table jobs (
   started_at    timestamptz,
   snoozed_since timestamptz,
   completed_at  timestamptz,
+  expires_at    timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_file_id_check check (octet_length(file_id) <= 500),
@@ -121,6 +122,7 @@ comment on column jobs.dedupe_key is 'A second insert with the same queue and ke
 comment on column jobs.locked_by is 'The worker that runs it.';
 comment on column jobs.snoozed_since is 'When it snoozed first since its last failure, or since it was added.';
 comment on column jobs.completed_at is 'When it became completed, failed or cancelled.';
+comment on column jobs.expires_at is 'A job that has not started by then ends cancelled, with error_code expired. Null: it never expires.';
 
 create table job_keys (
   queue      text   not null,
@@ -1785,34 +1787,6 @@ create trigger job_astray before insert on jobs_of_no_queue
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 
-create view dead_letters with (security_invoker=true) as
-select id,
-    archived,
-    queue,
-    kind,
-    payload,
-    file_id,
-    status,
-    priority,
-    run_at,
-    attempt,
-    retry_count,
-    max_retries,
-    error_code,
-    error,
-    result,
-    progress,
-    dedupe_key,
-    locked_by,
-    created_at,
-    started_at,
-    snoozed_since,
-    completed_at,
-    queue || '.dead' as dead_queue
-   from jobs j
-  where status = 'failed';
-comment on view dead_letters is 'Jobs that failed for good and wait for a person.';
-
 create view queue_depth with (security_invoker=true) as
 select q.name as queue,
     count(*) filter (where j.status = 'pending' and j.run_at <= now()) as waiting,
@@ -1893,3 +1867,32 @@ select q.name as queue,
      join queues q on q.name = split_part(k.name, '.', 1)
   where i.resolved_at is null and i.since > (clock_timestamp() - q.incident_patience);
 comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';
+
+create view dead_letters with (security_invoker=true) as
+select id,
+    archived,
+    queue,
+    kind,
+    payload,
+    file_id,
+    status,
+    priority,
+    run_at,
+    attempt,
+    retry_count,
+    max_retries,
+    error_code,
+    error,
+    result,
+    progress,
+    dedupe_key,
+    locked_by,
+    created_at,
+    started_at,
+    snoozed_since,
+    completed_at,
+    expires_at,
+    queue || '.dead' as dead_queue
+   from jobs j
+  where status = 'failed';
+comment on view dead_letters is 'Jobs that failed for good and wait for a person.';

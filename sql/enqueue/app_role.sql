@@ -8,8 +8,8 @@ create role shop login;                     -- then in psql: \password shop
 
 -- Only what a producer decides. The rest, such as status and attempt, is the worker's.
 grant usage on sequence job_ids to shop;
-grant insert (queue, kind, payload, file_id, priority, run_at, max_retries, dedupe_key) on jobs to shop;
-grant insert (kind, payload, file_id, priority, run_at, max_retries, dedupe_key) on publish_jobs to shop;
+grant insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key) on jobs to shop;
+grant insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key) on publish_jobs to shop;
 
 -- Row level security is on with no policy: without one, nobody but the owner gets in. A policy counts for the table that the
 -- statement names, so each table that shop inserts into has its own.
