@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, type Client } from '../../worker/base/db/db.ts';
 import { LocalStorage } from '../../worker/base/storage/local.ts';
-import { loadSteps } from '../../worker/jobs/cleanup/sweep/steps.ts';
+import { statementOf } from '../support/statement.ts';
 import { install } from '../../worker/queue/install/install.ts';
 import { fillMessenger } from '../support/messenger.ts';
 import { spawnRowmill } from '../support/processes.ts';
@@ -140,7 +140,7 @@ async function runBare(url: string, kind: string, olderThan: number, dir: string
   await client.query(
     'set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off',
   );
-  const { text, params } = loadSteps(kind)['purge']!;
+  const { text, params } = statementOf(`sql/cleanup/${kind}.sql`, 'purge');
   const began = now();
   const { rows } = await client.query<{ cutoff: Date }>(`select now() - $1 * interval '1 hour' as cutoff`, [olderThan]);
   let [total, after] = [0, '-infinity' as Date | string];

@@ -1,10 +1,10 @@
-import { loadStatements, query } from '../../worker/base/db/sql.ts';
+import { query, readStatements } from '../../worker/base/db/sql.ts';
 import type { Ground } from './ground.ts';
 
 export type Verdict = { lost: number; doubled: number; stuck: number; violations: Violation[] };
 export type Violation = { rule: string; [column: string]: unknown };
 
-const rules = loadStatements(import.meta.dirname, 'verdict.sql');
+const rules = readStatements(import.meta.dirname, 'verdict.sql');
 
 /**
  * Looks for what must not be, by SQL over what the triggers and the handlers wrote.
@@ -15,7 +15,7 @@ export async function judge(
   { told, faults }: { told: number[]; faults: Record<string, unknown>[] },
 ): Promise<Verdict> {
   const violations: Violation[] = faults.map((fault) => ({ rule: 'stuck_processes', ...fault }));
-  for (const [rule, statement] of Object.entries(rules)) {
+  for (const [rule, statement] of rules) {
     const rows = await query(db, statement, statement.params.includes('told') ? { told } : {});
     violations.push(...rows.map((row) => ({ rule, ...row })));
   }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { loadStatements } from '../../worker/base/db/sql.ts';
-import { inChunk, loadSteps } from '../../worker/jobs/cleanup/sweep/steps.ts';
+import { readStatements } from '../../worker/base/db/sql.ts';
+import { inChunk } from '../../worker/jobs/cleanup/sweep/steps.ts';
 import { install } from '../../worker/queue/install/install.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -12,6 +12,7 @@ import { rolledBack, sqlFiles } from '../support/sql-files.ts';
 // The statements of sql/cleanup/ against the reference tables: that they fit, and that a chunk reads little more than it deletes, also
 // where the statistics say that the tables are empty.
 
+const folder = join(import.meta.dirname, '../../sql/cleanup');
 let db: TestDatabase;
 before(async () => {
   db = await createDatabase();
@@ -22,9 +23,7 @@ after(() => db.drop());
 for (const { path, text } of sqlFiles('sql/cleanup'))
   suite(path, () => {
     const file = path.split('/').at(-1)!;
-    for (const [name, statement] of Object.entries(
-      loadStatements(join(import.meta.dirname, '../../sql/cleanup'), file),
-    ))
+    for (const [name, statement] of readStatements(folder, file))
       test(`${name} fits the messenger's tables`, () =>
         rolledBack(db, async (tx) => {
           await tx.query(`prepare tried as ${statement.text}`);
@@ -82,11 +81,10 @@ suite('a chunk reads little more than it deletes', () => {
 
   for (const kind of Object.keys(fills))
     test(`${kind}, also of a table whose statistics say that it is empty`, async () => {
-      const steps = loadSteps(kind);
-      for (const name of Object.keys(steps).filter((step) => /^(purge|remove)/.test(step))) {
+      for (const [name, { text, params }] of readStatements(folder, `${kind}.sql`)) {
+        if (!/^(purge|remove)/.test(name)) continue;
         const read = await inChunk(db, async (tx) => {
           const values: Record<string, unknown> = { cutoff: new Date(), after: '-infinity', chunk };
-          const { text, params } = steps[name]!;
           const { rows: plans } = await tx.query(
             `explain (analyze, format json) ${text}`,
             params.map((param) => values[param]),

@@ -4,22 +4,28 @@ import { loadStatements, query } from '../../worker/base/db/sql.ts';
 /** One statement, and the right that it needs: `jobs: truncate`. */
 export type Attempt = { needs: string; statement: string };
 
-const sql = loadStatements(import.meta.dirname, 'intruder.sql');
+const sql = loadStatements(import.meta.dirname, 'intruder.sql', [
+  'exposed',
+  'attempts',
+  'misuses',
+  'columns',
+  'try_all',
+]);
 
 /** The tables and functions that stood in the schema before ours. */
 type Theirs = { theirs: string[] };
 
 /** What `role` may do with what is ours, in the words of GRANT. */
 export async function exposed(tx: Tx, role: string, { theirs }: Theirs): Promise<string[]> {
-  return (await query<{ right: string }>(tx, sql['exposed']!, { role, theirs })).map((row) => row.right);
+  return (await query<{ right: string }>(tx, sql.exposed, { role, theirs })).map((row) => row.right);
 }
 
 /** All that can be tried on everything. */
-export const attempts = (tx: Tx, { theirs }: Theirs) => query<Attempt>(tx, sql['attempts']!, { theirs });
+export const attempts = (tx: Tx, { theirs }: Theirs) => query<Attempt>(tx, sql.attempts, { theirs });
 
 /** Each function that runs as its owner, put as a trigger on tables of the intruder's own. */
 export const misuses = (tx: Tx, { theirs }: Theirs) =>
-  query<Attempt>(tx, sql['misuses']!, { theirs, tables: [own, ...lookAlikes].map((name) => `pg_temp.${name}`) });
+  query<Attempt>(tx, sql.misuses, { theirs, tables: [own, ...lookAlikes].map((name) => `pg_temp.${name}`) });
 
 const own = 'm';
 const lookAlikes = ['media_jobs_live', 'x_jobs_live', 'auction_files', 'prekeys'];
@@ -31,7 +37,7 @@ const targets = ['text', 'uuid', 'bigint', 'integer', 'smallint', 'boolean', 'js
  * than `role` says so (SQLSTATE P0666).
  */
 export async function bringAlong(tx: Tx, role: string): Promise<void> {
-  const columns = await query<{ name: string }>(tx, sql['columns']!);
+  const columns = await query<{ name: string }>(tx, sql.columns);
   const fields = columns.map(({ name }) => `${name} pg_temp.evil default row(1)::pg_temp.evil`).join(', ');
   await tx.query(`
     create schema lair authorization ${role};
@@ -67,7 +73,7 @@ export async function bringAlong(tx: Tx, role: string): Promise<void> {
 /** Tries all as `role`. @returns those that were not refused for want of a right */
 export async function tryAll(tx: Tx, role: string, list: Attempt[]): Promise<Record<string, string>> {
   await tx.query(`set local role ${role}`);
-  const rows = await query<Attempt & { came: string }>(tx, sql['try_all']!, { attempts: JSON.stringify(list) });
+  const rows = await query<Attempt & { came: string }>(tx, sql.try_all, { attempts: JSON.stringify(list) });
   await tx.query('reset role');
   return Object.fromEntries(
     rows

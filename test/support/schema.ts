@@ -6,7 +6,7 @@ import { loadStatements, query, type Queryable } from '../../worker/base/db/sql.
  * there. Postgres 14 to 18 give the same text. It can be run too, and makes the same schema again.
  */
 export async function describeSchema(db: Queryable): Promise<string> {
-  const read = <Row extends Record<string, unknown>>(name: string) => query<Row>(db, sql[name]!);
+  const read = <Row extends Record<string, unknown>>(name: keyof typeof sql) => query<Row>(db, sql[name]);
   const [server] = await read<Server>('server');
   const tables = await read<Table>('tables');
   const columns = Map.groupBy(await read<Column>('columns'), (column) => column.table);
@@ -100,7 +100,18 @@ type Policy = {
   with_check: string | null;
 };
 
-const sql = loadStatements(import.meta.dirname, 'schema.sql');
+const sql = loadStatements(import.meta.dirname, 'schema.sql', [
+  'server',
+  'sequences',
+  'tables',
+  'columns',
+  'constraints',
+  'indexes',
+  'functions',
+  'triggers',
+  'views',
+  'policies',
+]);
 
 const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
 -- tickets, which is graphile-worker's, is not in here. Written by \`npm run schema\` and checked by test/queue/install/schema.test.ts; to change it, add a migration.

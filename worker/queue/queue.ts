@@ -32,7 +32,7 @@ export type Serving = {
 /** The least that a smallint holds. */
 const mostUrgent = -32_768;
 
-const sql = loadStatements(import.meta.dirname, 'queue.sql');
+const sql = loadStatements(import.meta.dirname, 'queue.sql', ['more_urgent', 'unclaimed']);
 
 const neglectMs = 15_000;
 
@@ -71,12 +71,12 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     pools: membership.pools,
   });
 
-  const unclaimed = bind(sql['unclaimed']!, { tickets: names.tickets });
+  const unclaimed = bind(sql.unclaimed, { tickets: names.tickets });
   let tookAt = Date.now();
   /** Jobs are due that this worker has room for and does not claim. */
   let neglected = false;
 
-  const moreUrgent = bind(sql['more_urgent']!, { tickets: names.tickets });
+  const moreUrgent = bind(sql.more_urgent, { tickets: names.tickets });
 
   /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
   const makeRoom = paced(20, async () => {

@@ -22,7 +22,12 @@ import { keepUp } from './fleet/upkeep.ts';
  */
 export type Worker = Awaited<ReturnType<typeof startWorker>>;
 
-const sql = loadStatements(import.meta.dirname, 'worker.sql');
+const sql = loadStatements(import.meta.dirname, 'worker.sql', [
+  'read_queues',
+  'apply_settings',
+  'tell_waits',
+  'search_path',
+]);
 const abortPatienceMs = 6_000;
 
 /** @throws UsageError when QUEUES names a queue that the database does not have */
@@ -34,11 +39,11 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   let foundBefore: string | undefined;
   let waitsTold = '[]';
   let startingOver: Promise<void> | undefined;
-  const rows = await query<QueueRow>(app.db, sql['read_queues']!);
+  const rows = await query<QueueRow>(app.db, sql.read_queues);
   const settings = servedQueues(rows, config.queues);
   const names = await readNames(app.db);
   const served = settings.map(({ name }) => name);
-  await query(app.db, sql['apply_settings']!, {
+  await query(app.db, sql.apply_settings, {
     queues: served,
     max_retries: config.maxRetries ?? null,
     backoff_ms: config.backoffMs ?? null,
@@ -71,7 +76,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     onChange: () => queues.forEach((queue) => queue.letGo()),
     run: async (name, job) => queues.find((queue) => queue.name === name)?.probe(job),
   });
-  const [{ path }] = (await query<{ path: string }>(app.db, sql['search_path']!)) as [{ path: string }];
+  const [{ path }] = (await query<{ path: string }>(app.db, sql.search_path)) as [{ path: string }];
   const serving = { app, names, path, db, claims, membership, incidents, registry, signal: stopping.signal };
   const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const alarm = createAlarm(db, served, wake);
@@ -98,7 +103,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
 
   /** What people change by plain SQL. */
   const watch = paced(0, async () => {
-    const now = new Map((await query<QueueRow>(db, sql['read_queues']!)).map((row) => [row.name, row]));
+    const now = new Map((await query<QueueRow>(db, sql.read_queues)).map((row) => [row.name, row]));
     for (const queue of queues) {
       if (draining || startingOver) return;
       await queue.follow(now.get(queue.name));
@@ -126,7 +131,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   async function tellWaits(): Promise<void> {
     const waiting = JSON.stringify(queues.flatMap((queue) => queue.waits(longWaitMs)));
     if (waiting === waitsTold) return;
-    await query(db, sql['tell_waits']!, { id: membership.id(), waiting });
+    await query(db, sql.tell_waits, { id: membership.id(), waiting });
     waitsTold = waiting;
   }
 

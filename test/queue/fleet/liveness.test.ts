@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queueNames } from '../../../worker/queue/client/operate.ts';
 import { createClient } from '../../../worker/base/db/db.ts';
-import { loadStatements, query } from '../../../worker/base/db/sql.ts';
+import { query } from '../../../worker/base/db/sql.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { add, reads, rows } from '../../support/jobs.ts';
 import { spawnWorker, type WorkerProcess } from '../../support/processes.ts';
 import { quietNow } from '../../support/quiet-time.ts';
+import { statementOf } from '../../support/statement.ts';
 
 // Real processes, killed, frozen, cut off and stopped.
 
@@ -136,13 +136,7 @@ test('the sessions of a reaped worker are ended together, and not one after the 
   const sessions = Array.from({ length: 16 }, () => createClient(db.url, { instance }));
   await Promise.all(sessions.map((session) => session.connect()));
   const asked = quietNow();
-  await query(
-    db,
-    loadStatements(join(import.meta.dirname, '../../../worker/queue/fleet'), 'liveness.sql')['end_sessions']!,
-    {
-      instance,
-    },
-  );
+  await query(db, statementOf('worker/queue/fleet/liveness.sql', 'end_sessions'), { instance });
   // Postgres looks each 100 ms whether one that is waited for has ended.
   assert.ok(quietNow() - asked < 1_200);
   const { rows: left } = await db.query(`select from pg_stat_activity where pid = any($1)`, [

@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { transaction } from '../../../worker/base/db/db.ts';
-import { bind, loadStatements } from '../../../worker/base/db/sql.ts';
+import { bind } from '../../../worker/base/db/sql.ts';
 import { namesOf } from '../../../worker/base/db/names.ts';
 import { keepUp, reconcile } from '../../../worker/queue/fleet/upkeep.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { silent } from '../../support/log.ts';
 import { rowsRead, type PlanNode } from '../../support/plans.ts';
+import { statementOf } from '../../support/statement.ts';
 
 // What the statements of upkeep read, where the statistics still say that the tables are empty, as between a prune and the next vacuum.
 
-const statements = loadStatements(join(import.meta.dirname, '../../../worker/queue/fleet'), 'upkeep.sql');
 const leaves = { live: 'media_jobs_live', done: 'media_jobs_done', jobs: 'media_jobs' };
 const jobs = 3_000;
 
@@ -37,7 +36,7 @@ const fill = () =>
 
 for (const name of ['archive_jobs', 'prune_jobs'])
   test(`${name} reads each row a few times at most`, async () => {
-    const text = bind(statements[name]!, leaves).text.replaceAll('$1', `'media'`);
+    const text = bind(statementOf('worker/queue/fleet/upkeep.sql', name), leaves).text.replaceAll('$1', `'media'`);
     const { rows } = await db.query(`explain (analyze, format json) ${text}`);
     const { Plan: plan } = rows[0]['QUERY PLAN'][0] as { Plan: PlanNode };
     assert.ok(rowsRead(plan) > jobs, 'it found something to do');

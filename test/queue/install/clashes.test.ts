@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../../worker/base/db/db.ts';
 import { UsageError } from '../../../worker/base/errors.ts';
-import { loadStatements, query } from '../../../worker/base/db/sql.ts';
+import { query } from '../../../worker/base/db/sql.ts';
 import { install } from '../../../worker/queue/install/install.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { rolledBack } from '../../support/sql-files.ts';
+import { statementOf } from '../../support/statement.ts';
 
 // What is in the way of the migrations is found before anything is made, and what is locked is waited for without holding anybody up.
 
@@ -141,7 +141,7 @@ test('who holds any lock that a role of the database may take keeps nobody from 
   );
   const installs = await Promise.all([install(db.url), install(db.url), install(db.url)]);
   assert.equal(installs.filter((applied) => applied.length > 5).length, 1);
-  const lock = loadStatements(join(import.meta.dirname, '../../../worker/queue/fleet'), 'upkeep.sql')['upkeep_lock']!;
+  const lock = statementOf('worker/queue/fleet/upkeep.sql', 'upkeep_lock');
   const turn = () => rolledBack(db, async (tx) => (await query<{ ours: boolean }>(tx, lock))[0]!.ours);
   const oneAtATime = () =>
     rolledBack(db, async (tx) => {

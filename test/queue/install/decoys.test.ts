@@ -10,13 +10,14 @@ import { createApp } from '../../../worker/app.ts';
 import { loadConfig } from '../../../worker/base/config/config.ts';
 import { createClient, transaction, type Tx } from '../../../worker/base/db/db.ts';
 import { createLog } from '../../../worker/base/log.ts';
-import { bind, loadStatements } from '../../../worker/base/db/sql.ts';
+import { bind, readStatements } from '../../../worker/base/db/sql.ts';
 import { install } from '../../../worker/queue/install/install.ts';
 import { job } from '../../../worker/queue/job.ts';
 import { startWorker } from '../../../worker/queue/worker.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { rolledBack, runFile, sqlFiles } from '../../support/sql-files.ts';
+import { statementOf } from '../../support/statement.ts';
 
 // On Postgres 14 every role may make functions and operators in public. Postgres takes the one whose types fit a call best, wherever in the
 // search_path it stands: a role that may only add jobs must not get one of its own called by the owner.
@@ -77,7 +78,7 @@ async function plant(tx: Tx): Promise<void> {
     `{${types.replaceAll(' ', ',')}}`,
     `{${[...new Set(names)].map((name) => JSON.stringify(name)).join(',')}}`,
   ]);
-  await tx.query(loadStatements(join(import.meta.dirname, '../../support'), 'decoys.sql')['plant']!.text);
+  await tx.query(statementOf('test/support/decoys.sql', 'plant').text);
   await tx.query(`reset role; set local search_path to public`);
 }
 
@@ -185,7 +186,7 @@ test("the worker's statements call none of them", () =>
     const came: Record<string, string> = {};
     for (const { path } of sqlFiles('worker', 'sql/cleanup')) {
       const root = join(import.meta.dirname, '../../..');
-      for (const statement of Object.values(loadStatements(join(root, dirname(path)), basename(path)))) {
+      for (const statement of readStatements(join(root, dirname(path)), basename(path)).values()) {
         // Postgres prepares no VACUUM.
         if (statement.name === 'vacuum') continue;
         const nulls = statement.params.map(() => 'null').join(', ');

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, transaction } from '../../../worker/base/db/db.ts';
-import { loadStatements, query } from '../../../worker/base/db/sql.ts';
+import { query } from '../../../worker/base/db/sql.ts';
 import { archive } from '../../../worker/queue/fleet/upkeep.ts';
 import { eventually } from '../../support/eventually.ts';
 import { each, field, never, noop, steps, type Columns } from '../../support/field.ts';
 import { reads } from '../../support/jobs.ts';
+import { statementOf } from '../../support/statement.ts';
 
 // Jobs that are added by the clock, by one worker.
 
-const sql = loadStatements(join(import.meta.dirname, '../../../worker/queue/schedule'), 'scheduler.sql');
+const tickStatement = statementOf('worker/queue/schedule/scheduler.sql', 'tick');
 
 suite('one worker', { concurrency: true }, () => {
   test(
@@ -167,7 +167,7 @@ suite('one worker', { concurrency: true }, () => {
     field(async ({ db, schedule, status, seeded }) => {
       await schedule('planned', each);
       const plan = (planned: string | null, tick: string | null, next: string) =>
-        query(db, sql['tick']!, {
+        query(db, tickStatement, {
           ticks: JSON.stringify([{ name: 'planned', cron: each, time_zone: 'UTC', planned, tick, next }]),
         });
       const [one, two, three] = [1, 2, 3].map((second) => `2026-01-01T00:00:0${second}.000Z`) as [

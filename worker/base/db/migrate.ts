@@ -9,7 +9,7 @@ import { longestSchema } from '../address.ts';
 import { namesOf, type Names } from './names.ts';
 import { loadStatements, query, quoted } from './sql.ts';
 
-const statements = loadStatements(import.meta.dirname, 'migrate.sql');
+const statements = loadStatements(import.meta.dirname, 'migrate.sql', ['objects', 'after_migration', 'ledger']);
 
 /**
  * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, all in one transaction: a database
@@ -96,7 +96,7 @@ async function takeTurn(client: pg.Client, schema: string): Promise<void> {
     if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
     // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
     await client.query(`select set_config('search_path', pg_catalog.format('%I, pg_temp', $1::text), true)`, [schema]);
-    const [found] = await query<Ledger>(client, statements['ledger']!, { schema });
+    const [found] = await query<Ledger>(client, statements.ledger, { schema });
     if (!found) await client.query(ledger);
     else if (!found.trusted)
       throw new UsageError(
@@ -202,7 +202,7 @@ export async function applyMigrations(client: pg.Client, names: Names, files: Mi
     try {
       await client.query(filledIn(file.sql, names));
       const now = await objects(client);
-      await query(client, statements['after_migration']!, {
+      await query(client, statements.after_migration, {
         made: now.filter(({ id }) => !before.has(id)).map(({ object }) => object),
       });
       before = new Set(now.map(({ id }) => id));
@@ -214,7 +214,7 @@ export async function applyMigrations(client: pg.Client, names: Names, files: Mi
   return files.map((file) => file.name);
 }
 
-const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements['objects']!);
+const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements.objects);
 
 const ledger = `
   create table rowmill_migrations (

@@ -23,23 +23,51 @@ export type Statement = {
 /** Anything that runs SQL: a pool, a client, a transaction. */
 export type Queryable = Pick<pg.ClientBase, 'query'>;
 
-/** The statements of one file, by name. @throws when a name is asked for that the file does not have */
-export function loadStatements(dir: string, file: string): Record<string, Statement> {
-  const statements: Record<string, Statement> = {};
+/** The statements of one file by name, `Optional` ones where the file has them. */
+export type Statements<Name extends string, Optional extends string = never> = Record<Name, Statement> &
+  Partial<Record<Optional, Statement>>;
+
+/**
+ * The statements of one file, for the code that uses them. TypeScript cannot read the file, so the code lists their names.
+ * @throws when the file lacks a statement of `names`, or has one that is listed nowhere
+ */
+export function loadStatements<const Name extends string, const Optional extends string = never>(
+  dir: string,
+  file: string,
+  names: readonly Name[],
+  optional: readonly Optional[] = [],
+): Statements<Name, Optional> {
+  const found = readStatements(dir, file);
+  const missing = names.filter((name) => !found.has(name));
+  if (missing.length > 0) throw new Error(`${file} has no statement named ${missing.join(', ')}`);
+  const listed: readonly string[] = [...names, ...optional];
+  const unlisted = [...found.keys()].filter((name) => !listed.includes(name));
+  if (unlisted.length > 0)
+    throw new Error(`${file} has a statement named ${unlisted.join(', ')}, which the code that loads it does not list`);
+  return Object.fromEntries(found) as Statements<Name, Optional>;
+}
+
+/** All statements of a file by name, in the order in which they stand there. */
+export function readStatements(dir: string, file: string): Map<string, Statement> {
+  const statements = new Map<string, Statement>();
   for (const part of readFileSync(join(dir, file), 'utf8')
     .split(/^-- name: /m)
     .slice(1)) {
     const name = /^(\w+)\s*$/m.exec(part.slice(0, part.indexOf('\n')))?.[1];
     if (!name) throw new Error(`${file}: a statement without a name`);
-    if (name in statements) throw new Error(`${file} has two statements named ${name}`);
-    statements[name] = parse(name, part.slice(name.length));
+    if (statements.has(name)) throw new Error(`${file} has two statements named ${name}`);
+    statements.set(name, parse(name, part.slice(name.length)));
   }
-  return new Proxy(statements, {
-    get(target, name) {
-      if (typeof name === 'string' && !(name in target)) throw new Error(`${file} has no statement named ${name}`);
-      return Reflect.get(target, name) as Statement;
-    },
-  });
+  return statements;
+}
+
+/** The same statements, each with its identifiers filled in. */
+export function bindEach<Name extends string>(
+  statements: Record<Name, Statement>,
+  identifiers: Record<string, string>,
+): Record<Name, Statement> {
+  const bound = Object.entries<Statement>(statements).map(([name, statement]) => [name, bind(statement, identifiers)]);
+  return Object.fromEntries(bound) as Record<Name, Statement>;
 }
 
 /** Fills in the `:"name"` identifiers. */

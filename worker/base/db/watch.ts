@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import { openSessions, type Session } from './session.ts';
 import { loadStatements, query } from './sql.ts';
 
-const sql = loadStatements(import.meta.dirname, 'watch.sql');
+const sql = loadStatements(import.meta.dirname, 'watch.sql', ['deaf_sessions', 'end_sessions']);
 
 const lookEveryMs = 500;
 /** How long a statement may take until the server is asked about it; twice as long the next time, and so on. */
@@ -56,7 +56,7 @@ export async function watchSessions(
     try {
       await client.connect();
       const pids = suspects.map(({ pid }) => pid);
-      const idle = (await query<{ pid: number }>(client, sql['deaf_sessions']!, { pids })).map(({ pid }) => pid);
+      const idle = (await query<{ pid: number }>(client, sql.deaf_sessions, { pids })).map(({ pid }) => pid);
       for (const [session, statement] of statements)
         asked.set(session, { statement, nextMs: Math.min(session.silentMs * 2, session.silentMs + longestPatienceMs) });
       if (idle.length === 0) return 0;
@@ -70,7 +70,7 @@ export async function watchSessions(
           ? [...deaf, ...restingSince(Math.min(...deaf.map(({ quietSince }) => quietSince)), instance)]
           : [];
       for (const session of given) session.destroy(new Error('Connection terminated: a statement got no answer'));
-      await query(client, sql['end_sessions']!, { pids: given.map(({ pid }) => pid) });
+      await query(client, sql.end_sessions, { pids: given.map(({ pid }) => pid) });
       return given.length;
     } finally {
       await client.end().catch(() => {});

@@ -22,7 +22,13 @@ import { startStandIn, type StandIn } from './raid.ts';
 import { tell, type Picture } from './tell.ts';
 import { createView } from './view.ts';
 
-const sql = loadStatements(import.meta.dirname, 'demo.sql');
+const sql = loadStatements(import.meta.dirname, 'run.sql', [
+  'others_jobs',
+  'cancel_leftovers',
+  'add_file',
+  'add_job',
+  'look',
+]);
 
 type Original = { path: string; name: string; about: string; broken: boolean };
 
@@ -112,10 +118,10 @@ async function checkFree(db: Db, { dataDir }: Config): Promise<void> {
   if (other) throw new Failed(`A worker (pid ${other.pid}) works on the database in ${dataDir}: stop it, ${elsewhere}`);
   if (queues.some(({ queue, paused }) => queue === 'publish' && paused))
     throw new Failed(`Queue publish is paused in ${dataDir}: rowmill resume publish, ${elsewhere}`);
-  const [others] = await query<{ jobs: number }>(db, sql['others_jobs']!);
+  const [others] = await query<{ jobs: number }>(db, sql.others_jobs);
   if (others!.jobs > 0)
     throw new Failed(`Jobs that are not the demo's wait in queue publish in ${dataDir}: cancel them, ${elsewhere}`);
-  await query(db, sql['cancel_leftovers']!);
+  await query(db, sql.cancel_leftovers);
 }
 
 async function samples(dir: string): Promise<Original[]> {
@@ -149,8 +155,8 @@ async function insert(db: Db, originals: (Original & { key: string })[]): Promis
   return transaction(db, async (tx) => {
     const pictures: Picture[] = [];
     for (const { key, name, about, broken } of originals) {
-      const [file] = await query<{ id: string }>(tx, sql['add_file']!, { source_key: key });
-      const [job] = await query<{ id: number }>(tx, sql['add_job']!, { file_id: file!.id });
+      const [file] = await query<{ id: string }>(tx, sql.add_file, { source_key: key });
+      const [job] = await query<{ id: number }>(tx, sql.add_job, { file_id: file!.id });
       pictures.push({ id: job!.id, name, about, broken, status: 'pending' });
     }
     return pictures;
@@ -171,7 +177,7 @@ async function watch(db: Db, pictures: Picture[], signal: AbortSignal, quiet: bo
   const ids = pictures.map(({ id }) => id);
   for (let before = '', moved = Date.now(); ;) {
     signal.throwIfAborted();
-    const rows = await query<Pick<Picture, 'id'>>(db, sql['look']!, { ids });
+    const rows = await query<Pick<Picture, 'id'>>(db, sql.look, { ids });
     for (const picture of pictures)
       Object.assign(
         picture,

@@ -25,7 +25,7 @@ type Published = Dimensions & { key: string };
 
 type File = Dimensions & { job_id: number; path: string };
 
-const sql = loadStatements(import.meta.dirname, 'demo.sql');
+const sql = loadStatements(import.meta.dirname, 'tell.sql', ['try_1', 'try_2', 'try_3']);
 
 /** Says how it went, where the pictures are, and what to try next. @returns the exit code */
 export async function tell(
@@ -90,11 +90,10 @@ function tellFailure({ id, name, status, broken, error_code, error }: Picture): 
 async function tellWhatToTry(db: Db, { dataDir, schema }: Config): Promise<void> {
   print();
   print('A job is a row, so SQL is how you look at it. With what they answer now:');
-  for (const name of ['try_1', 'try_2', 'try_3']) {
-    const { text } = sql[name]!;
-    const rows = await query<Record<string, unknown>>(db, sql[name]!);
+  for (const statement of [sql.try_1, sql.try_2, sql.try_3]) {
+    const rows = await query<Record<string, unknown>>(db, statement);
     print();
-    for (const line of `${text};`.split('\n')) print(`  ${paint('bold', line)}`);
+    for (const line of `${statement.text};`.split('\n')) print(`  ${paint('bold', line)}`);
     for (const line of table(rows, Object.keys(rows[0] ?? {}).map(columnOf))) print(`    ${line}`);
   }
   const isDefault = dataDir === join(process.cwd(), '.data');

@@ -3,7 +3,7 @@ import type { Session } from '../../base/db/pooler.ts';
 import { loadStatements } from '../../base/db/sql.ts';
 import { ok, warn, type Check } from './check.ts';
 
-const sql = loadStatements(import.meta.dirname, 'capacity.sql');
+const sql = loadStatements(import.meta.dirname, 'capacity.sql', ['limits']);
 
 type Limit = {
   name: string;
@@ -17,7 +17,7 @@ type Limit = {
 
 /** How many processes the server has connections for. */
 export async function checkCapacity(session: Session, connections: number): Promise<Check> {
-  return judgeCapacity((await session.query(sql['limits']!.text)).rows as Limit[], connections);
+  return judgeCapacity((await session.query(sql.limits.text)).rows as Limit[], connections);
 }
 
 /** @param connections what one process opens at most */

@@ -3,7 +3,7 @@ import { loadStatements } from '../../base/db/sql.ts';
 import { duration, plain } from '../output.ts';
 import { ok, warn, type Check } from './check.ts';
 
-const sql = loadStatements(import.meta.dirname, 'horizon.sql');
+const sql = loadStatements(import.meta.dirname, 'horizon.sql', ['holders']);
 
 type Holder = {
   kind: 'session' | 'prepared' | 'slot' | 'standby';
@@ -23,7 +23,7 @@ export async function checkHorizon(
   session: Session,
   patience: Patience = { seconds: 300, transactions: 100_000 },
 ): Promise<Check[]> {
-  return judgeHorizon((await session.query(sql['holders']!.text)).rows as Holder[], patience);
+  return judgeHorizon((await session.query(sql.holders.text)).rows as Holder[], patience);
 }
 
 export function judgeHorizon(holders: Holder[], { seconds, transactions }: Patience): Check[] {

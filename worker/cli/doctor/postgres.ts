@@ -1,4 +1,4 @@
-import { loadStatements } from '../../base/db/sql.ts';
+import { loadStatements, type Statement } from '../../base/db/sql.ts';
 import { readAddress, type Address } from '../../base/address.ts';
 import { createClient, type Client } from '../../base/db/db.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -10,7 +10,14 @@ import { checkDirect } from './direct.ts';
 import { checkHorizon } from './horizon.ts';
 import { checkMigrations } from './migrations.ts';
 
-const sql = loadStatements(import.meta.dirname, 'postgres.sql');
+const sql = loadStatements(import.meta.dirname, 'postgres.sql', [
+  'server',
+  'rights_to_make',
+  'rights_to_work',
+  'has_migrations',
+  'migrations',
+  'notifications',
+]);
 
 type Server = { version_num: number; version: string; database: string; now: Date };
 
@@ -33,7 +40,7 @@ export async function checkPostgres(url: string, connections: number): Promise<{
 
 async function* lookInto([a, b]: readonly [Client, Client], url: string, connections: number): AsyncGenerator<Check> {
   const asked = Date.now();
-  const server = await one<Server>(a, 'server');
+  const server = await one<Server>(a, sql.server);
   const clock = checkClock(server.now, asked, Date.now());
   yield checkVersion(server);
   yield await second(b, () => checkDirect(a, b, url));
@@ -41,13 +48,13 @@ async function* lookInto([a, b]: readonly [Client, Client], url: string, connect
   yield await checkCapacity(a, connections);
   yield clock;
   yield* await checkHorizon(a);
-  yield checkNotifications(await one(a, 'notifications'));
+  yield checkNotifications(await one(a, sql.notifications));
 
-  const { found } = await one<{ found: boolean }>(a, 'has_migrations');
+  const { found } = await one<{ found: boolean }>(a, sql.has_migrations);
   const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a, readAddress(url).schema);
   yield rights;
   if (rights.state === 'fail') return;
-  yield checkMigrations(found ? (await a.query(sql['migrations']!.text)).rows : []);
+  yield checkMigrations(found ? (await a.query(sql.migrations.text)).rows : []);
 }
 
 /** One connection is enough for all but one check. */
@@ -85,8 +92,8 @@ function checkEncryption(client: Pick<Client, 'encrypted'>, address: Address): C
   return local ? ok(name, detail) : warn(name, detail, stronger);
 }
 
-async function one<Row>(session: Session, name: string): Promise<Row> {
-  const { rows } = await session.query(sql[name]!.text);
+async function one<Row>(session: Session, statement: Statement): Promise<Row> {
+  const { rows } = await session.query(statement.text);
   return rows[0] as Row;
 }
 
@@ -130,7 +137,7 @@ export function checkNotifications({ usage }: { usage: number }): Check {
 async function checkRightsToMake(session: Session, wanted: string | undefined): Promise<Check> {
   const rights = await one<{ role: string; schema: string | null; may_make_schema: boolean; may_make_tables: boolean }>(
     session,
-    'rights_to_make',
+    sql.rights_to_make,
   );
   const { role, schema, may_make_schema, may_make_tables } = rights;
   if (wanted && !schema)
@@ -155,7 +162,7 @@ async function checkRightsToMake(session: Session, wanted: string | undefined): 
 async function checkRightsToWork(session: Session): Promise<Check> {
   const rights = await one<{ role: string; may_work: boolean; sees_no_rows: boolean; owns: boolean }>(
     session,
-    'rights_to_work',
+    sql.rights_to_work,
   );
   const { role, may_work, sees_no_rows, owns } = rights;
   const mend = 'connect as the owner of the tables';

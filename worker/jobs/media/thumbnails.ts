@@ -31,7 +31,7 @@ import {
   unlessGrowing,
 } from './original/original.ts';
 
-const sql = loadStatements(import.meta.dirname, 'thumbnails.sql');
+const sql = loadStatements(import.meta.dirname, 'thumbnails.sql', ['load_media', 'save_thumbnails', 'tell_messages']);
 const side = z.int().min(1).max(4096);
 
 /**
@@ -100,7 +100,7 @@ type Media = { id: string; source_key: string | null; deleted: boolean; thumbnai
 type Saved = Stored & Size & { format: ThumbnailFormat };
 
 async function loadMedia(db: Queryable, id: string | undefined): Promise<Media | undefined> {
-  const [media] = id ? await query<Media>(db, sql['load_media']!, { id }) : [];
+  const [media] = id ? await query<Media>(db, sql.load_media, { id }) : [];
   return media;
 }
 
@@ -195,11 +195,11 @@ async function store(
 }
 
 async function save(tx: Queryable, { id, source_key }: Media, thumbnails: Saved[]): Promise<void> {
-  const rows = await query(tx, sql['save_thumbnails']!, { id, source_key, thumbnails: JSON.stringify(thumbnails) });
+  const rows = await query(tx, sql.save_thumbnails, { id, source_key, thumbnails: JSON.stringify(thumbnails) });
   if (rows.length === 0)
     throw new RetryableError('media_changed', 'The row of media was deleted or got another original meanwhile');
 }
 
 async function tell(tx: Queryable, { kind, payload }: JobRow, result: unknown): Promise<void> {
-  await query(tx, sql['tell_messages']!, { kind, payload: JSON.stringify(payload), result: JSON.stringify(result) });
+  await query(tx, sql.tell_messages, { kind, payload: JSON.stringify(payload), result: JSON.stringify(result) });
 }

@@ -23,7 +23,7 @@ import {
 } from './original/original.ts';
 import { watermarkOption } from './original/watermark.ts';
 
-const sql = loadStatements(import.meta.dirname, 'transcode.sql');
+const sql = loadStatements(import.meta.dirname, 'transcode.sql', ['makes_nobody_else', 'save_thumbnails']);
 
 const side = z.int().min(1).max(4096);
 const box = z.object({ width: side, height: side });
@@ -179,12 +179,12 @@ async function save(tx: Tx, row: JobRow, original: Original, result: TranscodeRe
   await saveProcessed(tx, row, original, result);
   if (!original.media) return;
   const thumbnails = JSON.stringify(result.thumbnails);
-  await query(tx, sql['save_thumbnails']!, { id: original.media.id, thumbnails });
+  await query(tx, sql.save_thumbnails, { id: original.media.id, thumbnails });
 }
 
 /** Whether nobody else makes the same, under the same keys. Where that cannot be seen, somebody may. */
 async function makesAlone(db: Db, { id, attempt }: JobRow, key: string): Promise<boolean> {
-  const [row] = await query<{ alone: boolean }>(db, sql['makes_nobody_else']!, { id, attempt, key }).catch(() => []);
+  const [row] = await query<{ alone: boolean }>(db, sql.makes_nobody_else, { id, attempt, key }).catch(() => []);
   return row?.alone === true;
 }
 

@@ -8,7 +8,7 @@ import { makeVariants, type Variant } from '../../media/image/variants.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { truncatedOf, unlessGrowing } from '../media/original/original.ts';
 
-const sql = loadStatements(import.meta.dirname, 'file.sql');
+const sql = loadStatements(import.meta.dirname, 'file.sql', ['load_file', 'save_variants']);
 const sizes = [
   { name: 'display', width: 1600 },
   { name: 'thumb', width: 400 },
@@ -59,7 +59,7 @@ type Published = { key: string; url: string; width: number; height: number; byte
 
 async function loadFile(db: Queryable, id: string | null): Promise<File> {
   const [file] = id
-    ? await query<{ id: string; source_key: string | null; deleted_at: Date | null }>(db, sql['load_file']!, { id })
+    ? await query<{ id: string; source_key: string | null; deleted_at: Date | null }>(db, sql.load_file, { id })
     : [];
   if (!file) throw new PermanentError('file_not_found', 'The job names no row of auction_files: set file_id');
   if (file.deleted_at) throw new PermanentError('file_deleted', 'The file was deleted, so there is nothing to publish');
@@ -85,7 +85,7 @@ async function save(
   display: Published,
   thumb: Published,
 ) {
-  const saved = await query(tx, sql['save_variants']!, {
+  const saved = await query(tx, sql.save_variants, {
     id: file.id,
     source_key: file.source_key,
     width: source.width,

@@ -4,7 +4,7 @@ import { paced } from '../../base/paced.ts';
 
 type Due = { queue: string; in_ms: number | null; looked_at: string };
 
-const sql = loadStatements(import.meta.dirname, 'alarm.sql');
+const sql = loadStatements(import.meta.dirname, 'alarm.sql', ['due_soon']);
 /** Jobs that are due at nearly the same time are found by one look. */
 const restMs = 10;
 
@@ -19,7 +19,7 @@ export function createAlarm(db: Db, queues: string[], wake: (queue: string) => v
   /** To be called each second, and when somebody adds a job that is due within the next few. */
   const look = paced(restMs, async () => {
     const asked = performance.now();
-    for (const { queue, in_ms, looked_at } of await query<Due>(db, sql['due_soon']!, { queues, since })) {
+    for (const { queue, in_ms, looked_at } of await query<Due>(db, sql.due_soon, { queues, since })) {
       if (in_ms !== null) ring(queue, asked + Math.max(in_ms, restMs));
       since = looked_at;
     }

@@ -7,7 +7,7 @@ import { kindOf, type Registry } from '../registry.ts';
 
 /** The one way in for jobs that do not come by plain SQL: from the CLI, by HTTP, by the client. */
 
-const sql = loadStatements(import.meta.dirname, 'add.sql');
+const sql = loadStatements(import.meta.dirname, 'add.sql', ['add_jobs', 'jobs_of_keys']);
 
 export type NewJob = {
   queue: string;
@@ -61,13 +61,13 @@ export async function addJobs(db: Queryable, jobs: NewJob[]): Promise<Added[]> {
   const added: Added[] = [];
   let rest = jobs.map((job, n) => row(job, n, jobs.length));
   while (rest.length > 0) {
-    for (const { n, id } of await insert(() => query<Numbered>(db, sql['add_jobs']!, { jobs: json(rest) })))
+    for (const { n, id } of await insert(() => query<Numbered>(db, sql.add_jobs, { jobs: json(rest) })))
       added[n] = { id, created: true };
     rest = rest.filter(({ n }) => !added[n]);
     const keys = rest.map(({ n, queue, dedupe_key }) => ({ n, queue, dedupe_key }));
     if (keys.some(({ dedupe_key }) => dedupe_key === undefined)) throw new Error('A trigger on jobs skipped an insert');
     if (keys.length > 0)
-      for (const { n, id } of await query<Numbered>(db, sql['jobs_of_keys']!, { jobs: JSON.stringify(keys) }))
+      for (const { n, id } of await query<Numbered>(db, sql.jobs_of_keys, { jobs: JSON.stringify(keys) }))
         added[n] = { id, created: false };
     // Jobs that had a key and were deleted between the two statements: those that they kept out are tried again.
     rest = rest.filter(({ n }) => !added[n]);

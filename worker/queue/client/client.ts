@@ -46,7 +46,7 @@ export function createClient(address: string, { pool, connections = 5, schema }:
   const listeners = { completed: new Set<Listener>(), failed: new Set<Listener>(), cancelled: new Set<Listener>() };
   let closing: Promise<void> | undefined;
 
-  const waits = createWaits((ids) => listening.ask<Job>('read_waited', { ids }));
+  const waits = createWaits((ids) => listening.read(ids));
   const listening = createListening({
     databaseUrl,
     wanted: () => waits.any() || Object.values(listeners).some((set) => set.size > 0),

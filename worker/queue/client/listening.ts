@@ -4,8 +4,14 @@ import { z } from 'zod';
 import { createClient, isTransient, type Client } from '../../base/db/db.ts';
 import { readNames } from '../../base/db/names.ts';
 import { loadStatements, query, quoted } from '../../base/db/sql.ts';
+import type { Job } from './operate.ts';
 
-const sql = loadStatements(import.meta.dirname, 'listening.sql');
+const sql = loadStatements(import.meta.dirname, 'listening.sql', [
+  'register_listener',
+  'delete_expired_listeners',
+  'delete_listener',
+  'read_waited',
+]);
 
 /** A job that has just ended: its transaction has committed. */
 export type Ended = { id: number; queue: string; status: 'completed' | 'failed' | 'cancelled' };
@@ -73,7 +79,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
         `set application_name = 'rowmill client'; set enable_seqscan = off; set jit = off; listen ${quoted(ended)}`,
       );
       await register(opened);
-      await query(client, sql['delete_expired_listeners']!);
+      await query(client, sql.delete_expired_listeners);
       closing.signal.throwIfAborted();
     } catch (error) {
       await client.end().catch(() => {});
@@ -119,16 +125,16 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
   async function leave(current: Session): Promise<void> {
     session = undefined;
     clearInterval(beat);
-    await answered(current, query(current.client, sql['delete_listener']!, { id: current.id })).catch(() => {});
+    await answered(current, query(current.client, sql.delete_listener, { id: current.id })).catch(() => {});
     await current.client.end().catch(() => {});
   }
 
   return {
     open,
-    /** Asks on the session: then a query that gets no answer is a session lost, too. */
-    async ask<Row extends Record<string, unknown>>(name: string, values: Record<string, unknown>): Promise<Row[]> {
+    /** The rows of some jobs, read on the session: then a query that gets no answer is a session lost, too. */
+    async read(ids: number[]): Promise<Job[]> {
       const current = await open();
-      return answered(current, query<Row>(current.client, sql[name]!, values));
+      return answered(current, query<Job>(current.client, sql.read_waited, { ids }));
     },
     /** @param reason what those get who are waiting for it to open */
     async close(reason: Error): Promise<void> {
@@ -143,7 +149,7 @@ type Session = { client: Client; id: string };
 
 /** @returns whether it did not count before */
 async function register({ client, id }: Session): Promise<boolean> {
-  const [row] = await query<{ fresh: boolean }>(client, sql['register_listener']!, { id });
+  const [row] = await query<{ fresh: boolean }>(client, sql.register_listener, { id });
   return row!.fresh;
 }
 

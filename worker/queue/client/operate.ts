@@ -4,7 +4,21 @@ import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 
 /** What people do to jobs and queues from outside, by the CLI, by HTTP and by the client. Adding is in add.ts. */
 
-const sql = loadStatements(import.meta.dirname, 'operate.sql');
+const sql = loadStatements(import.meta.dirname, 'operate.sql', [
+  'queue_names',
+  'list_jobs',
+  'show_job',
+  'errors_of_job',
+  'retry_jobs',
+  'retry_failed',
+  'cancel_jobs',
+  'set_paused',
+  'fleet_queues',
+  'fleet_workers',
+  'fleet_dead_letters',
+  'fleet_incidents',
+  'fleet_schedules',
+]);
 
 export const statuses = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const;
 export type Status = (typeof statuses)[number];
@@ -42,14 +56,14 @@ export async function checkQueue(db: Queryable, queue: string): Promise<void> {
 }
 
 export async function queueNames(db: Queryable): Promise<string[]> {
-  return (await query<{ name: string }>(db, sql['queue_names']!)).map(({ name }) => name);
+  return (await query<{ name: string }>(db, sql.queue_names)).map(({ name }) => name);
 }
 
 /** The newest first. @throws UsageError for a queue that is not there */
 export async function listJobs(db: Queryable, filter: JobFilter & { limit: number }): Promise<Job[]> {
   if (filter.queue !== undefined) await checkQueue(db, filter.queue);
   const { queue = null, kind = null, status = null, error_code = null, limit } = filter;
-  return query<Job>(db, sql['list_jobs']!, { queue, kind, status, error_code, limit });
+  return query<Job>(db, sql.list_jobs, { queue, kind, status, error_code, limit });
 }
 
 export type JobError = {
@@ -68,8 +82,8 @@ export async function showJob(
   db: Queryable,
   id: number,
 ): Promise<(Job & { waits: string | null; errors: JobError[] }) | undefined> {
-  const [job] = await query<Job & { waits: string | null }>(db, sql['show_job']!, { id });
-  return job && { ...job, errors: await query<JobError>(db, sql['errors_of_job']!, { id }) };
+  const [job] = await query<Job & { waits: string | null }>(db, sql.show_job, { id });
+  return job && { ...job, errors: await query<JobError>(db, sql.errors_of_job, { id }) };
 }
 
 /** `done` is false for a job whose status, `was`, does not allow what was asked: then it is as before. */
@@ -84,15 +98,15 @@ export async function retryJobs(
   db: Queryable,
   which: { ids: number[] } | { queue: string; kind?: string; error_code?: string },
 ): Promise<Change[]> {
-  if ('ids' in which) return again(() => query<Change>(db, sql['retry_jobs']!, { ids: which.ids }));
+  if ('ids' in which) return again(() => query<Change>(db, sql.retry_jobs, { ids: which.ids }));
   const { queue, kind = null, error_code = null } = which;
   await checkQueue(db, queue);
-  return again(() => query<Change>(db, sql['retry_failed']!, { queue, kind, error_code }));
+  return again(() => query<Change>(db, sql.retry_failed, { queue, kind, error_code }));
 }
 
 /** Cancels jobs that have not ended; a running one is told to stop. An id that is not in the answer is no job's. */
 export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]> {
-  return again(() => query<Change>(db, sql['cancel_jobs']!, { ids }));
+  return again(() => query<Change>(db, sql.cancel_jobs, { ids }));
 }
 
 export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
@@ -100,7 +114,7 @@ export type Paused = { queue: string; paused: boolean; waiting: number; active: 
 /** Takes effect within two seconds. @throws UsageError for a queue that is not there */
 export async function setPaused(db: Queryable, queue: string, paused: boolean): Promise<Paused> {
   await checkQueue(db, queue);
-  const [row] = await query<Paused>(db, sql['set_paused']!, { queue, paused });
+  const [row] = await query<Paused>(db, sql.set_paused, { queue, paused });
   return row!;
 }
 
@@ -158,11 +172,11 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
   const lately_s = 300;
   return {
     lately_s,
-    incidents: await query<FleetIncident>(db, sql['fleet_incidents']!),
-    queues: await query<FleetQueue>(db, sql['fleet_queues']!, { lately_s }),
-    workers: await query<FleetWorker>(db, sql['fleet_workers']!),
-    dead_letters: await query<DeadLetters>(db, sql['fleet_dead_letters']!),
-    failing_schedules: await query<FailingSchedule>(db, sql['fleet_schedules']!),
+    incidents: await query<FleetIncident>(db, sql.fleet_incidents),
+    queues: await query<FleetQueue>(db, sql.fleet_queues, { lately_s }),
+    workers: await query<FleetWorker>(db, sql.fleet_workers),
+    dead_letters: await query<DeadLetters>(db, sql.fleet_dead_letters),
+    failing_schedules: await query<FailingSchedule>(db, sql.fleet_schedules),
   };
 }
 

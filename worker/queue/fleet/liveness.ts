@@ -33,7 +33,21 @@ export type MembershipOptions = {
   onBack: () => void;
 };
 
-const sql = loadStatements(import.meta.dirname, 'liveness.sql');
+const sql = loadStatements(import.meta.dirname, 'liveness.sql', [
+  'join_fleet',
+  'hold_lock',
+  'is_member',
+  'heartbeat',
+  'add_pool',
+  'drop_pool',
+  'find_dead',
+  'bury',
+  'end_sessions',
+  'end_former_session',
+  'unlock_tickets',
+  'jobs_of',
+  'leave_fleet',
+]);
 
 /**
  * When Postgres comes back, all locks are free and all heartbeats old for a moment. Nobody is declared dead until we have been back
@@ -65,7 +79,7 @@ export async function joinFleet({
   onNews,
   onBack,
 }: MembershipOptions) {
-  const unlock = bind(sql['unlock_tickets']!, { tickets: names.tickets });
+  const unlock = bind(sql.unlock_tickets, { tickets: names.tickets });
   let id = randomUUID();
   let session: Client | undefined;
   let heldSince = Infinity;
@@ -76,7 +90,7 @@ export async function joinFleet({
   /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
     await connect(async (client) => {
-      await query(client, sql['join_fleet']!, { id, instance, host: hostname(), pid: process.pid, version, queues });
+      await query(client, sql.join_fleet, { id, instance, host: hostname(), pid: process.pid, version, queues });
       return true;
     });
   }
@@ -84,9 +98,9 @@ export async function joinFleet({
   /** Opens the session again, if it is lost. @returns false when the fleet has declared us dead */
   function hold(): Promise<boolean> {
     if (session) return Promise.resolve(true);
-    return (holding ??= connect(
-      async (client) => (await query(client, sql['is_member']!, { id })).length === 1,
-    ).finally(() => (holding = undefined)));
+    return (holding ??= connect(async (client) => (await query(client, sql.is_member, { id })).length === 1).finally(
+      () => (holding = undefined),
+    ));
   }
 
   async function connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
@@ -125,9 +139,9 @@ export async function joinFleet({
   /** The server may not have noticed yet that the session which held the lock before is lost: then we end it. */
   async function takeLock(client: Client): Promise<boolean> {
     for (let tries = 1; ; tries++) {
-      const [lock] = await query<{ held: boolean }>(client, sql['hold_lock']!, { id });
+      const [lock] = await query<{ held: boolean }>(client, sql.hold_lock, { id });
       if (lock!.held || tries > 1) return lock!.held;
-      await query(client, sql['end_former_session']!, { id });
+      await query(client, sql.end_former_session, { id });
     }
   }
 
@@ -135,17 +149,17 @@ export async function joinFleet({
   async function findDead(): Promise<Suspect[]> {
     const backForMs = performance.now() - heldSince;
     if (backForMs < settle) return [];
-    const found = await query<Suspect>(db, sql['find_dead']!, { self: id, dead_after_s: deadAfterMs / 1_000 });
+    const found = await query<Suspect>(db, sql.find_dead, { self: id, dead_after_s: deadAfterMs / 1_000 });
     return found.filter(({ silent }) => !silent || backForMs > settle + heartbeatMs);
   }
 
   /** Buries one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
   async function buryOne(dead: Suspect): Promise<void> {
     await transaction(db, async (tx) => {
-      const [worker] = await query<Dead>(tx, sql['bury']!, dead);
+      const [worker] = await query<Dead>(tx, sql.bury, dead);
       if (!worker) return;
       // A process that is frozen inside a transaction holds its rows locked.
-      await query(tx, sql['end_sessions']!, { instance: worker.instance });
+      await query(tx, sql.end_sessions, { instance: worker.instance });
       const lost = await retryJobs(tx, worker);
       await query(tx, unlock, { channel: names.workers, pools: worker.pools, queues: worker.queues });
       log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
@@ -156,7 +170,7 @@ export async function joinFleet({
   async function retryJobs(tx: Tx, worker: { id: string; queues: string[] }): Promise<number> {
     let lost = 0;
     for (const queue of worker.queues) {
-      const running = bind(sql['jobs_of']!, { live: `${queue}_jobs_live` });
+      const running = bind(sql.jobs_of, { live: `${queue}_jobs_live` });
       const jobs = await query<{ id: number; attempt: number }>(tx, running, { worker: worker.id });
       await failLost(tx, queue, worker.id, jobs);
       lost += jobs.length;
@@ -173,7 +187,7 @@ export async function joinFleet({
     /** Renews the heartbeat. @returns false when the fleet has declared us dead */
     async beat(): Promise<boolean> {
       const as = id;
-      return (await query(db, sql['heartbeat']!, { id })).length === 1 || as !== id;
+      return (await query(db, sql.heartbeat, { id })).length === 1 || as !== id;
     },
 
     /** Asks the session for an answer: one that is lost without a word is found by `watchSessions` when none comes. */
@@ -215,13 +229,13 @@ export async function joinFleet({
     },
 
     pools: {
-      add: async (pool: string) => void (await query(db, sql['add_pool']!, { id, pool })),
+      add: async (pool: string) => void (await query(db, sql.add_pool, { id, pool })),
       /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
       async drop(pool: string, queue: string) {
         for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
           try {
             await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
-            await query(db, sql['drop_pool']!, { id, pool });
+            await query(db, sql.drop_pool, { id, pool });
             return;
           } catch (error) {
             if (left || !isTransient(error)) throw error;
@@ -234,7 +248,7 @@ export async function joinFleet({
     /** Leaves the fleet. Where jobs of ours still run, our row stays: the others bury it as soon as our lock is free. */
     async leave(clean: boolean): Promise<void> {
       left = true;
-      if (clean) await query(db, sql['leave_fleet']!, { id }).catch(() => {});
+      if (clean) await query(db, sql.leave_fleet, { id }).catch(() => {});
       await session?.end().catch(() => {});
     },
   };

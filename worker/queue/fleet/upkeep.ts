@@ -5,7 +5,17 @@ import type { Names } from '../../base/db/names.ts';
 import { bind, loadStatements, query } from '../../base/db/sql.ts';
 import { failLost } from '../run/ledger.ts';
 
-const sql = loadStatements(import.meta.dirname, 'upkeep.sql');
+const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
+  'upkeep_lock',
+  'archive_jobs',
+  'prune_jobs',
+  'prunable_jobs',
+  'vacuum',
+  'fleet_size',
+  'reticket_jobs',
+  'orphaned_jobs',
+  'unlock_strays',
+]);
 const reconcileEveryMs = 30_000;
 const restFactor = 20;
 /** A look may be slow because it waited, and that is no load. */
@@ -36,9 +46,9 @@ export async function keepUp(
     let lookedMs = 0;
     let workers = 1;
     for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
-    if (reconcileNow) await trying(() => query(db, bind(sql['unlock_strays']!, { tickets })));
+    if (reconcileNow) await trying(() => query(db, bind(sql.unlock_strays, { tickets })));
     await trying(async () => {
-      workers = (await query<{ workers: number }>(db, sql['fleet_size']!))[0]!.workers;
+      workers = (await query<{ workers: number }>(db, sql.fleet_size))[0]!.workers;
     });
     const load = Math.min(lookedMs * restFactor, longestRestMs);
     await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
@@ -49,7 +59,7 @@ export async function keepUp(
     const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);
-    if (rows >= vacuumAfter) await query(db, bind(sql['vacuum']!, { tickets, ...tablesOf(queue) }));
+    if (rows >= vacuumAfter) await query(db, bind(sql.vacuum, { tickets, ...tablesOf(queue) }));
     if (reconcileNow) await locked(db, (tx) => reconcile(tx, tickets, queue, log));
     return archiving.ms;
   }
@@ -81,7 +91,7 @@ async function repeat(
 /** Does `work` in a transaction, unless another worker is at it. */
 function locked<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T | undefined> {
   return transaction(db, async (tx) => {
-    const [lock] = await query<{ ours: boolean }>(tx, sql['upkeep_lock']!);
+    const [lock] = await query<{ ours: boolean }>(tx, sql.upkeep_lock);
     return lock?.ours ? work(tx) : undefined;
   });
 }
@@ -93,7 +103,7 @@ function tablesOf(queue: string) {
 /** @returns how many jobs it moved and pruned: of each a chunk, at most */
 export async function archive(tx: Tx, queue: string): Promise<number> {
   const tables = tablesOf(queue);
-  const [moved] = await query<{ jobs: number }>(tx, bind(sql['archive_jobs']!, tables), { queue });
+  const [moved] = await query<{ jobs: number }>(tx, bind(sql.archive_jobs, tables), { queue });
   return (moved?.jobs ?? 0) + (await prune(tx, queue));
 }
 
@@ -102,25 +112,25 @@ export const pruneChunk = chunk;
 
 /** Deletes archived jobs that were kept for long enough. @returns how many */
 export async function prune(tx: Tx, queue: string): Promise<number> {
-  const [pruned] = await query<{ jobs: number }>(tx, bind(sql['prune_jobs']!, tablesOf(queue)), { queue });
+  const [pruned] = await query<{ jobs: number }>(tx, bind(sql.prune_jobs, tablesOf(queue)), { queue });
   return pruned!.jobs;
 }
 
 /** How many jobs there are to prune. */
 export async function countPrunable(db: Db, queue: string): Promise<number> {
-  const [prunable] = await query<{ jobs: number }>(db, bind(sql['prunable_jobs']!, tablesOf(queue)), { queue });
+  const [prunable] = await query<{ jobs: number }>(db, bind(sql.prunable_jobs, tablesOf(queue)), { queue });
   return prunable!.jobs;
 }
 
 /** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
 export async function reconcile(tx: Tx, tickets: string, queue: string, log: Log): Promise<void> {
   const { live } = tablesOf(queue);
-  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql['reticket_jobs']!, { live, tickets }), { queue });
+  const [forgotten] = await query<{ jobs: number }>(tx, bind(sql.reticket_jobs, { live, tickets }), { queue });
   if (forgotten && forgotten.jobs > 0) log.warn({ queue, jobs: forgotten.jobs }, 'made tickets for forgotten jobs');
 
   const orphaned = await query<{ id: number; attempt: number; locked_by: string | null }>(
     tx,
-    bind(sql['orphaned_jobs']!, { live }),
+    bind(sql.orphaned_jobs, { live }),
   );
   const byWorker = Map.groupBy(orphaned, (job) => job.locked_by);
   for (const [worker, jobs] of byWorker) await failLost(tx, queue, worker, jobs);

@@ -4,7 +4,12 @@ import type { Migration } from '../../base/db/migrate.ts';
 import type { Names } from '../../base/db/names.ts';
 import { loadStatements, query, quoted } from '../../base/db/sql.ts';
 
-const sql = loadStatements(import.meta.dirname, 'clashes.sql');
+const sql = loadStatements(import.meta.dirname, 'clashes.sql', [
+  'taken',
+  'used_table',
+  'used_columns',
+  'tickets_taken',
+]);
 
 /**
  * Looks over the schema before anything is made in it: whether it has tables, views, sequences, types or functions of the names that the
@@ -34,7 +39,7 @@ const firstMigration = '0000_closed.sql';
 const longestList = 12;
 
 async function takenTickets(client: Client, { tickets, schema }: Names): Promise<string[]> {
-  const [row] = await query<{ found: boolean }>(client, sql['tickets_taken']!, { tickets });
+  const [row] = await query<{ found: boolean }>(client, sql.tickets_taken, { tickets });
   if (!row?.found) return [];
   return [
     `schema ${tickets}, for the tickets of ${schema}, is another's: drop it if it was left by a Rowmill that is gone`,
@@ -52,7 +57,7 @@ async function taken(client: Client, schema: string, text: string): Promise<stri
     ...made('(?:unique )?index').filter((name) => name !== 'on'),
     ...queues.flatMap((queue) => [`${queue}_jobs`, `${queue}_jobs_live`, `${queue}_jobs_done`]),
   ];
-  const rows = await query<{ what: string; name: string }>(client, sql['taken']!, {
+  const rows = await query<{ what: string; name: string }>(client, sql.taken, {
     schema: quoted(schema),
     relations,
     functions: Array.from(text.matchAll(/create function (\w+)\(/g), (match) => match[1]!),
@@ -79,7 +84,7 @@ const idTypes = /^(uuid|text|character varying|bigint|integer)$/;
 async function unusable(client: Client, schema: string, text: string): Promise<string[]> {
   const found = [];
   for (const [name, statuses] of Object.entries(used)) {
-    const [table] = await query<Table>(client, sql['used_table']!, { schema: quoted(schema), name });
+    const [table] = await query<Table>(client, sql.used_table, { schema: quoted(schema), name });
     if (!table) continue;
     if (!table.is_table) found.push(`${name} is no table, and Rowmill adds columns to it`);
     else if (!table.ours)
@@ -110,7 +115,7 @@ async function faultsOf(
   wanted: Map<string, string>,
   statuses: Record<string, string[]>,
 ): Promise<string[]> {
-  const columns = await query<Column>(client, sql['used_columns']!, { schema: quoted(schema), name });
+  const columns = await query<Column>(client, sql.used_columns, { schema: quoted(schema), name });
   const id = columns.find((column) => column.name === 'id');
   const faults = [];
   if (!id) faults.push(`table ${name} has no column id`);

@@ -38,7 +38,20 @@ export type IncidentsOptions = {
 type Job = Pick<JobRow, 'id' | 'queue' | 'kind' | 'attempt' | 'retry_count'>;
 type State = { held: string[]; open: OpenIncident[]; release_due: boolean; check_due: boolean; probe_due: boolean };
 
-const sql = loadStatements(import.meta.dirname, 'incidents.sql');
+const sql = loadStatements(import.meta.dirname, 'incidents.sql', [
+  'meet_incident',
+  'ended_meanwhile',
+  'open_incident',
+  'resolve_incident',
+  'resolve_abandoned',
+  'look_at_incidents',
+  'claim_check',
+  'allow_probe',
+  'claim_probe',
+  'find_probe',
+  'claim_release',
+  'release_jobs',
+]);
 const checkTimeoutMs = 20_000;
 /** Executions that used no retry, after which a job that opens an incident is not held by it any more: it may be the job that is at fault. */
 const mostFree = 20;
@@ -59,14 +72,14 @@ export function createIncidents(options: IncidentsOptions) {
   async function meet(job: Job, { dependency, error_code: code, error: message }: Fault): Promise<boolean> {
     const where = { dependency, host: dependencies[dependency]?.ofHost ? host : null };
     const kind = nameOf(job);
-    const [met] = await persist<{ id: string; over: boolean }>(sql['meet_incident']!, {
+    const [met] = await persist<{ id: string; over: boolean }>(sql.meet_incident, {
       ...where,
       kind,
       queue: job.queue,
       channel,
     });
     if (met) return !met.over && !(await isOwn(job, met.id, dependency));
-    const [meanwhile] = await persist<{ ended: boolean }>(sql['ended_meanwhile']!, {
+    const [meanwhile] = await persist<{ ended: boolean }>(sql.ended_meanwhile, {
       ...where,
       id: job.id,
       queue: job.queue,
@@ -75,7 +88,7 @@ export function createIncidents(options: IncidentsOptions) {
     if (meanwhile?.ended || signal.aborted) return true;
     if (await works(dependency)) return false;
     const words = message.replaceAll('\0', '\u{fffd}').toWellFormed();
-    const [opened] = await persist(sql['open_incident']!, { ...where, code, message: words, kind });
+    const [opened] = await persist(sql.open_incident, { ...where, code, message: words, kind });
     if (!opened) return meet(job, { dependency, error_code: code, error: message });
     log.error({ dependency, code, kind }, 'an incident has begun: the jobs that need this dependency wait');
     await look();
@@ -124,7 +137,7 @@ export function createIncidents(options: IncidentsOptions) {
   }
 
   async function resolve(id: string): Promise<void> {
-    const [resolved] = await persist<{ dependency: string; code: string; lasted_s: number }>(sql['resolve_incident']!, {
+    const [resolved] = await persist<{ dependency: string; code: string; lasted_s: number }>(sql.resolve_incident, {
       id,
       channel,
     });
@@ -138,7 +151,7 @@ export function createIncidents(options: IncidentsOptions) {
   /** To be called each second, and when somebody says that something has changed. */
   const look = paced(0, async () => {
     const now = { host, queues: queues(), check_every_s: checkEveryMs / 1_000 };
-    const [state] = await query<State>(db, sql['look_at_incidents']!, now);
+    const [state] = await query<State>(db, sql.look_at_incidents, now);
     const { held: holding, release_due, check_due, probe_due } = state!;
     open = state!.open;
     const changed = holding.length !== held.size || holding.some((kind) => !held.has(kind));
@@ -151,28 +164,24 @@ export function createIncidents(options: IncidentsOptions) {
   });
 
   async function resolveAbandoned(): Promise<void> {
-    for (const abandoned of await query(db, sql['resolve_abandoned']!))
+    for (const abandoned of await query(db, sql.resolve_abandoned))
       log.info(abandoned, 'an incident has ended: its machine has no worker any more');
   }
 
   async function askDue(): Promise<void> {
     const due = { host, dependencies: Object.keys(dependencies), check_every_s: checkEveryMs / 1_000 };
-    const [claimed] = await query<{ id: string; dependency: string }>(db, sql['claim_check']!, due);
-    if (claimed && (await works(claimed.dependency))) await query(db, sql['allow_probe']!, { id: claimed.id, channel });
+    const [claimed] = await query<{ id: string; dependency: string }>(db, sql.claim_check, due);
+    if (claimed && (await works(claimed.dependency))) await query(db, sql.allow_probe, { id: claimed.id, channel });
   }
 
   async function sendProbe(): Promise<void> {
-    const [due] = await query<{ id: string; code: string; kinds: string[]; checked: boolean }>(
-      db,
-      sql['claim_probe']!,
-      {
-        host,
-        queues: queues(),
-      },
-    );
+    const [due] = await query<{ id: string; code: string; kinds: string[]; checked: boolean }>(db, sql.claim_probe, {
+      host,
+      queues: queues(),
+    });
     if (!due) return;
     for (const queue of queues().filter((name) => due.kinds.some((kind) => kind.startsWith(`${name}.`)))) {
-      const find = bind(sql['find_probe']!, { live: `${queue}_jobs_live` });
+      const find = bind(sql.find_probe, { live: `${queue}_jobs_live` });
       const [job] = await query<ProbeJob>(db, find, {
         kinds: due.kinds,
         code: due.code,
@@ -189,9 +198,9 @@ export function createIncidents(options: IncidentsOptions) {
   }
 
   async function release(): Promise<void> {
-    const [ending] = await query<{ queues: string[]; kinds: string[] }>(db, sql['claim_release']!);
+    const [ending] = await query<{ queues: string[]; kinds: string[] }>(db, sql.claim_release);
     for (const queue of ending?.queues ?? []) {
-      const statement = bind(sql['release_jobs']!, { live: `${queue}_jobs_live` });
+      const statement = bind(sql.release_jobs, { live: `${queue}_jobs_live` });
       for (let after: number | null = Number.MIN_SAFE_INTEGER; after !== null;)
         [{ last: after }] = (await persist<{ last: number | null }>(statement, { kinds: ending!.kinds, after })) as [
           { last: number | null },

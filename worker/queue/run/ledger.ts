@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../../base/db/db.ts';
 import { codeOf, PermanentError } from '../../base/errors.ts';
-import { bind, loadStatements, query, type Statement } from '../../base/db/sql.ts';
+import { bind, bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import type { JobRow } from '../job.ts';
 import { coalesce } from './coalesce.ts';
 
@@ -48,7 +48,25 @@ export type Ledger = {
   taken(attempts: Attempt[]): Promise<Attempt[]>;
 };
 
-const statements = loadStatements(import.meta.dirname, 'ledger.sql');
+const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
+  'start_jobs',
+  'start_unlocked_jobs',
+  'start_without_payload',
+  'load_payload',
+  'refuse_job',
+  'started_jobs',
+  'hold_job',
+  'complete_jobs',
+  'complete_job',
+  'completed_by',
+  'fail_jobs',
+  'snooze_jobs',
+  'report_progress',
+  'put_off_jobs',
+  'give_back',
+  'stray_jobs',
+  'taken_jobs',
+]);
 const batch = { max: 500, parallel: 2 };
 
 /**
@@ -60,26 +78,7 @@ export function createLedger(
   worker: () => string,
   signal: AbortSignal,
 ): Ledger {
-  const leaf = { live: `${queue}_jobs_live` };
-  const on = (statement: Statement) => bind(statement, leaf);
-  const sql = {
-    start: bind(statements['start_jobs']!, { ...leaf, schema }),
-    startUnlocked: on(statements['start_unlocked_jobs']!),
-    startWithoutPayload: on(statements['start_without_payload']!),
-    loadPayload: on(statements['load_payload']!),
-    refuse: on(statements['refuse_job']!),
-    started: on(statements['started_jobs']!),
-    hold: on(statements['hold_job']!),
-    strays: on(statements['stray_jobs']!),
-    complete: on(statements['complete_jobs']!),
-    completeOne: on(statements['complete_job']!),
-    fail: on(statements['fail_jobs']!),
-    snooze: on(statements['snooze_jobs']!),
-    putOff: on(statements['put_off_jobs']!),
-    progress: on(statements['report_progress']!),
-    giveBack: on(statements['give_back']!),
-    taken: on(statements['taken_jobs']!),
-  };
+  const sql = bindEach(statements, { live: `${queue}_jobs_live`, schema });
 
   async function run<Row extends Record<string, unknown>>(
     statement: Statement,
@@ -103,7 +102,7 @@ export function createLedger(
   async function startUnlocked(ids: number[]): Promise<JobRow[]> {
     for (let wait = 50; ; wait *= 2) {
       try {
-        return await run<JobRow>(sql.startUnlocked, { ids: arrayOf(ids), worker: worker() }, { waits: false });
+        return await run<JobRow>(sql.start_unlocked_jobs, { ids: arrayOf(ids), worker: worker() }, { waits: false });
       } catch (error) {
         if (signal.aborted || !isLockTimeout(error)) throw error;
         if (ids.length > 1) return (await Promise.all(ids.map((id) => startUnlocked([id])))).flat();
@@ -138,7 +137,11 @@ export function createLedger(
       attempts: arrayOf(jobs.map(({ attempt }) => attempt)),
       results: `[${jobs.map(({ result }) => result).join()}]`,
     };
-    const [row] = await run<{ some: number[] | null }>(sql.complete, { ...values, queue, worker: worker() }, options);
+    const [row] = await run<{ some: number[] | null }>(
+      sql.complete_jobs,
+      { ...values, queue, worker: worker() },
+      options,
+    );
     const some = row!.some && new Set(row!.some);
     return items.map(({ id }) => some === null || some.has(id));
   });
@@ -147,42 +150,42 @@ export function createLedger(
     async start(ids) {
       const values = { ids: arrayOf(ids), worker: worker() };
       try {
-        return await query<JobRow>(claims, sql.start, { ...values, path });
+        return await query<JobRow>(claims, sql.start_jobs, { ...values, path });
       } catch (error) {
         if (isLockTimeout(error)) return startUnlocked(ids);
         if (!isTransient(error) && !isUnsent(error)) {
           if (ids.length > 1) throw error;
-          return run<JobRow>(sql.startWithoutPayload, values);
+          return run<JobRow>(sql.start_without_payload, values);
         }
         const rows = await startUnlocked(ids);
         return [
           ...rows,
-          ...(await run<JobRow>(sql.started, values)).filter(({ id }) => !rows.some((row) => row.id === id)),
+          ...(await run<JobRow>(sql.started_jobs, values)).filter(({ id }) => !rows.some((row) => row.id === id)),
         ];
       }
     },
-    loadPayload: ({ id, attempt }) => loadPayload(() => run<Loaded>(sql.loadPayload, { id, attempt })),
+    loadPayload: ({ id, attempt }) => loadPayload(() => run<Loaded>(sql.load_payload, { id, attempt })),
     async refuse(id, error) {
-      await run(sql.refuse, { id, error: error.slice(0, 2_000).replaceAll('\0', '\u{fffd}').toWellFormed() });
+      await run(sql.refuse_job, { id, error: error.slice(0, 2_000).replaceAll('\0', '\u{fffd}').toWellFormed() });
     },
     complete,
-    fail: fenced<Failed>(sql.fail, 'failures'),
-    snooze: fenced<{ id: number; too_long: boolean }>(sql.snooze, 'jobs'),
-    putOff: fenced<{ id: number }>(sql.putOff, 'jobs'),
-    holdIn: async (tx, { id, attempt }) => (await query(tx, sql.hold, { id, attempt, worker: worker() })).length === 1,
+    fail: fenced<Failed>(sql.fail_jobs, 'failures'),
+    snooze: fenced<{ id: number; too_long: boolean }>(sql.snooze_jobs, 'jobs'),
+    putOff: fenced<{ id: number }>(sql.put_off_jobs, 'jobs'),
+    holdIn: async (tx, { id, attempt }) =>
+      (await query(tx, sql.hold_job, { id, attempt, worker: worker() })).length === 1,
     async completeIn(tx, { id, attempt }, result) {
-      await query(tx, sql.completeOne, { id, attempt, worker: worker(), result: storableResult(result) });
+      await query(tx, sql.complete_job, { id, attempt, worker: worker(), result: storableResult(result) });
     },
-    completedBy: async ({ id, attempt }) =>
-      (await run(statements['completed_by']!, { id, queue, attempt })).length === 1,
+    completedBy: async ({ id, attempt }) => (await run(sql.completed_by, { id, queue, attempt })).length === 1,
     async progress(jobs) {
-      await query(db, sql.progress, { jobs: storable(jobs), worker: worker() }).catch(() => {});
+      await query(db, sql.report_progress, { jobs: storable(jobs), worker: worker() }).catch(() => {});
     },
     async giveBack(ids) {
-      await run(sql.giveBack, { ids, host: hostname() });
+      await run(sql.give_back, { ids, host: hostname() });
     },
-    strays: () => query<Attempt>(db, sql.strays, { worker: worker() }),
-    taken: (attempts) => query<Attempt>(db, sql.taken, { jobs: storable(attempts), worker: worker() }),
+    strays: () => query<Attempt>(db, sql.stray_jobs, { worker: worker() }),
+    taken: (attempts) => query<Attempt>(db, sql.taken_jobs, { jobs: storable(attempts), worker: worker() }),
   };
 }
 
@@ -258,7 +261,7 @@ export async function failLost(tx: Tx, queue: string, worker: string | null, job
       permanent: false,
     };
   });
-  const statement = bind(statements['fail_jobs']!, { live: `${queue}_jobs_live` });
+  const statement = bind(statements.fail_jobs, { live: `${queue}_jobs_live` });
   const write = (some: Failure[]) => unlessLocked(tx, () => query(tx, statement, { failures: storable(some), worker }));
   if (!(await write(failures))) for (const failure of failures) await write([failure]);
 }

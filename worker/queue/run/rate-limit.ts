@@ -10,14 +10,14 @@ import { loadStatements, query } from '../../base/db/sql.ts';
  * second's tokens with it at most.
  */
 
-const sql = loadStatements(import.meta.dirname, 'rate-limit.sql');
+const sql = loadStatements(import.meta.dirname, 'rate-limit.sql', ['take_tokens']);
 /** Up to here the tokens are taken and one waits; above it nothing was taken. The default of take_tokens. */
 const patienceMs = 1_000;
 const keepMs = 20;
 
 /** Milliseconds to wait: up to 1,000 the tokens are taken, above it nothing was and one comes back then. */
 async function takeTokens(db: Db, key: string, n: number, rate: number): Promise<number> {
-  const [row] = await query<{ wait_ms: number }>(db, sql['take_tokens']!, { key, n, rate });
+  const [row] = await query<{ wait_ms: number }>(db, sql.take_tokens, { key, n, rate });
   return Math.ceil(row!.wait_ms);
 }
 

@@ -21,7 +21,7 @@ type Schedule = {
 };
 type Tick = Pick<Schedule, 'name' | 'cron' | 'time_zone' | 'planned'> & { tick: Date | null; next: Date };
 
-const sql = loadStatements(import.meta.dirname, 'scheduler.sql');
+const sql = loadStatements(import.meta.dirname, 'scheduler.sql', ['schedules_at_hand', 'tick', 'refuse']);
 const restMs = 20;
 /** A tick that comes to its job within this time was not missed. Of those that were, only the latest is made up. */
 const missedAfterMs = 3_000;
@@ -36,7 +36,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   /** To be called each second, and when a schedule was changed. */
   const look = paced(restMs, async () => {
     const asked = performance.now();
-    const schedules = await query<Schedule>(db, sql['schedules_at_hand']!);
+    const schedules = await query<Schedule>(db, sql.schedules_at_hand);
     const due = schedules.filter((schedule) => waitOf(schedule) <= 0);
     const ticks: Tick[] = [];
     for (const schedule of due) {
@@ -60,7 +60,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
 
   async function tick(ticks: Tick[]): Promise<void> {
     try {
-      const ticked = await query<{ name: string; tick: Date | null; job_id: number | null }>(db, sql['tick']!, {
+      const ticked = await query<{ name: string; tick: Date | null; job_id: number | null }>(db, sql.tick, {
         ticks: JSON.stringify(ticks),
       });
       for (const { name, tick: at, job_id } of ticked)
@@ -74,7 +74,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   }
 
   async function refuse({ name, cron, time_zone }: Omit<Tick, 'tick' | 'next'>, error: unknown): Promise<void> {
-    const refused = await query(db, sql['refuse']!, { name, cron, time_zone, error: messageOf(error).slice(0, 2_000) });
+    const refused = await query(db, sql.refuse, { name, cron, time_zone, error: messageOf(error).slice(0, 2_000) });
     if (refused.length > 0) log.warn({ schedule: name, err: error }, 'a schedule cannot tick');
   }
 

@@ -7,7 +7,15 @@ import type { Registry } from '../registry.ts';
 
 /** What people do with schedules from outside. That they tick is in scheduler.ts. */
 
-const sql = loadStatements(import.meta.dirname, 'schedules.sql');
+const sql = loadStatements(import.meta.dirname, 'schedules.sql', [
+  'list_schedules',
+  'schedule_names',
+  'read_schedule',
+  'set_schedule',
+  'enable_schedule',
+  'run_schedule',
+  'delete_schedule',
+]);
 
 /** What a tick does while the last job has not ended. */
 export const overlaps = ['skip', 'queue'] as const;
@@ -41,7 +49,7 @@ export type ScheduleStatus = Schedule & {
 };
 
 export async function listSchedules(db: Queryable): Promise<ScheduleStatus[]> {
-  return query<ScheduleStatus>(db, sql['list_schedules']!);
+  return query<ScheduleStatus>(db, sql.list_schedules);
 }
 
 const defaults = {
@@ -63,7 +71,7 @@ export async function setSchedule(
   registry: Registry,
   { name, ...changes }: Partial<Schedule> & { name: string },
 ): Promise<Schedule & { next_tick: Date }> {
-  const [before] = await query<Schedule>(db, sql['read_schedule']!, { name });
+  const [before] = await query<Schedule>(db, sql.read_schedule, { name });
   const { cron, queue, kind, ...rest } = { ...defaults, ...before, ...changes };
   if (cron === undefined || queue === undefined || kind === undefined)
     throw new UsageError(`There is no schedule ${name} yet: a new one needs a cron expression and a kind`);
@@ -71,13 +79,13 @@ export async function setSchedule(
   const next_tick = readCron(cron, schedule.time_zone).after(new Date());
   await checkQueue(db, queue);
   checkFits(registry, schedule);
-  await refused(() => query(db, sql['set_schedule']!, { ...schedule, payload: JSON.stringify(schedule.payload) }));
+  await refused(() => query(db, sql.set_schedule, { ...schedule, payload: JSON.stringify(schedule.payload) }));
   return { ...schedule, next_tick };
 }
 
 /** Ticks of the time in which it was disabled are not made up. @throws UsageError for a schedule that is not there */
 export async function enableSchedule(db: Queryable, name: string, enabled: boolean): Promise<void> {
-  const found = await query(db, sql['enable_schedule']!, { name, enabled });
+  const found = await query(db, sql.enable_schedule, { name, enabled });
   if (found.length === 0) throw await unknown(db, name);
 }
 
@@ -88,7 +96,7 @@ export async function enableSchedule(db: Queryable, name: string, enabled: boole
  */
 export async function runSchedule(db: Queryable, name: string): Promise<number | undefined> {
   try {
-    const [row] = await query<{ job_id: number }>(db, sql['run_schedule']!, { name });
+    const [row] = await query<{ job_id: number }>(db, sql.run_schedule, { name });
     return row!.job_id;
   } catch (error) {
     if (codeOf(error) === 'P0002') throw await unknown(db, name);
@@ -99,12 +107,12 @@ export async function runSchedule(db: Queryable, name: string): Promise<number |
 
 /** Its jobs stay. @throws UsageError for a schedule that is not there */
 export async function deleteSchedule(db: Queryable, name: string): Promise<void> {
-  const found = await query(db, sql['delete_schedule']!, { name });
+  const found = await query(db, sql.delete_schedule, { name });
   if (found.length === 0) throw await unknown(db, name);
 }
 
 async function unknown(db: Queryable, name: string): Promise<UsageError> {
-  const names = (await query<{ name: string }>(db, sql['schedule_names']!)).map((row) => row.name);
+  const names = (await query<{ name: string }>(db, sql.schedule_names)).map((row) => row.name);
   return new UsageError(
     `There is no schedule ${name}: there ${names.length > 0 ? `are ${names.join(', ')}` : 'is none'}`,
   );

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Db, Tx } from '../../../base/db/db.ts';
 import { codeOf, messageOf } from '../../../base/errors.ts';
-import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
+import { loadStatements, query, type Queryable, type Statement } from '../../../base/db/sql.ts';
 import type { DeleteFailure, Storage } from '../../../base/storage/storage.ts';
 import { budget, inChunks, type Counts, type Run } from './run.ts';
 
@@ -15,7 +15,19 @@ import { budget, inChunks, type Counts, type Run } from './run.ts';
  * should never use a key twice. What is kept for a row that tells nobody when it goes, such as one with a URL, is asked about again by each run.
  */
 
-const sql = loadStatements(import.meta.dirname, 'deletions.sql');
+const sql = loadStatements(import.meta.dirname, 'deletions.sql', [
+  'note_horizon',
+  'take_deletions',
+  'left_deletions',
+  'put_off_deletions',
+  'in_use',
+  'settle_deletions',
+  'release_kept',
+  'postpone_deletions',
+  'look_at_deletions',
+  'has_postponed',
+  'has_deletions',
+]);
 const pageSize = 1_000;
 const requestMs = 30_000;
 /** After this time the folders that are left wait for the next transaction. */
@@ -33,17 +45,17 @@ type Outcome = { deleted: Deletion[]; failures: Failure[]; bytes: number };
 /** Deletes what is due, and counts what storage let go of and the keys that failed; of the cleanup that does nothing else, everything. */
 export async function deleteObjects(run: Run, { countAll = false } = {}): Promise<boolean> {
   await releaseKept(run);
-  await inChunks(run, async (tx) => (await change(tx, 'note_horizon')) === pageSize);
+  await inChunks(run, async (tx) => (await change(tx, sql.note_horizon)) === pageSize);
   const waited = budget(waitMs / 1_000);
   let refused = 0;
   return inChunks(run, async (tx) => {
-    const rows = await query<Deletion>(tx, sql['take_deletions']!, { limit: pageSize });
+    const rows = await query<Deletion>(tx, sql.take_deletions, { limit: pageSize });
     const used = await inUse(tx, rows);
     const unused = rows.filter(({ key }) => !used.has(key));
     const { deleted, failures, bytes } = await deleteRows(run, unused);
-    if (failures.length > 0) await query(tx, sql['postpone_deletions']!, { failures: JSON.stringify(failures) });
+    if (failures.length > 0) await query(tx, sql.postpone_deletions, { failures: JSON.stringify(failures) });
     const kept = rows.filter(({ key }) => used.has(key));
-    await query(tx, sql['settle_deletions']!, {
+    await query(tx, sql.settle_deletions, {
       ids: [...kept, ...deleted].map(({ id }) => id),
       gone: deleted.map(({ key }) => key),
       forgotten: kept.map(({ key }) => key).filter((key) => used.get(key)),
@@ -63,7 +75,7 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
 async function releaseKept(run: Run): Promise<void> {
   let after = '';
   await inChunks(run, async (tx) => {
-    const [page] = await query<{ keys: number; reached: string | null }>(tx, sql['release_kept']!, {
+    const [page] = await query<{ keys: number; reached: string | null }>(tx, sql.release_kept, {
       after,
       limit: pageSize,
     });
@@ -74,21 +86,21 @@ async function releaseKept(run: Run): Promise<void> {
 
 /** Whether some may soon be deleted. Those that take longer are put off. */
 async function waitsForTransactions(tx: Tx, waited: () => boolean): Promise<boolean> {
-  if (waited()) return (await change(tx, 'put_off_deletions')) === pageSize;
-  const left = await query(tx, sql['left_deletions']!);
+  if (waited()) return (await change(tx, sql.put_off_deletions)) === pageSize;
+  const left = await query(tx, sql.left_deletions);
   if (left.length > 0) await sleep(20);
   return left.length > 0;
 }
 
 /** A page at a time. @returns how many rows it changed */
-const change = async (tx: Tx, statement: string) => (await query(tx, sql[statement]!, { limit: pageSize })).length;
+const change = async (tx: Tx, statement: Statement) => (await query(tx, statement, { limit: pageSize })).length;
 
 /** What it would do. */
 export async function foreseeObjects(run: Run): Promise<void> {
   const { db, storage } = run.app;
   let folder = '/';
   for (let after = ''; ;) {
-    const keys = await query<{ key: string; bytes: number; rows: number }>(db, sql['look_at_deletions']!, {
+    const keys = await query<{ key: string; bytes: number; rows: number }>(db, sql.look_at_deletions, {
       after,
       limit: pageSize,
     });
@@ -118,13 +130,13 @@ export async function bytesIn(storage: Storage, folder: string, signal: AbortSig
 const isFolder = (key: string) => key.endsWith('/');
 
 /** Whether some are left that will be tried again. */
-export const hasDeletions = (db: Db) => found(db, 'has_deletions');
+export const hasDeletions = (db: Db) => found(db, sql.has_deletions);
 
 /** Whether some failed, or wait for transactions. */
-export const hasPostponed = (db: Db) => found(db, 'has_postponed');
+export const hasPostponed = (db: Db) => found(db, sql.has_postponed);
 
-async function found(db: Db, statement: string): Promise<boolean> {
-  const [row] = await query<{ found: boolean }>(db, sql[statement]!);
+async function found(db: Db, statement: Statement): Promise<boolean> {
+  const [row] = await query<{ found: boolean }>(db, statement);
   return row!.found;
 }
 
@@ -132,7 +144,7 @@ async function found(db: Db, statement: string): Promise<boolean> {
 async function inUse(db: Queryable, rows: { key: string }[]): Promise<Map<string, boolean>> {
   if (rows.length === 0) return new Map();
   const keys = rows.map(({ key }) => key);
-  const used = await query<{ key: string; forgets: boolean }>(db, sql['in_use']!, { keys });
+  const used = await query<{ key: string; forgets: boolean }>(db, sql.in_use, { keys });
   return new Map(used.map(({ key, forgets }) => [key, forgets]));
 }
 

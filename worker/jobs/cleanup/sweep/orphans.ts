@@ -1,10 +1,10 @@
 import { transaction } from '../../../base/db/db.ts';
 import { PermanentError } from '../../../base/errors.ts';
-import { loadStatements, query } from '../../../base/db/sql.ts';
+import { loadStatements, query, type Statement } from '../../../base/db/sql.ts';
 import type { StoredObject } from '../../../base/storage/storage.ts';
 import { deleteObjects, hasDeletions } from './deletions.ts';
 import { budget, inChunks, type CleanupPayload, type End, type Run } from './run.ts';
-import { checkTables, inChunk, loadSteps, runStep, type Steps } from './steps.ts';
+import { checkTables, inChunk, loadSteps, runStep } from './steps.ts';
 
 /**
  * Deletes objects that no row refers to. Nothing else here can do so much harm, so it is slow to believe it: the bucket is listed before the tables
@@ -12,7 +12,16 @@ import { checkTables, inChunk, loadSteps, runStep, type Steps } from './steps.ts
  * that looks like the wrong database, a table that was emptied, or a prefix that nobody knows. As installed it only says what it would do.
  */
 
-const sql = loadStatements(import.meta.dirname, 'orphans.sql');
+const sql = loadStatements(import.meta.dirname, 'orphans.sql', [
+  'clear_listing',
+  'add_listing',
+  'find_orphans',
+  'compare_at_once',
+  'weigh_listing',
+  'forget_sightings',
+  'see_orphans',
+  'condemn_orphans',
+]);
 const pageSize = 1_000;
 /** Of keys that are looked up at once. */
 const lookUpSize = 5_000;
@@ -22,7 +31,7 @@ type Weight = { listed: number; orphaned: number; confirmed: number; bytes: numb
 
 export async function deleteOrphans(run: Run<OrphanPayload>): Promise<End> {
   const { app, logId: log_id } = run;
-  const clear = () => query(app.db, sql['clear_listing']!, { log_id });
+  const clear = () => query(app.db, sql.clear_listing, { log_id });
   await clear();
   try {
     return await compare(run);
@@ -35,10 +44,10 @@ export async function deleteOrphans(run: Run<OrphanPayload>): Promise<End> {
 async function compare(run: Run<OrphanPayload>): Promise<End> {
   const { app, payload, logId: log_id } = run;
   const { db } = app;
-  const steps = loadSteps(run.kind);
+  const steps = loadSteps(run.kind, ['known_prefixes', 'references']);
   await checkTables(db, steps);
-  const prefixes = await prefixesOf(run, steps);
-  await checkReferences(run, steps);
+  const prefixes = await prefixesOf(run, steps.known_prefixes);
+  await checkReferences(run, steps.references);
   await list(run, prefixes);
   await findOrphans(run);
   const weight = await weigh(run);
@@ -51,8 +60,8 @@ async function compare(run: Run<OrphanPayload>): Promise<End> {
     return { remaining: confirmed > 0 };
   }
   if (run.fresh) await run.count(db, { scanned, skipped });
-  await query(db, sql['forget_sightings']!, { log_id, prefixes });
-  await query(db, sql['see_orphans']!, { log_id });
+  await query(db, sql.forget_sightings, { log_id, prefixes });
+  await query(db, sql.see_orphans, { log_id });
   // Listing takes as long as it takes: the budget is for deleting.
   const deleting = { ...run, isOver: budget(payload.seconds) };
   const cutOff = !(await condemn(deleting));
@@ -61,8 +70,8 @@ async function compare(run: Run<OrphanPayload>): Promise<End> {
 }
 
 /** @throws PermanentError `orphans_unknown_prefix` */
-async function prefixesOf({ app, payload }: Run<OrphanPayload>, steps: Steps): Promise<string[]> {
-  const known = (await runStep<{ prefix: string }>(app.db, steps['known_prefixes']!, {})).map(({ prefix }) => prefix);
+async function prefixesOf({ app, payload }: Run<OrphanPayload>, step: Statement): Promise<string[]> {
+  const known = (await runStep<{ prefix: string }>(app.db, step, {})).map(({ prefix }) => prefix);
   const unknown = (payload.prefixes ?? []).filter((prefix) => !known.some((one) => prefix.startsWith(one)));
   if (unknown.length > 0)
     throw new PermanentError(
@@ -73,8 +82,8 @@ async function prefixesOf({ app, payload }: Run<OrphanPayload>, steps: Steps): P
 }
 
 /** @throws PermanentError `orphans_no_references` */
-async function checkReferences({ app }: Run, steps: Steps): Promise<void> {
-  const tables = await runStep<{ name: string; filled: boolean }>(app.db, steps['references']!, {});
+async function checkReferences({ app }: Run, step: Statement): Promise<void> {
+  const tables = await runStep<{ name: string; filled: boolean }>(app.db, step, {});
   const empty = tables.filter(({ filled }) => !filled).map(({ name }) => name);
   if (empty.length > 0)
     throw new PermanentError(
@@ -87,7 +96,7 @@ async function checkReferences({ app }: Run, steps: Steps): Promise<void> {
 async function list({ app, logId: log_id, signal }: Run, prefixes: string[]): Promise<void> {
   let page: StoredObject[] = [];
   const flush = async () => {
-    if (page.length > 0) await query(app.db, sql['add_listing']!, { log_id, objects: JSON.stringify(page) });
+    if (page.length > 0) await query(app.db, sql.add_listing, { log_id, objects: JSON.stringify(page) });
     page = [];
   };
   for (const prefix of prefixes) {
@@ -105,7 +114,7 @@ async function findOrphans({ app, logId: log_id, cutoff, signal }: Run): Promise
     signal.throwIfAborted();
     const values = { log_id, cutoff, after, limit: lookUpSize };
     const [page] = await inChunk(app.db, (tx) =>
-      query<{ keys: number; reached: string | null }>(tx, sql['find_orphans']!, values),
+      query<{ keys: number; reached: string | null }>(tx, sql.find_orphans, values),
     );
     if (page!.keys < lookUpSize) return;
     after = page!.reached!;
@@ -114,8 +123,8 @@ async function findOrphans({ app, logId: log_id, cutoff, signal }: Run): Promise
 
 async function weigh({ app, logId: log_id }: Run): Promise<Weight> {
   return transaction(app.db, async (tx) => {
-    await query(tx, sql['compare_at_once']!);
-    const [weight] = await query<Weight>(tx, sql['weigh_listing']!, { log_id });
+    await query(tx, sql.compare_at_once);
+    const [weight] = await query<Weight>(tx, sql.weigh_listing, { log_id });
     return weight!;
   });
 }
@@ -133,7 +142,7 @@ function condemn(run: Run<OrphanPayload>): Promise<boolean> {
   let after = '';
   return inChunks(run, async (tx) => {
     const values = { log_id: run.logId, after, chunk };
-    const [row] = await query<{ deleted: number; reached: string | null }>(tx, sql['condemn_orphans']!, values);
+    const [row] = await query<{ deleted: number; reached: string | null }>(tx, sql.condemn_orphans, values);
     const { deleted, reached } = row!;
     await run.count(tx, { deleted });
     after = reached ?? after;

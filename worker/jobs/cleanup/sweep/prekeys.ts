@@ -2,7 +2,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import sodium from 'libsodium-wrappers';
 import type { Tx } from '../../../base/db/db.ts';
 import { inChunks, type CleanupPayload, type End, type Run } from './run.ts';
-import { checkTables, inTurn, loadSteps, runStep, type Steps } from './steps.ts';
+import { checkTables, inTurn, loadSteps, runStep } from './steps.ts';
 import { inSteps, preview } from './sweep.ts';
 
 /**
@@ -35,19 +35,31 @@ type Prekey = { device_id: string; prekey_id: number; public_key: string; sealed
 type Request = { device_id: string; missing: number; reason: Reason };
 type Reason = 'request_mode' | 'no_identity_key' | 'bad_identity_key' | 'ids_used_up';
 
+const loadPrekeySteps = (kind: string) =>
+  loadSteps(kind, [
+    'preview',
+    'purge',
+    'purge_requests',
+    'low_devices',
+    'add_prekeys',
+    'request_prekeys',
+    'close_requests',
+  ]);
+type PrekeySteps = ReturnType<typeof loadPrekeySteps>;
+
 /** Deletes used prekeys, then brings each device back to the minimum, by its keys or by a request for them. */
 export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
   await sodium.ready;
-  const steps = loadSteps(run.kind);
+  const steps = loadPrekeySteps(run.kind);
   await checkTables(run.app.db, steps);
-  const due = await preview(run, steps);
+  const due = await preview(run, steps.preview);
   if (run.dryRun) await run.count(run.app.db, due);
   const deleted =
     run.dryRun ||
-    ((await inSteps(run, steps, 'purge', due.deleted)) && (await inSteps(run, steps, 'purge_requests', due.deleted)));
+    ((await inSteps(run, steps.purge, due.deleted)) && (await inSteps(run, steps.purge_requests, due.deleted)));
   const { done: refilled, after } = await refill(run, steps);
   if (!run.dryRun) {
-    const close = async (tx: Tx) => void (await runStep(tx, steps['close_requests']!, run.payload));
+    const close = async (tx: Tx) => void (await runStep(tx, steps.close_requests, run.payload));
     await inChunks(run, async (tx) => (await close(tx), false));
   }
   const done = deleted && refilled;
@@ -55,13 +67,13 @@ export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
   return { remaining: run.dryRun ? due.deleted > 0 : !done, cutOff: !done, goOn: { after } };
 }
 
-async function refill(run: Run<PrekeyPayload>, steps: Steps): Promise<{ done: boolean; after: string }> {
+async function refill(run: Run<PrekeyPayload>, steps: PrekeySteps): Promise<{ done: boolean; after: string }> {
   const { minimum } = run.payload;
   let { after } = run.payload;
   const done = await inChunks(
     run,
     async (tx) => {
-      const devices = await runStep<Device>(tx, steps['low_devices']!, { after, minimum, chunk: devicesAtOnce });
+      const devices = await runStep<Device>(tx, steps.low_devices, { after, minimum, chunk: devicesAtOnce });
       const prekeys: Prekey[] = [];
       const requests: Request[] = [];
       for (const device of devices) {
@@ -72,8 +84,8 @@ async function refill(run: Run<PrekeyPayload>, steps: Steps): Promise<{ done: bo
         else prekeys.push(...made);
       }
       if (!run.dryRun) {
-        if (prekeys.length > 0) await runStep(tx, steps['add_prekeys']!, { prekeys: JSON.stringify(prekeys) });
-        if (requests.length > 0) await runStep(tx, steps['request_prekeys']!, { devices: JSON.stringify(requests) });
+        if (prekeys.length > 0) await runStep(tx, steps.add_prekeys, { prekeys: JSON.stringify(prekeys) });
+        if (requests.length > 0) await runStep(tx, steps.request_prekeys, { devices: JSON.stringify(requests) });
       }
       const requested = devices.filter(
         (device) => !device.requested && requests.some(({ device_id }) => device_id === device.id),

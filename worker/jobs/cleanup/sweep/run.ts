@@ -11,7 +11,14 @@ import { inChunk } from './steps.ts';
  * deleted. So a run that was killed goes on where it was, and nothing is counted twice or not at all.
  */
 
-const sql = loadStatements(import.meta.dirname, 'run.sql');
+const sql = loadStatements(import.meta.dirname, 'run.sql', [
+  'forget_dry_run',
+  'open_log',
+  'count_log',
+  'finish_log',
+  'continue_job',
+  'ensure_deletions_job',
+]);
 
 /** What every cleanup may be told. Nothing else, lest a misspelt `dryRun` delete what it was to foretell. */
 export const budgetPayload = (kind: string) =>
@@ -79,8 +86,8 @@ export async function cleanUp<Payload extends BudgetPayload & { olderThan?: stri
   { dryRun = context.payload.dryRun ?? false } = {},
 ): Promise<Report> {
   const { job, app, payload, signal, commit } = context;
-  await query(app.db, sql['forget_dry_run']!, { job_id: job.id });
-  const [log] = await query<{ id: number; cutoff: Date; fresh: boolean }>(app.db, sql['open_log']!, {
+  await query(app.db, sql.forget_dry_run, { job_id: job.id });
+  const [log] = await query<{ id: number; cutoff: Date; fresh: boolean }>(app.db, sql.open_log, {
     job_id: job.id,
     kind: job.kind,
     older_than: inHours(payload.olderThan ?? '0 hours'),
@@ -101,15 +108,14 @@ export async function cleanUp<Payload extends BudgetPayload & { olderThan?: stri
     cutoff,
     fresh,
     progress: context.progress,
-    count: async (tx, counts) => void (await query(tx, sql['count_log']!, { id, ...none, ...counts })),
+    count: async (tx, counts) => void (await query(tx, sql.count_log, { id, ...none, ...counts })),
     isOver: budget(payload.seconds),
   });
 
   return commit(async (tx) => {
-    const [counts] = await query<Counts>(tx, sql['finish_log']!, { id, remaining });
-    if (cutOff)
-      await query(tx, sql['continue_job']!, { job_id: job.id, queue: job.queue, go_on: JSON.stringify(goOn) });
-    if (!dryRun) await query(tx, sql['ensure_deletions_job']!);
+    const [counts] = await query<Counts>(tx, sql.finish_log, { id, remaining });
+    if (cutOff) await query(tx, sql.continue_job, { job_id: job.id, queue: job.queue, go_on: JSON.stringify(goOn) });
+    if (!dryRun) await query(tx, sql.ensure_deletions_job);
     return { ...counts!, cutoff: cutoff.toISOString(), dryRun, remaining };
   });
 }

@@ -7,25 +7,27 @@ import { loadStatements, query, type Queryable, type Statement } from '../../../
  * The statements that touch the user's own tables. They live in sql/cleanup/, where the user may edit them, one file a cleanup; what they
  * are given and answer is in the README there.
  */
-export type Steps = Record<string, Statement>;
-
-const sql = loadStatements(import.meta.dirname, 'steps.sql');
+const sql = loadStatements(import.meta.dirname, 'steps.sql', ['foreign_tables', 'take_turn']);
 const dir = join(import.meta.dirname, '../../../../sql/cleanup');
 
-export const loadSteps = (kind: string): Steps => loadStatements(dir, `${kind}.sql`);
+export const loadSteps = <const Name extends string, const Optional extends string = never>(
+  kind: string,
+  names: readonly Name[],
+  optional: readonly Optional[] = [],
+) => loadStatements(dir, `${kind}.sql`, names, optional);
 
 /**
  * Before a cleanup runs: its tables have to be there, and to belong to roles that have our rights anyway, since the triggers, policies and checks of a table
  * run as us. Preparing a statement locks its tables, and runs nothing of theirs.
  * @throws PermanentError `cleanup_tables_missing`, `cleanup_tables_foreign`; which name the tables
  */
-export async function checkTables(db: Db, steps: Steps): Promise<void> {
+export async function checkTables(db: Db, steps: Partial<Record<string, Statement>>): Promise<void> {
   await transaction(db, async (tx) => {
-    for (const { text } of Object.values(steps)) {
-      await naming(() => tx.query(`prepare step as ${text}`));
+    for (const step of Object.values(steps)) {
+      await naming(() => tx.query(`prepare step as ${step!.text}`));
       await tx.query('deallocate step');
     }
-    const [foreign] = await query<{ name: string; owner: string }>(tx, sql['foreign_tables']!);
+    const [foreign] = await query<{ name: string; owner: string }>(tx, sql.foreign_tables);
     if (foreign)
       throw new PermanentError(
         'cleanup_tables_foreign',
@@ -85,6 +87,6 @@ export const inTurn =
   (kind: string): typeof inChunk =>
   (db, work) =>
     inChunk(db, async (tx) => {
-      await query(tx, sql['take_turn']!, { kind });
+      await query(tx, sql.take_turn, { kind });
       return work(tx);
     });

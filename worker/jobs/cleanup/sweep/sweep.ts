@@ -1,7 +1,8 @@
+import type { Statement } from '../../../base/db/sql.ts';
 import type { JobContext } from '../../../queue/job.ts';
 import { bytesIn, deleteObjects, hasDeletions, hasPostponed } from './deletions.ts';
 import { cleanUp, inChunks, type CleanupPayload, type Counts, type End, type Report, type Run } from './run.ts';
-import { checkTables, inChunk, inTurn, loadSteps, runStep, type Steps } from './steps.ts';
+import { checkTables, inChunk, inTurn, loadSteps, runStep } from './steps.ts';
 
 type Figures = Pick<Counts, 'scanned' | 'deleted'>;
 /** What a statement answers: Postgres gives sums as text, where they are not cast. */
@@ -12,19 +13,19 @@ type Chunk = Answer<keyof Figures> & { reached: Date | null };
 export const sweep = (context: JobContext<CleanupPayload>): Promise<Report> => cleanUp(context, sweepRows);
 
 async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
-  const steps = loadSteps(run.kind);
+  const steps = loadSteps(run.kind, ['preview', 'purge'], ['foresee', 'remove', 'repair']);
   await checkTables(run.app.db, steps);
-  const due = await preview(run, steps);
+  const due = await preview(run, steps.preview);
   if (run.dryRun) {
-    await run.count(run.app.db, { ...due, bytes: await foreseeBytes(run, steps) });
+    await run.count(run.app.db, { ...due, bytes: await foreseeBytes(run, steps.foresee) });
     return { remaining: due.deleted > 0 };
   }
   if (run.fresh) await run.count(run.app.db, { scanned: due.skipped, skipped: due.skipped });
-  let done = await inSteps(run, steps, 'purge', due.deleted);
-  const objectsLeft = 'foresee' in steps && (await leavesObjects(run));
-  if ('remove' in steps) done = (await inSteps(run, steps, 'remove', due.deleted)) && done;
-  if ('repair' in steps) done = (await repair(run, steps)) && done;
-  const remaining = !done || objectsLeft || (await preview(run, steps)).deleted > 0;
+  let done = await inSteps(run, steps.purge, due.deleted);
+  const objectsLeft = steps.foresee !== undefined && (await leavesObjects(run));
+  if (steps.remove) done = (await inSteps(run, steps.remove, due.deleted)) && done;
+  if (steps.repair) done = (await repair(run, steps.repair)) && done;
+  const remaining = !done || objectsLeft || (await preview(run, steps.preview)).deleted > 0;
   return { remaining, cutOff: !done };
 }
 
@@ -34,18 +35,18 @@ async function leavesObjects(run: Run): Promise<boolean> {
   return left(run.app.db);
 }
 
-export async function preview(run: Run, steps: Steps): Promise<Figures & { skipped: number }> {
+export async function preview(run: Run, step: Statement): Promise<Figures & { skipped: number }> {
   const [row] = await inChunk(run.app.db, (tx) =>
-    runStep<Answer<keyof Figures | 'skipped'>>(tx, steps['preview']!, { cutoff: run.cutoff }),
+    runStep<Answer<keyof Figures | 'skipped'>>(tx, step, { cutoff: run.cutoff }),
   );
   return { ...figures(row!), skipped: Number(row!.skipped) };
 }
 
 /** Of the objects that would go. */
-async function foreseeBytes({ app, cutoff, signal }: Run, steps: Steps): Promise<number> {
-  if (!('foresee' in steps)) return 0;
+async function foreseeBytes({ app, cutoff, signal }: Run, step: Statement | undefined): Promise<number> {
+  if (!step) return 0;
   const [freed] = await inChunk(app.db, (tx) =>
-    runStep<{ bytes: number | string; folders: string[] }>(tx, steps['foresee']!, { cutoff }),
+    runStep<{ bytes: number | string; folders: string[] }>(tx, step, { cutoff }),
   );
   let sum = Number(freed!.bytes);
   for (const folder of freed!.folders) sum += await bytesIn(app.storage, folder, signal);
@@ -53,12 +54,7 @@ async function foreseeBytes({ app, cutoff, signal }: Run, steps: Steps): Promise
 }
 
 /** Repeats a step until it finds less than a chunk. @returns whether it came so far within the budget */
-export async function inSteps(
-  run: Run<CleanupPayload>,
-  steps: Steps,
-  name: string,
-  expected: number,
-): Promise<boolean> {
+export async function inSteps(run: Run<CleanupPayload>, step: Statement, expected: number): Promise<boolean> {
   const { cutoff, payload } = run;
   let after: Date | string = '-infinity';
   let done = 0;
@@ -66,7 +62,7 @@ export async function inSteps(
     run,
     async (tx) => {
       const values = { cutoff, after, chunk: payload.chunk };
-      const [chunk] = await runStep<Chunk>(tx, steps[name]!, values);
+      const [chunk] = await runStep<Chunk>(tx, step, values);
       const counts = figures(chunk!);
       await run.count(tx, counts);
       after = chunk!.reached ?? after;
@@ -80,12 +76,12 @@ export async function inSteps(
 }
 
 /** What is as it should not be, whoever made it so. @returns whether it came to the end within the budget */
-function repair(run: Run<CleanupPayload>, steps: Steps): Promise<boolean> {
+function repair(run: Run<CleanupPayload>, step: Statement): Promise<boolean> {
   const { cutoff, payload } = run;
   return inChunks(
     run,
     async (tx) => {
-      const [row] = await runStep<Answer<'repaired'>>(tx, steps['repair']!, { cutoff, chunk: payload.chunk });
+      const [row] = await runStep<Answer<'repaired'>>(tx, step, { cutoff, chunk: payload.chunk });
       return Number(row!.repaired) >= payload.chunk;
     },
     inTurn(run.kind),

@@ -7,7 +7,14 @@ import { download } from '../../../base/storage/download.ts';
 import { outputsOf, type Outputs } from '../../../media/outputs/outputs.ts';
 import type { JobRow } from '../../../queue/job.ts';
 
-const sql = loadStatements(import.meta.dirname, 'original.sql');
+const sql = loadStatements(import.meta.dirname, 'original.sql', [
+  'load_media',
+  'name_file',
+  'hold_folder',
+  'call_off_deletions',
+  'save_media',
+  'tell_application',
+]);
 
 /** No storage has longer keys. https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 const objectKey = z.string().min(1).max(1024);
@@ -63,11 +70,11 @@ export async function findOriginal(db: Queryable, job: JobRow, payload: Original
 
 /** A row of media that came later than its job: from now on media.status follows the job. */
 export async function nameFile(db: Queryable, { id, file_id }: JobRow, media: { id: string }): Promise<void> {
-  if (file_id === null) await query(db, sql['name_file']!, { id, media: media.id });
+  if (file_id === null) await query(db, sql.name_file, { id, media: media.id });
 }
 
 async function loadMedia(db: Queryable, id: string): Promise<Media> {
-  const [media] = await query<Media>(db, sql['load_media']!, { id });
+  const [media] = await query<Media>(db, sql.load_media, { id });
   if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
   if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
   return media;
@@ -156,8 +163,8 @@ export async function prepareOutputs(
 ): Promise<Outputs> {
   const outputs = outputsOf(storage, source, recipe, { signal, presigned: config.storagePrivate });
   const { folder } = outputs;
-  await query(db, sql['hold_folder']!, { job_id, folder });
-  await query(db, sql['call_off_deletions']!, { folder });
+  await query(db, sql.hold_folder, { job_id, folder });
+  await query(db, sql.call_off_deletions, { folder });
   return outputs;
 }
 
@@ -174,9 +181,9 @@ export async function saveProcessed(
   if (media) {
     const { url, thumbnail_url = null, metadata } = result;
     const { id, source_key } = media;
-    const saved = await query(tx, sql['save_media']!, { id, source_key, url, thumbnail_url, metadata });
+    const saved = await query(tx, sql.save_media, { id, source_key, url, thumbnail_url, metadata });
     if (saved.length === 0)
       throw new RetryableError('media_changed', 'The row of media was deleted or got another original meanwhile');
   }
-  await query(tx, sql['tell_application']!, { kind, payload, result: JSON.stringify(result) });
+  await query(tx, sql.tell_application, { kind, payload, result: JSON.stringify(result) });
 }
