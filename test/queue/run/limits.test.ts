@@ -113,7 +113,10 @@ test('an error that nobody foresaw leaves its stack, with relative paths and wit
   const row = await reads(rig.db, id, { status: 'failed', error_code: 'unexpected_error' });
   assert.equal(row['error'].length, 2_000);
   const [error] = await sql('select stack from job_errors where job_id = $1', [id]);
-  assert.match(error!['stack'], /^at .*\(?test\/queue\/run\/limits\.test\.ts:\d+:\d+\)?\n(.*\n)*caused by TypeError\nat /);
+  assert.match(
+    error!['stack'],
+    /^at .*\(?test\/queue\/run\/limits\.test\.ts:\d+:\d+\)?\n(.*\n)*caused by TypeError\nat /,
+  );
   assert.doesNotMatch(error!['stack'], /file:|foreseen|nothing|\(\//);
 
   const permanent = await add(rig.db, 'media', 'long_words');
