@@ -2,6 +2,8 @@ import { Argument, Command, InvalidArgumentError } from 'commander';
 import { UsageError } from '../base/errors.ts';
 import { addJob } from '../queue/client/add.ts';
 import type { Job } from '../queue/client/operate.ts';
+import type { JobDefinition } from '../queue/job.ts';
+import { parsePayload } from '../queue/payload.ts';
 import type { Registry } from '../queue/registry.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
@@ -56,10 +58,17 @@ function text(value: string): string {
 /** A kind that has no dry run would leave the word out of its payload, and do the work. */
 function dryRun(registry: Registry, { queue, kind }: Kind, payload: unknown): unknown {
   const dry = { ...(payload as object), dryRun: true };
-  const understood = registry.get(`${queue}.${kind}`)?.payload.safeParse(dry);
-  if (understood?.success && (understood.data as { dryRun?: boolean }).dryRun !== true)
-    throw new UsageError(`${queue}.${kind} has no dry run`);
+  const definition = registry.get(`${queue}.${kind}`);
+  if (definition && !understandsDryRun(definition, dry)) throw new UsageError(`${queue}.${kind} has no dry run`);
   return dry;
+}
+
+function understandsDryRun(definition: JobDefinition, dry: object): boolean {
+  try {
+    return (parsePayload(definition, dry) as { dryRun?: boolean }).dryRun === true;
+  } catch {
+    return true; // addJob says what is wrong with the payload.
+  }
 }
 
 function columnsOf({ runAt: due, priority, dedupeKey, fileId, maxRetries }: Options) {

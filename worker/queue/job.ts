@@ -1,7 +1,7 @@
-import type { z } from 'zod';
 import type { App } from '../app.ts';
 import type { Tx } from '../base/db/db.ts';
 import type { Log } from '../base/log.ts';
+import type { OutputOf, StandardSchema } from './schema.ts';
 
 /** The row of a job that was started, without the columns that only people read. */
 export type JobRow = {
@@ -50,9 +50,10 @@ export type JobContext<Payload> = {
   rateLimit(key: string, perSecond: number): Promise<void>;
 };
 
-type Common<Schema extends z.ZodType> = {
+type Common<Schema extends StandardSchema> = {
   /** `<queue>.<kind>`, equal to the file's place under worker/jobs. */
   name: string;
+  /** Any schema of https://standardschema.dev that answers at once, such as one of zod, valibot or arktype. */
   payload: Schema;
   /** How many values a payload may hold, at all depths together. Default 10,000; a longer list belongs into a table or into storage. */
   maxValues?: number;
@@ -61,31 +62,31 @@ type Common<Schema extends z.ZodType> = {
 };
 
 /** Does one job at a time. */
-export type SingleJob<Schema extends z.ZodType = z.ZodType> = Common<Schema> & {
+export type SingleJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
   /**
    * Does the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else, which is
    * retried. It may be executed more than once: a repeat must do no harm.
    */
-  run(context: JobContext<z.output<Schema>>): Promise<unknown>;
+  run(context: JobContext<OutputOf<Schema>>): Promise<unknown>;
 };
 
 /** Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold (queues.batch_size). */
-export type BatchJob<Schema extends z.ZodType = z.ZodType> = Common<Schema> & {
+export type BatchJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
   /** The most jobs that come together; they count as one against the queue's concurrency. */
   batchSize: number;
   /**
    * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is its result.
    * What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
    */
-  runBatch(jobs: JobContext<z.output<Schema>>[]): Promise<unknown[]>;
+  runBatch(jobs: JobContext<OutputOf<Schema>>[]): Promise<unknown[]>;
 };
 
-export type JobDefinition<Schema extends z.ZodType = z.ZodType> = SingleJob<Schema> | BatchJob<Schema>;
+export type JobDefinition<Schema extends StandardSchema = StandardSchema> = SingleJob<Schema> | BatchJob<Schema>;
 
 /** Declares a kind of job: the default export of a file under worker/jobs/<queue>/. */
-export function job<Schema extends z.ZodType>(definition: SingleJob<Schema>): SingleJob<Schema>;
-export function job<Schema extends z.ZodType>(definition: BatchJob<Schema>): BatchJob<Schema>;
-export function job<Schema extends z.ZodType>(definition: JobDefinition<Schema>): JobDefinition<Schema> {
+export function job<Schema extends StandardSchema>(definition: SingleJob<Schema>): SingleJob<Schema>;
+export function job<Schema extends StandardSchema>(definition: BatchJob<Schema>): BatchJob<Schema>;
+export function job<Schema extends StandardSchema>(definition: JobDefinition<Schema>): JobDefinition<Schema> {
   return definition;
 }
 

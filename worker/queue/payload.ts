@@ -1,7 +1,7 @@
-import { z } from 'zod';
 import { messageOf, PermanentError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import type { JobDefinition } from './job.ts';
+import type { SchemaIssue, StandardSchema } from './schema.ts';
 
 /** What of a kind tells which payloads it takes. */
 export type PayloadOf = Pick<JobDefinition, 'name' | 'payload' | 'maxValues'>;
@@ -13,14 +13,24 @@ export type PayloadOf = Pick<JobDefinition, 'name' | 'payload' | 'maxValues'>;
 export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
   const excess = excessOf(payload, kind.maxValues ?? defaultMaxValues);
   if (excess) throw new PermanentError('invalid_payload', `payload: ${excess}`);
-  const parsed = kind.payload.safeParse(payload);
-  if (parsed.success) return parsed.data;
-  const { issues } = parsed.error;
-  const faults = issues
-    .slice(0, shownFaults)
-    .map(({ path, message }) => `${['payload', ...path].map(shown).join('.')}: ${message.slice(0, 200)}`);
-  if (issues.length > shownFaults) faults.push(`and ${issues.length - shownFaults} more`);
+  const result = kind.payload['~standard'].validate(payload);
+  if (result instanceof Promise) {
+    result.catch(() => {});
+    // zod answers later, too, when a check of the schema throws.
+    throw new PermanentError(
+      'invalid_payload',
+      `The schema of ${kind.name} does not answer at once: its checks may neither be asynchronous nor throw`,
+    );
+  }
+  if (!result.issues) return result.value;
+  const faults = result.issues.slice(0, shownFaults).map(faultOf);
+  if (result.issues.length > shownFaults) faults.push(`and ${result.issues.length - shownFaults} more`);
   throw new PermanentError('invalid_payload', faults.join('; '));
+}
+
+function faultOf({ path = [], message }: SchemaIssue): string {
+  const keys = path.map((segment) => (typeof segment === 'object' ? segment.key : segment));
+  return `${['payload', ...keys].map(shown).join('.')}: ${message.slice(0, 200)}`;
 }
 
 /**
@@ -82,20 +92,21 @@ function excessOf(payload: unknown, maxValues: number): string | undefined {
 
 type Shape = { properties?: object; additionalProperties?: unknown; anyOf?: Shape[]; allOf?: Shape[]; oneOf?: Shape[] };
 
-const shapes = new WeakMap<z.ZodType, Set<string> | undefined>();
+const shapes = new WeakMap<StandardSchema, Set<string> | undefined>();
 
-/** The keys that a schema names; undefined where it takes others as well. */
-function knownKeys(schema: z.ZodType): Set<string> | undefined {
+/** The keys that a schema names; undefined where it takes others as well, or its library does not say. */
+function knownKeys(schema: StandardSchema): Set<string> | undefined {
   if (!shapes.has(schema)) shapes.set(schema, readKeys(schema));
   return shapes.get(schema);
 }
 
-function readKeys(schema: z.ZodType): Set<string> | undefined {
+function readKeys({ '~standard': { jsonSchema } }: StandardSchema): Set<string> | undefined {
   try {
-    const keys = keysOf(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Shape);
+    const shape = jsonSchema?.input({ target: 'draft-2020-12', libraryOptions: { unrepresentable: 'any' } });
+    const keys = shape && keysOf(shape);
     return keys && new Set(keys);
   } catch {
-    return undefined; // A schema that JSON Schema cannot say: then nobody knows its keys.
+    return undefined; // JSON Schema cannot describe this schema, so nobody knows its keys.
   }
 }
 

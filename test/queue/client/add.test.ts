@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test';
 import pg from 'pg';
 import { z } from 'zod';
 import publishFile from '../../../worker/jobs/publish/file.ts';
-import { createClient, UsageError } from '../../../worker/queue/client/client.ts';
+import { createClient, InvalidJob } from '../../../worker/queue/client/client.ts';
 import { applicationOptions } from '../../support/hostile.ts';
 import { rows } from '../../support/jobs.ts';
 import { createClientRig, echo, idle, type ClientRig } from '../../support/client.ts';
@@ -17,6 +17,8 @@ before(async () => {
   rig = await createClientRig();
 });
 after(() => rig.close());
+
+const nested = (depth: number) => JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown;
 
 suite('add', () => {
   test('a job of a kind of ours, by its definition, with its columns', async () => {
@@ -44,7 +46,7 @@ suite('add', () => {
       // @ts-expect-error: name is missing
       await rig.client.addMany(echo, [{ payload: { count: 1 } }]);
     };
-    await assert.rejects(refused(), UsageError);
+    await assert.rejects(refused(), InvalidJob);
     // What has a default may be left out: the type is that of the input.
     assert.equal((await rig.client.add(echo, { name: 'a' })).created, true);
   });
@@ -64,7 +66,23 @@ suite('add', () => {
     ['a payload that JSON cannot say', () => rig.client.add(echo, { name: 'a', count: 1n } as never), /BigInt/],
     ['a NUL in a payload', () => rig.client.add(echo, { name: 'a\0' }), /^payload: /],
     ['a priority', () => rig.client.add(echo, { name: 'a' }, { priority: 40_000 }), /^priority: /],
-    ['a column', () => rig.client.add(echo, { name: 'a' }, { runAt: 1 } as never), /"runAt"/],
+    [
+      'a column',
+      () => rig.client.add(echo, { name: 'a' }, { runAt: 1 } as never),
+      /^runAt: is no column of a new job: is it run_at\?$/,
+    ],
+    ['a time', () => rig.client.add(echo, { name: 'a' }, { run_at: new Date(8.64e15) }), /^run_at: /],
+    ['a delay', () => rig.client.add(echo, { name: 'a' }, { delay_ms: Infinity }), /^delay_ms: /],
+    [
+      'a payload that is nested too deep for JSON',
+      () => rig.client.add({ name: 'media.echo', payload: z.unknown() }, { deep: nested(99_000) }),
+      /^payload: Maximum call stack/,
+    ],
+    [
+      'a payload that is nested too deep for a worker',
+      () => rig.client.add({ name: 'media.echo', payload: z.unknown() }, { deep: nested(500) }),
+      /^payload: is nested more than 100 deep$/,
+    ],
     ['a dedupe key', () => rig.client.add(echo, { name: 'a' }, { dedupe_key: 'a\0' }), /^dedupe_key: /],
     [
       'a file',
@@ -88,7 +106,7 @@ suite('add', () => {
     ],
   ];
   for (const [what, work, message] of refused)
-    test(`${what} that does not fit is named`, () => assert.rejects(work(), { name: 'UsageError', message }));
+    test(`${what} that does not fit is named`, () => assert.rejects(work(), { name: 'InvalidJob', message }));
 
   test('delay_ms counts by the clock of the database', async () => {
     const { id } = await rig.client.add(idle, { n: 1 }, { delay_ms: 90_000 });

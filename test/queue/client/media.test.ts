@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { mediaQueue } from 'rowmill/media';
-import { createClient, UsageError, type Client } from 'rowmill/client';
+import { createClient, InvalidJob, type Client } from 'rowmill/client';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 
 let db: TestDatabase;
@@ -46,5 +46,9 @@ test('the functions of the messenger add the jobs that its messages describe', a
 
 test('a job without a key is not added', async () => {
   const { addImageProcessingJob } = mediaQueue(client);
-  await assert.rejects(addImageProcessingJob('', 'user-uuid', 'message-uuid'), UsageError);
+  await assert.rejects(addImageProcessingJob('', 'user-uuid', 'message-uuid'), (error) => {
+    assert.ok(error instanceof InvalidJob);
+    assert.equal(error.message, 'payload.s3Key: must be a text that is not empty');
+    return true;
+  });
 });

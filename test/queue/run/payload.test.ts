@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { type } from 'arktype';
+import * as v from 'valibot';
 import { z } from 'zod';
 import { nearest } from '../../../worker/base/nearest.ts';
 import { checkPayload, parsePayload, strangeKeys } from '../../../worker/queue/payload.ts';
 import { accept, loadRegistry, type Registry } from '../../../worker/queue/registry.ts';
+import type { StandardSchema } from '../../../worker/queue/schema.ts';
 
 let registry: Registry;
 before(async () => {
   registry = await loadRegistry();
 });
 
-const kind = (payload: z.ZodType, maxValues?: number) => ({
+const kind = (payload: StandardSchema, maxValues?: number) => ({
   name: 'media.test',
   payload,
   ...(maxValues === undefined ? {} : { maxValues }),
@@ -59,6 +62,35 @@ test('a kind that takes any key, or any value, knows no strange ones', () => {
   const keys = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`${'k'.repeat(3_000)}${n}`, n]));
   assert.ok(strangeKeys(kind(z.object({})), JSON.parse('{"__proto__": 1}'))!.includes('__proto__'));
   assert.ok(strangeKeys(kind(z.object({})), keys)!.length < 500);
+});
+
+for (const [library, schema, knowsKeys] of [
+  ['zod', z.object({ to: z.string(), tries: z.number().default(1) }), true],
+  ['valibot', v.object({ to: v.string(), tries: v.optional(v.number(), 1) }), false],
+  ['arktype', type({ to: 'string', tries: 'number = 1' }), true],
+] as const)
+  test(`a schema of ${library} reads a payload, and names what is wrong with it`, () => {
+    assert.deepEqual(parsePayload(kind(schema), { to: 'a' }), { to: 'a', tries: 1 });
+    assert.throws(() => parsePayload(kind(schema), { to: 1 }), /^PermanentError: payload\.to: /);
+    const strange = knowsKeys ? 'media.test knows no key "tires" (is it tries?)' : undefined;
+    assert.equal(strangeKeys(kind(schema), { to: 'a', tires: 2 }), strange);
+  });
+
+test('a schema that does not answer at once is refused', async () => {
+  const later = v.objectAsync({
+    to: v.pipeAsync(
+      v.string(),
+      v.checkAsync(() => Promise.reject(new Error('late'))),
+    ),
+  });
+  const throws = z.string().refine(() => {
+    throw new Error('broken');
+  });
+  for (const schema of [later, throws])
+    assert.throws(
+      () => parsePayload(kind(schema), schema === later ? { to: 'a' } : 'a'),
+      /^PermanentError: The schema of media\.test does not answer at once: /,
+    );
 });
 
 test('faults are told up to a bound, and what is too much is not looked at', () => {

@@ -19,7 +19,7 @@ types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
   return typeof parsed === 'number' ? new Date(Math.sign(parsed) * 8.64e15) : parsed;
 });
 
-export type PoolOptions = SessionOptions & { max: number; log: Log };
+export type PoolOptions = SessionOptions & { max: number; log: Pick<Log, 'warn'> };
 
 /** Where nobody says otherwise: longer than any statement of a handler or of upkeep should take. */
 const queryTimeoutMs = 900_000;

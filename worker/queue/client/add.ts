@@ -1,6 +1,7 @@
-import { z } from 'zod';
-import { codeOf, messageOf, UsageError } from '../../base/errors.ts';
+import type { Tx } from '../../base/db/db.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
+import { InvalidJob, jsonOf, type NewJob } from './new-job.ts';
 import { again, checkQueue } from './operate.ts';
 import { checkPayload } from '../payload.ts';
 import { kindOf, type Registry } from '../registry.ts';
@@ -9,29 +10,12 @@ import { kindOf, type Registry } from '../registry.ts';
 
 const sql = loadStatements(import.meta.dirname, 'add.sql', ['add_jobs', 'jobs_of_keys']);
 
-export type NewJob = {
-  queue: string;
-  kind: string;
-  /** Default `{}`. */
-  payload?: unknown;
-  /** The id of a row of auction_files (publish) or media, whatever type it has there. */
-  file_id?: string | number | bigint;
-  /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
-  run_at?: Date;
-  delay_ms?: number;
-  /** Smaller starts first. Default 0. */
-  priority?: number;
-  /** Default: the queue's. */
-  max_retries?: number;
-  dedupe_key?: string;
-};
-
 /** `created` is false where the dedupe key was taken: then `id` is the job that has it. */
 export type Added = { id: number; created: boolean };
 
 /**
  * Inserts a job of a kind that there is.
- * @throws UsageError for a queue or kind that is not there, a payload that does not fit its kind, a file that is not there
+ * @throws UsageError for a queue that is not there; InvalidJob for a kind or file that is not there, or a payload that does not fit its kind
  */
 export async function addJob(db: Queryable, registry: Registry, job: NewJob): Promise<Added> {
   await checkQueue(db, job.queue);
@@ -40,7 +24,7 @@ export async function addJob(db: Queryable, registry: Registry, job: NewJob): Pr
   return added!;
 }
 
-/** @throws UsageError for a kind that is not there, or a payload that does not fit it */
+/** @throws InvalidJob for a kind that is not there, or a payload that does not fit it */
 export function checkFits(
   registry: Registry,
   { queue, kind, payload = {} }: Pick<NewJob, 'queue' | 'kind' | 'payload'>,
@@ -49,81 +33,112 @@ export function checkFits(
     checkPayload(kindOf(registry, { queue, kind }), payload);
   } catch (error) {
     const kinds = codeOf(error) === 'unknown_kind' ? `; the kinds there are: ${[...registry.keys()].join(', ')}` : '';
-    throw new UsageError(`${messageOf(error)}${kinds}`, { cause: error });
+    throw new InvalidJob(`${messageOf(error)}${kinds}`, { cause: error });
   }
 }
 
 /**
  * Inserts jobs, whatever their kinds: all in one statement or none. The answer is in the order of `jobs`.
- * @throws UsageError that names the column, and which of several jobs
+ * @throws InvalidJob that names the column, and which of several jobs
  */
-export async function addJobs(db: Queryable, jobs: NewJob[]): Promise<Added[]> {
-  const added: Added[] = [];
-  let rest = jobs.map((job, n) => row(job, n, jobs.length));
+export async function addJobs(db: Queryable, jobs: readonly NewJob[]): Promise<Added[]> {
+  const rows = jobs.map((job, n) => rowOf(job, n, whichOf(n, jobs.length)));
+  const added = await insertRows(db, rows);
+  return rows.map(({ n }) => added.get(n)!);
+}
+
+/**
+ * Inserts jobs that come from elsewhere, each by itself: one that cannot be added is refused, and the others are there when `tx` commits.
+ * Neither kinds nor payloads are checked: a worker does that.
+ * @returns in the order of `jobs` what became of each
+ */
+export async function addEach(tx: Tx, jobs: readonly NewJob[]): Promise<(Added | InvalidJob)[]> {
+  const outcomes: (Added | InvalidJob)[] = [];
+  const rows: Row[] = [];
+  for (const [n, job] of jobs.entries())
+    try {
+      rows.push(rowOf(job, n));
+    } catch (error) {
+      if (!(error instanceof InvalidJob)) throw error;
+      outcomes[n] = error;
+    }
+  if (rows.length > 0) await insertEach(tx, rows, outcomes);
+  return outcomes;
+}
+
+/** What Postgres refuses does not say which of the rows it was: each half is tried by itself, until one row is left. */
+async function insertEach(tx: Tx, rows: Row[], outcomes: (Added | InvalidJob)[]): Promise<void> {
+  await tx.query('savepoint add_each');
+  try {
+    for (const [n, added] of await insertRows(tx, rows)) outcomes[n] = added;
+    await tx.query('release add_each');
+    return;
+  } catch (error) {
+    if (!(error instanceof InvalidJob)) throw error;
+    await tx.query('rollback to add_each; release add_each');
+    if (rows.length === 1) {
+      outcomes[rows[0]!.n] = error;
+      return;
+    }
+  }
+  const half = Math.ceil(rows.length / 2);
+  await insertEach(tx, rows.slice(0, half), outcomes);
+  await insertEach(tx, rows.slice(half), outcomes);
+}
+
+type Row = { n: number; queue: string; dedupe_key: string | undefined; json: string };
+
+function rowOf(job: NewJob, n: number, which = ''): Row {
+  try {
+    return { n, queue: job.queue, dedupe_key: job.dedupe_key, json: jsonOf(job, n) };
+  } catch (error) {
+    throw which && error instanceof InvalidJob ? new InvalidJob(`${which}${error.message}`, { cause: error }) : error;
+  }
+}
+
+/** How an error of several jobs begins. */
+export const whichOf = (n: number, of: number) => (of === 1 ? '' : `job ${n + 1} of ${of}: `);
+
+/** @returns what became of each row, by its `n` */
+async function insertRows(db: Queryable, rows: Row[]): Promise<Map<number, Added>> {
+  const added = new Map<number, Added>();
+  let rest = rows;
   while (rest.length > 0) {
-    for (const { n, id } of await insert(() => query<Numbered>(db, sql.add_jobs, { jobs: json(rest) })))
-      added[n] = { id, created: true };
-    rest = rest.filter(({ n }) => !added[n]);
+    const jobs = `[${rest.map(({ json }) => json).join(',')}]`;
+    for (const { n, id } of await insert(() => query<Numbered>(db, sql.add_jobs, { jobs })))
+      added.set(n, { id, created: true });
+    rest = rest.filter(({ n }) => !added.has(n));
     const keys = rest.map(({ n, queue, dedupe_key }) => ({ n, queue, dedupe_key }));
     if (keys.some(({ dedupe_key }) => dedupe_key === undefined)) throw new Error('A trigger on jobs skipped an insert');
     if (keys.length > 0)
       for (const { n, id } of await query<Numbered>(db, sql.jobs_of_keys, { jobs: JSON.stringify(keys) }))
-        added[n] = { id, created: false };
+        added.set(n, { id, created: false });
     // Jobs that had a key and were deleted between the two statements: those that they kept out are tried again.
-    rest = rest.filter(({ n }) => !added[n]);
+    rest = rest.filter(({ n }) => !added.has(n));
   }
   return added;
 }
 
 type Numbered = { n: number; id: number };
 
-const text = z
-  .string()
-  .min(1)
-  .refine((value) => value.isWellFormed() && !value.includes('\0'), 'Postgres cannot store this text');
-const columns = z.strictObject({
-  queue: text,
-  kind: text,
-  payload: z.unknown(),
-  file_id: z.union([text, z.int(), z.bigint()]).transform(String).optional(),
-  run_at: z.date().optional(),
-  delay_ms: z.number().nonnegative().optional(),
-  priority: z.int().min(-32_768).max(32_767).optional(),
-  max_retries: z.int().min(0).max(2_147_483_647).optional(),
-  dedupe_key: text.optional(),
-});
-
-function row(job: NewJob, n: number, of: number): NewJob & { n: number } {
-  const parsed = columns.safeParse(job);
-  if (parsed.success) return { ...parsed.data, payload: job.payload ?? {}, n } as NewJob & { n: number };
-  const faults = parsed.error.issues.map(({ path, message }) => [...path, message].join(': '));
-  throw new UsageError(`${whichOf(n, of)}${faults.join('; ')}`);
-}
-
-/** How an error of several jobs begins. */
-export const whichOf = (n: number, of: number) => (of === 1 ? '' : `job ${n + 1} of ${of}: `);
-
-function json(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch (error) {
-    throw new UsageError(`payload: ${messageOf(error)}`, { cause: error });
-  }
-}
-
 async function insert<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const code = codeOf(error);
-    const detail = error instanceof Error && 'detail' in error ? String(error.detail) : '';
-    if (code === '23503')
-      throw new UsageError(`file_id: there is no such file, ${/=\((.*?)\)/.exec(detail)?.[1]}`, { cause: error });
-    // What check_job and the table of no queue refuse, each with a hint.
-    if (code === '23514' && error instanceof Error && 'hint' in error && typeof error.hint === 'string')
-      throw new UsageError(`${messageOf(error)}. ${error.hint}`, { cause: error });
-    // jsonb takes neither NUL nor lone surrogates. https://www.postgresql.org/docs/current/datatype-json.html
-    if (code === '22P05' || code === '22P02') throw new UsageError(`payload: ${messageOf(error)}`, { cause: error });
-    throw error;
+    const words = refusal(error);
+    throw words === undefined ? error : new InvalidJob(words, { cause: error });
   }
+}
+
+/** What is wrong with a row that Postgres refused; undefined for an error that is no row's. */
+function refusal(error: unknown): string | undefined {
+  const code = codeOf(error) ?? '';
+  const { detail = '', hint } = error as { detail?: string; hint?: string };
+  if (code === '23503') return `file_id: there is no such file, ${/=\((.*?)\)/.exec(detail)?.[1]}`;
+  // What check_job and the table of no queue refuse has a hint. P0001 is a trigger of the user's.
+  if (/^(23(502|514)|P0001)$/.test(code)) return `${messageOf(error)}${hint ? `. ${hint}` : ''}`;
+  // jsonb takes neither NUL nor lone surrogates, and no more than some thousand levels.
+  // https://www.postgresql.org/docs/current/datatype-json.html
+  if (/^(22|54)/.test(code)) return `payload: ${messageOf(error)}`;
+  return undefined;
 }

@@ -1,21 +1,21 @@
-import type { z } from 'zod';
 import { readAddress, withSchema } from '../../base/address.ts';
 import { createPool, type Db } from '../../base/db/db.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
-import { createLog } from '../../base/log.ts';
 import type { Queryable } from '../../base/db/sql.ts';
-import { addJobs, whichOf, type Added, type NewJob } from './add.ts';
+import { addJobs, whichOf, type Added } from './add.ts';
 import { borrowedPool, borrowedTransaction } from '../../base/db/borrowed.ts';
 import { createListening, type Ended } from './listening.ts';
+import { InvalidJob, type NewJob } from './new-job.ts';
 import { again, cancelJobs, retryJobs, showJob, type Job } from './operate.ts';
 import { checkPayload } from '../payload.ts';
+import type { InputOf, StandardSchema } from '../schema.ts';
 import { createWaits, NotCompleted, type WaitOptions } from './waits.ts';
 
-export { NotCompleted, UsageError };
+export { InvalidJob, NotCompleted, UsageError };
 export type { Added, Ended, Job };
 
 /** A kind of job: what its file under worker/jobs exports. Only its name and its schema are used. */
-export type Kind<Schema extends z.ZodType = z.ZodType> = { name: string; payload: Schema };
+export type Kind<Schema extends StandardSchema = StandardSchema> = { name: string; payload: Schema };
 
 /** `file_id`, `run_at` or `delay_ms`, `priority`, `max_retries`, `dedupe_key`. */
 export type JobOptions = Omit<NewJob, 'queue' | 'kind' | 'payload'>;
@@ -40,7 +40,7 @@ export type Client = ReturnType<typeof createClient>;
  */
 export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}) {
   const databaseUrl = withSchema(address, schema);
-  const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: silent });
+  const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: { warn() {} } });
   const { schema: place } = readAddress(databaseUrl);
   const db = own ?? borrowedPool(pool!, place);
   const listeners = { completed: new Set<Listener>(), failed: new Set<Listener>(), cancelled: new Set<Listener>() };
@@ -74,11 +74,11 @@ export function createClient(address: string, { pool, connections = 5, schema }:
   return {
     /**
      * Adds a job. Where its dedupe key is taken nothing is added, `created` is false, and `id` is the job that has it.
-     * @throws UsageError that names the fields at fault
+     * @throws InvalidJob that names the fields at fault
      */
-    async add<Schema extends z.ZodType>(
+    async add<Schema extends StandardSchema>(
       kind: Kind<Schema>,
-      payload: z.input<Schema>,
+      payload: InputOf<Schema>,
       options: JobOptions = {},
       { tx }: In = {},
     ): Promise<Added> {
@@ -88,11 +88,11 @@ export function createClient(address: string, { pool, connections = 5, schema }:
 
     /**
      * Adds many jobs of a kind in one insert, all or none; 10,000 a call is a good size. The answer is in their order.
-     * @throws UsageError that names the first job at fault and its fields
+     * @throws InvalidJob that names the first job at fault and its fields
      */
-    async addMany<Schema extends z.ZodType>(
+    async addMany<Schema extends StandardSchema>(
       kind: Kind<Schema>,
-      jobs: readonly (JobOptions & { payload: z.input<Schema> })[],
+      jobs: readonly (JobOptions & { payload: InputOf<Schema> })[],
       { tx }: In = {},
     ): Promise<Added[]> {
       return insert(
@@ -145,17 +145,24 @@ export function createClient(address: string, { pool, connections = 5, schema }:
 
 type Listener = (job: Ended) => void;
 
-const silent = createLog({ logLevel: 'silent', secrets: [] });
 const closedWords = 'The client was closed';
 
 function newJob(kind: Kind, payload: unknown, options: JobOptions, which: string): NewJob {
   const [queue = '', name = ''] = kind.name.split('.');
+  const stored = storedAs(payload ?? {}, which);
   try {
-    // As the worker will read it: what JSON makes of it, a date a string, must fit too.
-    const stored: unknown = JSON.parse(JSON.stringify(payload ?? {}));
     checkPayload(kind, stored);
-    return { ...options, queue, kind: name, payload: stored };
   } catch (error) {
-    throw new UsageError(`${which}${messageOf(error)}`, { cause: error });
+    throw new InvalidJob(`${which}${messageOf(error)}`, { cause: error });
+  }
+  return { ...options, queue, kind: name, payload: stored };
+}
+
+/** As the worker will read it: what JSON makes of a payload, such as a string of a date, must fit too. */
+function storedAs(payload: unknown, which: string): unknown {
+  try {
+    return JSON.parse(JSON.stringify(payload)) as unknown;
+  } catch (error) {
+    throw new InvalidJob(`${which}payload: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
 import { createClient, isTransient, type Client } from '../../base/db/db.ts';
 import { readNames } from '../../base/db/names.ts';
 import { loadStatements, query, quoted } from '../../base/db/sql.ts';
@@ -163,18 +162,20 @@ async function answered<T>({ client }: Session, answer: Promise<T>): Promise<T> 
   }
 }
 
-const announced = z.object({
-  queue: z.string(),
-  status: z.enum(['completed', 'failed', 'cancelled']),
-  ids: z.array(z.number()),
-});
+const ends: readonly unknown[] = ['completed', 'failed', 'cancelled'] satisfies Ended['status'][];
 
 /** Anybody may notify anything: what is not ours says nothing. */
 function parse(payload: string | undefined): Ended[] {
+  const { queue, status, ids } = objectOf(payload);
+  if (typeof queue !== 'string' || !ends.includes(status) || !Array.isArray(ids)) return [];
+  if (!ids.every((id) => typeof id === 'number')) return [];
+  return ids.map((id) => ({ id, queue, status: status as Ended['status'] }));
+}
+
+function objectOf(json = ''): Record<string, unknown> {
   try {
-    const { queue, status, ids } = announced.parse(JSON.parse(payload ?? ''));
-    return ids.map((id) => ({ id, queue, status }));
+    return { ...(JSON.parse(json) as object) };
   } catch {
-    return [];
+    return {};
   }
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { StandardSchema } from '../schema.ts';
 import type { Added, Client, JobOptions } from './client.ts';
 
 type AddMediaJob = (
@@ -36,5 +36,24 @@ export function mediaQueue(client: Client): {
   };
 }
 
-const text = z.string().min(1);
-const payload = z.object({ type: text, s3Key: text, userId: text, messageId: text, originalName: text.optional() });
+type MediaPayload = {
+  type: string;
+  s3Key: string;
+  userId: string;
+  messageId: string;
+  originalName?: string | undefined;
+};
+
+const payload: StandardSchema<MediaPayload> = {
+  '~standard': {
+    version: 1,
+    vendor: 'rowmill',
+    validate(value) {
+      const { type, s3Key, userId, messageId, originalName = 'none' } = value as MediaPayload;
+      const issues = Object.entries({ type, s3Key, userId, messageId, originalName })
+        .filter(([, text]) => typeof text !== 'string' || text === '')
+        .map(([key]) => ({ path: [key], message: 'must be a text that is not empty' }));
+      return issues.length > 0 ? { issues } : { value: value as MediaPayload };
+    },
+  },
+};

@@ -1,0 +1,90 @@
+import { messageOf, UsageError } from '../../base/errors.ts';
+import { nearest } from '../../base/nearest.ts';
+
+/** The columns of a job that is to be added. */
+export type NewJob = {
+  queue: string;
+  kind: string;
+  /** Default `{}`. */
+  payload?: unknown;
+  /** The id of a row of auction_files (publish) or media, whatever type it has there. */
+  file_id?: string | number | bigint;
+  /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
+  run_at?: Date;
+  delay_ms?: number;
+  /** Smaller starts first. Default 0. */
+  priority?: number;
+  /** Default: the queue's. */
+  max_retries?: number;
+  dedupe_key?: string;
+};
+
+/** A job cannot be added as it was given. The message names the column, or the key of the payload. */
+export class InvalidJob extends UsageError {
+  override name = 'InvalidJob';
+}
+
+/**
+ * The columns as the JSON that add_jobs reads.
+ * @param n its place among the jobs that are added together
+ * @throws InvalidJob that names each column at fault
+ */
+export function jsonOf(job: NewJob, n: number): string {
+  const faults = Object.entries({ ...required, ...job })
+    .map(([column, value]) => [column.slice(0, 60), faultOf(column, value)] as const)
+    .filter(([, fault]) => fault !== undefined);
+  if (faults.length > 0)
+    throw new InvalidJob(
+      faults
+        .slice(0, 10)
+        .map((fault) => fault.join(': '))
+        .join('; '),
+    );
+  const { payload, file_id } = job;
+  try {
+    return JSON.stringify({
+      ...job,
+      n,
+      payload: payload ?? {},
+      file_id: file_id === undefined ? null : String(file_id),
+    });
+  } catch (error) {
+    throw new InvalidJob(`payload: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function faultOf(column: string, value: unknown): string | undefined {
+  if (Object.hasOwn(checks, column)) {
+    return value === undefined && !(column in required) ? undefined : checks[column as keyof NewJob](value);
+  }
+  const meant = nearest(column, Object.keys(checks));
+  return `is no column of a new job${meant ? `: is it ${meant}?` : ''}`;
+}
+
+const required = { queue: undefined, kind: undefined };
+
+const text = (value: unknown) => {
+  if (typeof value !== 'string' || value === '') return 'must be a text that is not empty';
+  return value.isWellFormed() && !value.includes('\0') ? undefined : 'Postgres cannot store this text';
+};
+const integer = (min: number, max: number) => (value: unknown) =>
+  Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+    ? undefined
+    : `must be a whole number from ${min} to ${max}`;
+
+/** What is wrong with the value of a column. */
+const checks: Record<keyof NewJob, (value: unknown) => string | undefined> = {
+  queue: text,
+  kind: text,
+  payload: () => undefined,
+  file_id: (value) => (typeof value === 'bigint' || Number.isSafeInteger(value) ? undefined : text(value)),
+  run_at: (value) =>
+    value instanceof Date && value.getUTCFullYear() >= 1 && value.getUTCFullYear() <= 9_999
+      ? undefined
+      : 'must be a Date of the years 1 to 9999',
+  delay_ms: (value) =>
+    typeof value === 'number' && value >= 0 && value <= 1e14 ? undefined : 'must be a number from 0 to 1e14',
+  priority: integer(-32_768, 32_767),
+  max_retries: integer(0, 2_147_483_647),
+  dedupe_key: text,
+};
