@@ -24,7 +24,8 @@ suite('add', () => {
   test('a job of a kind of ours, by its definition, with its columns', async () => {
     const file = await rig.db.query<{ id: string }>(`insert into auction_files default values returning id`);
     const run_at = new Date('2100-01-01T00:00:00Z');
-    const options = { file_id: file.rows[0]!.id, run_at, priority: -3, max_retries: 9, dedupe_key: 'one' };
+    const expires_at = new Date('2100-01-02T00:00:00Z');
+    const options = { file_id: file.rows[0]!.id, run_at, expires_at, priority: -3, max_retries: 9, dedupe_key: 'one' };
     const { id, created } = await rig.client.add(publishFile, {}, options);
     assert.equal(created, true);
     const [row] = await rows(rig.db, [id]);

@@ -12,6 +12,8 @@ export type NewJob = {
   /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
   run_at?: Date;
   delay_ms?: number;
+  /** A job that has not been started by then ends `cancelled` with error_code `expired`. Default: never. */
+  expires_at?: Date;
   /** Smaller starts first. Default 0. */
   priority?: number;
   /** Default: the queue's. */
@@ -72,16 +74,19 @@ const integer = (min: number, max: number) => (value: unknown) =>
     ? undefined
     : `must be a whole number from ${min} to ${max}`;
 
+const time = (value: unknown) =>
+  value instanceof Date && value.getUTCFullYear() >= 1 && value.getUTCFullYear() <= 9_999
+    ? undefined
+    : 'must be a Date of the years 1 to 9999';
+
 /** What is wrong with the value of a column. */
 const checks: Record<keyof NewJob, (value: unknown) => string | undefined> = {
   queue: text,
   kind: text,
   payload: () => undefined,
   file_id: (value) => (typeof value === 'bigint' || Number.isSafeInteger(value) ? undefined : text(value)),
-  run_at: (value) =>
-    value instanceof Date && value.getUTCFullYear() >= 1 && value.getUTCFullYear() <= 9_999
-      ? undefined
-      : 'must be a Date of the years 1 to 9999',
+  run_at: time,
+  expires_at: time,
   delay_ms: (value) =>
     typeof value === 'number' && value >= 0 && value <= 1e14 ? undefined : 'must be a number from 0 to 1e14',
   priority: integer(-32_768, 32_767),
