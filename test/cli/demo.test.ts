@@ -28,6 +28,8 @@ test('the demo publishes its samples on a fresh machine, and fails the broken on
     stdout,
     /^job \d+ {2}sunset\.jpg {2}pending$[^]*sunset\.jpg {2}processing$[^]*sunset\.jpg {2}completed/m,
   );
+  for (const status of ['pending', 'processing'])
+    assert.equal(stdout.match(new RegExp(` {2}${status}$`, 'gm'))!.length, 10, `each is ${status} once`);
   assert.match(stdout, /^\d completed, 1 failed$/m);
   assert.match(stdout, /broken\.jpg, failed, as it should:\n {2}error_code {2}media_truncated\n/);
   assert.match(stdout, /SELECT status, count[^]*npm start\n {2}psql "\$\(cat \.data\/postgres\.url\)"/);

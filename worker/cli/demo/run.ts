@@ -174,6 +174,8 @@ const patienceMs = 180_000;
 /** Looks until all jobs have ended, and shows each change. */
 async function watch(db: Db, pictures: Picture[], signal: AbortSignal, quiet: boolean): Promise<void> {
   const view = createView(quiet);
+  // As they were when they were inserted: at the first look a fast worker may have started some.
+  view.show(pictures);
   const ids = pictures.map(({ id }) => id);
   for (let before = '', moved = Date.now(); ;) {
     signal.throwIfAborted();

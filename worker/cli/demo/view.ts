@@ -54,9 +54,13 @@ function changes(): View {
     show(pictures) {
       for (const picture of pictures) {
         const now = `${picture.status}${picture.error_code ? ` (${picture.error_code})` : ''}`;
-        if (last.get(picture.id) === now) continue;
+        const before = last.get(picture.id);
+        if (before === now) continue;
         last.set(picture.id, now);
-        print(`job ${picture.id}  ${picture.name}  ${now}  ${took(picture)}`.trimEnd());
+        const line = `job ${picture.id}  ${picture.name}`;
+        // A quick job starts and ends between two looks: its row says that it started.
+        if (before === 'pending' && picture.completed_at && picture.started_at) print(`${line}  processing`);
+        print(`${line}  ${now}  ${took(picture)}`.trimEnd());
       }
     },
   };
