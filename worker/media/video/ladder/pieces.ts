@@ -42,8 +42,10 @@ export async function encodeRungsInPieces(
     const times = readTimes();
     const ends = length === undefined ? [] : ['-frames:v', String(frames(from + length) - frames(from))];
     const looks = length === undefined ? mostSeconds - start : startOf(from + length) - start;
-    const shift = from === 0 ? 0 : half;
-    const shown = `[0:${video.index}]split[seen][uncut];[seen]crop=2:2[times];[uncut]setpts=PTS-${shift}/TB[cut]`;
+    // A piece begins half a frame before its first moment: rounded down, its frames count to the same moments as in one run. They are
+    // not moved by setpts: that of ffmpeg in 2018 does not move the end with them, and the last frame is shown twice.
+    const steady = `fps=${above}/${below}:start_time=0:round=${from === 0 ? 'near' : 'down'}`;
+    const shown = `[0:${video.index}]split[seen][uncut];[seen]crop=2:2[times];[uncut]${steady}[cut]`;
     const task = {
       inputs: [{ path, options: [...parts.decoder, '-ss', start.toFixed(6)] }, ...(parts.mark ? [parts.mark] : [])],
       filter: `${shown};${parts.graph('cut')}`,
