@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { areMany, damageOf } from '../../../worker/media/ffmpeg/damage.ts';
 
-// Words of ffmpeg 4.1, 5.1 and 7.1.
+// Words of ffmpeg of 2018, 4.1, 5.1 and 7.1.
 
 const harmless = `[h264 @ 0x55d0] mmco: unref short failure
 [h264 @ 0x55d0] co located POCs unavailable
@@ -44,6 +44,7 @@ const broken: [string, string][] = [
     'misfit',
     "[matroska,webm @ 0x5] Length 7 indicated by an EBML number's first byte 0x02 at pos 765 (0x2fd) exceeds max length 4",
   ],
+  ['overrun', 'Truncating packet of size 1104491 to 339214'],
   ['misfit', '[matroska,webm @ 0x5] Element at 0x1f ending at 0x2f exceeds containing master element ending at 0x2a'],
 ];
 for (const [how, words] of broken)

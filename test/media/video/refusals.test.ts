@@ -33,7 +33,7 @@ suite('refused', () => {
   };
   const cut = async (path: string) => clips.change(path, (bytes) => bytes.subarray(0, bytes.length * 0.6));
   const mpeg4 = () => clips.make('a.mp4', `${picture('320x180', 4)} -c:v mpeg4 -q:v 3 -movflags +faststart`);
-  const mkv = () => clips.make('a.mkv', `${picture('320x180', 4)} ${tone(4)} ${h264} ${aac}`);
+  const mkv = (seconds = 4) => clips.make('a.mkv', `${picture('320x180', seconds)} ${tone(seconds)} ${h264} ${aac}`);
 
   test(
     'noise',
@@ -106,6 +106,14 @@ suite('refused', () => {
     'a Matroska whose parts do not fit',
     refuses(/media_corrupt|media_truncated/, async () => clips.change(await mkv(), (bytes) => damage(bytes, 100_000))),
   );
+  for (const share of [0.002, 0.03, 0.2])
+    test(
+      `a Matroska that goes on after ${share * 100} % that do not fit`,
+      refuses(/media_corrupt|media_truncated/, async () =>
+        // Clusters of up to 5 s: ffmpeg goes on with the second.
+        clips.change(await mkv(6), (bytes) => damage(bytes, Math.floor(bytes.length * share))),
+      ),
+    );
 });
 
 test('one that would be copied is encoded where a key frame may be damaged, so that all of it is looked at', async () => {

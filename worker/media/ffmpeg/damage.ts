@@ -5,8 +5,11 @@
 export type Damage = {
   /** Packets or pictures that could not be decoded as they should. */
   faults: number;
-  /** The container itself is broken: it ends too early, or its parts do not fit into each other. */
-  broken: 'cut' | 'misfit' | undefined;
+  /**
+   * The container itself is broken: it ends too early, or its parts do not fit into each other. `overrun`: a packet is longer than what is left
+   * of the file, which is so of one that ends too early, and of any whose sizes are damaged.
+   */
+  broken: 'cut' | 'misfit' | 'overrun' | undefined;
 };
 
 // libavcodec's words for pictures and sound: h264_slice.c, mpeg4videodec.c, error of ffmpeg.c itself for every other codec.
@@ -14,6 +17,8 @@ const fault = /error while decoding|Error at MB:|Error submitting .*packet to de
 // libavformat's: mov.c, matroskadec.c. Before ffmpeg 4.2 a Matroska that ends too early is a read error.
 const cut = /partial file|File ended prematurely|\[matroska,webm @ \w+\] Read error$|moov atom not found/;
 const misfit = /EBML|exceeds containing master element|Unknown-sized element/;
+// libavformat's utils.c. In 2018 it is all that ffmpeg says of a Matroska that goes on after a damaged part.
+const overrun = /^Truncating packet of size/;
 const repeated = /^\s+Last message repeated (\d+) times/;
 
 export function damageOf(stderr: string): Damage {
@@ -27,7 +32,8 @@ export function damageOf(stderr: string): Damage {
     }
     before = fault.test(line);
     if (before) damage.faults++;
-    if (misfit.test(line)) damage.broken ??= 'misfit';
+    if (overrun.test(line)) damage.broken ??= 'overrun';
+    if (misfit.test(line) && damage.broken !== 'cut') damage.broken = 'misfit';
     if (cut.test(line)) damage.broken = 'cut';
   }
   return damage;

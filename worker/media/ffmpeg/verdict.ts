@@ -128,8 +128,8 @@ async function cutBy(
   short: Length | undefined,
 ): Promise<Cut | undefined> {
   const isMatroska = format.startsWith('matroska');
-  // A stray byte is enough for ffmpeg to complain.
-  const end = broken && isMatroska ? await endOfMatroska(path) : (broken ?? 'whole');
+  // A stray byte is enough for ffmpeg to complain, and an old one may end in the middle without a complaint.
+  const end = isMatroska && (broken || short) ? await endOfMatroska(path) : broken;
   if (end === 'broken' || end === 'misfit')
     throw new PermanentError('media_corrupt', 'The file is damaged: its parts do not fit into each other');
   // FLAC counts its samples when it is complete. https://www.rfc-editor.org/rfc/rfc9639#section-8.2
