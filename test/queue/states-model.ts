@@ -1,4 +1,4 @@
-/** What a job's row should say, by the drawing in the README: the model that states.test.ts holds the real SQL against. */
+/** What a job's row should say, by the drawing in worker/queue/README.md. states.test.ts compares the real SQL with it. */
 export type Model = { jobs: ModelJob[]; files: Record<string, string> };
 
 export type Status = 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';

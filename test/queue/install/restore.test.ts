@@ -2,13 +2,17 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { transaction, type Db } from '../../../worker/base/db/db.ts';
+import { reconcile } from '../../../worker/queue/fleet/upkeep.ts';
+import { install } from '../../../worker/queue/install/install.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
+import { silent } from '../../support/log.ts';
 
-// Data alone, restored by the command in sql/operate/README.md into tables that the migrations have just made. The embedded Postgres comes without pg_dump:
-// what its command does is done here by SQL, a table after the other in its order, with the options that the command has.
+// The commands of sql/README.md. The embedded Postgres comes without pg_dump, so SQL stands in for it: a database without
+// the schema that was left out; or one table after the other, in pg_dump's order and with the options of the command.
 
-const readme = readFileSync(join(import.meta.dirname, '../../../sql/operate/README.md'), 'utf8');
-const [, first, command] = /echo '(.*?)'[^]*?(pg_dump .*--data-only.*)/.exec(readme)!;
+const readme = readFileSync(join(import.meta.dirname, '../../../sql/README.md'), 'utf8');
+const [, first, command] = /echo '(.*?)'[^]*?(pg_dump [^)]*--data-only[^)]*)/.exec(readme)!;
 const excluded = Array.from(command!.matchAll(/-T (\w+)/g), (match) => match[1]!);
 
 let from: TestDatabase;
@@ -37,6 +41,28 @@ before(async () => {
 });
 after(() => Promise.all([from.drop(), to.drop()]));
 
+test('without the schema of the tickets, migrate makes it again and the reconciler makes the tickets', async (t) => {
+  assert.match(readme, /pg_dump "\$OLD" -N rowmill_tickets \|/);
+  const restored = await createDatabase();
+  t.after(() => restored.drop());
+  await restored.query(`insert into media_jobs (kind, run_at) values ('image', now() - interval '1 hour')`);
+  await restored.query(`insert into media_jobs (kind, run_at) values ('image', now() + interval '1 hour')`);
+  const objects = await objectsOf(restored);
+
+  await restored.query('drop schema rowmill_tickets cascade');
+  assert.deepEqual(await objectsOf(restored), objects, 'nothing of ours is in that schema, or depends on it');
+  await assert.rejects(restored.query(`insert into media_jobs (kind) values ('image')`), /rowmill_tickets/);
+
+  assert.deepEqual(await install(restored.url), []);
+  await transaction(restored, (tx) => reconcile(tx, 'rowmill_tickets', 'media', silent));
+  await restored.query(`insert into media_jobs (kind) values ('image')`);
+  // The job of the next hour gets its ticket when it is due.
+  const { rows } = await restored.query(
+    `select payload::jsonb -> 'ids' as ids from rowmill_tickets._private_jobs order by id`,
+  );
+  assert.deepEqual(rows, [{ ids: [1] }, { ids: [4] }]);
+});
+
 test('jobs, settings, schedules and keys are as they were, and what waits has its tickets', async () => {
   await to.query(first!);
   await copyData();
@@ -53,10 +79,20 @@ test('jobs, settings, schedules and keys are as they were, and what waits has it
     `select last_value from job_ids`,
   ];
   for (const sql of same) assert.deepEqual((await to.query(sql)).rows, (await from.query(sql)).rows, sql);
-  const untold = `select j.id from jobs j where j.status = 'pending'
-                     and not exists (select from rowmill_tickets._private_jobs t where t.payload::jsonb -> 'ids' @> to_jsonb(j.id) and t.run_at = j.run_at)`;
+  const untold = `
+    select j.id from jobs j
+     where j.status = 'pending'
+       and not exists (select from rowmill_tickets._private_jobs t
+                        where t.payload::jsonb -> 'ids' @> to_jsonb(j.id) and t.run_at = j.run_at)`;
   assert.deepEqual((await to.query(untold)).rows, []);
 });
+
+const objectsOf = async (db: Db) =>
+  (
+    await db.query(`
+      select oid::regclass::text as name from pg_class where relnamespace = 'public'::regnamespace
+      union all select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace order by 1`)
+  ).rows;
 
 /** Each table that holds rows, by name, and the sequences. With --load-via-partition-root rows of partitions go into the table on top. */
 async function copyData(): Promise<void> {

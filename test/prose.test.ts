@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { z } from 'zod';
+import { settings } from '../worker/base/config/config.ts';
+import { loadRegistry } from '../worker/queue/registry.ts';
+
+// What READMEs say is so: kinds, payloads, settings, files.
+
+const root = join(import.meta.dirname, '..');
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+const readmes = globSync('**/*.md', { cwd: root, exclude: (name) => /node_modules|^\./.test(name) });
+const kinds = await loadRegistry();
+
+test('README has at most 200 lines', () => {
+  assert.ok(read('README.md').trimEnd().split('\n').length <= 200);
+});
+
+for (const path of readmes)
+  test(`the links of ${path} lead somewhere`, () => {
+    const dead = linksOf(read(path)).filter((link) => !leadsSomewhere(path, link));
+    assert.deepEqual(dead, []);
+  });
+
+test('README names each kind, and settings that there are', () => {
+  const named = cellsOf(read('README.md'), 'kind').flatMap(([kind]) => codesOf(kind!));
+  assert.deepEqual(named.toSorted(), [...kinds.keys()].toSorted());
+  const variables = cellsOf(read('README.md'), 'variable').flatMap(([variable]) => codesOf(variable!));
+  const unknown = variables.filter(
+    (name) => !settings.some((one) => new RegExp(`^${name.replace('*', '.*')}$`).test(one)),
+  );
+  assert.deepEqual(unknown, []);
+});
+
+// A family is the kinds of a queue: its table of fields says which field is of which kind.
+for (const queue of ['media', 'cleanup'])
+  test(`worker/jobs/README.md lists each field that a payload of ${queue} may have`, () => {
+    const section = new RegExp(`^## ${queue}\\.[^]*?(?=^## |(?![^]))`, 'm').exec(read('worker/jobs/README.md'))![0];
+    const documented = cellsOf(section, 'field').flatMap(([fields, whose]) =>
+      codesOf(fields!).flatMap((field) => whoseKinds(queue, whose!).map((kind) => `${kind}: ${field}`)),
+    );
+    const real = ofQueue(queue).flatMap((kind) =>
+      fieldsOf(z.toJSONSchema(kinds.get(kind)!.payload, { io: 'input', unrepresentable: 'any' })).map(
+        (field) => `${kind}: ${field}`,
+      ),
+    );
+    assert.deepEqual([...new Set(documented)].toSorted(), [...new Set(real)].toSorted());
+  });
+
+test('worker/jobs/README.md names each kind, and publish.file has no payload', () => {
+  const text = read('worker/jobs/README.md');
+  assert.deepEqual(
+    [...kinds.keys()].filter((kind) => !text.includes(kind)),
+    [],
+  );
+  assert.deepEqual(fieldsOf(z.toJSONSchema(kinds.get('publish.file')!.payload, { io: 'input' })), []);
+});
+
+const ofQueue = (queue: string) => [...kinds.keys()].filter((kind) => kind.startsWith(`${queue}.`));
+
+/** `all`, `image, video`, or `all but prekeys, stories`. */
+function whoseKinds(queue: string, whose: string): string[] {
+  const names = whose.replace(/^all but /, '').split(', ');
+  const some = names.map((name) => `${queue}.${name}`);
+  if (whose === 'all') return ofQueue(queue);
+  return whose.startsWith('all but ') ? ofQueue(queue).filter((kind) => !some.includes(kind)) : some;
+}
+
+type Shape = { properties?: Record<string, unknown>; anyOf?: unknown[] };
+
+/** `options`, `options.watermark`, `options.watermark.key`, ... What is in a list has no name of its own. */
+function fieldsOf(schema: unknown): string[] {
+  const { properties = {}, anyOf = [] } = schema as Shape;
+  const own = Object.entries(properties).flatMap(([name, inner]) => [
+    name,
+    ...fieldsOf(inner).map((field) => `${name}.${field}`),
+  ]);
+  return [...own, ...anyOf.flatMap(fieldsOf)];
+}
+
+/** The rows of all tables whose first column has this title. */
+function cellsOf(markdown: string, title: string): string[][] {
+  const tables = markdown.matchAll(new RegExp(`^\\| ${title} \\|.*\\n\\|[-|]+\\|\\n((?:\\|.*\\n?)*)`, 'gm'));
+  return [...tables].flatMap(([, rows]) =>
+    rows!
+      .trimEnd()
+      .split('\n')
+      .map((row) =>
+        row
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      ),
+  );
+}
+
+const codesOf = (cell: string) => Array.from(cell.matchAll(/`([^`]+)`/g), (match) => match[1]!);
+
+const linksOf = (markdown: string) => Array.from(markdown.matchAll(/\]\(([^)\s]+)\)/g), (match) => match[1]!);
+
+function leadsSomewhere(from: string, link: string): boolean {
+  if (/^https?:/.test(link)) return true;
+  const [path = '', heading] = link.split('#');
+  const target = path ? join(dirname(from), path) : from;
+  if (!existsSync(join(root, target))) return false;
+  return heading === undefined || headingsOf(read(target)).includes(heading);
+}
+
+/** As GitHub makes them. */
+const headingsOf = (markdown: string) =>
+  Array.from(markdown.matchAll(/^#+ (.*)$/gm), (match) =>
+    match[1]!
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
