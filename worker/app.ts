@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './base/config/config.ts';
 import { createPool, type Db } from './base/db/db.ts';
+import { within } from './base/deadline.ts';
 import type { Log } from './base/log.ts';
 import { createStorage } from './base/storage/create.ts';
 import type { Storage } from './base/storage/storage.ts';
@@ -83,6 +83,6 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
       watermark: { ofHost: true, check: () => checkWatermark(config) },
     },
     // A handler deaf to its signal may hold a connection: the process ends all the same.
-    close: () => Promise.race([db.end(), sleep(2_000, undefined, { ref: false })]),
+    close: () => within(2_000, db.end()),
   };
 }

@@ -1,21 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Retries inside an attempt: the one place that tries a request again, for storage and for other services over HTTP. An attempt may be an
- * hour of encoding, which one 503 must not cost. Whatever is not over after these tries is the job's failure, and the queue's business.
+ * The one loop that tries something again: requests to storage and to other services over HTTP, statements (base/db/persist.ts). An attempt may
+ * be an hour of encoding, which one 503 must not cost. What fails after the last try is the job's failure: the queue decides what comes next.
  */
 
 export type Patience = {
-  /** How often a request is tried in all. */
-  tries: number;
+  /** How often it is tried in all. Default: as long as the budget lasts. */
+  tries?: number;
   /** The wait before the second try; doubled for each further one, and shortened by up to a half at random. */
   waitMs: number;
-  /** No further try begins so long after the first one did. A server's Retry-After is followed within it. */
-  budgetMs: number;
+  /** The longest wait. Default ten seconds. */
+  longestMs?: number;
+  /** No further try begins so long after the first one did. A server's Retry-After is followed within it. Default: no limit. */
+  budgetMs?: number;
 };
 
+/** For requests to other services. */
 export const usualPatience: Patience = { tries: 6, waitMs: 200, budgetMs: 120_000 };
-const longestWaitMs = 10_000;
 
 /** What the judge says of an error that may pass. `retryAfterMs`: when the server says to come back. */
 export type Passing = { retryAfterMs?: number | undefined };
@@ -29,7 +31,7 @@ export async function withRetries<T>(
   work: (tries: number) => Promise<T>,
   passing: (error: unknown) => Passing | undefined,
   signal: AbortSignal | undefined,
-  { tries, waitMs, budgetMs }: Patience = usualPatience,
+  { tries = Infinity, waitMs, longestMs = 10_000, budgetMs = Infinity }: Patience = usualPatience,
 ): Promise<T> {
   const began = performance.now();
   for (let tried = 1; ; tried++) {
@@ -38,7 +40,7 @@ export async function withRetries<T>(
     } catch (error) {
       const passes = signal?.aborted || tried >= tries ? undefined : passing(error);
       if (!passes) throw error;
-      const backoff = Math.min(waitMs * 2 ** (tried - 1), longestWaitMs) * (1 - Math.random() / 2);
+      const backoff = Math.min(waitMs * 2 ** (tried - 1), longestMs) * (1 - Math.random() / 2);
       const wait = Math.max(backoff, passes.retryAfterMs ?? 0);
       if (performance.now() - began + wait > budgetMs) throw error;
       await sleep(wait, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type Db } from '../base/db/db.ts';
+import { withRetries } from '../base/retry.ts';
 import { surroundings } from '../base/surroundings.ts';
 import { fleetStatus, showJob, type Job } from '../queue/client/operate.ts';
 import { Failed } from './faults.ts';
@@ -36,15 +37,10 @@ export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }):
   }
 }
 
-async function look(db: Db, id: number): Promise<Job | undefined> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await showJob(db, id);
-    } catch (error) {
-      if (!isTransient(error) || tries >= 60) throw error;
-      await sleep(1_000);
-    }
-  }
+/** Postgres may be away for about a minute. */
+function look(db: Db, id: number): Promise<Job | undefined> {
+  const passing = (error: unknown) => (isTransient(error) ? {} : undefined);
+  return withRetries(() => showJob(db, id), passing, undefined, { waitMs: 1_000, longestMs: 1_000, budgetMs: 60_000 });
 }
 
 async function warnIfNobodyWorks(db: Db, { queue }: Job, display: Display): Promise<void> {

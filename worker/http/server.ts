@@ -1,5 +1,6 @@
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
+import { within } from '../base/deadline.ts';
 import { UsageError, codeOf } from '../base/errors.ts';
 import { version } from '../queue/fleet/version.ts';
 import type { Worker } from '../queue/worker.ts';
@@ -32,15 +33,13 @@ export function routes(worker: Worker): Hono {
 
 /** Asked on the engine's connections: handlers may hold all of theirs. */
 async function unreachable({ ping }: Worker): Promise<string | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(`Postgres does not answer within ${pingTimeoutMs / 1_000} s`), pingTimeoutMs);
-  });
-  const answered = ping().then(
-    () => undefined,
-    () => 'Postgres cannot be reached',
+  const answer = ping().then(
+    () => 'reached',
+    () => 'refused',
   );
-  return Promise.race([answered, late]).finally(() => clearTimeout(timer));
+  const found = await within(pingTimeoutMs, answer);
+  if (found === 'refused') return 'Postgres cannot be reached';
+  return found ? undefined : `Postgres does not answer within ${pingTimeoutMs / 1_000} s`;
 }
 
 export type HttpServer = { port: number; close(): Promise<void> };

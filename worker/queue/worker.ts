@@ -4,6 +4,7 @@ import { isTransient, type Notification } from '../base/db/db.ts';
 import { readNames } from '../base/db/names.ts';
 import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
+import { within } from '../base/deadline.ts';
 import { createAlarm } from './claim/alarm.ts';
 import { longWaitMs } from './run/attempt.ts';
 import { openEnginePools } from './fleet/connections.ts';
@@ -186,18 +187,19 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   let stopped: Promise<void> | undefined;
   async function stop(): Promise<void> {
     draining = true;
-    const finished = Promise.all(queues.map((queue) => Promise.all([queue.halt(), queue.idle()])));
-    if (!(await within(finished, config.shutdownTimeoutMs))) {
+    const halted = queues.map((queue) => Promise.all([queue.halt(), queue.idle()]));
+    const finished = Promise.all(halted).then(() => true);
+    if (!(await within(config.shutdownTimeoutMs, finished))) {
       log.warn('aborting jobs that still run');
       for (const queue of queues) void queue.abort('shutdown');
     }
     // A handler deaf to its signal, or Postgres gone: then our row stays, and whoever buries it retries what we ran.
-    const clean = await within(finished, abortPatienceMs);
+    const clean = (await within(abortPatienceMs, finished)) ?? false;
     stopping.abort();
     alarm.stop();
-    await within(Promise.allSettled(loops), abortPatienceMs);
+    await within(abortPatienceMs, Promise.allSettled(loops));
     await membership.leave(clean);
-    await within(Promise.all([claims.end(), db.end()]), 2_000);
+    await within(2_000, Promise.all([claims.end(), db.end()]));
   }
 
   await watch();
@@ -225,11 +227,4 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
      */
     stop: () => (stopped ??= stop()),
   };
-}
-
-/** Whether `work` ended in time. */
-async function within(work: Promise<unknown>, ms: number): Promise<boolean> {
-  const timer = new AbortController();
-  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
-  return Promise.race([work.then(() => true), late]).finally(() => timer.abort());
 }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { isLockTimeout } from './db.ts';
 import { codeOf, messageOf, UsageError } from '../errors.ts';
 import { longestSchema } from '../address.ts';
 import { namesOf, type Names } from './names.ts';
+import { withRetries } from '../retry.ts';
 import { loadStatements, query, quoted } from './sql.ts';
 
 const statements = loadStatements(import.meta.dirname, 'migrate.sql', ['objects', 'after_migration', 'ledger']);
@@ -45,15 +45,12 @@ export async function whileMigrating<T>(
   const schema = wanted ?? (await currentSchema(client));
   if (Buffer.byteLength(schema) > longestSchema)
     throw new UsageError(`The name of schema ${schema} is too long: ${longestSchema} bytes at most`);
-  const giveUpAt = performance.now() + giveUpAfterMs;
-  for (let pause = 200; ; pause = Math.min(pause * 2, 3_000)) {
-    try {
-      return await inTransaction(client, schema, () => work(namesOf(schema)));
-    } catch (error) {
-      if (!isHeldUp(error instanceof Error && error.cause ? error.cause : error)) throw error;
-      if (performance.now() > giveUpAt) throw new UsageError(await heldBy(client, error, schema), { cause: error });
-    }
-    await sleep(pause * (0.5 + Math.random()));
+  const attempt = () => inTransaction(client, schema, () => work(namesOf(schema)));
+  const passing = (error: unknown) => (isHeldUp(error) ? {} : undefined);
+  try {
+    return await withRetries(attempt, passing, undefined, { waitMs: 300, longestMs: 4_000, budgetMs: giveUpAfterMs });
+  } catch (error) {
+    throw isHeldUp(error) ? new UsageError(await heldBy(client, error, schema), { cause: error }) : error;
   }
 }
 
@@ -61,7 +58,10 @@ export async function whileMigrating<T>(
 class Overtaken extends Error {}
 
 /** By a lock that it did not get in time, by a deadlock with a transaction of the user's, or by another process that migrates. */
-const isHeldUp = (error: unknown) => isLockTimeout(error) || codeOf(error) === '40P01' || error instanceof Overtaken;
+function isHeldUp(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause ? error.cause : error;
+  return isLockTimeout(cause) || codeOf(cause) === '40P01' || cause instanceof Overtaken;
+}
 
 async function currentSchema(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');

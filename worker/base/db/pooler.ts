@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from './db.ts';
+import { within } from '../deadline.ts';
 import { messageOf, UsageError } from '../errors.ts';
 
 /**
@@ -52,11 +52,11 @@ export async function isLent(a: Session, b: Session, patienceMs = 5_000): Promis
 
   for (let round = 0; round < 2 && !lent; round++) {
     await meet(a);
-    const begun = await inTime(begin(b), patienceMs);
+    const begun = await within(patienceMs, begin(b));
     if (begun !== 'begun') return begun === 'forbidden';
     await meet(b);
     const asked = lent ? undefined : meet(a);
-    await inTime(asked, patienceMs);
+    await within(patienceMs, asked);
     await b.query('rollback');
     await asked;
     // Where two are lent in turn, this is the one that `a` had.
@@ -74,12 +74,4 @@ async function begin(session: Session): Promise<'begun' | 'forbidden'> {
     if (/statement pooling/i.test(messageOf(error))) return 'forbidden';
     throw error;
   }
-}
-
-/** Undefined when it is late. What it throws later is nobody's. */
-async function inTime<T>(work: Promise<T> | undefined, ms: number): Promise<T | undefined> {
-  work?.catch(() => {});
-  const timer = new AbortController();
-  const late = sleep(ms, undefined, { signal: timer.signal }).catch(() => undefined);
-  return Promise.race([work, late]).finally(() => timer.abort());
 }

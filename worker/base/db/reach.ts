@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, isTransient } from './db.ts';
 import type { Log } from '../log.ts';
+import { withRetries } from '../retry.ts';
 
 const tellEveryMs = 5_000;
 
@@ -14,24 +14,23 @@ export async function waitForPostgres(
 ): Promise<void> {
   const deadline = Date.now() + patienceMs;
   let toldAt = 0;
-  for (;;) {
-    signal.throwIfAborted();
-    const client = createClient(databaseUrl);
-    try {
-      await client.connect();
-      return;
-    } catch (error) {
-      if (!isTransient(error) || Date.now() > deadline) throw error;
-      if (Date.now() - toldAt > tellEveryMs) {
-        toldAt = Date.now();
-        log.warn(
-          { err: error, for_s: Math.ceil((deadline - toldAt) / 1_000) },
-          'Postgres does not answer yet, waiting',
-        );
-      }
-    } finally {
-      await client.end().catch(() => {});
+  const passing = (error: unknown) => {
+    if (!isTransient(error)) return undefined;
+    if (Date.now() - toldAt > tellEveryMs) {
+      toldAt = Date.now();
+      log.warn({ err: error, for_s: Math.ceil((deadline - toldAt) / 1_000) }, 'Postgres does not answer yet, waiting');
     }
-    await sleep(500, undefined, { signal }).catch(() => {});
+    return {};
+  };
+  signal.throwIfAborted();
+  await withRetries(() => reach(databaseUrl), passing, signal, { waitMs: 500, longestMs: 500, budgetMs: patienceMs });
+}
+
+async function reach(databaseUrl: string): Promise<void> {
+  const client = createClient(databaseUrl);
+  try {
+    await client.connect();
+  } finally {
+    await client.end().catch(() => {});
   }
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { isStale, types } from './db.ts';
+import { withRetries } from '../retry.ts';
 
 /**
  * SQL lives in `.sql` files beside its one user, as named statements:
@@ -105,15 +106,13 @@ export async function query<Row extends pg.QueryResultRow>(
     values: statement.params.map((param) => values[param]),
     types,
   };
-  for (let tries = 1; ; tries++) {
-    try {
-      return (await db.query<Row>(config)).rows;
-    } catch (error) {
-      // Each connection that prepared it before a column changed its type is ended by this error, and replaced.
-      if (!isStale(error) || !(db instanceof pg.Pool) || tries > db.options.max) throw error;
-    }
-  }
+  const ask = async () => (await db.query<Row>(config)).rows;
+  if (!(db instanceof pg.Pool)) return ask();
+  // Each connection that prepared it before a column changed its type is ended by this error, and replaced.
+  return withRetries(ask, stale, undefined, { tries: db.options.max + 1, waitMs: 0 });
 }
+
+const stale = (error: unknown) => (isStale(error) ? {} : undefined);
 
 // What may hold a colon that is not ours comes first: comments, strings, quoted names, casts.
 const tokens = /--[^\n]*|'(?:[^']|'')*'|:"\w+"|"[^"]*"|::|:([a-z_]\w*)/g;

@@ -20,6 +20,7 @@ import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
 import type { LocalConfig } from '../config/storage.ts';
 import { codeOf, DeploymentError, messageOf, PermanentError, RetryableError } from '../errors.ts';
+import { withRetries } from '../retry.ts';
 import { checkByDoing } from './check.ts';
 import { contentTypeOf } from './content-type.ts';
 import { addressOf, checkKey, INCOMING } from './key.ts';
@@ -187,14 +188,12 @@ async function write(path: string, body: Uint8Array | { path: string }, signal: 
 
 async function place(incoming: string, path: string, key: string): Promise<void> {
   try {
-    for (let tries = 1; ; tries++) {
-      try {
-        await mkdir(dirname(path), { recursive: true });
-        return await rename(incoming, path);
-      } catch (error) {
-        if (codeOf(error) !== 'ENOENT' || tries === placings) throw error;
-      }
-    }
+    const move = async () => {
+      await mkdir(dirname(path), { recursive: true });
+      await rename(incoming, path);
+    };
+    const passing = (error: unknown) => (codeOf(error) === 'ENOENT' ? {} : undefined);
+    await withRetries(move, passing, undefined, { tries: placings, waitMs: 0 });
   } catch (error) {
     if (!['EEXIST', 'EISDIR', 'ENOTDIR', 'ENOTEMPTY'].includes(codeOf(error) ?? '')) throw error;
     throw new PermanentError(

@@ -1,8 +1,8 @@
 import { realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, DeploymentError, RetryableError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import { withRetries, type Patience } from '../../base/retry.ts';
 import { machineFault } from './faults.ts';
 import { findPrograms, wrongPath, type FfmpegConfig, type Programs, type Sandbox } from './find.ts';
 import { outputOf, type Exit } from './process.ts';
@@ -38,7 +38,7 @@ export type Lookout = {
 };
 
 /** Of a lookup that the machine did not let end. */
-const pausesMs = [200, 1_000];
+const patience: Patience = { tries: 3, waitMs: 1_000 };
 /** The best first. */
 const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
 
@@ -58,15 +58,12 @@ export function createLookout(config: FfmpegConfig, log?: Log): Lookout {
   }
 
   async function lookPatiently(): Promise<Capabilities> {
-    for (const pauseMs of pausesMs)
-      try {
-        return await look();
-      } catch (error) {
-        if (!isPassing(error)) throw error;
-        log?.warn({ err: error }, 'what ffmpeg can do could not be looked up: trying again');
-        await sleep(pauseMs);
-      }
-    return look();
+    const passing = (error: unknown) => {
+      if (!isPassing(error)) return undefined;
+      log?.warn({ err: error }, 'what ffmpeg can do could not be looked up: trying again');
+      return {};
+    };
+    return withRetries(look, passing, undefined, patience);
   }
 
   return {

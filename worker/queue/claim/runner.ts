@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
 import { z } from 'zod';
 import type { Db, Tx } from '../../base/db/db.ts';
+import { within } from '../../base/deadline.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Ticket } from '../run/backlog.ts';
@@ -185,11 +186,12 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
   async function discard({ graphile, pool }: Running): Promise<void> {
     if (graphile) {
       graphile.promise.catch(() => {});
-      const patience = new AbortController();
-      const late = sleep(stopTimeoutMs, 'late', { signal: patience.signal }).catch(() => {});
-      if ((await Promise.race([graphile.stop().catch(() => {}), late])) === 'late')
+      const stopping = graphile.stop().then(
+        () => true,
+        () => true,
+      );
+      if (!(await within(stopTimeoutMs, stopping)))
         log.debug({ queue }, 'graphile-worker did not stop in time, its tickets are unlocked');
-      patience.abort();
     }
     if (pool)
       await pools
@@ -217,13 +219,10 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
 
 /** A runner that does not come up in time is given up, and stopped when it does after all. */
 async function startedInTime(starting: Promise<GraphileRunner>): Promise<GraphileRunner> {
-  const late = new AbortController();
-  const timeout = sleep(startTimeoutMs, undefined, { signal: late.signal, ref: false }).then(() => {
-    void starting.then((runner) => runner.stop()).catch(() => {});
-    throw new Error(`graphile-worker did not start within ${startTimeoutMs / 1_000} s`);
-  });
-  timeout.catch(() => {});
-  return Promise.race([starting, timeout]).finally(() => late.abort());
+  const runner = await within(startTimeoutMs, starting);
+  if (runner) return runner;
+  void starting.then((late) => late.stop()).catch(() => {});
+  throw new Error(`graphile-worker did not start within ${startTimeoutMs / 1_000} s`);
 }
 
 const aborted = (signal: AbortSignal) =>

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, isTransient, type Client } from '../../base/db/db.ts';
 import { readNames } from '../../base/db/names.ts';
 import { loadStatements, query, quoted } from '../../base/db/sql.ts';
+import { withRetries } from '../../base/retry.ts';
 import type { Job } from './operate.ts';
 
 const sql = loadStatements(import.meta.dirname, 'listening.sql', [
@@ -52,15 +53,9 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
   }
 
   async function keepTrying(): Promise<Session> {
-    for (let wait = 100; ; wait = Math.min(wait * 2, 5_000)) {
-      closing.signal.throwIfAborted();
-      try {
-        return await connect();
-      } catch (error) {
-        if (!isTransient(error)) throw error;
-        await sleep(wait, undefined, { signal: closing.signal }).catch(() => {});
-      }
-    }
+    closing.signal.throwIfAborted();
+    const passing = (error: unknown) => (isTransient(error) ? {} : undefined);
+    return withRetries(connect, passing, closing.signal, { waitMs: 100, longestMs: 5_000 });
   }
 
   async function connect(): Promise<Session> {

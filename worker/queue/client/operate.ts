@@ -1,6 +1,7 @@
 import { isTransient } from '../../base/db/db.ts';
 import { codeOf, UsageError } from '../../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
+import { withRetries } from '../../base/retry.ts';
 
 /** What people do to jobs and queues from outside, by the CLI, by HTTP and by the client. Adding is in add.ts. */
 
@@ -185,13 +186,7 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
  * new place. Not inside somebody's transaction, which such an error has ended.
  */
 export async function again<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (tries >= 5 || !isConflict(error)) throw error;
-    }
-  }
+  return withRetries(work, (error) => (isConflict(error) ? {} : undefined), undefined, { tries: 5, waitMs: 0 });
 }
 
 const isConflict = (error: unknown) => isTransient(error) && codeOf(error)?.startsWith('40');

@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connectTimeoutMs,
   createClient,
-  isTransient,
   transaction,
   type Client,
   type Db,
@@ -13,6 +12,7 @@ import {
 } from '../../base/db/db.ts';
 import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
+import { persist } from '../../base/db/persist.ts';
 import { bind, loadStatements, query, quoted } from '../../base/db/sql.ts';
 import { failLost } from '../run/ledger.ts';
 import { version } from './version.ts';
@@ -85,7 +85,7 @@ export async function joinFleet({
   let heldSince = Infinity;
   let settle = settleMs.started;
   let holding: Promise<boolean> | undefined;
-  let left = false;
+  const leaving = new AbortController();
 
   /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
@@ -112,7 +112,7 @@ export async function joinFleet({
       session = undefined;
       heldSince = Infinity;
       settle = settleMs.back;
-      if (!left) hold().catch(() => {});
+      if (!leaving.signal.aborted) hold().catch(() => {});
     });
     try {
       await client.connect();
@@ -124,7 +124,7 @@ export async function joinFleet({
         await client.end();
         return true;
       }
-      if (member && held && !left) {
+      if (member && held && !leaving.signal.aborted) {
         session = client;
         heldSince = performance.now();
         onBack();
@@ -232,22 +232,16 @@ export async function joinFleet({
       add: async (pool: string) => void (await query(db, sql.add_pool, { id, pool })),
       /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
       async drop(pool: string, queue: string) {
-        for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
-          try {
-            await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
-            await query(db, sql.drop_pool, { id, pool });
-            return;
-          } catch (error) {
-            if (left || !isTransient(error)) throw error;
-            await sleep(wait);
-          }
-        }
+        await persist(async () => {
+          await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
+          await query(db, sql.drop_pool, { id, pool });
+        }, leaving.signal);
       },
     },
 
     /** Leaves the fleet. Where jobs of ours still run, our row stays: the others bury it as soon as our lock is free. */
     async leave(clean: boolean): Promise<void> {
-      left = true;
+      leaving.abort();
       if (clean) await query(db, sql.leave_fleet, { id }).catch(() => {});
       await session?.end().catch(() => {});
     },

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../../app.ts';
-import { isTransient, type Db } from '../../base/db/db.ts';
+import type { Db } from '../../base/db/db.ts';
+import { persist } from '../../base/db/persist.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { bind, loadStatements, query, type Statement } from '../../base/db/sql.ts';
@@ -72,14 +72,14 @@ export function createIncidents(options: IncidentsOptions) {
   async function meet(job: Job, { dependency, error_code: code, error: message }: Fault): Promise<boolean> {
     const where = { dependency, host: dependencies[dependency]?.ofHost ? host : null };
     const kind = nameOf(job);
-    const [met] = await persist<{ id: string; over: boolean }>(sql.meet_incident, {
+    const [met] = await insist<{ id: string; over: boolean }>(sql.meet_incident, {
       ...where,
       kind,
       queue: job.queue,
       channel,
     });
     if (met) return !met.over && !(await isOwn(job, met.id, dependency));
-    const [meanwhile] = await persist<{ ended: boolean }>(sql.ended_meanwhile, {
+    const [meanwhile] = await insist<{ ended: boolean }>(sql.ended_meanwhile, {
       ...where,
       id: job.id,
       queue: job.queue,
@@ -88,7 +88,7 @@ export function createIncidents(options: IncidentsOptions) {
     if (meanwhile?.ended || signal.aborted) return true;
     if (await works(dependency)) return false;
     const words = message.replaceAll('\0', '\u{fffd}').toWellFormed();
-    const [opened] = await persist(sql.open_incident, { ...where, code, message: words, kind });
+    const [opened] = await insist(sql.open_incident, { ...where, code, message: words, kind });
     if (!opened) return meet(job, { dependency, error_code: code, error: message });
     log.error({ dependency, code, kind }, 'an incident has begun: the jobs that need this dependency wait');
     await look();
@@ -137,7 +137,7 @@ export function createIncidents(options: IncidentsOptions) {
   }
 
   async function resolve(id: string): Promise<void> {
-    const [resolved] = await persist<{ dependency: string; code: string; lasted_s: number }>(sql.resolve_incident, {
+    const [resolved] = await insist<{ dependency: string; code: string; lasted_s: number }>(sql.resolve_incident, {
       id,
       channel,
     });
@@ -202,26 +202,15 @@ export function createIncidents(options: IncidentsOptions) {
     for (const queue of ending?.queues ?? []) {
       const statement = bind(sql.release_jobs, { live: `${queue}_jobs_live` });
       for (let after: number | null = Number.MIN_SAFE_INTEGER; after !== null;)
-        [{ last: after }] = (await persist<{ last: number | null }>(statement, { kinds: ending!.kinds, after })) as [
+        [{ last: after }] = (await insist<{ last: number | null }>(statement, { kinds: ending!.kinds, after })) as [
           { last: number | null },
         ];
     }
   }
 
   /** Asks Postgres until it answers, or this worker ends. */
-  async function persist<Row extends Record<string, unknown>>(
-    statement: Statement,
-    values: Record<string, unknown>,
-  ): Promise<Row[]> {
-    for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
-      try {
-        return await query<Row>(db, statement, values);
-      } catch (error) {
-        if (signal.aborted || !isTransient(error)) throw error;
-        await sleep(wait, undefined, { signal }).catch(() => {});
-      }
-    }
-  }
+  const insist = <Row extends Record<string, unknown>>(statement: Statement, values: Record<string, unknown>) =>
+    persist(() => query<Row>(db, statement, values), signal);
 
   return {
     meet,

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../../base/db/db.ts';
+import { persist } from '../../base/db/persist.ts';
 import { codeOf, PermanentError } from '../../base/errors.ts';
 import { bind, bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import type { JobRow } from '../job.ts';
@@ -80,35 +80,29 @@ export function createLedger(
 ): Ledger {
   const sql = bindEach(statements, { live: `${queue}_jobs_live`, schema });
 
-  async function run<Row extends Record<string, unknown>>(
+  const run = <Row extends Record<string, unknown>>(
     statement: Statement,
     values: Record<string, unknown>,
     { waits = true } = {},
-  ): Promise<Row[]> {
-    for (let wait = 50; ; wait = Math.min(wait * 2, 2_000)) {
-      try {
-        return await query<Row>(db, statement, values);
-      } catch (error) {
-        if (signal.aborted || !(isTransient(error) || isUnsent(error)) || (!waits && isLockTimeout(error))) throw error;
-        await sleep(wait, undefined, { signal }).catch(() => {});
-      }
-    }
-  }
+  ): Promise<Row[]> =>
+    persist(
+      () => query<Row>(db, statement, values),
+      signal,
+      (error) => (isTransient(error) || isUnsent(error)) && (waits || !isLockTimeout(error)),
+    );
 
   /**
    * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job is started by itself, and
    * those that cannot be for a second are left to the reconciler.
    */
   async function startUnlocked(ids: number[]): Promise<JobRow[]> {
-    for (let wait = 50; ; wait *= 2) {
-      try {
-        return await run<JobRow>(sql.start_unlocked_jobs, { ids: arrayOf(ids), worker: worker() }, { waits: false });
-      } catch (error) {
-        if (signal.aborted || !isLockTimeout(error)) throw error;
-        if (ids.length > 1) return (await Promise.all(ids.map((id) => startUnlocked([id])))).flat();
-        if (wait > 400) return [];
-      }
-      await sleep(wait, undefined, { signal }).catch(() => {});
+    const values = { ids: arrayOf(ids), worker: worker() };
+    const start = () => run<JobRow>(sql.start_unlocked_jobs, values, { waits: false });
+    try {
+      return await persist(start, signal, isLockTimeout, { tries: ids.length > 1 ? 1 : 5, waitMs: 80 });
+    } catch (error) {
+      if (signal.aborted || !isLockTimeout(error)) throw error;
+      return ids.length > 1 ? (await Promise.all(ids.map((id) => startUnlocked([id])))).flat() : [];
     }
   }
 

@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { App } from '../../../app.ts';
 import { isTransient, type Tx } from '../../../base/db/db.ts';
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
+import { withRetries } from '../../../base/retry.ts';
 import { minutes, type JobContext } from '../../../queue/job.ts';
 import { inChunk } from './steps.ts';
 
@@ -144,14 +144,11 @@ export async function inChunks(
   work: (tx: Tx) => Promise<boolean>,
   within: typeof inChunk = inChunk,
 ): Promise<boolean> {
+  const passing = (error: unknown) => (isTransient(error) && !isOver() ? {} : undefined);
   while (!isOver()) {
     signal.throwIfAborted();
-    try {
-      if (!(await within(app.db, work))) return true;
-    } catch (error) {
-      if (!isTransient(error) || isOver()) throw error;
-      await sleep(100, undefined, { signal }).catch(() => {});
-    }
+    const chunk = () => within(app.db, work);
+    if (!(await withRetries(chunk, passing, signal, { waitMs: 100, longestMs: 100 }))) return true;
   }
   return false;
 }
