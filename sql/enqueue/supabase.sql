@@ -6,7 +6,7 @@ grant select, insert, update, delete
    on jobs, publish_jobs, media_jobs, notification_jobs, social_jobs, analytics_jobs, cleanup_jobs
    to service_role;  -- a queue that you make later: its table, too
 grant select, update on queues to service_role;
-grant select on job_errors, workers, dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions to service_role;
+grant select on job_errors, error_codes, workers, dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions to service_role;
 grant select, insert, update, delete on listeners, schedules, rate_limits to service_role;
 grant select, insert, update on auction_files, media to service_role;
 grant execute on function take_tokens, run_schedule, worker_is_alive to service_role;
