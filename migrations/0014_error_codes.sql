@@ -136,7 +136,7 @@ insert into error_codes (code, family, what, cause, solution) values
 ('raid_not_configured', 'RaidError',
  'The worker does not know where to fetch originals from.',
  'RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET are not set.',
- 'Set both and restart the worker. The jobs that wait go on by themselves.'),
+ 'Set both and restart the worker. Then retry what failed.'),
 
 ('raid_unauthorized', 'RaidError',
  'RAID answered 401 or 403.',
@@ -336,7 +336,7 @@ insert into error_codes (code, family, what, cause, solution) values
 ('ffmpeg_missing', 'FFmpegError',
  'There is no ffmpeg or ffprobe that runs.',
  'It is not installed on this host, or not in the PATH of the worker.',
- 'Install ffmpeg, or set FFMPEG_PATH and FFPROBE_PATH. The jobs that wait go on by themselves.'),
+ 'Install ffmpeg, or set FFMPEG_PATH and FFPROBE_PATH. Then retry what failed.'),
 
 ('ffmpeg_path_wrong', 'FFmpegError',
  'FFMPEG_PATH or FFPROBE_PATH does not name a program that runs.',
@@ -398,7 +398,7 @@ insert into error_codes (code, family, what, cause, solution) values
 ('imagorvideo_unauthorized', 'ImagorVideoError',
  'imagorvideo answered 401 or 403.',
  'It does not run with -imagor-unsafe, or may not read the storage.',
- 'Start it with -imagor-unsafe, and let it reach the storage. The jobs that wait go on by themselves.'),
+ 'Start it with -imagor-unsafe, and let it reach the storage. Then retry what failed.'),
 
 ('imagorvideo_not_found', 'ImagorVideoError',
  'imagorvideo did not find the video: it answered 404 or 410.',
@@ -475,12 +475,12 @@ insert into error_codes (code, family, what, cause, solution) values
 ('storage_bucket_missing', 'StorageError',
  'There is no bucket of this name at the endpoint.',
  'The name of the bucket or the endpoint in the settings is wrong, or the bucket was deleted.',
- 'Create the bucket, or correct the settings and restart the worker. The jobs that wait go on by themselves.'),
+ 'Create the bucket, or correct the settings and restart the worker. Then retry what failed.'),
 
 ('storage_full', 'StorageError',
  'Storage takes no more: its quota or its disk is full.',
  'A cap of the account was reached, or the disk of the storage is full.',
- 'Raise the cap, add disk, or delete what is not needed. The jobs that wait go on by themselves.'),
+ 'Raise the cap, add disk, or delete what is not needed. Then retry what failed.'),
 
 ('storage_refused', 'StorageError',
  'Storage refused the request.',
@@ -492,7 +492,7 @@ insert into error_codes (code, family, what, cause, solution) values
 ('disk_full', 'TempFileError',
  'The disk of the temporary files is full.',
  'The files of running jobs are larger than the disk, or something else fills it.',
- 'Make room, or set TEMP_DIR to a larger disk and restart the worker. The jobs that wait go on by themselves.'),
+ 'Make room, or set TEMP_DIR to a larger disk and restart the worker. Then retry what failed.'),
 
 ('temp_dir_unusable', 'TempFileError',
  'The worker cannot write to the folder of its temporary files.',

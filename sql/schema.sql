@@ -552,6 +552,23 @@ create table jobs_of_no_queue partition of jobs
 alter table jobs_of_no_queue enable row level security;
 comment on table jobs_of_no_queue is 'Always empty: a job of a queue that is not there comes here, and is refused.';
 
+create table error_codes (
+  code     text not null,
+  family   text not null,
+  what     text not null,
+  cause    text not null,
+  solution text not null,
+  constraint error_codes_pkey primary key (code),
+  constraint error_codes_code_check check (char_length(code) >= 1 and char_length(code) <= 60)
+);
+alter table error_codes enable row level security;
+comment on table error_codes is 'What each error_code means. Rowmill''s own come with its migrations; add rows for yours.';
+comment on column error_codes.code is 'postgres_* is for all that begin with postgres_ and have no row of their own.';
+comment on column error_codes.family is 'Where the error comes from: StorageError, FFmpegError, JobError, ...';
+comment on column error_codes.what is 'What happened.';
+comment on column error_codes.cause is 'Why it mostly happens.';
+comment on column error_codes.solution is 'What to do about it.';
+
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
@@ -1869,30 +1886,34 @@ select q.name as queue,
 comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';
 
 create view dead_letters with (security_invoker=true) as
-select id,
-    archived,
-    queue,
-    kind,
-    payload,
-    file_id,
-    status,
-    priority,
-    run_at,
-    attempt,
-    retry_count,
-    max_retries,
-    error_code,
-    error,
-    result,
-    progress,
-    dedupe_key,
-    locked_by,
-    created_at,
-    started_at,
-    snoozed_since,
-    completed_at,
-    expires_at,
-    queue || '.dead' as dead_queue
+select j.id,
+    j.archived,
+    j.queue,
+    j.kind,
+    j.payload,
+    j.file_id,
+    j.status,
+    j.priority,
+    j.run_at,
+    j.attempt,
+    j.retry_count,
+    j.max_retries,
+    j.error_code,
+    j.error,
+    j.result,
+    j.progress,
+    j.dedupe_key,
+    j.locked_by,
+    j.created_at,
+    j.started_at,
+    j.snoozed_since,
+    j.completed_at,
+    j.expires_at,
+    j.queue || '.dead' as dead_queue,
+    coalesce(e.cause, others.cause) as cause,
+    coalesce(e.solution, others.solution) as solution
    from jobs j
-  where status = 'failed';
-comment on view dead_letters is 'Jobs that failed for good and wait for a person.';
+     left join error_codes e on e.code = j.error_code
+     left join error_codes others on others.code = (split_part(j.error_code, '_', 1) || '_*')
+  where j.status = 'failed';
+comment on view dead_letters is 'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';

@@ -140,6 +140,13 @@ test('show gives all of a job and the failures of its attempts', async () => {
   assert.deepEqual(await run('show', '987654'), { code: 1, stdout: '', stderr: 'error: There is no job 987654\n' });
 });
 
+test('show says what to do about an error, where the catalogue knows it', async () => {
+  const id = await add(db, 'social', 'x', { status: 'failed', error_code: 'raid_timeout', error: 'RAID was slow' });
+  const { document } = await json('show', String(id));
+  assert.match(document.cause, /RAID/);
+  assert.match((await run('show', String(id))).stdout, /^solution {6}Raise RAID_TIMEOUT /m);
+});
+
 test('retry runs jobs again with all their retries, archived ones too, and says which it could not', async () => {
   const failed = await add(db, 'media', 'x', { status: 'failed', retry_count: 3 });
   const archived = await add(db, 'media', 'x', { status: 'completed', completed_at: new Date(Date.now() - 60_000) });
@@ -215,6 +222,7 @@ test('status counts, names the workers, and says what needs attention', async (t
   await add(own, 'media', 'x', { run_at: new Date(Date.now() - 600_000) });
   await add(own, 'media', 'x', { status: 'completed' });
   await add(own, 'social', 'x', { status: 'failed', error_code: 'no_luck' });
+  await add(own, 'social', 'x', { status: 'failed', error_code: 'raid_timeout' });
   await own.query(`update queues set paused = true where name = 'cleanup'`);
   await own.query(
     `insert into workers (id, host, pid, version, queues, heartbeat_at)
@@ -253,15 +261,18 @@ test('status counts, names the workers, and says what needs attention', async (t
   );
   assert.deepEqual(
     dead_letters.map(({ queue, error_code, jobs }: Record<string, unknown>) => [queue, error_code, jobs]),
-    [['social', 'no_luck', 1]],
+    [
+      ['social', 'no_luck', 1],
+      ['social', 'raid_timeout', 1],
+    ],
   );
   assert.deepEqual(
     attention.map(({ name }: { name: string }) => name),
-    ['incidents', 'incidents', 'workers', 'paused', 'waiting', 'schedules', 'dead_letters'],
+    ['incidents', 'incidents', 'workers', 'paused', 'waiting', 'schedules', 'dead_letters', 'dead_letters'],
   );
   assert.match(
     text.stdout,
-    /^incident for 20 min: storage, storage_full; 1 job of media\.x wait: storage cap exceeded\n {2}mend what it names; .*\n\nincident for .*: temp_space of there, disk_full; 0 jobs of social\.x wait: full\n/,
+    /^incident for 20 min: storage, storage_full; 1 job of media\.x wait: storage cap exceeded\n {2}Raise the cap, .* go on by themselves, .*\n\nincident for .*: temp_space of there, disk_full; 0 jobs of social\.x wait: full\n/,
   );
   assert.match(text.stdout, /^media +1 +0 +0 +0 +1 +0\.2 +10 min$/m);
   assert.match(text.stdout, /^ {4}rowmill resume cleanup$/m);
@@ -269,5 +280,9 @@ test('status counts, names the workers, and says what needs attention', async (t
   assert.match(
     text.stdout,
     /1 dead letter of social\.x, no_luck\n.* rowmill retry --failed --queue social --kind x --error-code no_luck/,
+  );
+  assert.match(
+    text.stdout,
+    /1 dead letter of social\.x, raid_timeout: RAID .*\n {4}Raise RAID_TIMEOUT .* To retry: rowmill retry /,
   );
 });

@@ -19,7 +19,10 @@ test('every code that worker/ writes is in the catalogue, and every code in the 
   const thrown = thrownCodes();
   const listed = (await catalogue()).map(({ code }) => code);
   assert.deepEqual(
-    { missing: [...thrown].filter((code) => !listed.includes(code)), 'thrown by nobody': listed.filter((code) => !thrown.has(code) && !ofOthers(code)) },
+    {
+      missing: [...thrown].filter((code) => !listed.includes(code)),
+      'thrown by nobody': listed.filter((code) => !thrown.has(code) && !ofOthers(code)),
+    },
     { missing: [], 'thrown by nobody': [] },
   );
   assert.ok(thrown.size >= 90, `${thrown.size} codes found`);

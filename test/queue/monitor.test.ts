@@ -77,6 +77,8 @@ suite('the history costs nothing', () => {
 
 const inBoth = (row: Record<string, unknown>) => ['media', 'publish'].map((queue) => ({ queue, ...row }));
 
+const lost = 'Look at the log of the worker and at the memory of its host. Then retry the job.';
+
 const answers: Record<string, Record<string, unknown>[]> = {
   queue_depth: inBoth({ waiting: 1, active: 1, completed: 1, failed: 1, delayed: 2 }),
   pending_count: [{ count: 3 }],
@@ -92,8 +94,8 @@ const answers: Record<string, Record<string, unknown>[]> = {
     { queue: 'publish', error_code: 'worker_lost', attempts: 1, jobs: 1 },
   ],
   dead_letters_by_code: [
-    { dead_queue: 'media.dead', error_code: 'worker_lost', jobs: 1 },
-    { dead_queue: 'publish.dead', error_code: 'worker_lost', jobs: 1 },
+    { dead_queue: 'media.dead', error_code: 'worker_lost', jobs: 1, solution: lost },
+    { dead_queue: 'publish.dead', error_code: 'worker_lost', jobs: 1, solution: lost },
   ],
   retry_storms: inBoth({ error_code: 'timeout', jobs: 1, fewest_retries_left: 4 }),
   oldest_pending: inBoth({ due: 1, paused: false, workers: 1 }),

@@ -22,11 +22,11 @@ const builders: Record<string, () => string[]> = {
   'base/http/fetch.ts: `${code}_unavailable`': ofServices,
   'base/http/fetch.ts: code': ofServices,
   // The codes that S3's are judged to be.
-  'base/storage/s3-errors.ts: code': () => wordsOf(/type StorageErrorCode =([^;]+);/.exec(read('base/storage/s3-errors.ts'))![1]!),
+  'base/storage/s3-errors.ts: code': () =>
+    wordsOf(/type StorageErrorCode =([^;]+);/.exec(read('base/storage/s3-errors.ts'))![1]!),
   // What storage said of a key that it did not delete.
   'base/storage/check.ts: failure.error_code': () => [],
-  'media/ffmpeg/source.ts: `no_${kind}_stream`': () =>
-    ['video', 'audio'].map((kind) => `no_${kind}_stream`),
+  'media/ffmpeg/source.ts: `no_${kind}_stream`': () => ['video', 'audio'].map((kind) => `no_${kind}_stream`),
   // What the thread said, which throws errors of our own, too.
   'media/image/heif/heic.ts: outcome.code': () =>
     Array.from(read('media/image/heif/heic-thread.ts').matchAll(/\bcode: '(\w+)'/g), ([, code]) => code!),
@@ -42,22 +42,28 @@ export function thrownCodes(): Set<string> {
     for (const code of codesIn(source)) {
       const plain = /^'(\w+)'$/.exec(code)?.[1];
       const built = `${path}: ${code}`;
-      if (!plain && !builders[built]) throw new Error(`test/support/thrown-codes.ts does not know the codes of ${built}`);
+      if (!plain && !builders[built])
+        throw new Error(`test/support/thrown-codes.ts does not know the codes of ${built}`);
       unused.delete(built);
       for (const each of plain ? [plain] : builders[built]!()) codes.add(each);
     }
-    for (const [statement] of source.matchAll(/\berror_code(?::|\] =)[^;}]*/g)) for (const code of wordsOf(statement)) codes.add(code);
+    for (const [statement] of source.matchAll(/\berror_code(?::|\] =)[^;}]*/g))
+      for (const code of wordsOf(statement)) codes.add(code);
   }
   for (const { text } of sqlFiles('worker', 'migrations'))
     for (const [, code] of text.matchAll(/(?<![\w.])(?:new\.)?error_code\s*:?=\s*'(\w+)'/g)) codes.add(code!);
-  if (unused.size > 0) throw new Error(`test/support/thrown-codes.ts has what is not in worker/: ${[...unused].join(', ')}`);
+  if (unused.size > 0)
+    throw new Error(`test/support/thrown-codes.ts has what is not in worker/: ${[...unused].join(', ')}`);
   return codes;
 }
 
 /** Of each error that a file makes, what stands where its code does. */
 function codesIn(source: string): string[] {
   const made = source.matchAll(/\bnew (Permanent|Retryable|Deployment)Error\(/g);
-  return Array.from(made, ({ 0: text, 1: name, index }) => argumentsAt(source, index + text.length)[name === 'Deployment' ? 1 : 0]!);
+  return Array.from(
+    made,
+    ({ 0: text, 1: name, index }) => argumentsAt(source, index + text.length)[name === 'Deployment' ? 1 : 0]!,
+  );
 }
 
 /** The arguments of a call, from behind its parenthesis to the one that closes it. */
@@ -82,6 +88,9 @@ function ofServices(): string[] {
   const services = paths
     .filter((path) => path.startsWith('providers/'))
     .flatMap((path) => Array.from(read(path).matchAll(/^ {2}code: '(\w+)',$/gm), ([, code]) => code!));
-  const words = Array.from(read('base/http/fetch.ts').matchAll(/\$\{(?:service\.)?code\}_(\w+)`/g), ([, word]) => word!);
+  const words = Array.from(
+    read('base/http/fetch.ts').matchAll(/\$\{(?:service\.)?code\}_(\w+)`/g),
+    ([, word]) => word!,
+  );
   return services.flatMap((service) => words.map((word) => `${service}_${word}`));
 }

@@ -25,12 +25,13 @@ export function attention(fleet: FleetStatus): Attention[] {
   ];
 }
 
-function incident({ dependency, host, code, message, age_s, kinds, jobs_held }: FleetIncident): Attention {
+function incident(found: FleetIncident): Attention {
+  const { dependency, host, code, message, solution, age_s, kinds, jobs_held } = found;
   const where = host === null ? dependency : `${dependency} of ${host}`;
   return {
     name: 'incidents',
     what: `incident for ${duration(age_s)}: ${where}, ${code}; ${count(jobs_held, 'job')} of ${kinds.join(', ')} wait: ${message}`,
-    mend: 'mend what it names; the jobs go on by themselves, and have used no retry',
+    mend: `${solution ?? 'Correct what it names.'} The jobs that wait go on by themselves, with no retry used.`,
   };
 }
 
@@ -95,11 +96,12 @@ function failing({ name, error }: FailingSchedule): Attention {
   };
 }
 
-function deadLetters({ queue, kind, error_code, jobs }: DeadLetters): Attention {
+function deadLetters({ queue, kind, error_code, cause, solution, jobs }: DeadLetters): Attention {
   const code = error_code ? ` --error-code ${error_code}` : '';
+  const which = `${count(jobs, 'dead letter')} of ${queue}.${kind}, ${error_code ?? 'without a code'}`;
   return {
     name: 'dead_letters',
-    what: `${count(jobs, 'dead letter')} of ${queue}.${kind}, ${error_code ?? 'without a code'}`,
-    mend: `see rowmill jobs --status failed${code}; once mended, rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
+    what: cause ? `${which}: ${cause}` : which,
+    mend: `${solution ?? `See rowmill jobs --status failed${code}.`} To retry: rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
   };
 }

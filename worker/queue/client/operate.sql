@@ -16,12 +16,15 @@ select * from jobs
  limit :limit;
 
 -- name: show_job
--- `waits`: for what it waits while it runs, and since when.
+-- `waits`: for what it waits while it runs, and since when. `cause` and `solution` as in dead_letters.
 select j.*,
        (select pg_catalog.format('for %s since %s', t.waits_for, t.since)
           from workers w, jsonb_to_recordset(w.waiting) as t (job_id bigint, waits_for text, since timestamptz)
-         where w.id = j.locked_by and t.job_id = j.id) as waits
+         where w.id = j.locked_by and t.job_id = j.id) as waits,
+       coalesce(e.cause, others.cause) as cause, coalesce(e.solution, others.solution) as solution
   from jobs j
+  left join error_codes e on e.code = j.error_code
+  left join error_codes others on others.code = split_part(j.error_code, '_', 1) || '_*'
  where j.id = :id;
 
 -- name: errors_of_job
@@ -97,9 +100,9 @@ select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
  order by w.host, w.pid;
 
 -- name: fleet_dead_letters
-select queue, kind, error_code, count(*) as jobs, max(completed_at) as last_at
+select queue, kind, error_code, cause, solution, count(*) as jobs, max(completed_at) as last_at
   from dead_letters
- group by queue, kind, error_code
+ group by queue, kind, error_code, cause, solution
  order by jobs desc, queue, kind, error_code;
 
 -- name: fleet_incidents
@@ -108,8 +111,10 @@ select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
        extract(epoch from clock_timestamp() - i.since)::float8 as age_s,
        (select count(*) from jobs j
          where not j.archived and j.status = 'pending' and j.run_at <= now()
-           and j.queue || '.' || j.kind = any(i.kinds)) as jobs_held
+           and j.queue || '.' || j.kind = any(i.kinds)) as jobs_held,
+       e.cause, e.solution
   from incidents i
+  left join error_codes e on e.code = i.code
  where i.resolved_at is null
  order by i.since;
 

@@ -78,12 +78,13 @@ export type JobError = {
   stack: string | null;
 };
 
+/** What the catalogue of errors says about a code; null for a code that it does not have. */
+type Explained = { cause: string | null; solution: string | null };
+type Shown = Job & Explained & { waits: string | null };
+
 /** A job, and why its attempts failed; undefined when there is none of this id. */
-export async function showJob(
-  db: Queryable,
-  id: number,
-): Promise<(Job & { waits: string | null; errors: JobError[] }) | undefined> {
-  const [job] = await query<Job & { waits: string | null }>(db, sql.show_job, { id });
+export async function showJob(db: Queryable, id: number): Promise<(Shown & { errors: JobError[] }) | undefined> {
+  const [job] = await query<Shown>(db, sql.show_job, { id });
   return job && { ...job, errors: await query<JobError>(db, sql.errors_of_job, { id }) };
 }
 
@@ -145,10 +146,16 @@ export type FleetWorker = {
   /** Its jobs that wait for a turn, as for memory. */
   waiting: { job_id: number; waits_for: string; since: string }[];
 };
-export type DeadLetters = { queue: string; kind: string; error_code: string | null; jobs: number; last_at: Date };
+export type DeadLetters = Explained & {
+  queue: string;
+  kind: string;
+  error_code: string | null;
+  jobs: number;
+  last_at: Date;
+};
 /** One that is enabled, and why it adds nothing. */
 export type FailingSchedule = { name: string; error: string };
-export type FleetIncident = {
+export type FleetIncident = Explained & {
   dependency: string;
   host: string | null;
   code: string;
