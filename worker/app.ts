@@ -80,6 +80,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
       ffmpeg: { ofHost: true, check: () => checkFfmpeg(ffmpeg) },
       temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
       imagorvideo: { ofHost: false, check: async (signal) => imagorVideo?.check(config.tempDir, { signal }) },
+      sharp: { ofHost: true, check: () => import('./media/image/sharp.ts') },
       watermark: { ofHost: true, check: () => checkWatermark(config) },
     },
     // A handler deaf to its signal may hold a connection: the process ends all the same.

@@ -10,7 +10,7 @@ import {
   type Track,
 } from '../../../worker/media/video/streaming/hls.ts';
 import { readInit } from '../../../worker/media/video/streaming/init.ts';
-import { placeOf, positions } from '../../../worker/media/video/watermark.ts';
+import { placeOf, positions } from '../../../worker/media/video/position.ts';
 
 // What is written about streams: playlists, manifests, storyboards. Pure; that players understand it is seen in media-transcode-streams.test.ts.
 

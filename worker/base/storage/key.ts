@@ -1,3 +1,4 @@
+import type { S3Config } from '../config/storage.ts';
 import { PermanentError } from '../errors.ts';
 import type { DeleteFailure } from './storage.ts';
 
@@ -28,6 +29,12 @@ export function keyFailures(keys: string[]): DeleteFailure[] {
 export function addressOf(base: string, key: string): string {
   checkKey(key);
   return `${base}/${key.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** The URL of the bucket, below which its objects are. */
+export function addressOfBucket({ endpoint, region, bucket, pathStyle }: S3Config): string {
+  const base = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, '');
+  return pathStyle ? `${base}/${bucket}` : base.replace('://', `://${bucket}.`);
 }
 
 function faultOf(key: string): string | undefined {

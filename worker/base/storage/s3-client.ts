@@ -34,10 +34,4 @@ export const asking = <T>(work: (tries: number) => Promise<T>, signal: AbortSign
 /** Without one, the SDK writes to the console. What goes wrong comes out as an error, and is logged as that. */
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** The URL of the bucket, below which its objects are. */
-export function addressOfBucket({ endpoint, region, bucket, pathStyle }: S3Config): string {
-  const base = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, '');
-  return pathStyle ? `${base}/${bucket}` : base.replace('://', `://${bucket}.`);
-}
-
 export const sendOptions = (signal: AbortSignal | undefined) => (signal ? { abortSignal: signal } : {});

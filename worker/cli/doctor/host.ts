@@ -25,7 +25,7 @@ export async function checkPictures(): Promise<Check> {
     await import('../../media/image/variants.ts');
     return ok('pictures', 'sharp loads');
   } catch (error) {
-    const [first] = messageOf(error).split('\n');
+    const [first] = messageOf((error as Error).cause).split('\n');
     return fail('pictures', `sharp does not load: ${first}`, 'run npm ci on this machine, with optional dependencies');
   }
 }

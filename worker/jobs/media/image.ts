@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Encoded, OutputFormat } from '../../media/image/encode.ts';
-import { optimise } from '../../media/image/optimise.ts';
 import type { Source } from '../../media/image/open.ts';
 import type { Outputs, Stored } from '../../media/outputs/outputs.ts';
 import { job, minutes } from '../../queue/job.ts';
@@ -48,6 +47,7 @@ export default job({
   timeout: minutes(5),
 
   async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
+    const { optimise } = await import('../../media/image/optimise.ts');
     const { formats } = payload;
     const original = await findOriginal(app.db, row, payload);
     const { key } = original;

@@ -6,18 +6,12 @@ import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Size } from '../../media/ffmpeg/filters.ts';
-import { takeFrame } from '../../media/video/frame.ts';
+import type { OutputFormat } from '../../media/image/encode.ts';
 import type { Source } from '../../media/image/open.ts';
 import type { MemoryGate } from '../../media/memory.ts';
 import { prefixOf, type Outputs, type Stored } from '../../media/outputs/outputs.ts';
 import { sniffImage } from '../../media/image/sniff.ts';
-import {
-  around,
-  makeThumbnails,
-  thumbnailFormats,
-  type Thumbnail,
-  type ThumbnailFormat,
-} from '../../media/image/thumbnails.ts';
+import type { Thumbnail } from '../../media/image/thumbnails.ts';
 import { openMedia } from '../../media/ffmpeg/verdict.ts';
 import { chooseStreams } from '../../media/ffmpeg/source.ts';
 import { job, minutes, type JobRow } from '../../queue/job.ts';
@@ -32,6 +26,7 @@ import {
 } from './original/original.ts';
 
 const sql = loadStatements(import.meta.dirname, 'thumbnails.sql', ['load_media', 'save_thumbnails', 'tell_messages']);
+const formats = ['webp', 'jpeg', 'png', 'avif'] as const satisfies OutputFormat[];
 const side = z.int().min(1).max(4096);
 
 /**
@@ -51,7 +46,7 @@ export default job({
       .min(1)
       .max(20)
       .optional(),
-    format: z.enum(thumbnailFormats).default('webp'),
+    format: z.enum(formats).default('webp'),
   }),
   timeout: minutes(10),
 
@@ -97,16 +92,16 @@ export default job({
 });
 
 type Media = { id: string; source_key: string | null; deleted: boolean; thumbnail_keys: string[] | null };
-type Saved = Stored & Size & { format: ThumbnailFormat };
+type Saved = Stored & Size & { format: OutputFormat };
 
 async function loadMedia(db: Queryable, id: string | undefined): Promise<Media | undefined> {
   const [media] = id ? await query<Media>(db, sql.load_media, { id }) : [];
   return media;
 }
 
-const fileName = ({ width, height }: Size, format: ThumbnailFormat) => `${width}x${height}.${format}`;
+const fileName = ({ width, height }: Size, format: OutputFormat) => `${width}x${height}.${format}`;
 
-function hasThumbnails(media: Media, key: string, boxes: readonly Size[], format: ThumbnailFormat): boolean {
+function hasThumbnails(media: Media, key: string, boxes: readonly Size[], format: OutputFormat): boolean {
   const keys = media.thumbnail_keys ?? [];
   return (
     keys.length === boxes.length &&
@@ -130,6 +125,7 @@ async function stillOf(
   if (!probe.video[0]) throw unsupportedMedia();
   const { video, seconds: duration } = chooseStreams(probe);
 
+  const { around } = await import('../../media/image/thumbnails.ts');
   const box = around(boxes);
   const source = app.imagorVideo ? await app.storage.presign(original.key, hour) : '';
   // Files of a local storage are not for imagorvideo to read.
@@ -138,6 +134,7 @@ async function stillOf(
     await app.imagorVideo.takeFrame(source, path, { box, signal });
     return { path, from: 'imagorvideo' };
   }
+  const { takeFrame } = await import('../../media/video/frame.ts');
   const { path } = await takeFrame(original.path, { ...means, ffmpeg: app.ffmpeg, video, duration, at: 1, box });
   return { path, from: 'ffmpeg' };
 }
@@ -165,9 +162,10 @@ async function thumbnailsOf(
   { config, ffmpeg }: App,
   still: Still,
   boxes: readonly Size[],
-  format: ThumbnailFormat,
+  format: OutputFormat,
   means: Means,
 ): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
+  const { makeThumbnails } = await import('../../media/image/thumbnails.ts');
   try {
     return await makeThumbnails(still.path, boxes, format, { ...means, ffmpeg, truncated: config.mediaTruncated });
   } catch (error) {
@@ -184,7 +182,7 @@ async function store(
   outputs: Outputs,
   made: Thumbnail[],
   boxes: readonly Size[],
-  format: ThumbnailFormat,
+  format: OutputFormat,
 ): Promise<Saved[]> {
   const saved: Saved[] = [];
   for (const [n, { path, width, height }] of made.entries()) {

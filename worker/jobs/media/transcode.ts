@@ -8,9 +8,8 @@ import type { Stored } from '../../media/outputs/outputs.ts';
 import { createRelease, type Outgoing } from '../../media/outputs/release.ts';
 import type { Storyboard } from '../../media/video/storyboard.ts';
 import { manifestName, masterName, type Rendition } from '../../media/video/streaming/streaming.ts';
-import { formats, transcode, type Format, type Transcoded } from '../../media/video/transcode.ts';
+import type { Format, Transcoded } from '../../media/video/transcode.ts';
 import type { VideoMetadata } from '../../media/video/video.ts';
-import { findWatermark } from '../../media/video/watermark.ts';
 import { job, minutes, type JobRow } from '../../queue/job.ts';
 import { Stopped } from '../../queue/run/outcome.ts';
 import {
@@ -25,6 +24,7 @@ import { watermarkOption } from './original/watermark.ts';
 
 const sql = loadStatements(import.meta.dirname, 'transcode.sql', ['makes_nobody_else', 'save_thumbnails']);
 
+const formats = ['hls', 'dash', 'mp4'] as const satisfies Format[];
 const side = z.int().min(1).max(4096);
 const box = z.object({ width: side, height: side });
 const options = z.object({
@@ -77,6 +77,8 @@ export default job({
   async run({ job: row, payload, app, signal, log, progress, waiting, aside, commit }) {
     const { ffmpeg, storage, config } = app;
     const memory = app.memory.of({ waiting, aside });
+    const { findWatermark } = await import('../../media/video/watermark.ts');
+    const { transcode } = await import('../../media/video/transcode.ts');
     const asked = wishesOf(payload.options, config);
     const original = await findOriginal(app.db, row, payload);
     const { key } = original;

@@ -2,8 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { withTempDir } from '../../base/temp.ts';
 import type { Stored } from '../../media/outputs/outputs.ts';
-import { processVideo, type ProcessedVideo, type VideoMetadata } from '../../media/video/video.ts';
-import { findWatermark } from '../../media/video/watermark.ts';
+import type { ProcessedVideo, VideoMetadata } from '../../media/video/video.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { findOriginal, originalPayload, prepareOutputs, saveProcessed, withOriginal } from './original/original.ts';
 import { watermarkOption } from './original/watermark.ts';
@@ -36,6 +35,8 @@ export default job({
 
   async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {
     const { ffmpeg, storage, config } = app;
+    const { findWatermark } = await import('../../media/video/watermark.ts');
+    const { processVideo } = await import('../../media/video/video.ts');
     const memory = app.memory.of({ waiting, aside });
     const original = await findOriginal(app.db, row, payload);
 

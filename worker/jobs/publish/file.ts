@@ -4,7 +4,7 @@ import type { App } from '../../app.ts';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { withTempDir } from '../../base/temp.ts';
-import { makeVariants, type Variant } from '../../media/image/variants.ts';
+import type { Variant } from '../../media/image/variants.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { truncatedOf, unlessGrowing } from '../media/original/original.ts';
 
@@ -24,6 +24,7 @@ export default job({
   timeout: minutes(5),
 
   async run({ job: { file_id }, app, signal, progress, waiting, aside, commit }) {
+    const { makeVariants } = await import('../../media/image/variants.ts');
     const file = await loadFile(app.db, file_id);
 
     return withTempDir(app.config.tempDir, async (dir) => {

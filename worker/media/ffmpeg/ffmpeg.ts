@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os';
-import buildCommand from 'fluent-ffmpeg';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { confine, createLookout, type Capabilities, type Lookout } from './capabilities.ts';
@@ -144,7 +143,7 @@ export function createFfmpeg(
       const limits = { ...defaultLimits(duration), ...options.limits };
       const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
       if (onProgress) args.push('-progress', 'pipe:3');
-      args.push(...argumentsOf(task));
+      args.push(...(await argumentsOf(task)));
       const nice = ['nice', '-n', background ? '19' : '10'];
       const exit = await inTime(limits.wallMs, signal, (ending) =>
         runProcess(command([...nice, ...confine(sandbox, programs, dir), programs.ffmpeg.path, ...args]), {
@@ -179,7 +178,8 @@ class Enough extends Error {}
 const command = (words: string[]) => words as [string, ...string[]];
 
 /** fluent-ffmpeg builds the arguments and nothing else: it is archived, and its way of running programs is not safe. */
-function argumentsOf({ inputs, filter, outputs }: Task): string[] {
+async function argumentsOf({ inputs, filter, outputs }: Task): Promise<string[]> {
+  const { default: buildCommand } = await import('fluent-ffmpeg');
   const build = buildCommand();
   for (const { path, options = [], formats = safeFormats } of inputs)
     build.input(path).inputOptions(...guard, formats, '-max_pixels', maxPixels, ...options);

@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises';
-import { fileTypeFromFile } from 'file-type';
 import { PermanentError } from '../../base/errors.ts';
 
 /** Containers that file-type counts neither as video nor as audio. */
@@ -20,6 +19,7 @@ const notRead: Record<string, string> = {
  * @throws PermanentError `not_media`, `unsupported_codec`
  */
 export async function sniffMedia(path: string): Promise<string> {
+  const { fileTypeFromFile } = await import('file-type');
   const type = await fileTypeFromFile(path);
   const unread = type && notRead[type.ext];
   if (unread) throw new PermanentError('unsupported_codec', `The file is ${unread}, which is not read`);

@@ -1,7 +1,16 @@
-import sharp from 'sharp';
+import { DeploymentError } from '../../base/errors.ts';
+
+const { default: sharp } = await import('sharp').catch((cause: unknown) => {
+  throw new DeploymentError(
+    'sharp',
+    'sharp_missing',
+    'sharp does not load on this machine: install the packages here, with optional dependencies, and start the worker again',
+    { cause },
+  );
+});
 
 /**
- * sharp, set up once for the whole process. Only the formats that we accept can be opened: libvips would otherwise
+ * sharp, set up once for the whole process. What imports this file is imported at first use: a process that makes no pictures never loads sharp. Only the formats that we accept can be opened: libvips would otherwise
  * take a .v file or an SVG under whatever name it comes. https://sharp.pixelplumbing.com/api-utility/#block
  */
 sharp.block({ operation: ['VipsForeignLoad'] });

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { fileTypeFromFile, type FileTypeResult } from 'file-type';
+import type { FileTypeResult } from 'file-type';
 import { PermanentError } from '../../base/errors.ts';
 
 export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'heic' | 'tiff';
@@ -36,6 +36,7 @@ const accepted = 'JPEG, PNG, WebP, GIF, AVIF, HEIC and TIFF';
  * @throws PermanentError `empty_file`, `not_an_image`, `unsupported_image_format`
  */
 export async function sniffImage(path: string): Promise<Format> {
+  const { fileTypeFromFile } = await import('file-type');
   const type = await fileTypeFromFile(path);
   const format = type && formats[type.mime];
   if (format) return format;

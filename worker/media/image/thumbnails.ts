@@ -7,9 +7,6 @@ import type { Source } from './open.ts';
 import { shrink, withPixels, type Means } from './pixels.ts';
 import { sharp } from './sharp.ts';
 
-export const thumbnailFormats = ['webp', 'jpeg', 'png', 'avif'] as const satisfies OutputFormat[];
-export type ThumbnailFormat = (typeof thumbnailFormats)[number];
-
 export type Thumbnail = Size & { path: string };
 
 /**
@@ -21,7 +18,7 @@ export type Thumbnail = Size & { path: string };
 export async function makeThumbnails(
   path: string,
   boxes: readonly Size[],
-  format: ThumbnailFormat,
+  format: OutputFormat,
   { dir, ...means }: Means & { dir: string },
 ): Promise<{ source: Source; thumbnails: Thumbnail[] }> {
   const target = { box: around(boxes), formats: [format] };
@@ -52,7 +49,7 @@ function fromTheLargest(boxes: readonly Size[], picture: Size): number[] {
   return [...boxes.keys()].toSorted((a, b) => scale(b) - scale(a));
 }
 
-async function write(pixels: Pixels, format: ThumbnailFormat, path: string): Promise<Thumbnail> {
+async function write(pixels: Pixels, format: OutputFormat, path: string): Promise<Thumbnail> {
   const { data, width, height } = await encode(format === 'jpeg' ? await onWhite(pixels) : pixels, format);
   await writeFile(path, data);
   return { path, width, height };

@@ -14,8 +14,7 @@ import { checkReadable, decoding, judgeVideo, openMedia, type Media, type Trunca
 import { metadataOf, type VideoMetadata } from './video.ts';
 import { findSource, type VideoSource } from '../ffmpeg/source.ts';
 
-export const formats = ['hls', 'dash', 'mp4'] as const;
-export type Format = (typeof formats)[number];
+export type Format = 'hls' | 'dash' | 'mp4';
 
 export type TranscodeOptions = LadderOptions & {
   settings: { truncated: TruncatedPolicy };

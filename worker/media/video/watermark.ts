@@ -7,8 +7,7 @@ import type { Storage } from '../../base/storage/storage.ts';
 import type { Input } from '../ffmpeg/ffmpeg.ts';
 import type { Size } from '../ffmpeg/filters.ts';
 import { sharp } from '../image/sharp.ts';
-
-export const positions = ['topleft', 'topright', 'bottomleft', 'bottomright', 'center'] as const;
+import { gapOf, placeOf, type Place, type Position } from './position.ts';
 
 export type Watermark = {
   /** A picture, with its own transparency. */
@@ -20,7 +19,6 @@ export type Watermark = {
   scale: number;
   sha256: string;
 };
-export type Position = (typeof positions)[number];
 
 /** A picture in storage, and what is to be otherwise than the settings say. */
 export type WatermarkRequest = {
@@ -100,11 +98,6 @@ function missing(error: unknown): never {
     : error;
 }
 
-/** Where the upper left corner goes, in pixels of the video. */
-export type Place = { x: number; y: number };
-
-/** From the edges, of the video's short side. */
-const margin = 0.03;
 const reading = { limitInputPixels: 25_000_000, failOn: 'error', autoOrient: true } as const;
 
 /**
@@ -142,24 +135,4 @@ async function decode({ path, scale }: Watermark, video: Size) {
     const words = 'The watermark is no PNG, JPEG, WebP, GIF or AVIF that can be read';
     throw new PermanentError('watermark_broken', words, { cause: error });
   }
-}
-
-const gapOf = ({ width, height }: Size) => Math.min(width, height) * margin;
-
-/** At even pixels: colours come in squares of two by two. */
-export function placeOf(position: Position, mark: Size, video: Size): Place {
-  const gap = gapOf(video);
-  const room = { x: video.width - mark.width, y: video.height - mark.height };
-  const places = {
-    topleft: [gap, gap],
-    topright: [room.x - gap, gap],
-    bottomleft: [gap, room.y - gap],
-    bottomright: [room.x - gap, room.y - gap],
-    center: [room.x / 2, room.y / 2],
-  } as const;
-  // One that is as wide as the video has no gap.
-  const even = (pixels: number, most: number) =>
-    Math.max(0, Math.min(Math.round(pixels / 2), Math.floor(most / 2)) * 2);
-  const [x, y] = places[position];
-  return { x: even(x, room.x), y: even(y, room.y) };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { positions } from '../../../media/video/watermark.ts';
+import { positions } from '../../../media/video/position.ts';
 
 const part = z.number().min(0.01).max(1);
 const mark = z.object({

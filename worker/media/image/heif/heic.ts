@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { PermanentError } from '../../../base/errors.ts';
 import { heicShrink } from '../estimate.ts';
@@ -28,7 +29,7 @@ export async function heicToPng(
   const { path, heif } = picture as Picture & { heif: Heif };
   const task: HeicTask = { from: path, to, heif, shrink: shrinkFor(heif, box), memoryBytes };
   const late = AbortSignal.timeout(timeoutSeconds * 1000);
-  const thread = new Worker(new URL('./heic-thread.ts', import.meta.url), {
+  const thread = new Worker(new URL(`./heic-thread${extname(import.meta.url)}`, import.meta.url), {
     workerData: task,
     execArgv: [],
     env: {},

@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../ffmpeg/capabilities.ts';
 import type { VideoStream } from '../../ffmpeg/probe.ts';
 import { pictureFilters, steadyFps } from '../../ffmpeg/filters.ts';
-import type { Place } from '../watermark.ts';
+import type { Place } from '../position.ts';
 import type { Rungs } from './plan.ts';
 
 /** A fraction, since television's rates are 1000/1001 of whole ones. */
