@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { messageOf, UsageError } from './errors.ts';
 
-/** Where a database is and how its connection is encrypted, as libpq reads the same URL. */
+/** A parsed database URL, as libpq reads it: where the database is, and how its connection is encrypted. */
 export type Address = {
   host: string;
   port: number | undefined;
@@ -11,7 +11,7 @@ export type Address = {
   database: string | undefined;
   application_name: string | undefined;
   options: string | undefined;
-  /** The schema of our tables, where the address names one, as Prisma writes it: `?schema=acme`. */
+  /** The schema of our tables, if the address names one, as Prisma writes it: `?schema=acme`. */
   schema: string | undefined;
   sslmode: SslMode;
   /** False: not encrypted. */
@@ -48,7 +48,7 @@ export function readAddress(databaseUrl: string): Address {
   };
 }
 
-/** The address with the schema of our tables in it. */
+/** Adds the schema of our tables to an address. */
 export const withSchema = (databaseUrl: string, schema: string | undefined): string =>
   schema ? `${databaseUrl}${databaseUrl.includes('?') ? '&' : '?'}schema=${encodeURIComponent(schema)}` : databaseUrl;
 
@@ -71,14 +71,14 @@ function decoded(text: string): string {
   }
 }
 
-/** What node-postgres calls `ssl` and libpq does not know. */
+/** The `ssl` parameter of node-postgres, which libpq does not have, as an sslmode. */
 function plainSsl(ssl: string | undefined): string | undefined {
   if (ssl === 'true' || ssl === '1') return 'verify-full';
   if (ssl === 'no-verify') return 'require';
   return ssl && 'disable';
 }
 
-/** Without a word it is `disable`, as with node-postgres; libpq would try TLS first. */
+/** Without `sslmode` it is `disable`, as in node-postgres; libpq would try TLS first. */
 function modeOf(text = 'disable'): SslMode {
   if (text === 'no-verify') return 'require';
   const mode = modes.find((name) => name === text);
@@ -87,8 +87,8 @@ function modeOf(text = 'disable'): SslMode {
 }
 
 /**
- * `require` and below encrypt and do not look at the certificate; `require` with a root certificate is `verify-ca`, as in libpq.
- * https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
+ * `require` and below encrypt, but do not check the certificate. `require` with a root certificate is `verify-ca`, as
+ * in libpq. https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
  */
 function tlsOf(mode: SslMode, param: (name: string) => string | undefined): ConnectionOptions | false {
   if (mode === 'disable') return false;
@@ -105,7 +105,7 @@ function tlsOf(mode: SslMode, param: (name: string) => string | undefined): Conn
   return {
     rejectUnauthorized: verify,
     ...(verify && root ? { ca: read('sslrootcert', root) } : {}),
-    // The name in the certificate may be another's.
+    // `verify-ca` checks who signed the certificate, not the host name in it.
     ...(verify && mode !== 'verify-full' ? { checkServerIdentity: () => undefined } : {}),
     ...(cert ? { cert: read('sslcert', cert) } : {}),
     ...(key ? { key: read('sslkey', key) } : {}),
@@ -120,5 +120,5 @@ function read(name: string, path: string): string {
   }
 }
 
-/** graphile-worker names prepared statements by its schema, and Postgres cuts their names at 63 bytes. */
+/** graphile-worker puts its schema into the names of prepared statements, and Postgres cuts these at 63 bytes. */
 export const longestSchema = 40;

@@ -1,9 +1,9 @@
 /**
- * What a handler can say when it did not succeed. Anything else that it throws is judged in queue/outcome.ts,
- * and counts as retryable: a wrong retry costs one attempt, a wrong give-up loses work.
+ * What a handler throws when it does not succeed. Any other error is retried: a wrong retry costs one attempt, a wrong
+ * give-up loses work. queue/run/outcome.ts decides.
  *
- * Codes are stable lower_snake_case words; they land in `error_code` and people query for them.
- * Messages are for people, land in `error`, and carry no secrets.
+ * A code is a stable lower_snake_case word that lands in `error_code`; people query for it. A message is for people,
+ * lands in `error`, and must not contain secrets.
  */
 
 /** The job can never succeed as asked: no retry, it becomes a dead letter at once. */
@@ -16,7 +16,7 @@ export class PermanentError extends Error {
   }
 }
 
-/** The default outcome of a failure, with a code of its own: tried again after the queue's backoff. */
+/** The default outcome of a failure, with a code of its own: the job is retried after the queue's backoff. */
 export class RetryableError extends Error {
   override name = 'RetryableError';
   readonly code: string;
@@ -27,9 +27,9 @@ export class RetryableError extends Error {
 }
 
 /**
- * A fault of the deployment that no job is to blame for: a wrong key, a full disk, a missing program, a refused connection. If the
- * dependency's own check fails too, the job waits for the end of the incident and uses no retry. If the check passes, it is the job's own
- * failure, as a RetryableError would be.
+ * A fault of the deployment, not of the job: a wrong key, a full disk, a missing program, a refused connection. If the
+ * check of that dependency fails, too, the job waits until the incident ends, and uses no retry. If the check passes,
+ * it is the job's own failure, like a RetryableError.
  * @param dependency its name in App.dependencies
  */
 export class DeploymentError extends Error {
@@ -44,9 +44,11 @@ export class DeploymentError extends Error {
 }
 
 /**
- * Nothing is wrong, come back later: the job waits `delayMs`, a second at least and a year at most, and uses no retry. Waits grow with the time
- * that the job has been snoozing, and one that only snoozed for queues.snooze_limit fails as `snoozed_too_long`.
- * @param options `bounded: false` for a wait whose end is certain, such as a turn at a rate limit of ours: it is kept exactly, and never too long
+ * Nothing is wrong: the job runs again after `delayMs`, at least a second and at most a year, and uses no retry. The
+ * waits grow with the time that the job has been snoozing. A job that only snoozes for queues.snooze_limit fails with
+ * `snoozed_too_long`.
+ * @param options `bounded: false` for a wait that certainly ends, such as for one of our rate limits: it is kept
+ *   exactly, and does not count towards queues.snooze_limit
  */
 export class Snooze extends Error {
   override name = 'Snooze';
@@ -61,7 +63,7 @@ export class Snooze extends Error {
   }
 }
 
-/** One cause why the process cannot start or a command cannot run, for a person to read. Exit code 2. */
+/** A reason why the process cannot start, or a command cannot run, for a person to read. Exit code 2. */
 export class UsageError extends Error {
   override name = 'UsageError';
 }

@@ -6,9 +6,9 @@ import { stackOf, topOf } from './stack.ts';
 export type Log = Logger;
 
 /**
- * One JSON line an event: a constant message, fields named as the columns are, identity bound once by `log.child`.
- * Payloads, addresses and tokens are never passed in; configured secrets are cut out of error messages.
- * `at` says where in the code an error arose.
+ * One JSON line per event: a constant message; fields have the names of the columns; `log.child` binds the identity
+ * once. Payloads, addresses and tokens are never passed in, and configured secrets are cut out of error messages. `at`
+ * says where in the code an error arose.
  */
 export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destination?: NodeJS.WritableStream): Log {
   const redact = redactor(config.secrets);
@@ -29,8 +29,9 @@ export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destinat
 }
 
 /**
- * Replaces every configured secret in a text that may carry one, such as a server's error message: whatever the case of its letters, and
- * also escaped as in JSON or XML, in percent-encoding, hexadecimal and base64, as in a header that a server echoes.
+ * Returns a function that replaces every configured secret in a text, such as a server's error message: in any case of
+ * letters, also escaped as in JSON or XML, in percent-encoding, hexadecimal and base64, as in a header that a server
+ * echoes.
  */
 export function redactor(secrets: string[]): (text: string) => string {
   let redact = redactors.get(secrets);
@@ -46,7 +47,7 @@ export function redactor(secrets: string[]): (text: string) => string {
 const redactors = new WeakMap<string[], (text: string) => string>();
 const shortestEncoded = 6;
 
-/** The forms of a secret, as patterns. */
+/** The forms in which a secret may appear, as patterns. */
 function formsOf(secret: string): string[] {
   const bytes = Buffer.from(secret);
   return [
@@ -56,7 +57,10 @@ function formsOf(secret: string): string[] {
   ].filter((form) => form.length >= Math.min(shortestEncoded, secret.length));
 }
 
-/** A character as it is, percent-encoded once or twice, or as JSON or XML escape it, which are not of one mind about what must be. */
+/**
+ * A character as it is, percent-encoded once or twice, or escaped as in JSON or XML. Encoders differ in which
+ * characters they escape.
+ */
 function characterOf(character: string): string {
   const units = Array.from({ length: character.length }, (_, at) =>
     character.charCodeAt(at).toString(16).padStart(4, '0'),
@@ -75,7 +79,9 @@ function characterOf(character: string): string {
 
 const entities: Record<string, string> = { '&': 'amp', '<': 'lt', '>': 'gt', '"': 'quot', "'": 'apos' };
 
-/** What a secret that begins `offset` bytes into a group of three looks like, whatever stands around it, as in `user:secret`. */
+/**
+ * The base64 of a secret that begins `offset` bytes into a group of three, whatever is around it, as in `user:secret`.
+ */
 function base64Of(secret: Buffer, offset: number): string {
   const text = Buffer.concat([Buffer.alloc(offset), secret])
     .toString('base64')

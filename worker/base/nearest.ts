@@ -1,4 +1,4 @@
-/** The one of `words` that was probably meant; undefined when none is near. */
+/** The one of `words` that was probably meant; undefined if none is close enough. */
 export function nearest(word: string, words: Iterable<string>): string | undefined {
   if (word.length > longest) return undefined;
   let found: { word: string; edits: number } | undefined;
@@ -12,10 +12,10 @@ export function nearest(word: string, words: Iterable<string>): string | undefin
 
 const longest = 100;
 
-/** Case and separators are what people mix up first: s3_key is s3Key. */
+/** People confuse case and separators most often: s3_key is s3Key. */
 const plain = (word: string) => word.toLowerCase().replace(/[_-]/g, '');
 
-/** Characters to insert, delete or replace. https://en.wikipedia.org/wiki/Levenshtein_distance */
+/** The number of characters to insert, delete or replace. https://en.wikipedia.org/wiki/Levenshtein_distance */
 function editsBetween(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);
   for (let i = 1; i <= a.length; i++) {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Work that is done once for any number of calls: at once when it is idle, and once more when it was called while it was under way or
- * rested for `restMs` after it. Each call settles with a run that began after it.
+ * Coalesces calls. `work` runs at once if it is idle; if it is called while it runs, or within `restMs` after that, it
+ * runs once more. Each call settles with a run that began after the call.
  */
 export function paced(restMs: number, work: () => Promise<void>): () => Promise<void> {
   let next: Promise<void> | undefined;

@@ -1,30 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * The one loop that tries something again: requests to storage and to other services over HTTP, statements (base/db/persist.ts). An attempt may
- * be an hour of encoding, which one 503 must not cost. What fails after the last try is the job's failure: the queue decides what comes next.
+ * The one loop that tries something again: requests to storage and to other services over HTTP, statements
+ * (base/db/persist.ts). An attempt may be an hour of encoding, which one 503 must not cost. If the last try fails, the
+ * job fails, and the queue retries it.
  */
 
 export type Patience = {
-  /** How often it is tried in all. Default: as long as the budget lasts. */
+  /** The number of tries. Default: as many as fit into the budget. */
   tries?: number;
-  /** The wait before the second try; doubled for each further one, and shortened by up to a half at random. */
+  /** The wait before the second try. It doubles for each further one, and is shortened at random by up to half. */
   waitMs: number;
   /** The longest wait. Default ten seconds. */
   longestMs?: number;
-  /** No further try begins so long after the first one did. A server's Retry-After is followed within it. Default: no limit. */
+  /** No try begins later than this after the first. A server's Retry-After is followed within it. Default: no limit. */
   budgetMs?: number;
 };
 
 /** For requests to other services. */
 export const usualPatience: Patience = { tries: 6, waitMs: 200, budgetMs: 120_000 };
 
-/** What the judge says of an error that may pass. `retryAfterMs`: when the server says to come back. */
+/** Describes an error that may pass. `retryAfterMs`: when the server says to come back. */
 export type Passing = { retryAfterMs?: number | undefined };
 
 /**
- * Does `work` until it succeeds, as long as `passing` says that its error may pass.
- * @param work must be safe to repeat; each time it makes its streams anew
+ * Repeats `work` until it succeeds, as long as `passing` says that its error may pass.
+ * @param work must be safe to repeat; it must create its streams anew each time
  * @throws the last error; the signal's reason, at once
  */
 export async function withRetries<T>(
@@ -48,7 +49,10 @@ export async function withRetries<T>(
   }
 }
 
-/** Milliseconds, from whole seconds or an HTTP date. Undefined if not given. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
+/**
+ * In milliseconds, from whole seconds or an HTTP date. Undefined if not given.
+ * https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+ */
 export function retryAfterMs(header: string | undefined): number | undefined {
   const value = header?.trim();
   if (!value) return undefined;
@@ -57,8 +61,8 @@ export function retryAfterMs(header: string | undefined): number | undefined {
 }
 
 /**
- * By the code of an error of the network: nobody answers there, or somebody else does. Another request would meet the same, so it is a fault
- * of the deployment once all tries are over.
+ * Whether a network error code means that nobody answers at that address, or the wrong server does. Another request
+ * would get the same error, so after all tries it is a fault of the deployment.
  */
 export const isUnreachable = (code: string) =>
   /^(ECONNREFUSED|EHOST|ENET|ENOTFOUND|ERR_TLS_|UNABLE_TO_)|CERT/.test(code);

@@ -3,9 +3,10 @@ export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 const oneMomentMs = 2_000;
 
 /**
- * Calls `first` at the first signal that asks this process to end, and `again` when somebody insists. One Ctrl-C below npm arrives
- * twice: the terminal signals the whole process group, and npm forwards its own signal to its child. Supervisors that signal
- * every process do the same. So what arrives within two seconds of the first signal is not a second request.
+ * Calls `first` at the first signal that asks this process to end, and `again` at a second request. Below npm, one
+ * Ctrl-C arrives twice: the terminal signals the whole process group, and npm forwards its own signal to its child.
+ * Supervisors that signal every process do the same. So a signal within two seconds of the first is not a second
+ * request.
  * @returns removes the handlers
  */
 export function onStop(
@@ -24,12 +25,12 @@ export function onStop(
 }
 
 /**
- * Calls `gone` when npm's shell, our parent, has ended. Below npx, and in a package's script without `exec`, a shell stands between npm
- * and us. It dies of the SIGTERM that npm forwards and forwards none itself (dash 0.5.12, npm 11).
+ * Calls `gone` when npm's shell, our parent, has ended. Below npx, and in a package's script without `exec`, a shell
+ * stands between npm and us. It dies of the SIGTERM that npm forwards, and does not forward it (dash 0.5.12, npm 11).
  */
 export function onParentGone(gone: () => void, everyMs = 1_000): void {
   const parent = process.ppid;
-  // What a script starts in the background, with `&`, is meant to outlive its shell.
+  // A process that a script starts in the background with `&` is meant to outlive its shell.
   if (!/\browmill\b[^&]*$/.test(process.env['npm_lifecycle_script'] ?? '')) return;
   const looking = setInterval(() => {
     if (process.ppid === parent) return;

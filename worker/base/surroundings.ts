@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 /**
- * What a command reads of its process, and where it writes. They are the process's own, except in tests, which run commands
- * side by side in one process: each gets its own environment and streams.
+ * The environment and the streams of a command. They are the process's own, except in tests, which run commands side by
+ * side in one process: there each has its own.
  */
 export type Surroundings = { env: NodeJS.ProcessEnv; stdout: Output; stderr: Output };
 type Output = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };

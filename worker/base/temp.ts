@@ -7,25 +7,25 @@ import { join } from 'node:path';
 import { codeOf, DeploymentError } from './errors.ts';
 
 /**
- * Folders for files while they are worked on. Beside each stands a socket of its name, on which its process listens: by that others see
- * whether the process lives, also from another container, as long as it is on the same machine.
+ * Folders for temporary files. Beside each folder is a socket of its name, on which its process listens. So others see
+ * whether the process is alive, also from another container on the same machine.
  */
 
 const prefix = 'rowmill-';
 const suffix = '.alive';
-/** The longest path that a socket may have: 104 bytes on macOS, 108 on Linux, with a zero at its end. */
+/** The longest path that a socket may have: 104 bytes on macOS, 108 on Linux, including a zero at its end. */
 const longestSocketPath = 103;
 const dayMs = 86_400_000;
 
 /**
- * Runs `work` with a private folder that is gone afterwards, however it ends. Its path has no symbolic links.
+ * Runs `work` with a private folder that is removed afterwards, however it ends. Its path has no symbolic links.
  * @throws DeploymentError `temp_dir_unusable`, `disk_full`; what `work` throws
  */
 export async function withTempDir<T>(parent: string, work: (dir: string) => Promise<T>): Promise<T> {
   const path = join(await placeFor(parent), prefix);
   const unique = randomBytes(8).toString('hex');
   const shown = `${path}${await machine()}-${unique}`;
-  // It listens before there is a folder, so that no folder is without.
+  // The socket listens before the folder exists, so that no folder is without one.
   const socket = await listenAt(shown + suffix);
   const dir = socket ? shown : path + unique;
   try {
@@ -47,15 +47,16 @@ async function placeFor(parent: string): Promise<string> {
   }
 }
 
-/** Nothing can be made there: the setting is wrong, or a mount is missing. */
+/** Nothing can be created there: the setting is wrong, or a mount is missing. */
 function unusable(parent: string, error: unknown): never {
   const cause = tempError(error);
   if (cause instanceof DeploymentError) throw cause;
-  const words = `TEMP_DIR ${parent} cannot be written to (${codeOf(error)}): set it to a folder where this user may write`;
+  const mend = 'set it to a folder where this user may write';
+  const words = `TEMP_DIR ${parent} cannot be written to (${codeOf(error)}): ${mend}`;
   throw new DeploymentError('temp_space', 'temp_dir_unusable', words, { cause: error });
 }
 
-/** Less than this is a full disk: what is left of it would not hold the file of a job. */
+/** With less than this, the disk counts as full: the rest would not hold the file of a job. */
 const leastFreeBytes = 16_000_000;
 
 /** Whether temporary files can be written. @throws DeploymentError `disk_full`; what the file system says */
@@ -69,7 +70,9 @@ export async function checkTempSpace(parent: string): Promise<void> {
   }
 }
 
-/** An error of writing a temporary file: where the disk is full, a fault of the deployment; any other as it is. */
+/**
+ * The error for a failed write of a temporary file: a fault of the deployment if the disk is full; otherwise unchanged.
+ */
 export const tempError = (error: unknown): unknown =>
   ['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '') ? noSpace(error) : error;
 
@@ -83,11 +86,11 @@ const noSpace = (cause?: unknown) =>
     },
   );
 
-/** Undefined where there can be no socket: a long path, or a file system that has none. */
+/** Undefined if there can be no socket: the path is too long, or the file system has no sockets. */
 async function listenAt(path: string): Promise<Server | undefined> {
   if (Buffer.byteLength(path) > longestSocketPath) return undefined;
   const server = createServer((visitor) => visitor.destroy());
-  // Of one that could not be let in.
+  // An error on an accepted connection.
   server.on('error', () => {});
   try {
     server.listen(path);
@@ -98,20 +101,23 @@ async function listenAt(path: string): Promise<Server | undefined> {
   }
 }
 
-/** The same for all processes between two starts of a machine, in containers too. https://docs.kernel.org/admin-guide/sysctl/kernel.html#random */
+/**
+ * The same for all processes between two starts of a machine, in containers, too.
+ * https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
+ */
 async function machine(): Promise<string> {
   const name = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => hostname());
   return createHash('sha256').update(name).digest('hex').slice(0, 8);
 }
 
-/** Removes the folders of processes that are dead; where that cannot be seen, those untouched for a day. */
+/** Removes the folders of processes that are dead; if that cannot be seen, those untouched for a day. */
 export async function removeDeadTempDirs(parent: string, now = Date.now()): Promise<void> {
   const ours = `${prefix}${await machine()}-`;
   const names = await readdir(parent).catch((): string[] => []);
   for (const name of names.filter((one) => one.startsWith(prefix))) {
     const path = join(parent, name);
     const info = await lstat(path).catch(() => undefined);
-    // What is another user's might be changed into something else while we remove it.
+    // Another user could replace its own folder by something else while we remove it.
     if (!info || info.uid !== process.getuid?.()) continue;
     const strayed = name.endsWith(suffix) && !names.includes(name.slice(0, -suffix.length));
     if (!info.isDirectory() && !strayed) continue;
@@ -122,7 +128,7 @@ export async function removeDeadTempDirs(parent: string, now = Date.now()): Prom
   }
 }
 
-/** Whether somebody listens there, as a frozen process still does; undefined where there is no socket. */
+/** Whether a process listens there, as a frozen one still does; undefined if there is no socket. */
 async function isAlive(path: string): Promise<boolean | undefined> {
   if (Buffer.byteLength(path) > longestSocketPath) return undefined;
   const visit = connect(path);

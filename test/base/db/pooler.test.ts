@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { createClient } from '../../../worker/base/db/db.ts';
-import { isLent, refusePooler } from '../../../worker/base/db/pooler.ts';
+import { changesSessions, refusePooler } from '../../../worker/base/db/pooler.ts';
 import { rowmillStarted, runRowmill } from '../../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { startPooler, type PoolerOptions } from '../../support/pooler.ts';
@@ -19,7 +19,7 @@ async function lent(url: string, patienceMs?: number): Promise<boolean> {
   for (const client of clients) client.on('error', () => {});
   try {
     for (const client of clients) await client.connect();
-    return await isLent(...clients, patienceMs);
+    return await changesSessions(...clients, patienceMs);
   } finally {
     for (const client of clients) await client.end().catch(() => {});
   }

@@ -10,15 +10,15 @@ import { surroundings } from '../surroundings.ts';
 
 export { settings };
 
-/** The names of the settings that the environment has. */
+/** The names of the settings that are set in the environment. */
 export const settingsGiven = (): string[] => settings.filter((name) => surroundings().env[name]?.trim());
 
 export type Config = ReturnType<typeof shape>;
 
 /**
- * The environment, read once. Every fault is reported together, by name; a group such as B2_* is given whole or not at all.
- * This is the one place that reads the environment.
- * @throws UsageError that names every fault, one a line
+ * Reads the environment, once; nothing else reads it. All faults are reported together, by name. A group such as B2_*
+ * must be set completely or not at all.
+ * @throws UsageError that names every fault, one per line
  */
 export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
@@ -32,7 +32,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config 
   return shape(parsed.data, env['PATH'] ?? '');
 }
 
-/** Editors on Windows may begin `.env` with a byte order mark, which Node takes for a part of the first name. */
+/** Editors on Windows may begin `.env` with a byte order mark, and Node reads it as part of the first name. */
 const markedNames = (given: Record<string, unknown>): string[] =>
   Object.keys(given)
     .filter((name) => name.startsWith('\uFEFF'))
@@ -62,9 +62,9 @@ function shape(env: Env, searchPath: string) {
   return {
     production: env.NODE_ENV === 'production',
     logLevel: env.LOG_LEVEL,
-    /** Names the schema of our tables too, where one was given. */
+    /** Includes the schema of our tables, if one was set. */
     databaseUrl: env.DATABASE_URL && withSchema(env.DATABASE_URL, env.ROWMILL_SCHEMA),
-    /** Undefined: as the address or the role's search_path says. */
+    /** Undefined: the schema that the address or the role's search_path gives. */
     schema: env.ROWMILL_SCHEMA,
     connections: connectionsOf(env.DATABASE_CONNECTIONS),
     dataDir,
@@ -94,16 +94,16 @@ function shape(env: Env, searchPath: string) {
           }
         : undefined,
     storage,
-    /** Addresses are signed, since nobody can read the bucket without. A folder has nothing to sign with. */
+    /** Whether URLs must be signed, because the bucket is not public. A folder has nothing to sign with. */
     storagePrivate: (env.STORAGE_PRIVATE ?? false) && storage.provider !== 'local',
 
     ...mediaOf(env, searchPath),
 
     prekeyMode: env.PREKEY_MODE,
-    /** Else cleanup.orphaned_media only says what it would delete. */
+    /** If false, cleanup.orphaned_media only reports what it would delete. */
     orphanedMediaDelete: env.ORPHANED_MEDIA_DELETE ?? false,
 
-    /** Values that must never reach a log line or a text column. */
+    /** Values that must never get into a log line or a text column. */
     secrets: secretsOf(env),
   };
 }
@@ -111,10 +111,10 @@ function shape(env: Env, searchPath: string) {
 function mediaOf(env: Env, searchPath: string) {
   return {
     mediaMemoryBytes: (env.MEDIA_MEMORY_MB ?? usualMediaMemory()) * 1_000_000,
-    /** For one picture: where nobody says otherwise, one that takes more is meant to hurt. */
+    /** For one picture. By default 280 MB: a picture that needs more is probably an attack. */
     pictureMemoryBytes: (env.MEDIA_MEMORY_MB ?? 280) * 1_000_000,
     mediaMaxBytes: env.MEDIA_MAX_MB * 1_000_000,
-    /** What becomes of an original that has visibly or audibly lost a part: an error, or what there is of it. */
+    /** What to do with an original that is cut off: fail the job, or process what is there. */
     mediaTruncated: env.MEDIA_TRUNCATED,
     ffmpeg: {
       ...(env.FFMPEG_PATH ? { ffmpeg: env.FFMPEG_PATH } : {}),
@@ -124,7 +124,7 @@ function mediaOf(env: Env, searchPath: string) {
     },
     video: {
       preset: env.FFMPEG_PRESET,
-      /** Bits a second, the most; undefined: as the picture's size needs. */
+      /** The highest bit rate, in bits per second. Undefined: by the size of the picture. */
       videoBitrate: env.VIDEO_BITRATE,
       audioBitrate: env.AUDIO_BITRATE,
       maxSeconds: env.VIDEO_MAX_SECONDS,
@@ -134,7 +134,7 @@ function mediaOf(env: Env, searchPath: string) {
       path: env.WATERMARK_PATH,
       position: env.WATERMARK_POSITION,
       opacity: env.WATERMARK_OPACITY,
-      /** Its width, of the video's. */
+      /** The width of the watermark as a part of the video's width. */
       scale: env.WATERMARK_SCALE,
     },
     thumbnailSizes: env.THUMBNAIL_SIZES,
@@ -142,7 +142,7 @@ function mediaOf(env: Env, searchPath: string) {
   };
 }
 
-/** Megabytes: what 8K video takes at most, and on a small machine half of 512 MB and a little. */
+/** In megabytes: what 8K video needs at most; on a machine of 512 MB, a little more than half. */
 const usualMediaMemory = () => (memoryHere().bytes >= 2e9 ? 700 : 280);
 
 function secretsOf(env: Env): string[] {

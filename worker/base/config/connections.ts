@@ -1,4 +1,4 @@
-/** The fewest connections to Postgres that a process works with. */
+/** The fewest connections to Postgres with which a process works. */
 export const fewestConnections = 6;
 
 /** How the connections that a process may open are divided. */
@@ -6,13 +6,16 @@ export type Connections = {
   most: number;
   /** For handlers and upkeep. */
   app: number;
-  /** For tickets and starts. */
+  /** For claiming tickets and starting jobs. */
   claims: number;
-  /** For what ends attempts, and for the watch over the fleet. */
+  /** For writing outcomes, and for watching the fleet. */
   ledger: number;
 };
 
-/** One is the membership's, which holds a lock and listens; one is for asking the server about connections that do not answer. */
+/**
+ * Two are not in a pool: the membership's, which holds the lock and listens, and the one that asks the server about
+ * connections that do not answer.
+ */
 export function connectionsOf(most: number): Connections {
   const rest = most - 2;
   const claims = Math.min(4, Math.floor(rest / 3.5));

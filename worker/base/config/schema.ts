@@ -3,7 +3,7 @@ import { longestSchema, readAddress } from '../address.ts';
 import { messageOf } from '../errors.ts';
 import { fewestConnections } from './connections.ts';
 
-/** Each variable of the environment, as it is to be written. */
+/** The schema of each environment variable. */
 
 const text = z.string().trim();
 const integer = (min: number, max: number) =>
@@ -15,7 +15,7 @@ const integer = (min: number, max: number) =>
 const url = text
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
   .transform((value) => value.replace(/\/+$/, ''));
-/** A server alone, with or without http(s)://. The SDK would sign for another path than it asks for. */
+/** A host alone, with or without http(s)://. With a path, the SDK would sign another path than it requests. */
 const endpoint = text.refine(
   (value) => {
     const server = URL.parse(/^https?:\/\//.test(value) ? value : `https://${value}`);
@@ -32,7 +32,7 @@ const list = text.transform((value) =>
     .map((item) => item.trim())
     .filter(Boolean),
 );
-/** Bits a second: 128k, 2M, 128000. Of less than `min` the k was forgotten. */
+/** Bits per second: 128k, 2M, 128000. A number below `min` probably lacks its k. */
 const bitrate = (min: number, max: number) =>
   text
     .regex(/^\d+(\.\d+)?[kKmM]?$/, 'must be a bit rate, such as 128k or 2M')
@@ -146,5 +146,5 @@ export const schema = z.object({
 
 export type Env = z.infer<typeof schema>;
 
-/** The names of all settings; `.env.example` explains each. */
+/** The names of all settings. `.env.example` explains each. */
 export const settings: string[] = Object.keys(schema.shape);

@@ -4,17 +4,17 @@ import type { Env } from './schema.ts';
 export type S3Config = {
   provider: 's3';
   bucket: string;
-  /** Absent on AWS itself. */
+  /** Undefined for AWS itself. */
   endpoint?: string;
   region: string;
-  /** Absent: the SDK's own chain (instance role, shared files). */
+  /** Undefined: the SDK finds credentials itself (instance role, shared files). */
   credentials?: { accessKeyId: string; secretAccessKey: string };
   pathStyle: boolean;
 };
 export type LocalConfig = { provider: 'local'; dir: string };
 export type StorageConfig = (S3Config | LocalConfig) & { publicBaseUrl?: string };
 
-/** What is wrong with the choice of a storage, as lines for a person to read. */
+/** What is wrong with the choice of a storage, one line per fault. */
 export function ambiguousStorage(given: Record<string, unknown>): string[] {
   const bucketOf = { b2: 'B2_BUCKET', minio: 'MINIO_BUCKET', s3: 'STORAGE_BUCKET' };
   const set = Object.values(bucketOf).filter((name) => name in given);

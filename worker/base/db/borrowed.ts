@@ -2,7 +2,10 @@ import type pg from 'pg';
 import { transaction, type Db } from './db.ts';
 import { quoted, unprepared, type Queryable } from './sql.ts';
 
-/** A transaction of the application's: our statements find our tables in it, and its own find theirs again after that. */
+/**
+ * The application's own transaction. Our statements run with our search_path; the application's search_path is set back
+ * after each.
+ */
 export function borrowedTransaction(tx: Queryable, schema: string | undefined): Queryable {
   const ours = unprepared(tx);
   if (schema === undefined) return ours;
@@ -17,7 +20,7 @@ export function borrowedTransaction(tx: Queryable, schema: string | undefined): 
   return { query: run as Queryable['query'] };
 }
 
-/** A pool of the application's. */
+/** The application's own pool. */
 export function borrowedPool(pool: Db, schema: string | undefined): Queryable {
   if (schema === undefined) return unprepared(pool);
   const run = (config: pg.QueryConfig) => transaction(pool, (tx) => borrowedTransaction(tx, schema).query(config));

@@ -10,7 +10,10 @@ export type Tx = pg.PoolClient;
 export type Client = pg.Client & Pick<Session, 'pid' | 'encrypted'>;
 export type Notification = pg.Notification;
 
-/** bigint as a number: ids and counts stay below 2^53. timestamptz as a Date: infinity as the last there is, -infinity as the first. */
+/**
+ * Reads bigint as a number, because ids and counts stay below 2^53, and timestamptz as a Date, with infinity as the
+ * last possible Date and -infinity as the first.
+ */
 export const types = new pg.TypeOverrides();
 types.setTypeParser(20, Number);
 const time: (text: string) => Date | number = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ);
@@ -21,12 +24,12 @@ types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
 
 export type PoolOptions = SessionOptions & { max: number; log: Pick<Log, 'warn'> };
 
-/** Where nobody says otherwise: longer than any statement of a handler or of upkeep should take. */
+/** The default statement timeout: longer than any statement of a handler or of upkeep should take. */
 const queryTimeoutMs = 900_000;
-/** A server that was replaced behind its name, or grew, gets its share of connections within so long. */
+/** Connections are replaced after this time. So a new or larger server behind the same name gets its share. */
 const lifetimeSeconds = 1_800;
 
-/** @throws UsageError for an address that is none */
+/** @throws UsageError for an invalid address */
 export function createPool(databaseUrl: string, { max, log, ...options }: PoolOptions): Db {
   const pool = new pg.Pool({
     ...sessionConfig(databaseUrl, { queryTimeoutMs, ...options }),
@@ -37,20 +40,23 @@ export function createPool(databaseUrl: string, { max, log, ...options }: PoolOp
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: lifetimeSeconds,
   });
-  // A backend that dies while idle is no news to anyone but the log: the pool replaces it.
+  // If the backend of an idle connection dies, only the log needs to know: the pool replaces it.
   pool.on('error', (error) => pool.ending || log.warn({ err: error }, 'idle database connection lost'));
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
-/** One connection outside any pool, for what lives as long as a session: locks, LISTEN. @throws UsageError for an address that is none */
+/**
+ * One connection outside any pool, for what lasts as long as a session: locks, LISTEN.
+ * @throws UsageError for an invalid address
+ */
 export function createClient(databaseUrl: string, options: SessionOptions = {}): Client {
   return new Session({ ...sessionConfig(databaseUrl, options), types });
 }
 
 /**
- * Runs `work` in one transaction: committed when it returns, rolled back when it throws. A connection that is lost meanwhile is told at
- * once, whatever the work waits for.
+ * Runs `work` in one transaction: committed when it returns, rolled back when it throws. If the connection is lost
+ * meanwhile, it rejects at once, even while `work` waits for something else.
  */
 export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   const tx = await db.connect();
@@ -73,28 +79,29 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Prom
   }
 }
 
-// Deadlock, serialization failure, statement timeout, admin shutdown and crash (57xxx), connection exceptions (08xxx), no disk,
-// memory or connection left (53xxx), a lock not had in time, a standby that is being promoted, a transaction ended for its age
-// (25P03, 25P04); and what sockets and DNS say.
-const transient =
-  /^(40P01|40001|57014|57P0\d|08\w{3}|53\w{3}|55P03|25006|25P03|25P04|ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
+// Deadlock, serialization failure, statement timeout, admin shutdown and crash (57xxx), connection exceptions (08xxx),
+// no disk, memory or connection left (53xxx), lock timeout, a standby that is being promoted, a transaction ended
+// because of its age (25P03, 25P04); and the errors of sockets and DNS.
+const transientState = /^(40P01|40001|57014|57P0\d|08\w{3}|53\w{3}|55P03|25006|25P03|25P04)$/;
+const transientSocket = /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
 const lostConnection =
-  /Connection terminated|not queryable|Query read timeout|timeout expired|connection timeout|timeout exceeded when trying to connect/i;
+  /Connection terminated|not queryable|Query read timeout|(timeout expired|connection timeout|timeout exceeded when)/i;
 
-/** Whether Postgres may well answer if asked again. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/** Whether Postgres may succeed if asked again. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return (
-    transient.test(codeOf(error) ?? '') || lostConnection.test(error.message) || isPoolerFull(error) || isStale(error)
-  );
+  const code = codeOf(error) ?? '';
+  if (transientState.test(code) || transientSocket.test(code)) return true;
+  return lostConnection.test(error.message) || isPoolerFull(error) || isStale(error);
 }
 
-/** Whether the server, or a pooler before it, has no connection left. */
+/** Whether the server, or a pooler in front of it, has no connection left. */
 export const isFull = (error: unknown) => codeOf(error) === '53300' || isPoolerFull(error);
 
 /**
- * Poolers say in their own words that no connection is left, as XX000 or 08P01. PgBouncer: "no more connections allowed", "query_wait_timeout";
- * Supavisor: "MaxClientsInSessionMode: max clients reached", "(ECHECKOUTTIMEOUT) unable to check out connection".
+ * Poolers report this in their own words, with XX000 or 08P01. PgBouncer: "no more connections allowed",
+ * "query_wait_timeout"; Supavisor: "MaxClientsInSessionMode: max clients reached", "(ECHECKOUTTIMEOUT) unable to check
+ * out connection".
  */
 function isPoolerFull(error: unknown): boolean {
   if (!/^(XX000|08P01)$/.test(codeOf(error) ?? '')) return false;
@@ -103,9 +110,11 @@ function isPoolerFull(error: unknown): boolean {
   );
 }
 
-/** A statement was prepared before a column changed its type. Its connection is ended: on a fresh one it is prepared again. */
+/**
+ * A statement was prepared before a column changed its type. The connection is ended; a fresh one prepares it again.
+ */
 export const isStale = (error: unknown) =>
   codeOf(error) === '0A000' && messageOf(error).startsWith('cached plan must not change');
 
-/** Whether somebody else's lock was waited for in vain. */
+/** Whether a lock was not granted in time. */
 export const isLockTimeout = (error: unknown) => codeOf(error) === '55P03';

@@ -1,13 +1,15 @@
--- What is in the schema, so that what a migration made in it can be told from what was there before.
+-- Lists the objects of a schema before and after a migration, to find out what the migration made.
 
 -- name: objects
--- Named as GRANT does. An index and a row type have no rights of their own.
+-- Named as GRANT names them. An index and a row type have no rights of their own.
 select pg_catalog.format('relation %s', c.oid) as id,
        pg_catalog.format(case c.relkind when 'S' then 'sequence %I' else 'table %I' end, c.relname) as object
   from pg_class c
- where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = current_schema()) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+ where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+   and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
 union all
-select pg_catalog.format('routine %s', p.oid), pg_catalog.format('routine %I(%s)', p.proname, oidvectortypes(p.proargtypes))
+select pg_catalog.format('routine %s', p.oid),
+       pg_catalog.format('routine %I(%s)', p.proname, oidvectortypes(p.proargtypes))
   from pg_proc p
  where p.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema());
 
@@ -15,11 +17,14 @@ select pg_catalog.format('routine %s', p.oid), pg_catalog.format('routine %I(%s)
 select after_migration(:made);
 
 -- name: ledger
--- The table may have been planted by a role that may make tables in the schema, with a trigger that runs as whoever writes to it. A superuser has the
--- rights of every role, so these say nothing. `lockable`: who lacks the right has nothing to migrate either.
+-- A role that may create tables in the schema could have created this table, with a trigger that runs as whoever writes
+-- to it. pg_has_role says nothing about a superuser, who has the rights of every role, so the owners of the database
+-- and of the schema are trusted as well. `lockable`: a role without this right has nothing to migrate either.
 select pg_get_userbyid(c.relowner) as owner,
-       (pg_has_role(c.relowner, current_user, 'member') or c.relowner in ((select d.datdba from pg_database d where d.datname = current_database()), n.nspowner)
-          or (pg_has_role(c.relowner, 'usage') and not exists (select from pg_roles r where r.rolname = current_user and r.rolsuper))) as trusted,
+       (pg_has_role(c.relowner, current_user, 'member')
+          or c.relowner in ((select d.datdba from pg_database d where d.datname = current_database()), n.nspowner)
+          or (pg_has_role(c.relowner, 'usage')
+              and not exists (select from pg_roles r where r.rolname = current_user and r.rolsuper))) as trusted,
        has_table_privilege(c.oid, 'update') as lockable
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace

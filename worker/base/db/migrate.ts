@@ -12,30 +12,30 @@ import { loadStatements, query, quoted } from './sql.ts';
 const statements = loadStatements(import.meta.dirname, 'migrate.sql', ['objects', 'after_migration', 'ledger']);
 
 /**
- * Applies the plain SQL files of `migrations/` that this database has not seen, in order of their name, all in one transaction: a database
- * is up to date or as it was. Applied files must not change; that is verified. Objects land in one schema, and functions are pinned to it.
- * What a file made is closed to the public (0000_closed.sql).
- * `:"tickets"` and `:'workers'` in a file stand for the names that go with the schema, see names.ts.
+ * Applies the SQL files of `migrations/` that this database has not seen, in the order of their names, in one
+ * transaction: all or none. Applied files must not change; checksums verify that. All objects are created in one
+ * schema, and functions are pinned to it. What a file creates is closed to the public (0000_closed.sql). In a file,
+ * `:"tickets"` and `:'workers'` stand for the names that belong to the schema, see names.ts.
  *
- * A folder inside is a set of its own, applied where it is asked for, and where an earlier one of it was: its files are known as
- * `<set>/<file>`.
+ * A subfolder is a set of its own. It is applied if it was asked for, or if an earlier file of it was applied. Its
+ * files are known as `<set>/<file>`.
  *
- * Our own and no library's, because those that run plain files as they are keep no checksums, or fail instead of waiting.
+ * This is our own code, because libraries that run plain SQL files keep no checksums, or fail instead of waiting.
  */
 export type Migration = { name: string; sql: string; checksum: string };
 
 /**
- * A lock on a table is waited for no longer, for who comes after us waits for us. `ALTER TABLE` behind a long transaction would hold up every
- * insert until that one ends.
+ * How long a migration waits for a lock on a table. Everybody who comes later waits behind it: `ALTER TABLE` behind a
+ * long transaction would block every insert until that transaction ends.
  */
 const lockTimeoutMs = 100;
 const giveUpAfterMs = 120_000;
 
 /**
- * Runs `work` in a transaction while no other process that calls this on the same schema does; again, after a pause, when it did not get a lock
- * on a table at once.
- * @param wanted the schema, which is made where it is missing; undefined: the first of search_path
- * @throws UsageError when there is no schema, its name is too long, or a table was locked for too long
+ * Runs `work` in a transaction, while no other process does so on the same schema. If it does not get a lock on a table
+ * in time, it tries again after a pause.
+ * @param wanted the schema, created if it is missing; undefined: the first of search_path
+ * @throws UsageError if there is no schema, if its name is too long, or if a table was locked for too long
  */
 export async function whileMigrating<T>(
   client: pg.Client,
@@ -54,10 +54,10 @@ export async function whileMigrating<T>(
   }
 }
 
-/** Another process made the schema or the ledger in the meantime. */
+/** Another process created the schema or the ledger in the meantime. */
 class Overtaken extends Error {}
 
-/** By a lock that it did not get in time, by a deadlock with a transaction of the user's, or by another process that migrates. */
+/** A lock was not granted in time, a deadlock with a transaction of the user, or another process that migrates. */
 function isHeldUp(error: unknown): boolean {
   const cause = error instanceof Error && error.cause ? error.cause : error;
   return isLockTimeout(cause) || codeOf(cause) === '40P01' || cause instanceof Overtaken;
@@ -67,7 +67,8 @@ async function currentSchema(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
   if (rows[0]?.schema) return rows[0].schema;
   throw new UsageError(
-    'The database has no schema to create tables in: the first schema of search_path does not exist. Create it, or set ROWMILL_SCHEMA.',
+    'The database has no schema to create tables in: the first schema of search_path does not exist. ' +
+      'Create it, or set ROWMILL_SCHEMA.',
   );
 }
 
@@ -86,12 +87,12 @@ async function inTransaction<T>(client: pg.Client, schema: string, work: () => P
 }
 
 /**
- * Waits until no other process migrates this schema, and keeps others waiting until the transaction ends. By a lock on our own table: an
- * advisory lock could be taken by every role of the database, and held for ever.
+ * Waits until no other process migrates this schema, and makes others wait until the transaction ends. It locks our own
+ * table: any role of the database could take an advisory lock and keep it for ever.
  */
 async function takeTurn(client: pg.Client, schema: string): Promise<void> {
   try {
-    // Asked for first: `create schema if not exists` needs a right that the owner of a ready schema may lack.
+    // Checked first: `create schema if not exists` needs a right that the owner of an existing schema may lack.
     const made = await client.query('select from pg_namespace where nspname = $1', [schema]);
     if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
     // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
@@ -100,7 +101,8 @@ async function takeTurn(client: pg.Client, schema: string): Promise<void> {
     if (!found) await client.query(ledger);
     else if (!found.trusted)
       throw new UsageError(
-        `Table rowmill_migrations of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: drop it, or connect as its owner.`,
+        `Table rowmill_migrations of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: ` +
+          'drop it, or connect as its owner.',
       );
     else if (found.lockable) await client.query('lock table rowmill_migrations in share row exclusive mode');
   } catch (error) {
@@ -111,27 +113,30 @@ async function takeTurn(client: pg.Client, schema: string): Promise<void> {
 
 type Ledger = { owner: string; trusted: boolean; lockable: boolean };
 
-/** For a person: who has held locks in this schema for the longest. */
+/** For a person: which session has held locks in this schema for the longest time. */
 async function heldBy(client: pg.Client, error: unknown, schema: string): Promise<string> {
   const { rows } = await client.query<{ table: string; pid: number; seconds: number | null }>(
-    `select l.relation::regclass::text as table, l.pid, round(extract(epoch from clock_timestamp() - a.xact_start))::int as seconds
+    `select l.relation::regclass::text as table, l.pid,
+            round(extract(epoch from clock_timestamp() - a.xact_start))::int as seconds
        from pg_locks l
        join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
        join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
        left join pg_stat_activity a on a.pid = l.pid
-      where l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
+      where l.granted and l.pid <> pg_backend_pid()
+        and l.database = (select oid from pg_database where datname = current_database())
       order by a.xact_start limit 1`,
     [schema],
   );
   const [holder] = rows;
   const who = holder ? `: session ${holder.pid} holds ${holder.table}, for ${holder.seconds ?? '?'} s` : '';
-  return `${messageOf(error)}. Tried for ${giveUpAfterMs / 1_000} s, nothing was changed${who}. End that transaction and start again`;
+  const tried = `Tried for ${giveUpAfterMs / 1_000} s, nothing was changed${who}`;
+  return `${messageOf(error)}. ${tried}. End that transaction and start again`;
 }
 
 /**
  * The files that are to be applied, in order.
- * @param sets folders that are applied only when asked for
- * @throws UsageError when there is no such set, or an applied file has changed
+ * @param sets folders that are applied only if asked for
+ * @throws UsageError if there is no such set, or an applied file has changed
  */
 export async function pendingMigrations(
   client: pg.Client,
@@ -157,7 +162,7 @@ export async function pendingMigrations(
   return pending;
 }
 
-/** Of this schema: search_path may lead to another Rowmill's. */
+/** In this schema: search_path may lead to another Rowmill's. */
 async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
   const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = 'rowmill_migrations'`, [
     schema,
@@ -169,7 +174,7 @@ async function appliedMigrations(client: pg.Client, schema: string): Promise<Map
   return new Map(rows.map((row) => [row.name, row.checksum]));
 }
 
-/** The migration files there are, in order; without a set those that every database gets. */
+/** The migration files, in order; without a set, those that every database gets. */
 export function migrationFiles(dir: string, set = ''): Migration[] {
   return readdirSync(join(dir, set))
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
@@ -188,7 +193,7 @@ export function migrationSets(dir: string): string[] {
     .toSorted();
 }
 
-/** Whether a file of the set was applied, as the names of the applied ones say. */
+/** Whether a file of the set was applied, judged by the names of the applied files. */
 export const hasSet = (applied: ReadonlyMap<string, unknown>, set: string) =>
   applied.keys().some((name) => name.startsWith(`${set}/`));
 
@@ -222,7 +227,7 @@ const ledger = `
   alter table rowmill_migrations enable row level security;
   comment on table rowmill_migrations is 'The migration files that this database has seen.'`;
 
-/** As psql fills in its variables: `:"tickets"` is a name, `:'workers'` a literal. */
+/** Replaces variables as psql does: `:"tickets"` is a name, `:'workers'` a literal. */
 const filledIn = (sql: string, { tickets, workers, ended }: Names) =>
   sql
     .replaceAll(':"tickets"', quoted(tickets))

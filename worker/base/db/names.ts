@@ -2,17 +2,17 @@ import { UsageError } from '../errors.ts';
 import type { Queryable } from './sql.ts';
 
 /**
- * What is named after the schema that our tables are in, so that several Rowmills, and users of graphile-worker, share one database and
- * do not see each other.
+ * Names that are derived from the schema of our tables. So several Rowmills, and other users of graphile-worker, share
+ * one database and do not see each other.
  */
 export type Names = {
   /** Where our tables are. */
   schema: string;
-  /** graphile-worker's schema, which nobody but us uses. */
+  /** graphile-worker's schema, used only by us. */
   tickets: string;
-  /** The channel on which workers are told what happened. */
+  /** The channel on which workers are notified. */
   workers: string;
-  /** The channel on which clients are told of jobs that ended. */
+  /** The channel on which clients are notified of jobs that ended. */
   ended: string;
 };
 
@@ -21,7 +21,7 @@ export function namesOf(schema: string): Names {
   return { schema, tickets: `${prefix}_tickets`, workers: `${prefix}_workers`, ended: `${prefix}_ended` };
 }
 
-/** By the schema in which this connection would make a table. @throws UsageError where it has none */
+/** By the schema in which this connection would create a table. @throws UsageError if it has none */
 export async function readNames(db: Queryable): Promise<Names> {
   const { rows } = await db.query<{ schema: string | null }>('select current_schema() as schema');
   if (!rows[0]?.schema)

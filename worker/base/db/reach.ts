@@ -5,8 +5,8 @@ import { withRetries } from '../retry.ts';
 const tellEveryMs = 5_000;
 
 /**
- * Waits for a Postgres that is starting, or not there yet, as when it comes up beside us.
- * @throws its last error when that took longer than `patienceMs`; at once what asking again does not mend, such as a wrong password
+ * Waits for a Postgres that is still starting, for example when both are started together.
+ * @throws its last error after `patienceMs`; at once an error that waiting does not mend, such as a wrong password
  */
 export async function waitForPostgres(
   databaseUrl: string,

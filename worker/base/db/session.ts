@@ -3,14 +3,15 @@ import { connect, type Socket } from 'node:net';
 import pg from 'pg';
 import { readAddress, type Address } from '../address.ts';
 
-/** The longest that opening a connection may take. */
+/** The longest time that opening a connection may take. */
 export const connectTimeoutMs = 5_000;
-/** How long a connection may take to say goodbye. */
+/** How long closing a connection may take. */
 const goodbyeMs = 2_000;
 
 /**
- * What a role, a database or postgresql.conf can set against us, and what we rely on. One statement at connect and no startup
- * `options`: poolers refuse those. https://www.pgbouncer.org/config.html#ignore_startup_parameters
+ * What we rely on, and a role, a database or postgresql.conf may have set differently. Set with one statement at
+ * connect, not with the startup option `options`: poolers refuse that.
+ * https://www.pgbouncer.org/config.html#ignore_startup_parameters
  */
 const pins = [
   // How values are written and read.
@@ -31,40 +32,40 @@ const pins = [
   `set default_transaction_read_only = off`,
   `set default_transaction_deferrable = off`,
   `set row_security = on`,
-  // Who ends it: our own limits do.
+  // Nothing but our own limits ends a transaction.
   `set statement_timeout = 0`,
   `set lock_timeout = 0`,
   `set idle_in_transaction_session_timeout = 0`,
   `set idle_session_timeout = 0`,
   `select set_config('transaction_timeout', '0', false) where current_setting('transaction_timeout', true) is not null`,
-  // A peer that vanished without a word is noticed by the server within half a minute, and its locks are free again.
+  // When a client vanishes, the server notices within half a minute, and releases its locks.
   `set tcp_keepalives_idle = 10`,
   `set tcp_keepalives_interval = 5`,
   `set tcp_keepalives_count = 3`,
   // Our statements are short: compiling them takes longer than running them.
   `set jit = off`,
-  // Some refusals are known by their words alone. Superusers may choose the language of messages.
+  // Some errors are known only by their text. Superusers may choose its language.
   `select set_config('lc_messages', 'C', false) from pg_roles
     where rolname = current_user and rolsuper and current_setting('lc_messages') !~* '^(c|posix|en)([_.]|$)'`,
 ].join('; ');
 
 export type SessionOptions = {
-  /** SQL that follows our own settings at connect, such as a `set`. */
+  /** SQL that runs after our own settings at connect, such as a `set`. */
   setUp?: string;
-  /** How long a statement may take until its connection is given up. */
+  /** How long a statement may take before its connection is given up. */
   queryTimeoutMs?: number;
   connectTimeoutMs?: number;
-  /** The running program that the session belongs to: the fleet ends the sessions of one that is frozen. A uuid. */
+  /** The process that the session belongs to, as a uuid. The fleet ends the sessions of a frozen process. */
   instance?: string;
 };
 
 type Config = pg.PoolConfig & SessionOptions & { address: Address };
 
-/** What a client of pg has and its types leave out. */
+/** Members of pg's Client that its types leave out. */
 type Wire = NodeJS.EventEmitter & { stream: Socket; ssl: unknown };
 type Inside = { connection: Wire; ssl: unknown; readyForQuery?: boolean };
 
-/** The configuration of a session, for pg's own pool too. @throws UsageError for an address that is none */
+/** The configuration of a session, for pg's own pool, too. @throws UsageError for an invalid address */
 export function sessionConfig(databaseUrl: string, options: SessionOptions = {}): Config {
   const address = readAddress(databaseUrl);
   const { host, port, user, password, database, ssl } = address;
@@ -84,15 +85,15 @@ export function sessionConfig(databaseUrl: string, options: SessionOptions = {})
   };
 }
 
-/** Errors of connections that never came up: no statement was sent. */
+/** Errors of connections that never opened: no statement was sent. */
 const unsent = new WeakSet<Error>();
 
-/** As pg's pool says it: all of its connections were in use for as long as one may be waited for. */
+/** pg's pool says this when all its connections stayed in use for connectionTimeoutMillis. */
 const noPlace = 'timeout exceeded when trying to connect';
 
 /** Whether no statement was sent, because there was no connection to send it on. */
 export function isUnsent(error: unknown): boolean {
-  // So many and no more: an error may be its own cause's cause.
+  // A limit, because an error may be the cause of its own cause.
   for (let cause = error, left = 10; cause instanceof Error && left > 0; cause = cause.cause, left--)
     if (unsent.has(cause) || cause.message === noPlace) return true;
   return false;
@@ -102,18 +103,18 @@ export function isUnsent(error: unknown): boolean {
 export const openSessions = new Set<Session>();
 
 /**
- * A connection that has our settings, and is never used again once it is broken: after an error that the server ends it with, after
- * 25006 (the server is a standby now), after a statement that got no answer. Whoever holds it may give it back to its pool: the pool
- * takes an ended client out.
+ * A connection with our settings that is never used again once it is broken: after an error with which the server ends
+ * it, after 25006 (the server is now a standby), after a statement without an answer. It may be given back to its pool,
+ * which removes an ended client.
  */
 export class Session extends pg.Client {
   readonly #config: Config;
-  /** When its last answer came, or the statement was sent that it waits for. */
+  /** When the last answer came, or when the current statement was sent. */
   quietSince = 0;
   #patience: NodeJS.Timeout | undefined;
-  /** The server's process; 0 before the session is open. */
+  /** The pid of the server's process; 0 before the session is open. */
   pid = 0;
-  /** Which statement is being answered, by a number that grows. */
+  /** Counts statements, to tell which one is being answered. */
   statement = 0;
 
   constructor(config: Config) {
@@ -150,7 +151,7 @@ export class Session extends pg.Client {
     return 'encrypted' in this.#wire.stream;
   }
 
-  /** For how long a statement has been waiting for its answer; 0 when none is. */
+  /** How long a statement has been waiting for its answer; 0 if none is. */
   get silentMs(): number {
     return this.#inside.readyForQuery === false ? performance.now() - this.quietSince : 0;
   }
@@ -188,7 +189,7 @@ export class Session extends pg.Client {
     }
   }
 
-  /** `prefer` and `allow` take a server without TLS as it is. */
+  /** `prefer` and `allow` accept a server without TLS. */
   async #negotiate(): Promise<void> {
     const { address } = this.#config;
     if (!address.ssl || (address.sslmode !== 'prefer' && address.sslmode !== 'allow')) return;
@@ -215,14 +216,14 @@ export class Session extends pg.Client {
     if (this.silentMs >= queryTimeoutMs * 0.9) this.destroy(new Error('Query read timeout'));
   }
 
-  /** Of several statements that were sent one after the other, the next one waits from now on. */
+  /** Of several statements that were sent one after another, the next one waits from now on. */
   #answered(): void {
     this.statement++;
     this.quietSince = performance.now();
     this.#patience?.refresh();
   }
 
-  /** Ends it at once, without a goodbye. @param error what its statements are rejected with */
+  /** Ends it at once, without a goodbye. @param error with which its statements reject */
   destroy(error?: Error): void {
     this.#wire.stream.destroy(error);
     void this.end();
@@ -236,20 +237,20 @@ export class Session extends pg.Client {
   }
 }
 
-/** The advisory lock that all sessions of a running program share. @param instance SQL */
+/** The advisory lock that all sessions of a process share. @param instance SQL */
 const instanceKey = (instance: string) => `hashtextextended('rowmill ' || ${instance}::uuid::text, 0::bigint)`;
 
 type Refusal = { severity?: string; code?: string; routine?: string };
 
 /**
- * 25006: the server became a standby, or read-only. RevalidateCachedQuery: a column changed its type, and each statement that this
- * connection has prepared on it fails from now on.
+ * 25006: the server became a standby, or read-only. RevalidateCachedQuery: a column changed its type, so every
+ * statement that this connection has prepared on it fails from now on.
  */
 function isFatal({ severity, code, routine }: Refusal): boolean {
   return severity === 'FATAL' || severity === 'PANIC' || code === '25006' || routine === 'RevalidateCachedQuery';
 }
 
-/** Asks as libpq does. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL */
+/** Negotiates TLS as libpq does. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL */
 async function offersTls(host: string, port: number): Promise<boolean> {
   const socket = connect(port, host);
   socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error('timeout expired')));

@@ -29,7 +29,8 @@ export type Statements<Name extends string, Optional extends string = never> = R
   Partial<Record<Optional, Statement>>;
 
 /**
- * The statements of one file, for the code that uses them. TypeScript cannot read the file, so the code lists their names.
+ * The statements of one file, for the code that uses them. TypeScript cannot read the file, so the code lists their
+ * names.
  * @throws when the file lacks a statement of `names`, or has one that is listed nowhere
  */
 export function loadStatements<const Name extends string, const Optional extends string = never>(
@@ -84,7 +85,10 @@ export function bind(statement: Statement, identifiers: Record<string, string>):
 /** A name as SQL has it, whatever characters it is of. */
 export const quoted = (name: string): string => pg.escapeIdentifier(name);
 
-/** A connection on which nothing is prepared: it is not ours, and may go through a pooler that gives each statement to another. */
+/**
+ * A connection on which nothing is prepared: it is not ours, and may go through a pooler that gives each statement to
+ * another.
+ */
 export function unprepared(db: Queryable): Queryable {
   const run = (config: pg.QueryConfig) => db.query({ ...config, name: '' });
   return { query: run as Queryable['query'] };

@@ -7,16 +7,17 @@ import { loadStatements, query } from './sql.ts';
 const sql = loadStatements(import.meta.dirname, 'watch.sql', ['deaf_sessions', 'end_sessions']);
 
 const lookEveryMs = 500;
-/** How long a statement may take until the server is asked about it; twice as long the next time, and so on. */
+/** After how long a statement is checked with the server; twice as long the next time, and so on. */
 const patienceMs = 2_000;
 const longestPatienceMs = 30_000;
-/** An answer may be on its way. */
+/** The answer may be on its way. */
 const lastMomentMs = 250;
 
 /**
- * Finds connections that are lost without a word, until `signal` aborts: a proxy that swallows bytes, a host that vanished. A statement
- * may take long, so its time alone says nothing; but when the server, asked on another connection, says that it works on no such
- * statement, the connection is given up. So a lost one is replaced within seconds, and a slow statement is left alone.
+ * Finds connections that are lost without an error, until `signal` aborts: behind a proxy that swallows bytes, or a
+ * host that vanished. A statement may take long, so its time alone proves nothing. But if the server, asked on another
+ * connection, says that it is not executing that statement, the connection is given up. So a lost connection is
+ * replaced within seconds, and a slow statement is left alone.
  * @param instance whose sessions are watched
  */
 export async function watchSessions(
@@ -35,7 +36,7 @@ export async function watchSessions(
       const deaf = await askAbout(suspects);
       if (deaf > 0) log.warn({ connections: deaf }, 'gave up database connections that do not answer');
     } catch (error) {
-      // Nobody can be asked: they are asked about again at the next look.
+      // The server cannot be asked now: they are checked again next time.
       log[isTransient(error) ? 'debug' : 'error'](
         { err: error },
         'could not ask about database connections that do not answer',
@@ -78,7 +79,10 @@ export async function watchSessions(
   }
 }
 
-/** Those that rest in a pool and were last heard of before that: probably they are lost in the same way, and would be found one by one. */
+/**
+ * Connections that are idle in a pool and had their last answer before that: probably they are lost in the same way,
+ * and would otherwise be found one by one.
+ */
 const restingSince = (at: number, instance: string) =>
   [...openSessions].filter(
     (session) => session.instance === instance && session.restsInPool && session.quietSince < at,

@@ -9,28 +9,30 @@ import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing }
 import { tempError } from '../temp.ts';
 
 /**
- * Asking other services over HTTP: by node:http and not by fetch, which copies every byte once more. Every answer is judged here, once for all of them. A download that broke off begins again a few times (base/retry.ts), within its time.
+ * Downloads from other services over HTTP, with node:http: fetch copies every byte once more. Every answer is judged
+ * here, in the same way for all services. A download that breaks off starts again a few times (base/retry.ts), within
+ * its time limit.
  */
 
-/** Whom we ask, and which settings a person should look at when they refuse. */
+/** The service, and the settings that a person should check when it refuses. */
 export type Service = {
-  /** What its error codes start with: `raid` gives `raid_not_found`. */
+  /** The beginning of its error codes: `raid` gives `raid_not_found`. */
   code: string;
   name: string;
-  /** Its name in App.dependencies, where its refusals may be a fault of the deployment. */
+  /** Its name in App.dependencies, if its refusals may be a fault of the deployment. */
   dependency?: string;
   settings: { address: string; secret: string };
-  /** Statuses that it uses in a way of its own. */
+  /** Statuses with a special meaning for this service. */
   statuses?: Record<number, (said: string) => Error>;
 };
 
 export type DownloadOptions = {
   service: Service & { settings: { limit: string; timeout: string } };
-  /** The file to make; it must not exist yet. Only this user can read it. */
+  /** The file to create; it must not exist yet. Only this user can read it. */
   to: string;
   headers?: Record<string, string>;
   maxBytes: number;
-  /** For the whole transfer, so that a server that drips bytes ends too. */
+  /** For the whole transfer, so that a server that sends byte by byte is ended, too. */
   timeoutMs: number;
   signal: AbortSignal;
 };
@@ -40,9 +42,10 @@ export type Downloaded = { bytes: number; sha256: string };
 
 /**
  * Streams a GET into a new private file. Redirects are followed within one origin only, so the headers go nowhere else.
- * When it throws, the file is gone.
- * @throws what `statusError` judges; DeploymentError `disk_full`, and `<service>_unavailable` where nobody answers; RetryableError `<service>_unavailable`, `_timeout`, `_truncated`;
- *   PermanentError `<service>_too_large`, `_redirected`; the signal's reason; what the file system says
+ * When it throws, the file is removed.
+ * @throws what `statusError` returns; DeploymentError `disk_full`, and `<service>_unavailable` if nobody answers;
+ *   RetryableError `<service>_unavailable`, `_timeout`, `_truncated`; PermanentError `<service>_too_large`,
+ *   `_redirected`; the signal's reason; an error of the file system
  */
 export async function download(url: URL, options: DownloadOptions): Promise<Downloaded> {
   const deadline = new AbortController();
@@ -61,17 +64,17 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
   }
 }
 
-/** Whoever asks a job to wait for longer has it snoozed, which holds no slot. */
+/** A service that asks us to wait longer gets a snoozed job, which takes no slot. */
 const longestPatienceMs = 20_000;
 
-/** Whether the next request may well succeed. */
+/** Whether another request may succeed. */
 function passingOf({ code }: Service, error: unknown): Passing | undefined {
   if (error instanceof Snooze) return { retryAfterMs: error.delayMs };
   const words = ['unavailable', 'truncated', 'rate_limited'].map((word) => `${code}_${word}`);
   return words.includes(codeOf(error) ?? '') ? { retryAfterMs: waits.get(error as Error) } : undefined;
 }
 
-/** How long a server said to wait, by the error that was made of its answer. */
+/** How long the server said to wait, by the error that was made of its answer. */
 const waits = new WeakMap<Error, number>();
 
 type Transfer = DownloadOptions & { stop: AbortSignal };
@@ -79,9 +82,9 @@ type Transfer = DownloadOptions & { stop: AbortSignal };
 const maxRedirects = 3;
 const redirects = new Set([301, 302, 303, 307, 308]);
 
-/** The 200, after redirects; any other answer is thrown, and its socket closed. */
+/** The response with status 200, after redirects. Any other answer is thrown, and its socket closed. */
 async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
-  // Nothing may unpack itself on the way: the limit is on what is stored.
+  // Nothing is unpacked on the way: the size limit is for what is stored.
   const headers = { ...transfer.headers, 'accept-encoding': 'identity' };
   let at = url;
   for (let hops = 0; ; hops++) {
@@ -100,7 +103,7 @@ function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Pr
   return new Promise((resolve, reject) => {
     const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal }, resolve);
     asking.on('error', reject);
-    // Left alone, an answer of 101 would be no answer at all.
+    // Without this handler, a response 101 would never settle the promise.
     asking.on('upgrade', (_, socket) => {
       socket.destroy();
       reject(new Error('it switched protocols'));
@@ -151,7 +154,7 @@ async function save(response: IncomingMessage, { to, service, maxBytes, stop }: 
     return { bytes, sha256: hash.digest('hex') };
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') await rm(to, { force: true });
-    // Of the three parts that can fail, the network's failure is the one that shows on the response.
+    // Of the three parts that can fail, only the network's failure is set on the response.
     throw response.errored === error ? truncated(service, error) : tempError(error);
   }
 }
@@ -172,8 +175,8 @@ function timedOut({ service: { code, name, settings }, timeoutMs }: DownloadOpti
 }
 
 /**
- * What an answer that is not a success means for the job. A 429 that says when to come back costs no retry; a 503 that
- * does costs one, so that the jobs of a service that never comes back end.
+ * The error for an answer that is not a success. A 429 that says when to come back uses no retry. A 503 that says so
+ * uses one, so that the jobs of a service that never comes back end.
  * https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
  */
 export function statusError(service: Service, status: number, retryAfter?: string): Error {
@@ -209,7 +212,9 @@ export function statusError(service: Service, status: number, retryAfter?: strin
 const second = 1000;
 const longestSnooze = 3600 * second;
 
-/** Milliseconds, from whole seconds or an HTTP date; at least a second, so that nobody spins. Undefined if not given. */
+/**
+ * In milliseconds, from whole seconds or an HTTP date; at least a second, so that no job spins. Undefined if not given.
+ */
 function delayOf(retryAfter: string | undefined): number | undefined {
   const delayMs = retryAfterMs(retryAfter);
   return delayMs === undefined ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
@@ -226,7 +231,7 @@ function unavailable(service: Service, what: string, cause?: unknown): Error {
 const deploymentError = ({ dependency }: Service, code: string, words: string): Error =>
   dependency ? new DeploymentError(dependency, code, words) : new PermanentError(code, words);
 
-/** A word for what the network did: `ECONNREFUSED`. Never the text, which may quote a header. */
+/** A word for what the network did: `ECONNREFUSED`. Never the message, which may quote a header. */
 function causeOf(error: unknown): string {
   return codeOf(error) ?? (error instanceof Error ? error.name : 'unknown');
 }

@@ -4,7 +4,7 @@ import { RetryableError } from '../errors.ts';
 import type { Storage } from './storage.ts';
 
 /**
- * Writes, reads and deletes a small object: rights are often given for one of these and forgotten for another.
+ * Writes, reads and deletes a small object: rights are often granted for one of these and forgotten for another.
  * @throws what is wrong, with its code
  */
 export async function checkByDoing(storage: Storage, options: { signal?: AbortSignal } = {}): Promise<void> {

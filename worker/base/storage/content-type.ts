@@ -30,7 +30,7 @@ const byExtension: Record<string, string> = {
   zip: 'application/zip',
 };
 
-/** The content type that a key's extension stands for, of those that we write; `application/octet-stream` for others. */
+/** The content type for a key's extension, for the types that we write; `application/octet-stream` for others. */
 export function contentTypeOf(key: string): string {
   return byExtension[extname(key).slice(1).toLowerCase()] ?? 'application/octet-stream';
 }

@@ -10,8 +10,8 @@ import type { Storage } from './storage.ts';
 export type Downloaded = { bytes: number; sha256: string };
 
 /**
- * Streams an object into a new private file. When it throws, the file is gone.
- * @throws PermanentError `object_not_found`, `file_too_large`, `empty_file`, and what Storage throws; the signal's reason
+ * Streams an object into a new private file. When it throws, the file is removed.
+ * @throws PermanentError `object_not_found`, `file_too_large`, `empty_file`; what Storage throws; the signal's reason
  */
 export async function download(
   storage: Storage,
@@ -33,7 +33,7 @@ export async function download(
       yield chunk;
     }
   }
-  /** Begins again from the first byte: a server may give another object than before. */
+  /** Each try begins at the first byte: the server may send a different object than before. */
   async function receive(): Promise<void> {
     receiving = false;
     const body = await storage.get(key, { signal });
@@ -48,7 +48,7 @@ export async function download(
       throw tempError(error);
     }
   }
-  // What `get` has tried often enough is not tried again.
+  // `get` has its own retries: its errors are not retried here.
   await withRetries(receive, (error) => (receiving && isBroken(error) ? {} : undefined), signal);
   if (bytes === 0) throw new PermanentError('empty_file', 'The file is empty');
   return { bytes, sha256: hash.digest('hex') };

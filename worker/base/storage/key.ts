@@ -2,13 +2,16 @@ import type { S3Config } from '../config/storage.ts';
 import { PermanentError } from '../errors.ts';
 import type { DeleteFailure } from './storage.ts';
 
-/** Where local.ts keeps files until they are whole. A key nowhere, so that what one storage takes, the others take too. */
+/**
+ * Where local.ts keeps files until they are complete. No storage takes such a key, so that all storages take the same
+ * keys.
+ */
 export const INCOMING = '.incoming';
 
 /**
- * Refuses a key that one of our storages could not keep, or could mistake for another. The rules are those of Backblaze B2
- * (https://www.backblaze.com/docs/cloud-storage-files), narrower than S3's and such that a file system can follow them,
- * and no `.` or `..`, which a path and many an HTTP client would resolve.
+ * Refuses a key that one of our storages could not keep, or could mistake for another key. The rules are those of
+ * Backblaze B2 (https://www.backblaze.com/docs/cloud-storage-files), which are narrower than S3's, and those of file
+ * systems; no `.` or `..`, which paths and many HTTP clients resolve.
  *
  * @throws PermanentError `invalid_storage_key`
  */
@@ -17,7 +20,7 @@ export function checkKey(key: string): void {
   if (fault) throw new PermanentError('invalid_storage_key', messageFor(key, fault));
 }
 
-/** The keys of a list that cannot be keys, as failures: one of them shall not keep the others from being deleted. */
+/** The invalid keys of a list, as failures. An invalid key must not keep the others from being deleted. */
 export function keyFailures(keys: string[]): DeleteFailure[] {
   return keys.flatMap((key) => {
     const fault = faultOf(key);

@@ -28,13 +28,14 @@ import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type S
 
 type Options = { signal?: AbortSignal };
 
-/** Whoever puts a file into a folder that is being removed tries again. */
+/** Writing a file into a folder that is being removed fails: then it is tried again. */
 const placings = 5;
 
 /**
- * A folder: the object `a/b.webp` is the file `<dir>/a/b.webp`, and nothing else is kept about it. So the content type is
- * told from the key's extension and `cacheControl` is not kept; `a` and `a/b` cannot both be objects; a file that a
- * symbolic link has outside the folder is never read or written (`invalid_storage_key` for both).
+ * Storage in a folder: the object `a/b.webp` is the file `<dir>/a/b.webp`, and nothing else is stored about it. So the
+ * content type follows from the key's extension, and `cacheControl` is lost. `a` and `a/b` cannot both be objects, and
+ * a file outside the folder, reached by a symbolic link, is never read or written: both fail with
+ * `invalid_storage_key`.
  */
 export class LocalStorage implements Storage {
   readonly #dir: string;
@@ -97,7 +98,9 @@ export class LocalStorage implements Storage {
     return failures;
   }
 
-  /** And the folders above it, up to the first that holds something. One that cannot be removed is in nobody's way. */
+  /**
+   * Also removes the folders above it, up to the first that is not empty. A folder that cannot be removed does no harm.
+   */
   async #removeEmpty(folder: string): Promise<void> {
     for (let empty = folder; empty !== '.'; empty = posix.dirname(empty))
       if (!(await rmdir(join(this.#dir, empty)).then(() => true, isAbsence))) return;
@@ -107,12 +110,12 @@ export class LocalStorage implements Storage {
     yield* this.#walk('', prefix, signal);
   }
 
-  /** A `file:` address where there is no public one. */
+  /** A `file:` address if there is no public one. */
   url(key: string): string {
     return addressOf(this.#baseUrl, key);
   }
 
-  /** The same as `url`: nothing guards a folder, so the address does not expire. */
+  /** The same as `url`: a folder has no access control, so the address does not expire. */
   async presign(key: string, seconds: number): Promise<string> {
     checkSeconds(seconds);
     return this.url(key);
@@ -125,7 +128,7 @@ export class LocalStorage implements Storage {
   /** @param folder empty, or ending with a slash */
   async *#walk(folder: string, prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
     const within = prefix.startsWith(folder) ? prefix.slice(folder.length).split('/') : [];
-    // The prefix names the one folder to go on in: the others beside it need not be read.
+    // Only the folder that the prefix names is searched; the others need not be read.
     const names = () => (within.length > 1 ? folderIn(this.#dir, folder, within[0]!) : namesIn(this.#dir, folder));
     for (const name of await this.#try(`listing "${prefix}"`, signal, names)) {
       signal?.throwIfAborted();
@@ -139,7 +142,9 @@ export class LocalStorage implements Storage {
     }
   }
 
-  /** The file of a key. What exists of its path must really be below the folder, wherever symbolic links lead. */
+  /**
+   * The file of a key. The existing part of its path must be below the folder after all symbolic links are resolved.
+   */
   async #pathOf(key: string): Promise<string> {
     checkKey(key);
     const path = join(this.#dir, ...key.split('/'));
@@ -179,7 +184,7 @@ export class LocalStorage implements Storage {
   }
 }
 
-/** Flushed to the disk, so that after a power cut the name does not stand for an empty file. */
+/** Flushes to the disk, so that after a power cut the name does not stand for an empty file. */
 async function write(path: string, body: Uint8Array | { path: string }, signal: AbortSignal | undefined) {
   const abort = signal ? { signal } : {};
   if (body instanceof Uint8Array) await writeFile(path, body, { flag: 'wx', flush: true, ...abort });
@@ -203,12 +208,12 @@ async function place(incoming: string, path: string, key: string): Promise<void>
   }
 }
 
-/** Where a path really is, or where the nearest folder above it is that exists. */
+/** The real path, or that of the nearest existing folder above it. */
 async function realPathOf(path: string): Promise<string> {
   return (await ifThere(realpath(path))) ?? realPathOf(dirname(path));
 }
 
-/** Undefined for a folder as for nothing; nor are pipes opened, which would wait for a writer. */
+/** Undefined for a folder, as for nothing. Pipes are not opened: that would block until somebody writes. */
 async function openFile(path: string): Promise<FileHandle | undefined> {
   return (await statFile(path)) && ifThere(open(path));
 }
@@ -218,7 +223,7 @@ async function statFile(path: string): Promise<{ bytes: number; modified_at: Dat
   return found?.isFile() ? { bytes: found.size, modified_at: found.mtime } : undefined;
 }
 
-/** Files, and folders with a slash at the end: so sorted, whole keys come out in the order that S3 lists them. */
+/** Files, and folders with a slash at the end. Sorted so, whole keys come in the order in which S3 lists them. */
 async function namesIn(dir: string, folder: string): Promise<string[]> {
   const entries = (await ifThere(readdir(join(dir, folder), { withFileTypes: true }))) ?? [];
   return entries
@@ -227,7 +232,7 @@ async function namesIn(dir: string, folder: string): Promise<string[]> {
     .toSorted(compareBytes);
 }
 
-/** One of the folders in a folder, if there is one of this name. */
+/** The folder of this name in a folder, if there is one. */
 async function folderIn(dir: string, folder: string, name: string): Promise<string[]> {
   if (['', '.', '..'].includes(name)) return [];
   const found = await ifThere(lstat(join(dir, folder, name)));

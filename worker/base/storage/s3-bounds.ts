@@ -1,12 +1,15 @@
 import { Transform, type Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 
-/** Of an error: its code and words are at the beginning. */
+/** For an error: its code and message are at the beginning. */
 const errorBytes = 65_536;
-/** Of a list of a thousand keys, or of what became of them: a key is 1 kB at most. */
+/** For a list of a thousand keys, or of what became of them: a key is at most 1 kB. */
 const answerBytes = 16_000_000;
 
-/** The SDK reads the XML of an answer whole, however long it is: so it is cut off. The bytes of objects are streamed and have no bound. */
+/**
+ * The SDK reads the whole XML of an answer, however long it is: so it is cut off. The bytes of objects are streamed and
+ * have no bound.
+ */
 export function boundAnswers(client: S3Client): void {
   client.middlewareStack.add(
     (next, context) => async (args) => {
@@ -21,7 +24,7 @@ export function boundAnswers(client: S3Client): void {
   );
 }
 
-/** The first bytes of a body; then it is closed, and its connection with it. */
+/** The first bytes of a body; then the body and its connection are closed. */
 function bounded(body: Readable, maxBytes: number): Readable {
   let left = maxBytes;
   const out = new Transform({

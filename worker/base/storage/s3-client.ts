@@ -5,11 +5,12 @@ import { boundAnswers } from './s3-bounds.ts';
 import { passingOf } from './s3-errors.ts';
 
 /**
- * A client that never waits for ever on a server that has gone silent. It tries each request once: the SDK's own retries would send no
- * stream again, and would sleep on when the job's signal fires. `asking` retries.
+ * A client that never waits for ever on a silent server. It tries each request once: the SDK's own retries cannot send
+ * a stream again, and would sleep on when the job's signal fires. `asking` retries.
  */
 export function createClient(config: S3Config, timeouts: { connectMs: number; idleMs: number }): S3Client {
-  // Servers that are not AWS fail on the checksums that the SDK would add: https://github.com/aws/aws-sdk-js-v3/issues/6810
+  // Servers other than AWS fail on the checksums that the SDK would add:
+  // https://github.com/aws/aws-sdk-js-v3/issues/6810
   const checksums = config.endpoint ? 'WHEN_REQUIRED' : 'WHEN_SUPPORTED';
   const client = new S3Client({
     region: config.region,
@@ -27,11 +28,11 @@ export function createClient(config: S3Config, timeouts: { connectMs: number; id
   return client;
 }
 
-/** Asks something of S3 that may be asked again, until it is answered. @throws the SDK's last error; the signal's reason */
+/** Retries a request that is safe to repeat. @throws the SDK's last error; the signal's reason */
 export const asking = <T>(work: (tries: number) => Promise<T>, signal: AbortSignal | undefined, patience: Patience) =>
   withRetries(work, passingOf, signal, patience);
 
-/** Without one, the SDK writes to the console. What goes wrong comes out as an error, and is logged as that. */
+/** Without a logger, the SDK writes to the console. Its failures come out as errors, and are logged as such. */
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 export const sendOptions = (signal: AbortSignal | undefined) => (signal ? { abortSignal: signal } : {});

@@ -8,7 +8,7 @@ import type { DeleteFailure } from './storage.ts';
 
 type Deletion = { client: S3Client; bucket: string; host: string; patience: Patience; signal?: AbortSignal };
 
-/** Deletes up to 1000 keys in one request, or one by one where the server does not do that. Resolves to those that could not be. */
+/** Deletes up to 1000 keys in one request, or one by one if the server cannot do that. Resolves to the failures. */
 export async function deleteMany(deletion: Deletion, keys: string[]): Promise<DeleteFailure[]> {
   const { client, bucket, patience, signal } = deletion;
   try {
@@ -22,7 +22,7 @@ export async function deleteMany(deletion: Deletion, keys: string[]): Promise<De
 }
 
 /**
- * With the checksum that all servers know, as before version 3.729 of the SDK, which now sends one that older MinIO, Swift
+ * Adds the MD5 checksum that all servers know. Since version 3.729 the SDK sends another one, which older MinIO, Swift
  * and others refuse. https://github.com/aws/aws-sdk-js-v3/blob/main/supplemental-docs/MD5_FALLBACK.md
  */
 function deleteObjects(bucket: string, keys: string[]): DeleteObjectsCommand {
@@ -42,7 +42,7 @@ function deleteObjects(bucket: string, keys: string[]): DeleteObjectsCommand {
   return command;
 }
 
-/** How servers say that they do not know DeleteObjects, or not with these checksums. */
+/** The answers of servers that do not know DeleteObjects, or not with these checksums. */
 function isUnsupported(error: unknown): boolean {
   const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode;
@@ -57,7 +57,7 @@ async function deleteEach(deletion: Deletion, keys: string[]): Promise<DeleteFai
   return failures;
 }
 
-/** A server that cannot be reached is no matter of this one key: that fails the whole. */
+/** If the server cannot be reached, the whole request fails, not just this key. */
 async function deleteOne(deletion: Deletion, key: string): Promise<DeleteFailure[]> {
   const { client, bucket, patience, signal } = deletion;
   try {

@@ -16,8 +16,8 @@ type StorageErrorCode =
   | 'storage_unavailable';
 
 /**
- * An error of the SDK as one of ours: named, with a message that says what to mend, and without the SDK's own fields,
- * which hold signatures. An error that comes neither from S3 nor from the network is given back as it is.
+ * Translates an error of the SDK: it gets a code, a message that says what to mend, and none of the SDK's own fields,
+ * which contain signatures. An error that comes neither from S3 nor from the network is returned as it is.
  */
 export function storageError(error: unknown, request: S3Request): unknown {
   const { name, message, status } = s3ErrorOf(error);
@@ -32,7 +32,7 @@ export function storageError(error: unknown, request: S3Request): unknown {
   return error;
 }
 
-/** Whether a request may succeed when it is tried again soon, and when the server says to. Undefined: it would not. */
+/** Whether a request may succeed if it is tried again soon, and when the server says to. Undefined: it would not. */
 export function passingOf(error: unknown): Passing | undefined {
   const { name, message, status } = s3ErrorOf(error);
   if (status === 501) return undefined; // NotImplemented
@@ -45,13 +45,13 @@ export function passingOf(error: unknown): Passing | undefined {
   return { retryAfterMs: retryAfterMs($response?.headers?.['retry-after']) };
 }
 
-/** What S3 answered with a code alone: for one key of many, or where we know more than the answer says. */
+/** The error for an S3 code alone: for one key of many, or if we know more than the answer says. */
 export function storageErrorOf(s3Code: string, request: S3Request): StorageError {
   return namedError(judge(s3Code), request, s3Code);
 }
 
 /**
- * S3's error code to ours, or by the status where the code says nothing: the answer to a HEAD has no body.
+ * Maps S3's error code to ours, or the status if the code says nothing: the answer to a HEAD has no body.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
 function judge(s3Code: string, status = 0, words = ''): StorageErrorCode {
@@ -77,7 +77,7 @@ function judge(s3Code: string, status = 0, words = ''): StorageErrorCode {
     case 'XMinioStorageFull':
       return 'storage_full';
   }
-  // Backblaze B2 says AccessDenied, and only in its words that a cap of the account is reached.
+  // Backblaze B2 answers AccessDenied, and only the message says that a cap of the account is reached.
   if ((status === 403 || status === 507) && isQuota.test(words)) return 'storage_full';
   if (s3Code === 'AccessDenied') return 'storage_denied';
   if (status >= 500 || status === 429) return 'storage_unavailable';
@@ -97,7 +97,7 @@ function namedError(code: StorageErrorCode, request: S3Request, answer: string, 
   return deployment.includes(code) ? new DeploymentError('storage', code, words) : new RetryableError(code, words);
 }
 
-/** The server's own words, on one line and not too many. */
+/** The server's own message, shortened, on one line. */
 const quoted = (words: string) => words.replace(/\s+/g, ' ').trim().slice(0, 300);
 
 function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, answer: string, detail: string): string {
@@ -105,7 +105,7 @@ function wordsFor(code: StorageErrorCode, { host, bucket, doing }: S3Request, an
     case 'object_not_found':
       return `${doing}: there is no such object in bucket "${bucket}" at ${host}`;
     case 'storage_bucket_missing':
-      return `${doing}: there is no bucket "${bucket}" at ${host}; create it, or correct the bucket's name in the configuration`;
+      return `${doing}: there is no bucket "${bucket}" at ${host}: create it, or correct its name in the settings`;
     case 'storage_denied':
       return `${doing} in bucket "${bucket}" was denied by ${host} (${answer}): ${denialOf(answer, detail)}`;
     case 'storage_full':
@@ -128,11 +128,12 @@ function denialOf(answer: string, detail: string): string {
   return saysNothing.test(detail) ? known : `${known}; it says: ${detail}`;
 }
 
-/** Words of a denial that say no more than its code does. */
+/** Messages of a denial that say no more than its code does. */
 const saysNothing = /^(access ?denied|forbidden|unknown\w*)?\.?$/i;
 
 const withoutCredentials = ({ bucket, doing }: S3Request) =>
-  `${doing} in bucket "${bucket}": no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role`;
+  `${doing} in bucket "${bucket}": no credentials were found; ` +
+  'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role';
 
 function s3ErrorOf(error: unknown): { name: string; message: string; status: number | undefined } {
   if (!(error instanceof Error)) return { name: '', message: '', status: undefined };
@@ -140,6 +141,6 @@ function s3ErrorOf(error: unknown): { name: string; message: string; status: num
   return { name: error.name, message: error.message, status: $metadata?.httpStatusCode };
 }
 
-/** The codes of sockets, DNS, HTTP and TLS: not those of the file that is being sent, nor Node's for a mistake of ours. */
+/** The codes of sockets, DNS, HTTP and TLS. Not those of the file that is being sent, nor Node's for a bug of ours. */
 const isOfNetwork = (code: string) =>
   /^(EAI_|ECONN|EHOST|ENET|ENOTFOUND|EPIPE|EPROTO|ERR_SSL_|ERR_TLS_|HPE_|UNABLE_TO_)|CERT/.test(code);

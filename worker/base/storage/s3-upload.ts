@@ -13,7 +13,7 @@ import { asking, sendOptions } from './s3-client.ts';
 export type S3Object = { Bucket: string; Key: string; ContentType: string; CacheControl?: string };
 type UploadLimits = { multipartBytes: number; partBytes: number; patience: Patience };
 
-/** Files go up as they are read: whole up to `multipartBytes`, above it in parts, two at a time. */
+/** Uploads a file while it is read: in one request up to `multipartBytes`, above it in parts, two at a time. */
 export async function putFile(
   client: S3Client,
   object: S3Object,
@@ -39,8 +39,8 @@ export async function putBytes(
 }
 
 /**
- * From the file's beginning, each time. The SDK neither notices when the file cannot be read (the process would die of it) nor closes it:
- * so it is done here.
+ * Reads the file from its beginning, each time. If the file cannot be read, the SDK does not notice (the process would
+ * die of the error) and does not close it: so both are done here.
  */
 async function putStream(client: S3Client, object: S3Object, path: string, size: number, signal?: AbortSignal) {
   const file = await open(path);
@@ -77,10 +77,10 @@ async function putParts(client: S3Client, object: S3Object, path: string, size: 
 }
 
 /**
- * Given the signal itself, `Upload` would leave its parts in flight and answer before it has cleaned up. Through this client
- * each of its requests ends with the signal, and then it has the parts of the failed upload removed, which would
- * otherwise lie unseen in the bucket and be paid for. That is waited for, but not for long, and never hides the cause.
- * Each part is in memory, so each of its requests can be sent again.
+ * If `Upload` got the signal itself, it would leave its parts in flight and return before it has cleaned up. With this
+ * client, each of its requests ends with the signal, and then `Upload` removes the parts of the failed upload, which
+ * would otherwise stay in the bucket unseen and be paid for. We wait for that, but not for long, and it never hides the
+ * cause. Each part is in memory, so each request can be sent again.
  */
 function endingWith(
   signal: AbortSignal | undefined,

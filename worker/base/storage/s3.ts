@@ -20,7 +20,7 @@ import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type S
 
 const defaultLimits = {
   connectMs: 5_000,
-  /** How long a connection may carry nothing in either direction, so no limit on the whole of a long transfer. */
+  /** How long a connection may carry nothing in either direction. So a long transfer has no limit as a whole. */
   idleMs: 60_000,
   multipartBytes: 100_000_000,
   partBytes: 16 * 1024 * 1024,
@@ -30,15 +30,16 @@ type Limits = typeof defaultLimits;
 type Options = { signal?: AbortSignal };
 
 /**
- * A bucket of AWS S3, Backblaze B2, MinIO, R2, Ceph and the like: nothing is asked that only AWS does. Each request is
- * tried several times where that may help (base/retry.ts). Errors are those of s3-errors.ts, or the signal's reason once that has fired.
+ * A bucket of AWS S3, Backblaze B2, MinIO, R2, Ceph and others: it uses nothing that only AWS has. Each request is
+ * tried several times if that may help (base/retry.ts). Errors are those of s3-errors.ts, or the signal's reason once
+ * it has fired.
  *
- * In a bucket that keeps versions, as Backblaze B2's always do, `delete` hides the object and the bucket's lifecycle
- * rules remove it. https://www.backblaze.com/apidocs/s3-delete-object
+ * In a bucket that keeps versions, as those of Backblaze B2 always do, `delete` hides the object, and the bucket's
+ * lifecycle rules remove it. https://www.backblaze.com/apidocs/s3-delete-object
  */
 export class S3Storage implements Storage {
   readonly #bucket: string;
-  /** Where the bucket is, without its objects' keys. */
+  /** The address of the bucket, without a key. */
   readonly #address: string;
   readonly #host: string;
   readonly #publicBaseUrl: string | undefined;
@@ -71,7 +72,7 @@ export class S3Storage implements Storage {
     );
   }
 
-  /** A reader that takes nothing for a minute loses the connection, and reads a `storage_timeout`. */
+  /** A reader that takes nothing for a minute loses the connection, and gets a `storage_timeout`. */
   async get(key: string, { signal }: Options = {}): Promise<Readable> {
     checkKey(key);
     const doing = `reading "${key}"`;
@@ -129,7 +130,7 @@ export class S3Storage implements Storage {
     return addressOf(this.#publicBaseUrl ?? this.#address, key);
   }
 
-  /** At the bucket's own address also where there is a CDN, which would not know the signature. */
+  /** At the bucket's own address, also if there is a CDN, which would not accept the signature. */
   async presign(key: string, seconds: number): Promise<string> {
     checkKey(key);
     checkSeconds(seconds);
@@ -141,7 +142,7 @@ export class S3Storage implements Storage {
     await checkByDoing(this, options);
   }
 
-  /** Asks what may be asked again. */
+  /** Sends a request that is safe to repeat. */
   #ask<T>(doing: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     return this.#try(doing, signal, () => asking(work, signal, this.#limits.patience));
   }
@@ -154,7 +155,7 @@ export class S3Storage implements Storage {
     }
   }
 
-  /** An answer may break off half way, so its stream's errors get names too. */
+  /** A transfer may break off in the middle, so the errors of its stream are translated, too. */
   #relay(body: Readable, doing: string, signal: AbortSignal | undefined): Readable {
     const out = new PassThrough();
     body.once('error', (error) => out.destroy(this.#named(error, doing, signal) as Error));
@@ -166,7 +167,10 @@ export class S3Storage implements Storage {
     return signal?.aborted ? signal.reason : storageError(error, { doing, bucket: this.#bucket, host: this.#host });
   }
 
-  /** A HEAD's 404 does not say whether object or bucket is missing, and who takes a lost bucket for an empty one may delete a lot. */
+  /**
+   * The 404 of a HEAD does not say whether the object or the bucket is missing. A cleanup that takes a missing bucket
+   * for an empty one may delete a lot.
+   */
   async #assertBucket(signal: AbortSignal | undefined): Promise<void> {
     if (this.#bucketIsThere) return;
     const doing = 'looking at the bucket';

@@ -1,12 +1,12 @@
 import type { Readable } from 'node:stream';
 
 /**
- * Where files go. Implementations: s3.ts (AWS, Backblaze B2, MinIO, R2) and local.ts (a folder).
+ * Where files are stored. Implementations: s3.ts (AWS, Backblaze B2, MinIO, R2) and local.ts (a folder).
  *
- * Every method but `list` takes keys that checkKey (key.ts) takes, and throws PermanentError `invalid_storage_key` for others.
- * Where a `signal` is given and fires, they throw its reason. Other failures have a name: DeploymentError
- * `storage_bucket_missing`, `storage_denied`, `storage_full`, `storage_unavailable` where nobody answers; RetryableError
- * `storage_unavailable`, `storage_timeout`, `storage_refused`.
+ * All methods but `list` take only keys that checkKey (key.ts) accepts, and throw PermanentError `invalid_storage_key`
+ * for others. If a `signal` fires, they throw its reason. Other failures have a code: DeploymentError
+ * `storage_bucket_missing`, `storage_denied`, `storage_full`, and `storage_unavailable` if nobody answers;
+ * RetryableError `storage_unavailable`, `storage_timeout`, `storage_refused`.
  */
 export type Storage = {
   /**
@@ -16,7 +16,8 @@ export type Storage = {
   put(key: string, body: Uint8Array | { path: string }, options: PutOptions): Promise<void>;
 
   /**
-   * The object's bytes, as a stream the caller must read or destroy; a transfer that breaks off is an error of the stream.
+   * The object's bytes, as a stream the caller must read or destroy; a transfer that breaks off is an error of the
+   * stream.
    * @throws PermanentError `object_not_found`
    */
   get(key: string, options?: { signal?: AbortSignal }): Promise<Readable>;
@@ -25,18 +26,18 @@ export type Storage = {
   head(key: string, options?: { signal?: AbortSignal }): Promise<StoredObject | undefined>;
 
   /**
-   * Deletes many objects; a key that is not there counts as deleted. Resolves to those that could not be, keys that are
-   * invalid among them; what concerns all of them is thrown.
+   * Deletes many objects; a missing key counts as deleted. Resolves to the failures of single keys, including invalid
+   * ones. A failure of all keys is thrown.
    */
   delete(keys: string[], options?: { signal?: AbortSignal }): Promise<DeleteFailure[]>;
 
-  /** Every object whose key starts with `prefix`, in pages underneath, in order of the key's UTF-8 bytes. */
+  /** Every object whose key starts with `prefix`, in order of the key's UTF-8 bytes. Fetched page by page. */
   list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<StoredObject>;
 
-  /** The public address of an object: under CDN_BASE_URL where that is set. */
+  /** The public address of an object: under CDN_BASE_URL, if that is set. */
   url(key: string): string;
 
-  /** An address that lets its holder read the object for `seconds`, a week at most. It is a secret: never log it. */
+  /** An address with which anybody can read the object for `seconds`, at most a week. It is a secret: never log it. */
   presign(key: string, seconds: number): Promise<string>;
 
   /** Whether objects can be written, read and deleted, by doing so. @throws what is wrong, with its code */
@@ -44,7 +45,7 @@ export type Storage = {
 };
 
 export type PutOptions = { contentType: string; cacheControl?: string; signal?: AbortSignal };
-/** `content_type` comes from `head` alone. */
+/** `content_type` comes from `head` only. */
 export type StoredObject = { key: string; bytes: number; modified_at: Date; content_type?: string };
 export type DeleteFailure = { key: string; error_code: string; error: string };
 
