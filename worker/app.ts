@@ -12,25 +12,25 @@ import { createMemoryGate, type MemoryGate } from './media/memory.ts';
 import { createImagorVideo, type ImagorVideo } from './providers/imagorvideo.ts';
 import { createRaid, type Raid } from './providers/raid.ts';
 
-/** What a handler may reach, built by hand, once a process. */
+/** What handlers may use. Built by hand, once per process. */
 export type App = {
   config: Config;
   log: Log;
-  /** For handlers and upkeep; the engine has connections of its own. */
+  /** For handlers and upkeep. The engine has its own connections. */
   db: Db;
-  /** Names this program to the server: the fleet ends the sessions of one that is frozen. */
+  /** The name of this process for the server: the fleet ends the sessions of a frozen process. */
   instance: string;
-  /** Where files go. */
+  /** Where files are stored. */
   storage: Storage;
-  /** Where original files come from. */
+  /** Where originals of auction files come from. */
   raid: Raid;
-  /** For the frames of videos, where there is one. */
+  /** Takes frames of videos, if it is configured. */
   imagorVideo: ImagorVideo | undefined;
   /** For video and sound. */
   ffmpeg: Ffmpeg;
-  /** What media jobs may take of this machine, over all that run. */
+  /** The memory that all media jobs of this process share. */
   memory: MemoryGate;
-  /** What a DeploymentError may name, each with the check that tells an incident from a job's own failure. */
+  /** What a DeploymentError may name. The check tells an incident from a job's own failure. */
   dependencies: Record<string, Dependency>;
   close(): Promise<void>;
 };
@@ -40,7 +40,7 @@ async function checkFfmpeg(ffmpeg: Ffmpeg): Promise<void> {
   if (missing.length > 0) throw new Error(`ffmpeg lacks ${missing.join(', ')}`);
 }
 
-/** sharp is loaded by who needs it. */
+/** sharp is loaded at first use. */
 async function checkWatermark({ watermark: { path } }: Config): Promise<void> {
   if (path) await (await import('./media/video/watermark.ts')).readOwn(path);
 }
@@ -68,7 +68,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
     raid,
     imagorVideo,
     ffmpeg,
-    // sharp works on libuv's threads, four by default: one stays free for files and names.
+    // sharp works on libuv's threads, four by default: one stays free for files and DNS.
     memory: createMemoryGate({
       bytes: config.mediaMemoryBytes,
       pictureBytes: config.pictureMemoryBytes,
@@ -83,7 +83,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
       sharp: { ofHost: true, check: () => import('./media/image/sharp.ts') },
       watermark: { ofHost: true, check: () => checkWatermark(config) },
     },
-    // A handler deaf to its signal may hold a connection: the process ends all the same.
+    // A handler that ignores its signal may hold a connection: the process ends all the same.
     close: () => within(2_000, db.end()),
   };
 }

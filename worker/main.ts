@@ -20,8 +20,8 @@ import { doubtsOf } from './settings.ts';
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
 /**
- * The whole program, in the order in which it comes up: Postgres, its tables, the worker, HTTP.
- * @param signal gives the start up, at whichever step it is: what is open already is closed, last things first
+ * Starts everything, in this order: Postgres, its tables, the worker, HTTP.
+ * @param signal aborts the start at any step; what is open already is closed in reverse order
  */
 export async function startService(
   config: Config,
@@ -45,7 +45,7 @@ export async function startService(
     const worker = await step(startWorker(app, postgres.url, await loadRegistry()));
     open.defer(worker.stop);
     const http = await listenSomewhere(routes(worker), config, log);
-    // The worker stops first: as long as its jobs may finish, its health can be asked.
+    // The worker stops first: while its jobs finish, /health still answers.
     open.defer(() => worker.stop().then(http.close));
     return { port: http.port, databaseUrl: postgres.url, stop: () => open.disposeAsync() };
   } catch (error) {
@@ -54,7 +54,7 @@ export async function startService(
   }
 }
 
-/** A step that is under way gets a moment to end, so that what it opened can be closed in order. */
+/** How long a step that is under way may take to end, so that what it opened can be closed in order. */
 const stepPatienceMs = 3_000;
 
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -71,7 +71,7 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
- * Runs until SIGTERM or SIGINT, then shuts down in order. A signal two seconds later or more ends it at once.
+ * Runs until SIGTERM or SIGINT, then shuts down in order. A second signal, two seconds later or more, ends it at once.
  * @returns the exit code
  */
 export async function main(): Promise<number> {
@@ -95,7 +95,7 @@ export async function main(): Promise<number> {
     await service.stop();
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
-    // A start that the signal broke off throws the signal's reason: that is no failure.
+    // A start that the signal aborted throws the signal's reason: that is no failure.
     if (error !== stopping.signal.reason) {
       log.error({ err: error, stack: stackOf(error) }, 'could not stop in order');
       code = 1;
@@ -105,7 +105,10 @@ export async function main(): Promise<number> {
   return code;
 }
 
-/** An exception that nobody caught is logged, and fails the job whose handler threw it. Then the process ends: its state is unknown. */
+/**
+ * Logs an uncaught exception, and fails the job whose handler threw it. Then the process ends, because its state is
+ * unknown.
+ */
 export function onUncaught(log: Log, end: () => void): void {
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error, stack: stackOf(error), jobs: failCulprits(error) }, 'uncaught exception');
@@ -124,7 +127,10 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
   return { ...embedded, url: withSchema(embedded.url, config.schema) };
 }
 
-/** In the background, for a busy machine takes seconds: what is wrong is told before a job meets it. Publishing needs no ffmpeg. */
+/**
+ * Runs in the background, because it takes seconds on a busy machine. The log says what is wrong before a job fails.
+ * Publishing needs no ffmpeg.
+ */
 async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
   if (config.queues && !config.queues.includes('media')) return;
   try {
@@ -138,7 +144,7 @@ async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
   }
 }
 
-/** In the background, too. */
+/** Runs in the background, too. */
 async function tellOfSettings({ config, log }: App): Promise<void> {
   for (const { setting, what, mend } of await doubtsOf(config))
     log.warn({ setting, detail: what, mend }, 'a setting is wrong');
@@ -146,13 +152,13 @@ async function tellOfSettings({ config, log }: App): Promise<void> {
 
 const tidyMs = 30_000;
 
-/** What dead processes left is removed, now and from time to time. */
+/** Removes what dead processes left, now and from time to time. */
 function keepTidy(tempDir: string): NodeJS.Timeout {
   void removeDeadTempDirs(tempDir);
   return setInterval(() => void removeDeadTempDirs(tempDir), tidyMs).unref();
 }
 
-/** On the port that was asked for; where none was and the usual one is taken, on any. */
+/** Listens on the port that was set. If none was set, and the default port is taken, on any free one. */
 async function listenSomewhere(http: ReturnType<typeof routes>, config: Config, log: Log): Promise<HttpServer> {
   const { host, port, chosen } = config.http;
   const server = await listen(http, { host, port }).catch((error: unknown) => {

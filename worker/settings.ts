@@ -3,10 +3,13 @@ import { messageOf } from './base/errors.ts';
 import { memoryHere } from './base/machine.ts';
 import { checkTempSpace } from './base/temp.ts';
 
-/** What is wrong with a setting that the process starts with nonetheless: jobs will wait for an incident to end, or be killed. */
+/**
+ * A wrong setting with which the process starts nonetheless: its jobs will wait for an incident to end, or the process
+ * may be killed.
+ */
 export type Doubt = { setting: string; what: string; mend: string };
 
-/** Told at the start, before a job meets them. */
+/** Logged at the start, before jobs fail. */
 export async function doubtsOf(config: Config): Promise<Doubt[]> {
   const { queues = ['media'] } = config;
   if (!queues.includes('media') && !queues.includes('publish')) return [];
@@ -32,10 +35,10 @@ export async function doubtWatermark({ watermark }: Pick<Config, 'watermark'>): 
   );
 }
 
-/** What a worker takes beside the media jobs. */
+/** What a worker needs beside the media jobs. */
 const ownBytes = 200e6;
 
-/** @param here what there is for the process and its children */
+/** @param here the memory of this process and its children */
 export function doubtMemory(
   { mediaMemoryBytes }: Pick<Config, 'mediaMemoryBytes'>,
   here = memoryHere(),
@@ -46,7 +49,9 @@ export function doubtMemory(
   const most = Math.floor((here.bytes - ownBytes) / 1e6);
   return {
     setting: 'MEDIA_MEMORY_MB',
-    what: `media jobs may take ${budget} MB (MEDIA_MEMORY_MB) beside ${own} MB of the worker itself, and ${where} has ${all} MB: it may be killed`,
+    what:
+      `media jobs may use ${budget} MB (MEDIA_MEMORY_MB), the worker itself needs ${own} MB, ` +
+      `and ${where} has ${all} MB: the worker may be killed`,
     mend:
       most >= 128 ? `set MEDIA_MEMORY_MB to ${most} or less, or give ${where} more` : `give ${where} 512 MB or more`,
   };

@@ -182,7 +182,7 @@ test('prepared transactions, replication slots and standbys may hold back vacuum
   ).map(({ detail, mend }) => `${detail.replace(/^held back for |: the live tables.*/g, '')} | ${mend}`);
   assert.deepEqual(said, [
     "2 h by the prepared transaction 'it''s' | in database shop: commit prepared 'it''s', or rollback prepared 'it''s'",
-    "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; if there is none any more: select pg_drop_replication_slot('it''s')",
+    "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; if the standby is gone: select pg_drop_replication_slot('it''s')",
     "1,200,000 transactions by the standby 'it''s', pid 17 | end long queries there, or set hot_standby_feedback = off there",
   ]);
 });

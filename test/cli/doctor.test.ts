@@ -127,7 +127,7 @@ test('a memory budget above what there is, which would have the worker killed', 
   assert.equal(checked(280).state, 'ok');
   const { state, detail, mend } = checked(700);
   assert.equal(state, 'warn');
-  assert.match(detail, /700 MB \(MEDIA_MEMORY_MB\) .* this container has 536 MB/);
+  assert.match(detail, /700 MB \(MEDIA_MEMORY_MB\), .* this container has 536 MB/);
   assert.match(mend!, /set MEDIA_MEMORY_MB to 336 or less/);
   assert.match(checked(700, false).detail, /this machine/);
 });
@@ -215,6 +215,6 @@ test('without DATABASE_URL and before anything was made, it makes nothing', asyn
   const fresh = await mkdtemp(join(tmpdir(), 'rowmill-doctor-'));
   const { found } = await examine({ DATABASE_URL: '', DATA_DIR: join(fresh, 'data') });
   assert.equal(found['Postgres']!.state, 'warn');
-  assert.match(found['Postgres']!.detail, /there is no database in /);
+  assert.match(found['Postgres']!.detail, /there is no embedded database in /);
   await rm(fresh, { recursive: true });
 });

@@ -34,7 +34,8 @@ async function launch(node: { file?: string; version?: string }, env: Record<str
 }
 
 test('without a Node that is new enough it says which there is, and how to get one', async () => {
-  const mend = /Install it, or run npm ci, which brings one \(not with --omit=dev, nor with NODE_ENV=production\)\.\n$/;
+  const mend =
+    /Install it, or run npm ci, which installs one \(not with --omit=dev, nor with NODE_ENV=production\)\.\n$/;
   for (const [node, found] of [
     [{ version: '20.20.2' }, 'the PATH has 20.20.2'],
     [{}, 'the PATH has none'],

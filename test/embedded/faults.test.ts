@@ -21,7 +21,7 @@ test('a directory that holds something else is left alone', async (t) => {
   const dir = await dataDir(t);
   await mkdir(join(dir, 'postgres'));
   await writeFile(join(dir, 'postgres', 'notes.txt'), 'mine');
-  await assert.rejects(open(t, dir), usageError(/holds something that is no Postgres: move it away/));
+  await assert.rejects(open(t, dir), usageError(/contains something that is no Postgres database: move it away/));
   assert.equal(await readFile(join(dir, 'postgres', 'notes.txt'), 'utf8'), 'mine');
   for (const path of ['postgres', 'postgres/notes.txt']) {
     assert.equal((await stat(join(dir, path))).uid, process.getuid?.());

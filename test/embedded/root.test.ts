@@ -130,7 +130,7 @@ suite('as root', { skip }, () => {
     const dir = await usedDir(t);
     await (await open(t, dir)).stop();
     const theirs = await ownerProcess(t, dir, ordinary);
-    await assert.rejects(theirs.opened, /UsageError: .*belongs to user nobody, as after a run as root/);
+    await assert.rejects(theirs.opened, /UsageError: .*belongs to user nobody, for example after a run as root/);
   });
 });
 

@@ -55,7 +55,7 @@ function text(value: string): string {
   return value;
 }
 
-/** A kind that has no dry run would leave the word out of its payload, and do the work. */
+/** A kind without a dry run would ignore the key in its payload, and do the work. */
 function dryRun(registry: Registry, { queue, kind }: Kind, payload: unknown): unknown {
   const dry = { ...(payload as object), dryRun: true };
   const definition = registry.get(`${queue}.${kind}`);

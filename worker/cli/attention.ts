@@ -11,7 +11,7 @@ const patienceS = 300;
 const turnPatienceS = 60;
 const mostGroups = 10;
 
-/** What a person should look at, and how to mend it. */
+/** What needs a person's attention, and how to mend it. */
 export function attention(fleet: FleetStatus): Attention[] {
   const { incidents, queues, workers, dead_letters, failing_schedules } = fleet;
   const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
@@ -30,7 +30,9 @@ function incident(found: FleetIncident): Attention {
   const where = host === null ? dependency : `${dependency} of ${host}`;
   return {
     name: 'incidents',
-    what: `incident for ${duration(age_s)}: ${where}, ${code}; ${count(jobs_held, 'job')} of ${kinds.join(', ')} wait: ${message}`,
+    what:
+      `incident for ${duration(age_s)}: ${where}, ${code}; ` +
+      `${count(jobs_held, 'job')} of ${kinds.join(', ')} wait: ${message}`,
     mend: `${solution ?? 'Correct what it names.'} The jobs that wait go on by themselves, with no retry used.`,
   };
 }
@@ -68,13 +70,15 @@ function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue,
   return [
     {
       name: 'waiting',
-      what: `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} has been due for ${duration(oldest_waiting_s)}`,
+      what:
+        `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} ` +
+        `has been due for ${duration(oldest_waiting_s)}`,
       mend: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
     },
   ];
 }
 
-/** Jobs that run, but wait: the longest of each worker. */
+/** Jobs that wait for a turn: for each worker, the one that waits the longest. */
 function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): Attention[] {
   const [longest] = jobs.toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since));
   const forS = longest ? (Date.now() - Date.parse(longest.since)) / 1_000 : 0;
@@ -82,7 +86,9 @@ function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): At
   return [
     {
       name: 'turns',
-      what: `${count(jobs.length, 'job')} of worker ${pid} on ${host} wait for ${longest.waits_for}, job ${longest.job_id} for ${duration(forS)}`,
+      what:
+        `${count(jobs.length, 'job')} of worker ${pid} on ${host} wait for ${longest.waits_for}, ` +
+        `job ${longest.job_id} for ${duration(forS)}`,
       mend: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
     },
   ];
@@ -102,6 +108,8 @@ function deadLetters({ queue, kind, error_code, cause, solution, jobs }: DeadLet
   return {
     name: 'dead_letters',
     what: cause ? `${which}: ${cause}` : which,
-    mend: `${solution ?? `See rowmill jobs --status failed${code}.`} To retry: rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
+    mend:
+      `${solution ?? `See rowmill jobs --status failed${code}.`} ` +
+      `To retry: rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
   };
 }

@@ -5,8 +5,8 @@ import { print, printJson } from './output.ts';
 type Words = { verb: 'retried' | 'cancelled'; refusal: string; json: boolean };
 
 /**
- * Says what became of each job that was asked for.
- * @throws Failed when some could not be changed
+ * Prints what became of each job that was asked for.
+ * @throws Failed if some could not be changed
  */
 export function reportChanges(ids: number[], changes: Change[], { verb, refusal, json }: Words): void {
   const missing = [...new Set(ids).difference(new Set(changes.map(({ id }) => id)))];

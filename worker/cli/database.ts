@@ -9,9 +9,9 @@ import { openEmbeddedPostgres } from '../embedded/postgres.ts';
 import { Failed } from './faults.ts';
 
 /**
- * Runs a command's work on its database: DATABASE_URL; else the embedded one, which is started for as long as the work takes
- * unless it runs already, as in another terminal.
- * @throws UsageError in production without DATABASE_URL; Failed where no database was made yet
+ * Runs a command's work on its database: DATABASE_URL, or the embedded one. The embedded one is started for this
+ * command, unless it runs already, for example in another terminal.
+ * @throws UsageError in production without DATABASE_URL; Failed if there is no database yet
  */
 export async function withDatabase<T>(work: (db: Db) => Promise<T>): Promise<T> {
   return withDatabaseUrl(loadConfig(), async (url) => {
@@ -24,7 +24,7 @@ export async function withDatabase<T>(work: (db: Db) => Promise<T>): Promise<T> 
   });
 }
 
-/** @param make whether an embedded database that is not there yet is to be made */
+/** @param make whether to create an embedded database if there is none yet */
 export async function withDatabaseUrl<T>(
   config: Config,
   work: (url: string) => Promise<T>,
@@ -35,7 +35,8 @@ export async function withDatabaseUrl<T>(
     throw new UsageError('DATABASE_URL: must be set in production; the embedded Postgres is for development');
   if (!make && !(await hasEmbedded(config)))
     throw new Failed(
-      `There is no database: DATABASE_URL is not set, and there is none in ${config.dataDir}. To make one there, run rowmill migrate`,
+      `There is no database: DATABASE_URL is not set, and there is none in ${config.dataDir}. ` +
+        'To create one there, run rowmill migrate',
     );
   const embedded = await openEmbeddedPostgres(config.dataDir);
   try {

@@ -5,14 +5,20 @@ import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { surroundings } from '../base/surroundings.ts';
 import { note } from './output.ts';
 
-/** What was asked for could not be done, or not all of it: exit code 1. A UsageError is exit code 2. Without a message all is said already. */
+/**
+ * What was asked for could not be done, or not all of it: exit code 1. (A UsageError is exit code 2.) Without a
+ * message, everything has been printed already.
+ */
 export class Failed extends Error {
   override name = 'Failed';
 }
 
-/** Says on stderr what went wrong: one line for what can be expected, the stack for what is a bug of ours. @returns the exit code */
+/**
+ * Prints what went wrong to stderr: one line for an expected error, the stack for a bug of ours.
+ * @returns the exit code
+ */
 export function report(error: unknown): number {
-  // Commander has said it already, or was asked for help and has given it.
+  // Commander has already printed its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof Failed && error.message === '') return 1;
   const expected = error instanceof Failed || error instanceof UsageError;
@@ -28,7 +34,7 @@ const stackOf = (error: unknown) => (error instanceof Error ? (error.stack ?? er
 
 export type Diagnosis = { what: string; mend?: string };
 
-/** A fault of the database's, or of the way there, in one line; undefined for anything else. */
+/** A fault of the database, or of the connection to it, in one line; undefined for anything else. */
 export function explain(error: unknown): string | undefined {
   const found = diagnose(error);
   return found && (found.mend ? `${found.what}: ${found.mend}` : found.what);
@@ -36,17 +42,17 @@ export function explain(error: unknown): string | undefined {
 
 const mends: Record<string, string> = {
   '28P01': 'check the user and the password in DATABASE_URL',
-  '28000': 'check the user in DATABASE_URL, and sslmode if the server wants TLS',
+  '28000': 'check the user in DATABASE_URL, and sslmode if the server requires TLS',
   '3D000': 'check the name of the database at the end of DATABASE_URL',
   '42501': 'connect as the owner of the tables, or as a role with rights on them',
 };
 
-/** What is wrong with the database or the way there, and how to mend it; undefined for what is neither. */
+/** What is wrong with the database, or with the connection to it, and how to mend it; undefined for other errors. */
 export function diagnose(error: unknown): Diagnosis | undefined {
   const code = codeOf(error) ?? '';
   // https://www.postgresql.org/docs/current/errcodes-appendix.html
   if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return refusal(error, code);
-  // One failure for each address of a name: the first tells as much as all of them.
+  // There is one failure for each address of a name: the first says as much as all of them.
   const message = messageOf(error instanceof AggregateError ? error.errors[0] : error);
   const mend = networkMend(code, message);
   return mend === undefined ? undefined : { what: `Postgres cannot be reached (${message})`, mend };
@@ -59,17 +65,19 @@ function refusal(error: unknown, code: string): Diagnosis {
   if (isFull(error))
     return {
       what: `No connection is left: the server or a pooler says ${messageOf(error)} (${code})`,
-      mend: 'raise max_connections or the size of the pool, lower DATABASE_CONNECTIONS of the workers, or close what is not needed',
+      mend:
+        'raise max_connections or the size of the pool, lower DATABASE_CONNECTIONS of the workers, ' +
+        'or close connections that are not needed',
     };
   const mend = mends[code] ?? (error as { hint?: string }).hint;
   return { what: `Postgres says: ${messageOf(error)} (${code})`, ...(mend ? { mend } : {}) };
 }
 
 function networkMend(code: string, message: string): string | undefined {
-  if (code === 'ECONNREFUSED') return 'check the host and the port in DATABASE_URL, and that it runs';
+  if (code === 'ECONNREFUSED') return 'check the host and the port in DATABASE_URL, and that Postgres runs';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'check the host in DATABASE_URL';
   if (/^E(CONNRESET|PIPE|HOSTUNREACH|NETUNREACH|TIMEDOUT)$/.test(code) || /timeout|timed out/i.test(message))
-    return 'check DATABASE_URL, and firewalls on the way';
+    return 'check DATABASE_URL, and firewalls between here and the server';
   if (/SSL|certificate/i.test(message)) return 'check sslmode in DATABASE_URL';
   if (/Connection terminated|SASL|Invalid URL/i.test(message)) return 'check DATABASE_URL';
   return undefined;

@@ -33,7 +33,7 @@ const columns: Column<Job>[] = [
   { title: 'LAST ERROR', value: ({ error_code, error }) => (error_code ? `${error_code}: ${error}` : '') },
 ];
 
-/** What of its times tells most about a job with its status. */
+/** The most telling time of a job with this status. */
 function when({ status, run_at, started_at, completed_at, progress }: Job): string {
   switch (status) {
     case 'pending':

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
 
-/** What the options and arguments of several commands have in common. */
+/** Options and arguments that several commands share. */
 
 export const json = () => new Option('--json', 'print one JSON document');
 
@@ -9,7 +9,7 @@ export function example(command: Command, line: string): Command {
   return command.addHelpText('after', `\nExample:\n  $ ${line}`);
 }
 
-/** For commander, which says which option it was. */
+/** For commander, which adds the name of the option to the message. */
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -32,14 +32,14 @@ export const jobIds = (text: string, before: number[] | undefined): number[] => 
 
 export type Kind = { queue: string; kind: string };
 
-/** For what names a kind. */
+/** For an argument that names a kind. */
 export function kindOf(name: string): Kind {
   const [, queue, kind] = /^([a-z0-9_]+)\.([a-z0-9_]+)$/.exec(name) ?? [];
   if (!queue || !kind) throw new InvalidArgumentError('It must be a queue and a kind, such as publish.file.');
   return { queue, kind };
 }
 
-/** A kind that is asked for as lists show it, `media.image`, names its queue. @throws UsageError when --queue is another */
+/** A kind as lists show it, `media.image`, also names its queue. @throws UsageError if --queue is another one */
 export function withQueue<Options extends { queue?: string; kind?: string }>(options: Options): Options {
   const [, queue, kind] = /^(.+?)\.(.+)$/.exec(options.kind ?? '') ?? [];
   if (!queue || !kind) return options;
@@ -59,7 +59,7 @@ export function payloadOf(source: string): unknown {
 
 const units: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A time, or with a plus how long from now. Without a zone it is this machine's local time. */
+/** A time, or after a plus how long from now. Without a time zone, it is this machine's local time. */
 export function runAt(text: string): { run_at: Date } | { delay_ms: number } {
   const [, many, unit] = /^\+(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (many && unit) return { delay_ms: Number(many) * units[unit]! };

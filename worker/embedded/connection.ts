@@ -8,25 +8,30 @@ import { passwordOf, type Role } from './cluster.ts';
 /** How the worker connects. */
 export const urlOf = (data: string, port: number) => roleUrl('rowmill', data, port);
 
-/** How the superuser connects, who makes databases and roles: of no use to a worker. */
+/** How the superuser connects, to create databases and roles. A worker does not need it. */
 export const superuserUrlOf = (data: string, port: number) => roleUrl('postgres', data, port);
 
-/** Without TLS in so many words, or a PGSSLMODE in the user's environment would ask for it. The database has its role's name. */
+/**
+ * It says sslmode=disable explicitly, because a PGSSLMODE in the user's environment would ask for TLS. The database has
+ * the name of its role.
+ */
 async function roleUrl(role: Role, data: string, port: number): Promise<string> {
   return `postgres://${role}:${await passwordOf(role, data)}@127.0.0.1:${port}/${role}?sslmode=disable`;
 }
 
-/** What a person types to look into the database; search_path leads to our tables. */
+/** A command line to connect to the database; search_path leads to our tables. */
 export const psqlLine = ({ dataDir, schema }: { dataDir: string; schema: string | undefined }): string =>
-  `${schema ? `PGOPTIONS='-c search_path=${schema}' ` : ''}psql "$(cat ${relative('', join(dataDir, 'postgres.url'))})"`;
+  (schema ? `PGOPTIONS='-c search_path=${schema}' ` : '') +
+  `psql "$(cat ${relative('', join(dataDir, 'postgres.url'))})"`;
 
-/** False: not yet, or no more. @throws what asking again would not mend */
+/** False: not yet, or no longer. @throws an error that asking again would not mend */
 export async function answers(data: string, port: number): Promise<boolean> {
   try {
     await ask(await urlOf(data, port), 'select 1');
     return true;
   } catch (error) {
-    // invalid_password: a new server, which has no such role. invalid_catalog_name: somebody dropped the database to start over.
+    // invalid_password: a new server, which has no such role. invalid_catalog_name: somebody dropped the database to
+    // start over.
     if (codeOf(error) === '28P01')
       await prepare(data, port, `create role rowmill login password '${await passwordOf('rowmill', data)}'`);
     else if (codeOf(error) === '3D000') await prepare(data, port, 'create database rowmill owner rowmill');
@@ -55,11 +60,11 @@ async function ask(url: string, statement: string): Promise<void> {
   }
 }
 
-/** The port of last time, so that a connection string outlives a restart; another one where that is taken. */
+/** The port of the last run, so that a connection string outlives a restart; another one if that is taken. */
 export async function choosePort(dataDir: string): Promise<number> {
   const url = await readFile(join(dataDir, 'postgres.url'), 'utf8').catch(() => '');
   let port = Number(/@127\.0\.0\.1:(\d{4,5})\/rowmill/.exec(url)?.[1]);
-  // Below the range from which systems take the ports of outgoing connections, so that it stays free between two runs.
+  // Below the range from which systems take the ports of outgoing connections, so it stays free between two runs.
   while (!(port > 1023 && port < 65_536 && (await isFree(port)))) port = 20_000 + Math.floor(Math.random() * 12_000);
   return port;
 }
@@ -77,7 +82,7 @@ export async function writeUrl(dataDir: string, url: string): Promise<void> {
   if ((await readFile(file, 'utf8').catch(() => '')) === `${url}\n`) return;
   const fresh = `${file}.${process.pid}`;
   await writeFile(fresh, `${url}\n`, { mode: 0o600 });
-  // What root writes into somebody's directory stays theirs, for the day they run without root.
+  // Files that root writes into a user's directory belong to that user, so that the user can run without root later.
   const { uid, gid } = await stat(dataDir);
   if (process.getuid?.() === 0) await chown(fresh, uid, gid);
   await rename(fresh, file);

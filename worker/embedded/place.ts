@@ -23,16 +23,17 @@ import { childOptions, type User } from './child.ts';
 import { serverOn } from './server.ts';
 
 /**
- * Where the server's files lie and whom it runs as.
+ * Where the server's files are, and which user runs it.
  *
- * An ordinary user's server is that user's, with all in `<dataDir>`. Postgres refuses to run as root, so root's server runs as
- * `nobody`, or as the user who already owns the data. Where that user cannot get to (a checkout under a closed home
- * directory), the data and a copy of the binaries lie under /var/lib/rowmill, and `<dataDir>/postgres` is a link to the data.
+ * An ordinary user runs the server as itself, with everything in `<dataDir>`. Postgres refuses to run as root, so for
+ * root the server runs as `nobody`, or as the user who already owns the data. If that user cannot reach `<dataDir>` (a
+ * checkout under a closed home directory), the data and a copy of the binaries are under /var/lib/rowmill, and
+ * `<dataDir>/postgres` is a link to the data.
  */
 export type Place = {
   /** As given, but absolute and without links. */
   dataDir: string;
-  /** Need not be there yet. */
+  /** It may not exist yet. */
   data: string;
   user: User | undefined;
   binaries: Binaries;
@@ -45,7 +46,7 @@ export async function findPlace(dataDir: string, roots = stateRoots()): Promise<
   return process.getuid?.() === 0 ? rootPlace(real, binaries, roots) : ownPlace(real, binaries);
 }
 
-/** The path that the server itself goes by, if there is anything. @throws UsageError when it is not ours to use */
+/** The real path of the data, if there is any. @throws UsageError if we may not use it */
 export async function existingData(dataDir: string): Promise<string | undefined> {
   const link = join(dataDir, 'postgres');
   if (!(await lstat(link).catch(() => undefined))) return undefined;
@@ -56,7 +57,8 @@ export async function existingData(dataDir: string): Promise<string | undefined>
   const us = process.getuid?.();
   if (us === 0 || us === owner) return data;
   throw new UsageError(
-    `${data} belongs to user ${nameOf(owner)}, as after a run as root. Run as root again, or as root remove ${link} to start with an empty database.`,
+    `${data} belongs to user ${nameOf(owner)}, for example after a run as root. ` +
+      `Run as root again, or remove ${link} as root to start with an empty database.`,
   );
 }
 
@@ -68,7 +70,7 @@ async function ownPlace(dataDir: string, binaries: Binaries): Promise<Place> {
 }
 
 async function rootPlace(dataDir: string, binaries: Binaries, roots: string[]): Promise<Place> {
-  // An empty directory is no data; anything else stays.
+  // An empty directory is removed; anything else stays.
   await rmdir(join(dataDir, 'postgres')).catch(() => {});
   const nobody = lookUp('nobody');
   const data = (await existingData(dataDir)) ?? (await roomFor(dataDir, nobody, roots));
@@ -81,7 +83,10 @@ async function rootPlace(dataDir: string, binaries: Binaries, roots: string[]): 
   return { dataDir, data, user, binaries: copy };
 }
 
-/** Data of an ordinary user stays that user's, so that both root and they can run it. What is no data keeps its owner. */
+/**
+ * Data of an ordinary user stays theirs, so that both root and they can run it. A directory that is no database keeps
+ * its owner.
+ */
 async function ownerOf(data: string, nobody: User): Promise<User> {
   if (!existsSync(join(data, 'PG_VERSION'))) return nobody;
   const found = await stat(data);
@@ -89,7 +94,8 @@ async function ownerOf(data: string, nobody: User): Promise<User> {
   if (found.uid === 0) spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, data], childOptions(undefined));
   if (spawnSync('test', ['-w', data], childOptions(user)).status !== 0) {
     throw new UsageError(
-      `As root the embedded Postgres runs as ${nameOf(user.uid)}, who cannot write to ${data}. Open the directories above it to others (chmod o+x), or move it away to start with an empty database.`,
+      `Run by root, the embedded Postgres runs as ${nameOf(user.uid)}, who cannot write to ${data}. ` +
+        'Open the directories above it to others (chmod o+x), or move it away to start with an empty database.',
     );
   }
   return user;
@@ -117,8 +123,8 @@ async function roomFor(dataDir: string, nobody: User, roots: string[]): Promise<
 }
 
 /**
- * Whoever removed a `<dataDir>` wanted its data gone too. That is sure when `<dataDir>` is being made anew, and when it was a
- * temporary directory; any other may be on a disk that is not mounted now.
+ * A user who removed `<dataDir>` wanted its data gone, too. That is certain if `<dataDir>` is being created anew, or
+ * was a temporary directory. Any other may be on a disk that is not mounted now.
  */
 async function removeAbandoned(root: string, dataDir: string, kept: string): Promise<void> {
   for (const name of await readdir(root)) {
@@ -132,7 +138,7 @@ async function removeAbandoned(root: string, dataDir: string, kept: string): Pro
   }
 }
 
-/** Whether `user` can use a directory of their own in `dir`: tried, for modes are not all that decides it. */
+/** Whether `user` can use a directory of its own in `dir`. It is tried, because file modes do not decide everything. */
 async function canHave(user: User, dir: string): Promise<boolean> {
   const probe = await mkdtemp(join(dir, '.probe-'));
   try {
@@ -147,7 +153,7 @@ async function canHave(user: User, dir: string): Promise<boolean> {
 
 const stateRoots = () => ['/var/lib/rowmill', join(tmpdir(), 'rowmill')];
 
-/** The first of `roots` that can be had, is root's alone, and that `user` can get into. */
+/** The first of `roots` that can be created, belongs to root alone, and that `user` can enter. */
 async function stateRoot(roots: string[], user: User): Promise<string> {
   const faults: string[] = [];
   for (const root of roots) {
@@ -162,7 +168,9 @@ async function stateRoot(roots: string[], user: User): Promise<string> {
     }
   }
   throw new UsageError(
-    `As root the embedded Postgres runs as ${nameOf(user.uid)}, who cannot use this directory, and there is no other place:\n  ${faults.join('\n  ')}\nSet DATA_DIR to a place open to others, or set DATABASE_URL.`,
+    `Run by root, the embedded Postgres runs as ${nameOf(user.uid)}, who cannot use this directory, ` +
+      `and there is no other place:\n  ${faults.join('\n  ')}\n` +
+      'Set DATA_DIR to a place that is open to others, or set DATABASE_URL.',
   );
 }
 
@@ -171,11 +179,12 @@ function lookUp(name: string): User {
     spawnSync('id', [flag, name], { ...childOptions(undefined), encoding: 'utf8' }),
   );
   const user = { uid: Number(uid?.stdout), gid: Number(gid?.stdout) };
-  // In a container root may lack the right, or there may be no such user.
+  // In a container, root may lack the right, or there may be no such user.
   const { status, error } = spawnSync('true', childOptions(user));
   if (uid?.status === 0 && status === 0) return user;
   throw new UsageError(
-    `Postgres refuses to run as root, and it cannot be run as ${name} here (${error ? messageOf(error) : uid?.stderr.trim()}). Run as an ordinary user, or set DATABASE_URL.`,
+    `Postgres refuses to run as root, and it cannot be run as ${name} here ` +
+      `(${error ? messageOf(error) : uid?.stderr.trim()}). Run as an ordinary user, or set DATABASE_URL.`,
   );
 }
 

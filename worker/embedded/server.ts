@@ -9,17 +9,17 @@ import { text } from 'node:stream/consumers';
 import { childOptions, type User } from './child.ts';
 
 export type Launched = {
-  /** Of the postmaster, not of the shell that keeps it. */
+  /** The pid of the postmaster, not of the shell that watches it. */
   pid: number;
   ended(): boolean;
-  /** Disconnects its clients, ends it, and waits. */
+  /** Disconnects its clients, stops it, and waits. */
   stop(): Promise<void>;
 };
 
 /**
- * Keeps a server for as long as somebody holds the other end of its standard input. The kernel closes that end however the
- * holder dies, kill -9 included. It prints the server's pid, then ends when the server does.
- * Killing this shell alone does not orphan the server: the watcher still sees the end of input.
+ * A shell that runs the server as long as the other end of its standard input is open. The kernel closes that end
+ * however our process dies, kill -9 included. The shell prints the server's pid, and ends when the server does. If only
+ * this shell is killed, the server is not orphaned: the watcher still sees the end of input.
  */
 const keeper = `
 exec 3<&0
@@ -38,9 +38,9 @@ exit $code
 `;
 
 /**
- * Starts a server in a session of its own: a Ctrl-C in the terminal reaches our process, which may still need its database
- * to shut down, and not the server.
- * @param from `log` is a file descriptor, `stalePid` the one of a postmaster.pid whose server is gone
+ * Starts a server in a session of its own: a Ctrl-C in the terminal reaches our process, which may still need its
+ * database to shut down, but not the server.
+ * @param from `log` is a file descriptor; `stalePid` is the pid in a postmaster.pid whose server is gone
  */
 export async function launch(
   postgres: string,
@@ -54,8 +54,9 @@ export async function launch(
 ): Promise<Launched> {
   const flags = Object.entries(from.settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const options = childOptions(from.user);
-  // A postmaster.pid outlives its machine or container, and its pid may by now be any process's. Postgres takes that one for
-  // a rival, unless told that this pid is none. It still looks for a rival's shared memory, so that two never share the data.
+  // A postmaster.pid outlives its machine or container, and its pid may belong to any process now. Postgres would take
+  // that process for another server on the same data, unless it is told that this pid is none. It still checks the
+  // shared memory of another server, so two never share the data.
   // https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/init/miscinit.c (CreateLockFile)
   if (from.stalePid) options.env['PG_GRANDPARENT_PID'] = String(from.stalePid);
   const child = spawn('/bin/sh', ['-c', keeper, 'sh', postgres, '-D', data, ...flags], {
@@ -68,7 +69,7 @@ export async function launch(
   const input = child.stdin as Socket;
   input.on('error', () => {});
   const pid = Number(await text(child.stdout as Readable));
-  // Whoever forgets stop() can still end, and the server with it.
+  // Without this, a process that never calls stop() could not end.
   child.unref();
   return {
     pid,
@@ -89,14 +90,14 @@ export type ServerState = {
 };
 
 /**
- * What postmaster.pid says of the server on `data`, and whether it is so.
- * https://www.postgresql.org/docs/current/storage-file-layout.html: pid, path, start time, port, socket, address, memory, status
+ * Reads postmaster.pid of the server on `data`, and checks whether it is true. Its lines are pid, path, start time,
+ * port, socket, address, memory, status: https://www.postgresql.org/docs/current/storage-file-layout.html
  */
 export async function serverOn(data: string): Promise<ServerState | undefined> {
   const lines = (await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
   const [pid, port] = [Number(lines[0]), Number(lines[3])];
   if (!pid) return undefined;
-  // The pid alone says nothing: it may be another process's by now, and a copied directory has a copied postmaster.pid.
+  // The pid alone proves nothing: another process may have it now, and a copied directory has a copied postmaster.pid.
   const lives = (await commandOf(pid)).includes(`/postgres -D ${data} `);
   return { pid, port, state: !lives ? 'gone' : lines[7]?.trim() === 'ready' ? 'ready' : 'busy' };
 }

@@ -8,8 +8,8 @@ import type { Worker } from '../queue/worker.ts';
 const pingTimeoutMs = 2_000;
 
 /**
- * The routes: `GET /health` answers 200 while this worker works, `degraded` where an incident holds jobs, and 503 with the reason when it
- * does not.
+ * The routes. `GET /health` answers 200 while this worker works (`degraded` if an incident holds jobs), and 503 with
+ * the reason when it does not.
  */
 export function routes(worker: Worker): Hono {
   const http = new Hono();
@@ -31,7 +31,7 @@ export function routes(worker: Worker): Hono {
   return http;
 }
 
-/** Asked on the engine's connections: handlers may hold all of theirs. */
+/** Asks on the engine's connections: handlers may hold all of theirs. */
 async function unreachable({ ping }: Worker): Promise<string | undefined> {
   const answer = ping().then(
     () => 'reached',
@@ -44,7 +44,7 @@ async function unreachable({ ping }: Worker): Promise<string | undefined> {
 
 export type HttpServer = { port: number; close(): Promise<void> };
 
-/** @throws UsageError when the port is taken */
+/** @throws UsageError if the port is taken */
 export async function listen(http: Hono, { host, port }: { host: string; port: number }): Promise<HttpServer> {
   const server = await new Promise<ServerType>((resolve, reject) => {
     const starting = serve({ fetch: http.fetch, hostname: host, port }, () => resolve(starting));

@@ -6,19 +6,21 @@ import { withTempDir } from '../base/temp.ts';
 import type { Size } from '../media/ffmpeg/filters.ts';
 import { sniffImage } from '../media/image/sniff.ts';
 
-/** imagorvideo, a server that takes pictures out of videos. https://github.com/cshum/imagorvideo */
+/** imagorvideo, a server that extracts frames from videos. https://github.com/cshum/imagorvideo */
 export type ImagorVideo = {
   /**
-   * The frame of a video that tells the most of it, of the beginning of it, as a new PNG file at `to`: upright, within `box`, not enlarged.
-   * @param source where imagorvideo can fetch the video; who has this address can, too, so it is in no message
-   * @throws RetryableError `imagorvideo_failed`, `imagorvideo_bad_answer`; what `download` in base/fetch.ts throws, with codes that start
-   *   with `imagorvideo_`
+   * Takes the most telling frame from the beginning of a video, as a new PNG file at `to`: upright, within `box`, not
+   * enlarged.
+   * @param source an address from which imagorvideo can fetch the video. Anybody who has it can, so it is in no message
+   * @throws RetryableError `imagorvideo_failed`, `imagorvideo_bad_answer`; what `download` in base/http/fetch.ts
+   *   throws, with codes that start with `imagorvideo_`
    */
   takeFrame(source: string, to: string, options: { box: Size; signal: AbortSignal }): Promise<void>;
 
   /**
-   * Asks for a frame of what is surely not there: who is let in is told so.
-   * @throws DeploymentError `imagorvideo_unavailable` where nobody answers, `imagorvideo_unauthorized`; what withTempDir throws; the signal's reason
+   * Requests a frame of a video that certainly does not exist: the answer shows whether we are authorized.
+   * @throws DeploymentError `imagorvideo_unavailable` if nobody answers, `imagorvideo_unauthorized`; what withTempDir
+   *   throws; the signal's reason
    */
   check(tempDir: string, options: { signal: AbortSignal }): Promise<void>;
 };
@@ -34,18 +36,18 @@ const service = {
     timeout: 'the most that is waited',
   },
   statuses: {
-    // With a picture of one pixel. It says so of a file that it cannot read, and of a disk of its own that is full.
+    // With a picture of one pixel: its answer for a file that it cannot read, and if its own disk is full.
     // https://github.com/cshum/imagorvideo/blob/master/processor.go
     406: (said: string) =>
       new RetryableError('imagorvideo_failed', `${said}: it could not make a picture of the video`),
   },
 };
 
-/** Twice what it allows itself by default. https://github.com/cshum/imagor#configuration */
+/** Twice its own default time limit. https://github.com/cshum/imagor#configuration */
 const timeoutMs = 60_000;
 const maxBytes = 100_000_000;
 
-/** @param base its address, with or without the `/unsafe` that goes before what is asked for */
+/** @param base its address, with or without `/unsafe` at the end */
 export function createImagorVideo(base: string, limits: { timeoutMs?: number } = {}): ImagorVideo {
   const takeFrame: ImagorVideo['takeFrame'] = async (source, to, { box, signal }) => {
     await download(addressOf(base, source, box), { service, to, maxBytes, timeoutMs, ...limits, signal });
@@ -70,7 +72,7 @@ export function createImagorVideo(base: string, limits: { timeoutMs?: number } =
   };
 }
 
-/** The source as one segment, for it has a query of its own. https://github.com/cshum/imagor#image-endpoint */
+/** The source is one path segment, because it has a query of its own. https://github.com/cshum/imagor#image-endpoint */
 function addressOf(base: string, source: string, { width, height }: Size): URL {
   const unsafe = base.endsWith('/unsafe') ? base : `${base}/unsafe`;
   return new URL(`${unsafe}/fit-in/${width}x${height}/filters:format(png)/${encodeURIComponent(source)}`);

@@ -8,13 +8,14 @@ import { withTempDir } from '../base/temp.ts';
 /** RAID, the store that keeps the original of each uploaded file. */
 export type Raid = {
   /**
-   * Fetches the original under `key` into a new private file at `path`.
-   * @throws DeploymentError `raid_not_configured`; what `download` in base/fetch.ts throws, with codes that start with `raid_`
+   * Downloads the original under `key` into a new private file at `path`.
+   * @throws DeploymentError `raid_not_configured`; what `download` in base/http/fetch.ts throws, with codes that start
+   *   with `raid_`
    */
   download(key: string, path: string, options: { signal: AbortSignal }): Promise<Downloaded>;
 
   /**
-   * Asks for what is surely not there: who is known is told so.
+   * Requests a file that certainly does not exist: RAID answers 404 only if it accepts the secret.
    * @returns whether there was a file nonetheless
    * @throws what `download` throws
    */
@@ -55,7 +56,9 @@ export function createRaid(config: Config['raid']): Raid {
   };
 }
 
-/** The endpoint with `key` added to whatever query it has. %20 and not +, which not every server reads as a space. */
+/**
+ * The endpoint with `key` added to its query. A space becomes %20, not +, which some servers do not read as a space.
+ */
 function addressOf(endpoint: string, key: string): URL {
   const url = new URL(endpoint);
   url.search = `${url.search ? `${url.search}&` : '?'}key=${encodeURIComponent(key)}`;

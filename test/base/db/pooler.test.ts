@@ -69,7 +69,7 @@ test('start and migrate refuse a transaction pooler with the reason, before they
     assert.deepEqual({ code, stdout }, { code: 2, stdout: '' });
     assert.match(
       stderr,
-      /^error: DATABASE_URL goes through a transaction pooler: [^\n]*port 5432[^\n]*pool_mode = session\)\n$/,
+      /^error: DATABASE_URL goes through a transaction pooler, [^\n]*port 5432[^\n]*pool_mode = session\)\n$/,
     );
     assert.doesNotMatch(stderr, new RegExp(new URL(pooler.url).port));
   }

@@ -1,12 +1,12 @@
 -- name: others_jobs
--- Jobs that somebody else's worker is meant to do: the one of the demo does not have their originals.
+-- Jobs for another worker: the worker of the demo does not have their originals.
 select count(*) as jobs
   from publish_jobs j
   left join auction_files f on f.id::text = j.file_id
  where j.status in ('pending', 'processing') and coalesce(f.source_key, '') not like 'demo/%';
 
 -- name: cancel_leftovers
--- Of a demo that was killed: its originals are gone.
+-- Jobs of an earlier demo that was killed: their originals are gone.
 update publish_jobs j
    set status = 'cancelled'
   from auction_files f

@@ -33,9 +33,9 @@ const sql = loadStatements(import.meta.dirname, 'run.sql', [
 type Original = { path: string; name: string; about: string; broken: boolean };
 
 /**
- * The main job from end to end: originals on a stand-in RAID, rows in the embedded Postgres, the worker in this process, pictures
- * in local storage. What it opens it closes again, however it ends.
- * @returns the exit code: 0 when all came out as expected
+ * Publishes pictures from end to end: originals on a stand-in RAID, rows in the embedded Postgres, the worker in this
+ * process, pictures in local storage. Everything that it opens is closed again, however it ends.
+ * @returns the exit code: 0 if everything came out as expected
  */
 export async function runDemo(files: string[], options: { json: boolean }): Promise<number> {
   const config = loadConfig();
@@ -88,7 +88,10 @@ async function ownFile(file: string): Promise<Original> {
   return { path, name: basename(path), about: path, broken: false };
 }
 
-/** A first Ctrl-C ends the demo in order, one that follows it after two seconds at once; the embedded Postgres ends with this process either way. */
+/**
+ * The first Ctrl-C ends the demo in order, one that follows after two seconds ends it at once. The embedded Postgres
+ * ends with this process in both cases.
+ */
 function onSignal() {
   const controller = new AbortController();
   let code = 0;
@@ -110,7 +113,7 @@ function stepper(signal: AbortSignal, quiet: boolean) {
   };
 }
 
-/** Another worker would take our jobs, and ours would take another's: none of these has the other's originals. */
+/** Another worker would take our jobs, and ours would take its jobs, without the originals. */
 async function checkFree(db: Db, { dataDir }: Config): Promise<void> {
   const elsewhere = 'or run the demo with another DATA_DIR';
   const { queues, workers } = await fleetStatus(db);
@@ -128,13 +131,13 @@ async function samples(dir: string): Promise<Original[]> {
   return (await makeSamples(dir)).map((sample) => ({ ...sample, path: join(dir, sample.name) }));
 }
 
-/** Two files may have one name. */
+/** Two files may have the same name. */
 function keyed(originals: Original[]) {
   const run = new Date().toISOString();
   return originals.map((original, index) => ({ ...original, key: `demo/${run}/${index + 1}/${original.name}` }));
 }
 
-/** What the environment says of Postgres, RAID and storage is left aside, so that the demo never reaches anything real. */
+/** The settings for Postgres, RAID and storage are ignored, so that the demo never reaches anything real. */
 function configOf({ dataDir, tempDir, mediaMemoryBytes }: Config, databaseUrl: string, raid: StandIn): Config {
   return loadConfig({
     DATABASE_URL: databaseUrl,
@@ -163,7 +166,7 @@ async function insert(db: Db, originals: (Original & { key: string })[]): Promis
   });
 }
 
-/** Nobody can do them once the stand-in is gone. */
+/** They cannot be done once the stand-in for RAID is gone. */
 async function cancelUnended(db: Db, pictures: Picture[]): Promise<void> {
   const ids = pictures.flatMap(({ id, completed_at }) => (completed_at ? [] : [id]));
   if (ids.length > 0) await cancelJobs(db, ids).catch(() => {});
@@ -171,10 +174,10 @@ async function cancelUnended(db: Db, pictures: Picture[]): Promise<void> {
 
 const patienceMs = 180_000;
 
-/** Looks until all jobs have ended, and shows each change. */
+/** Polls until all jobs have ended, and shows each change. */
 async function watch(db: Db, pictures: Picture[], signal: AbortSignal, quiet: boolean): Promise<void> {
   const view = createView(quiet);
-  // As they were when they were inserted: at the first look a fast worker may have started some.
+  // As they were when they were inserted: at the first poll, a fast worker may have started some.
   view.show(pictures);
   const ids = pictures.map(({ id }) => id);
   for (let before = '', moved = Date.now(); ;) {

@@ -7,7 +7,7 @@ import { psqlLine } from '../../embedded/connection.ts';
 import type { Status } from '../../queue/client/operate.ts';
 import { paint, plain, print, printJson, size, table, type Column } from '../output.ts';
 
-/** A job of the demo, and the picture it is about. */
+/** A job of the demo, and the picture that it is about. */
 export type Picture = {
   id: number;
   name: string;
@@ -27,7 +27,7 @@ type File = Dimensions & { job_id: number; path: string };
 
 const sql = loadStatements(import.meta.dirname, 'tell.sql', ['try_1', 'try_2', 'try_3']);
 
-/** Says how it went, where the pictures are, and what to try next. @returns the exit code */
+/** Prints the outcome, where the pictures are, and what to try next. @returns the exit code */
 export async function tell(
   db: Db,
   pictures: Picture[],
@@ -50,7 +50,7 @@ export async function tell(
   return expected ? 0 : 1;
 }
 
-/** As they really are on the disk. */
+/** The files as they are on the disk. */
 async function filesOf(pictures: Picture[], dir: string): Promise<File[]> {
   const published = pictures.flatMap(({ id, result }) =>
     result ? [result.display, result.thumb].map((made) => ({ ...made, job_id: id })) : [],

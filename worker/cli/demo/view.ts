@@ -4,7 +4,7 @@ import type { Picture } from './tell.ts';
 
 export type View = { show(pictures: Picture[]): void };
 
-/** Shows how jobs move: on a terminal a table that is redrawn in place, else a line for each change. */
+/** Shows how jobs change: on a terminal a table that is redrawn in place, otherwise a line for each change. */
 export function createView(quiet: boolean): View {
   if (quiet) return { show: () => {} };
   const lines = changes();
@@ -13,7 +13,7 @@ export function createView(quiet: boolean): View {
   let fits: boolean | undefined;
   return {
     show(pictures) {
-      // Decided once: a table that scrolls, or whose lines wrap, cannot be drawn over.
+      // Decided once: a table that scrolls, or whose lines wrap, cannot be redrawn in place.
       fits ??= doesFit(draw(pictures));
       (fits ? live : lines).show(pictures);
     },
@@ -58,7 +58,7 @@ function changes(): View {
         if (before === now) continue;
         last.set(picture.id, now);
         const line = `job ${picture.id}  ${picture.name}`;
-        // A quick job starts and ends between two looks: its row says that it started.
+        // A quick job starts and ends between two polls: its row says that it started.
         if (before === 'pending' && picture.completed_at && picture.started_at) print(`${line}  processing`);
         print(`${line}  ${now}  ${took(picture)}`.trimEnd());
       }

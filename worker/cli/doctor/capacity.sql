@@ -1,6 +1,6 @@
 -- name: limits
--- What limits the connections of this role in this database. Of the sessions of others their application is seen, and not what they
--- do; superusers are exempt from the limits of roles and databases.
+-- What limits the connections of this role in this database. Of other roles' sessions, only the application name is
+-- visible, not what they do. Superusers are exempt from the limits of roles and databases.
 with sessions as (
   select usename, datname,
          coalesce(datname = current_database() and usename = session_user
@@ -14,12 +14,14 @@ select 'max_connections' as name, current_setting('max_connections')::int as mos
        (select count(*)::int from sessions) as in_use, (select count(*)::int from sessions where ours) as ours
 union all
 select pg_catalog.format('the connection limit of role %I', rolname), rolconnlimit, 0,
-       (select count(*)::int from sessions where usename = session_user), (select count(*)::int from sessions where ours)
+       (select count(*)::int from sessions where usename = session_user),
+       (select count(*)::int from sessions where ours)
   from pg_roles
  where rolname = session_user and rolconnlimit >= 0 and not rolsuper
 union all
 select pg_catalog.format('the connection limit of database %I', datname), datconnlimit, 0,
-       (select count(*)::int from sessions where datname = current_database()), (select count(*)::int from sessions where ours)
+       (select count(*)::int from sessions where datname = current_database()),
+       (select count(*)::int from sessions where ours)
   from pg_database
  where datname = current_database() and datconnlimit >= 0
    and not exists (select from pg_roles where rolname = session_user and rolsuper);

@@ -8,19 +8,19 @@ const sql = loadStatements(import.meta.dirname, 'capacity.sql', ['limits']);
 type Limit = {
   name: string;
   most: number;
-  /** Of `most`: for superusers and the like. */
+  /** Connections of `most` that are reserved, such as for superusers. */
   reserved: number;
   in_use: number;
-  /** Of those in use: Rowmill's in this database, and this one. */
+  /** Connections in use by Rowmill in this database, including this one. */
   ours: number;
 };
 
-/** How many processes the server has connections for. */
+/** For how many processes the server has connections. */
 export async function checkCapacity(session: Session, connections: number): Promise<Check> {
   return judgeCapacity((await session.query(sql.limits.text)).rows as Limit[], connections);
 }
 
-/** @param connections what one process opens at most */
+/** @param connections the most that one process opens */
 export function judgeCapacity(limits: Limit[], connections: number): Check {
   const free = ({ most, reserved, in_use, ours }: Limit) => most - reserved - (in_use - ours);
   const narrowest = limits.reduce((a, b) => (free(b) < free(a) ? b : a));

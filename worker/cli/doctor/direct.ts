@@ -3,7 +3,7 @@ import { fail, ok, warn, type Check } from './check.ts';
 
 const name = 'connection';
 
-/** Whether a session of ours is one of the server's. */
+/** Whether our connections have server sessions of their own. */
 export async function checkDirect(a: Session, b: Session, url: string): Promise<Check> {
   if (await changesSessions(a, b)) return fail(name, pooled, direct);
   if (URL.parse(url)?.port === '6543')

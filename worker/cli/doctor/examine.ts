@@ -11,7 +11,7 @@ import { checkMemory, checkNode, checkPictures, checkTemp, checkWatermark } from
 import { checkPostgres } from './postgres.ts';
 import { checkImagorVideo, checkRaid, checkStorage } from './services.ts';
 
-/** All checks, one after the other. What cannot be looked at, because something before it failed, is left out. */
+/** All checks, one after another. A check is left out if something that it needs has failed. */
 export async function* examine(): AsyncGenerator<Check> {
   yield checkNode();
   yield await checkPictures();
@@ -22,7 +22,7 @@ export async function* examine(): AsyncGenerator<Check> {
     yield ok('environment', `no faults; ${settingsGiven().join(', ') || 'nothing'} set`);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    yield fail('environment', error.message, 'set these right, then run this again: the rest could not be checked');
+    yield fail('environment', error.message, 'correct these, then run this again: the rest could not be checked');
     return;
   }
 
@@ -46,8 +46,8 @@ async function database(config: Config): Promise<Check[]> {
   try {
     if (!config.databaseUrl && !config.production && !(await hasEmbedded(config))) {
       await findBinaries();
-      const detail = `DATABASE_URL is not set, so it is the embedded one; there is no database in ${config.dataDir} yet`;
-      return [warn(name, detail, 'rowmill migrate or rowmill start makes it; for production set DATABASE_URL')];
+      const detail = `DATABASE_URL is not set, and there is no embedded database in ${config.dataDir} yet`;
+      return [warn(name, detail, 'rowmill migrate or rowmill start creates it; for production set DATABASE_URL')];
     }
     return await withDatabaseUrl(config, async (url) => {
       const { checks, usable } = await checkPostgres(url, config.connections.most);

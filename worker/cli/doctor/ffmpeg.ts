@@ -7,7 +7,7 @@ import { fail, ok, warn, type Check } from './check.ts';
 const name = 'ffmpeg';
 const install = 'apt-get install ffmpeg, or set FFMPEG_PATH and FFPROBE_PATH';
 
-/** What video and sound are made with: only jobs of the queue media need it. */
+/** ffmpeg makes video and sound: only jobs of the queue media need it. */
 export async function checkFfmpeg({ ffmpeg, queues }: Pick<Config, 'ffmpeg' | 'queues'>): Promise<Check> {
   const found = await createFfmpeg(ffmpeg)
     .capabilities()
@@ -15,7 +15,7 @@ export async function checkFfmpeg({ ffmpeg, queues }: Pick<Config, 'ffmpeg' | 'q
   return judgeFfmpeg(found, queues);
 }
 
-/** @param found Capabilities, or why there are none */
+/** @param found Capabilities, or the error why there are none */
 export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check {
   if (codeOf(found) === 'ffmpeg_path_wrong')
     return fail(name, messageOf(found), 'set FFMPEG_PATH and FFPROBE_PATH to programs that run, or to nothing');
@@ -44,13 +44,13 @@ function risksOf(capabilities: Capabilities): { risk: string; mend: string }[] {
   return [
     isOld(capabilities) && {
       risk:
-        `before ffmpeg ${leastVersion} sound of old phones (AMR), 24-bit PCM in MP4 and xHE-AAC are lost or become noise: ` +
-        'such jobs fail as ffmpeg_too_old or unsupported_codec',
+        `before ffmpeg ${leastVersion}, sound of old phones (AMR), 24-bit PCM in MP4 and xHE-AAC ` +
+        'is lost or becomes noise: such jobs fail as ffmpeg_too_old or unsupported_codec',
       mend: `Debian 13 has a newer one, or set FFMPEG_PATH and FFPROBE_PATH to ffmpeg ${leastVersion} or newer`,
     },
     !toneMapping && { risk: 'without zscale and tonemap HDR videos come out pale', mend: install },
     sandbox === 'none' && {
-      risk: 'what may be wrong with it can reach the network and the files of this user',
+      risk: 'an attack on ffmpeg can reach the network and the files of this user',
       mend: 'apt-get install bubblewrap; this user must be allowed to make namespaces, which some containers forbid',
     },
   ].filter((risk) => risk !== false);

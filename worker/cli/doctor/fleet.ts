@@ -17,7 +17,7 @@ const names = {
   dead_letters: 'dead letters',
 } as const;
 
-/** Nothing of this keeps Rowmill from working, but for a queue in QUEUES that is none. */
+/** None of these keeps Rowmill from working, except an unknown queue in QUEUES. */
 export async function checkFleet(url: string, wanted: string[] | undefined): Promise<Check[]> {
   const db = createPool(url, { max: 1, log: createLog({ logLevel: 'silent', secrets: [] }) });
   try {

@@ -1,7 +1,8 @@
 -- name: holders
--- What keeps vacuum from clearing dead rows here, the oldest first. A snapshot does so in its own database, and a transaction that has
--- written in all of them, since whoever takes a snapshot meanwhile looks back to where it began. VACUUM does not hold itself back.
--- Of other roles' sessions we may not see since when, and of slots and standbys nobody knows.
+-- What keeps vacuum from removing dead rows here, the oldest first. A snapshot does so in its own database. A
+-- transaction that has written does so in all databases, because every snapshot taken meanwhile reaches back to where
+-- that transaction began. VACUUM does not hold itself back. The age of other roles' sessions may be hidden, and the age
+-- of slots and standbys is unknown.
 select 'session' as kind, application_name as name, pid, null as database,
        extract(epoch from clock_timestamp() - xact_start)::float8 as age_s,
        greatest(age(backend_xid), age(backend_xmin)) as transactions

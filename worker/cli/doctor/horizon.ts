@@ -10,7 +10,7 @@ type Holder = {
   name: string;
   pid: number | null;
   database: string | null;
-  /** Null where it cannot be seen: then only how many transactions have begun since. */
+  /** Null if it is not visible: then `transactions` says how many have begun since. */
   age_s: number | null;
   transactions: number;
 };
@@ -18,7 +18,7 @@ type Patience = { seconds: number; transactions: number };
 
 const shown = 3;
 
-/** What holds back vacuum. @param patience how long is too long; the second where the time cannot be seen */
+/** What holds back vacuum. @param patience how long is too long; in transactions if the time is not visible */
 export async function checkHorizon(
   session: Session,
   patience: Patience = { seconds: 300, transactions: 100_000 },
@@ -57,9 +57,15 @@ function mend({ kind, name, pid, database }: Holder): string {
     case 'session':
       return `let it commit, or end it: select pg_terminate_backend(${pid})`;
     case 'prepared':
-      return `in database ${plain(database ?? '')}: commit prepared ${literal(name)}, or rollback prepared ${literal(name)}`;
+      return (
+        `in database ${plain(database ?? '')}: ` +
+        `commit prepared ${literal(name)}, or rollback prepared ${literal(name)}`
+      );
     case 'slot':
-      return `end long queries on its standby; if there is none any more: select pg_drop_replication_slot(${literal(name)})`;
+      return (
+        'end long queries on its standby; if the standby is gone: ' +
+        `select pg_drop_replication_slot(${literal(name)})`
+      );
     case 'standby':
       return 'end long queries there, or set hot_standby_feedback = off there';
   }

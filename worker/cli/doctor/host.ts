@@ -15,11 +15,11 @@ export function checkNode(version = process.versions.node): Check {
   return fail(
     'Node',
     `${version} is too old`,
-    'install Node 24, or run npm ci, which brings one (not with --omit=dev, nor with NODE_ENV=production)',
+    'install Node 24, or run npm ci, which installs one (not with --omit=dev, nor with NODE_ENV=production)',
   );
 }
 
-/** Only loads it: what is there may be made for another system. */
+/** Only loads it: the installed binary may be for another system. */
 export async function checkPictures(): Promise<Check> {
   try {
     await import('../../media/image/variants.ts');
@@ -59,7 +59,7 @@ export async function checkTemp({
   }
 }
 
-/** What media jobs may take, against what there is. */
+/** Compares the memory for media jobs with the memory of the machine. */
 export function checkMemory(config: Pick<Config, 'mediaMemoryBytes'>, here = memoryHere()): Check {
   const doubt = doubtMemory(config, here);
   if (doubt) return warn('memory', doubt.what, doubt.mend);
@@ -72,7 +72,7 @@ export async function checkWatermark(config: Pick<Config, 'watermark'>): Promise
   return ok('watermark', `${config.watermark.path} can be read`);
 }
 
-/** The folder itself, or the nearest above it that is there: looking at something does not make it. */
+/** The folder itself, or the nearest existing one above it: a check must not create it. */
 export async function existing(dir: string): Promise<string> {
   try {
     await lstat(dir);

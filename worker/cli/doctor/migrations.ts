@@ -2,7 +2,7 @@ import { hasSet, migrationFiles, migrationSets } from '../../base/db/migrate.ts'
 import { migrationsDir } from '../../queue/install/install.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
-/** @param seen what the database says was applied, as base/migrate.ts wrote it down */
+/** @param seen the migrations that the database has recorded as applied */
 export function checkMigrations(seen: { name: string; checksum: string }[]): Check {
   const applied = new Map(seen.map(({ name, checksum }) => [name, checksum]));
   const sets = migrationSets(migrationsDir).filter((set) => hasSet(applied, set));

@@ -21,8 +21,10 @@ const sql = loadStatements(import.meta.dirname, 'postgres.sql', [
 
 type Server = { version_num: number; version: string; database: string; now: Date };
 
-/** @returns `usable`: whether there are tables to look into */
-/** @param connections what one process opens at most */
+/**
+ * @param connections the most that one process opens
+ * @returns `usable`: whether there are tables to check
+ */
 export async function checkPostgres(url: string, connections: number): Promise<{ checks: Check[]; usable: boolean }> {
   const checks: Check[] = [];
   const clients = [createClient(url), createClient(url)] as const;
@@ -57,7 +59,7 @@ async function* lookInto([a, b]: readonly [Client, Client], url: string, connect
   yield checkMigrations(found ? (await a.query(sql.migrations.text)).rows : []);
 }
 
-/** One connection is enough for all but one check. */
+/** All checks but one need only one connection. */
 async function second(b: Client, check: () => Promise<Check>): Promise<Check> {
   try {
     await b.connect();
@@ -72,7 +74,7 @@ async function second(b: Client, check: () => Promise<Check>): Promise<Check> {
   return check();
 }
 
-/** What libpq's word in the address makes of the connection. */
+/** Whether the connection is encrypted, and the certificate verified, as sslmode asks. */
 function checkEncryption(client: Pick<Client, 'encrypted'>, address: Address): Check {
   const name = 'encryption';
   const { host, sslmode } = address;
@@ -82,13 +84,15 @@ function checkEncryption(client: Pick<Client, 'encrypted'>, address: Address): C
   if (!client.encrypted)
     return local
       ? ok(name, `none, and the connection stays on this machine (sslmode=${sslmode})`)
-      : warn(name, `none (sslmode=${sslmode}): payloads and results can be read on the way`, stronger);
+      : warn(name, `none (sslmode=${sslmode}): payloads and results can be read on the network`, stronger);
   if (verified)
     return ok(
       name,
       `TLS, certificate verified${sslmode === 'verify-full' ? '' : ', but not its host'} (sslmode=${sslmode})`,
     );
-  const detail = `TLS, but the certificate is not verified (sslmode=${sslmode}): whoever is on the way can pose as the server`;
+  const detail =
+    `TLS, but the certificate is not verified (sslmode=${sslmode}): ` +
+    'an attacker on the network can pretend to be the server';
   return local ? ok(name, detail) : warn(name, detail, stronger);
 }
 
@@ -102,13 +106,14 @@ export function checkVersion({ version_num, version, database }: Omit<Server, 'n
   const major = Math.floor(version_num / 10_000);
   const detail = `${version}, database ${database}`;
   if (major < 14) return fail(name, `${detail}: too old`, 'use version 14 to 18');
-  if (major > 18) return warn(name, `${detail}: newer than what Rowmill was tried with`, 'use version 14 to 18');
+  if (major > 18)
+    return warn(name, `${detail}: newer than the versions that Rowmill was tested with`, 'use version 14 to 18');
   return ok(name, detail);
 }
 
 const tolerableSkewMs = 2_000;
 
-/** The database's clock is read somewhere between `asked` and `answered`. */
+/** The database's clock was read between `asked` and `answered`. */
 export function checkClock(theirs: Date, asked: number, answered: number): Check {
   const name = 'clock';
   const skewMs = theirs.getTime() - (asked + answered) / 2;
@@ -122,14 +127,17 @@ export function checkClock(theirs: Date, asked: number, answered: number): Check
   );
 }
 
-/** Full, it fails every commit that carries a notification; Rowmill sends none from nine tenths on, and its workers look by themselves. */
+/**
+ * A full queue fails every commit that carries a notification. From 90 % on, Rowmill sends none, and its workers poll.
+ */
 export function checkNotifications({ usage }: { usage: number }): Check {
   const name = 'notify';
   const detail = `the queue of notifications is ${Math.round(usage * 100)} % full`;
   if (usage < 0.25) return ok(name, detail);
   return warn(
     name,
-    `${detail}: a session that listens has been in a transaction for long. New jobs start late, and where it is full NOTIFY fails`,
+    `${detail}: a session that listens has been in a transaction for long. ` +
+      'New jobs start late, and NOTIFY fails when the queue is full',
     'end that transaction: sql/monitor/long_transactions.sql shows it',
   );
 }

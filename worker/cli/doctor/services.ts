@@ -29,7 +29,7 @@ export async function checkStorage({ storage, production }: Pick<Config, 'storag
   return ok(name, detail);
 }
 
-/** Asks for what is surely not there: who is known is told so. */
+/** Requests a file that certainly does not exist: RAID answers 404 only if it accepts the secret. */
 export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDir'>): Promise<Check> {
   const name = 'RAID';
   if (!raid)
@@ -49,7 +49,7 @@ export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDi
   }
 }
 
-/** Asks for a frame of what is surely not there. */
+/** Requests a frame of a video that certainly does not exist. */
 export async function checkImagorVideo({ tempDir }: Pick<Config, 'tempDir'>, url: string): Promise<Check> {
   const name = 'imagorvideo';
   try {
