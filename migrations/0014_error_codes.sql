@@ -247,6 +247,11 @@ insert into error_codes (code, family, what, cause, solution) values
  'It has too many pixels, pages, frames or too much metadata. The message says how much it needs.',
  'Raise MEDIA_MEMORY_MB to what the message says and restart, or upload a smaller picture. Then retry the job.'),
 
+('sharp_missing', 'MediaProcessingError',
+ 'The library that decodes pictures (sharp) could not be loaded.',
+ 'npm install left it out (--omit=optional), or node_modules was copied from a machine of another platform.',
+ 'Run npm install on this host, without --omit=optional, and restart the worker. Then retry what failed.'),
+
 ('image_timeout', 'MediaProcessingError',
  'The picture took more than 120 seconds to decode.',
  'The host has too little CPU for what it runs, or the picture was made to be slow.',
