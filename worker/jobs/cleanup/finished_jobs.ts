@@ -7,8 +7,9 @@ import { queueNames } from '../../queue/client/operate.ts';
 import { countPrunable, prune, pruneChunk } from '../../queue/fleet/upkeep.ts';
 
 /**
- * Completed and cancelled jobs of all queues, kept for as long as queues.keep_completed says. Workers prune the queues that they serve all the
- * time; this also does those that nobody serves, and writes down how many. And cleanup_logs, which are kept as long as the cleanup jobs.
+ * Deletes completed and cancelled jobs of all queues after queues.keep_completed, and cleanup_logs as old as that.
+ * Workers always prune the queues that they serve; this also prunes the queues that nobody serves, and records how many
+ * jobs it deleted.
  */
 export default job({
   name: 'cleanup.finished_jobs',

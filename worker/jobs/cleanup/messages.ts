@@ -2,7 +2,10 @@ import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
 import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
-/** Messages over a year: media deleted from storage, URLs cleared. The row and its metadata stay; so does what is pinned or under legal hold. */
+/**
+ * Messages older than a year: the media is deleted from storage, the URLs are cleared. The row and its metadata stay.
+ * Pinned messages, and those under legal hold, are kept.
+ */
 export default job({
   name: 'cleanup.messages',
   payload: cleanupPayload('messages', '365 days'),

@@ -2,7 +2,10 @@ import { deleteObjects, foreseeObjects, hasDeletions } from './sweep/deletions.t
 import { budgetPayload, cleanUp, cleanupTimeout } from './sweep/run.ts';
 import { job } from '../../queue/job.ts';
 
-/** Objects that other cleanups left in storage_deletions, because storage failed or their time was over. Added by these when there are any. */
+/**
+ * Deletes objects that other cleanups left in storage_deletions, because storage failed, or their time was over. Those
+ * cleanups add this job.
+ */
 export default job({
   name: 'cleanup.storage_deletions',
   payload: budgetPayload('storage_deletions'),

@@ -2,7 +2,7 @@ import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
 import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
-/** Stories over a day: media deleted from storage, the row soft-deleted, the user's statistics brought up to date. */
+/** Stories older than a day: the media is deleted from storage, the row soft-deleted, the user's statistics updated. */
 export default job({
   name: 'cleanup.stories',
   payload: cleanupPayload('stories', '24 hours'),

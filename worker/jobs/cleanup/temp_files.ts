@@ -2,7 +2,7 @@ import { cleanupPayload, cleanupTimeout } from './sweep/run.ts';
 import { sweep } from './sweep/sweep.ts';
 import { job } from '../../queue/job.ts';
 
-/** Temporary files over a day: the object, then the row. */
+/** Temporary files older than a day: the object is deleted, then the row. */
 export default job({
   name: 'cleanup.temp_files',
   payload: cleanupPayload('temp_files', '24 hours'),

@@ -13,8 +13,8 @@ export type AudioResult = Stored &
   };
 
 /**
- * Makes an MP3 of a sound in storage, that of a video too, without its metadata; and its waveform for players to draw, 100 numbers from 0 to 100.
- * The original stays as it is.
+ * Makes an MP3 of a sound in storage, or of a video's sound, without metadata; and a waveform for players, 100 numbers
+ * from 0 to 100. The original is not changed.
  */
 export default job({
   name: 'media.audio',

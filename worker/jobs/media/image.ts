@@ -16,27 +16,28 @@ import {
   unlessGrowing,
 } from './original/original.ts';
 
-/** url, key, width, height, bytes and format are those of the picture to show, 2048 x 2048 pixels at most. */
+/** url, key, width, height, bytes and format are those of the picture to show, at most 2048 x 2048 pixels. */
 export type ImageResult = StoredPicture & {
   thumbnail_url: string;
-  /** 200 x 200 pixels at most, WebP. */
+  /** At most 200 x 200 pixels, WebP. */
   thumbnail: StoredPicture;
-  /** Those of `formats` that the picture is not in already. */
+  /** The formats asked for that the picture does not have already. */
   copies: StoredPicture[];
   thumbhash: string;
-  /** The original is cut off, and this is what there is of it. */
+  /** The original is cut off, and this is what is left of it. */
   truncated?: true;
-  /** Of the original; and the hash, since this is what reaches media and messages. */
+  /** Of the original; with the thumbhash, because only `metadata` is written to media and messages. */
   metadata: Source & { thumbhash: string };
 };
 type StoredPicture = Stored & { width: number; height: number; format: OutputFormat };
 
 /**
- * Makes a picture in storage fit to be shown: upright, sRGB, 2048 x 2048 pixels at most, without its metadata; and a thumbnail of it.
- * The original stays as it is. Which format becomes which: media/image/optimise.ts.
+ * Makes a picture in storage ready to be shown: upright, sRGB, at most 2048 x 2048 pixels, without metadata; and a
+ * thumbnail. The original is not changed. media/image/optimise.ts decides which format becomes which.
  *
- * The job names the original by `s3Key`, or a row of media whose source_key it is, by file_id or `mediaId`. The row, and the message
- * that `messageId` names, are told in the transaction that completes the job; media.status follows the jobs that have a file_id.
+ * The original is named by `s3Key`, or by a row of media (file_id or `mediaId`) and its source_key. The row, and the
+ * message that `messageId` names, are updated in the transaction that completes the job. media.status follows the jobs
+ * that have a file_id.
  */
 export default job({
   name: 'media.image',

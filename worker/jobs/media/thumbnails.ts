@@ -30,17 +30,17 @@ const formats = ['webp', 'jpeg', 'png', 'avif'] as const satisfies OutputFormat[
 const side = z.int().min(1).max(4096);
 
 /**
- * Makes thumbnails of a row of media, which is a picture or a video, and saves them on it. The row is the job's file_id, or the mediaId of the
- * payload, which names the file_id too: media.status follows the job.
+ * Makes thumbnails of a row of media, which is a picture or a video, and saves them in it. The job's file_id names the
+ * row, or `mediaId` of the payload, which then also sets the file_id: media.status follows the job.
  *
- * Skipped, with a result that says why, is a row that is not there, that is deleted, or that has thumbnails of this original in
- * these sizes and this format already. Set media.thumbnails to null to have them made again. A job that names no row looks the same as
- * one whose row was deleted while it waited, since that sets its file_id to null.
+ * A row that does not exist, was deleted, or has these thumbnails of this original already, is skipped; the result says
+ * why. Set media.thumbnails to null to have them made again. If the row was deleted while the job waited, its file_id
+ * is null; so a job that names no row is skipped, too.
  */
 export default job({
   name: 'media.thumbnails',
   payload: originalPayload.extend({
-    /** Boxes that the thumbnails fit into, in pixels. Default THUMBNAIL_SIZES. */
+    /** Boxes that the thumbnails fit into, in pixels. Default: THUMBNAIL_SIZES. */
     sizes: z
       .array(z.object({ width: side, height: side }))
       .min(1)
@@ -112,7 +112,7 @@ function hasThumbnails(media: Media, key: string, boxes: readonly Size[], format
 type Means = { dir: string; signal: AbortSignal; memory: MemoryGate };
 type Still = { path: string; from: 'picture' | 'ffmpeg' | 'imagorvideo' };
 
-/** The picture that all thumbnails are made of: the original, or a frame of it that is large enough for them. */
+/** The picture from which all thumbnails are made: the original, or a frame that is large enough for all. */
 async function stillOf(
   app: App,
   original: { path: string; key: string },
@@ -128,7 +128,7 @@ async function stillOf(
   const { around } = await import('../../media/image/thumbnails.ts');
   const box = around(boxes);
   const source = app.imagorVideo ? await app.storage.presign(original.key, hour) : '';
-  // Files of a local storage are not for imagorvideo to read.
+  // imagorvideo cannot read files of a local storage.
   if (app.imagorVideo && source.startsWith('http')) {
     const path = join(dir, 'frame');
     await app.imagorVideo.takeFrame(source, path, { box, signal });
@@ -169,7 +169,7 @@ async function thumbnailsOf(
   try {
     return await makeThumbnails(still.path, boxes, format, { ...means, ffmpeg, truncated: config.mediaTruncated });
   } catch (error) {
-    // It is no fault of the original's when what imagorvideo sent is broken.
+    // A broken answer of imagorvideo is no fault of the original.
     if (still.from !== 'imagorvideo' || !(error instanceof PermanentError)) throw error;
     throw new RetryableError(
       'imagorvideo_bad_answer',

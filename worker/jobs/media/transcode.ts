@@ -30,22 +30,22 @@ const box = z.object({ width: side, height: side });
 const options = z.object({
   formats: z.array(z.enum(formats)).min(1).default(['hls', 'mp4']),
   watermark: watermarkOption,
-  /** true: THUMBNAIL_SIZES. false: neither thumbnails nor a storyboard. */
+  /** true: THUMBNAIL_SIZES. false: no thumbnails and no storyboard. */
   thumbnails: z.union([z.boolean(), z.array(box).min(1).max(20)]).default(true),
 });
 
-/** Addresses of all that was made; null where it was not asked for. */
+/** The addresses of everything that was made; null if it was not asked for. */
 export type TranscodeResult = {
-  /** Of the MP4, else of the master playlist, else of the manifest. */
+  /** Of the MP4; without one, of the master playlist; without that, of the manifest. */
   url: string;
   thumbnail_url?: string;
   hls: { master_url: string; key: string } | null;
   dash: { manifest_url: string; key: string } | null;
   mp4: (Stored & { width: number; height: number; duration: number }) | null;
-  /** What players choose from, largest first. */
+  /** The sizes from which players choose, largest first. */
   renditions: Rendition[];
   thumbnails: (Stored & { width: number; height: number; format: 'webp' })[];
-  /** Pictures every `interval` seconds, in rows in one JPEG; `vtt_url` says which is where. */
+  /** A JPEG with pictures of every `interval` seconds, in rows. `vtt_url` says which is where. */
   storyboard: {
     url: string;
     vtt_url: string;
@@ -63,15 +63,16 @@ export type TranscodeResult = {
 };
 
 /**
- * Makes a video in storage ready to be streamed: HLS and DASH over the same segments, in up to four sizes, an MP4 of the largest, thumbnails and a
- * storyboard. The original stays as it is. Nothing is public before all of it is, and nothing stays of a job that fails or is cancelled.
+ * Makes a video in storage ready for streaming: HLS and DASH over the same segments, in up to four sizes, an MP4 of the
+ * largest, thumbnails and a storyboard. The original is not changed. Manifests are stored last, so nothing is public
+ * before everything is there; a job that fails or is cancelled deletes what it stored.
  */
 export default job({
   name: 'media.transcode',
   payload: originalPayload.extend({
     options: options.prefault({}),
   }),
-  // The longest video that is let in, in four sizes, on a slow machine.
+  // For the longest video that is accepted, in four sizes, on a slow machine.
   timeout: minutes(24 * 60),
 
   async run({ job: row, payload, app, signal, log, progress, waiting, aside, commit }) {
@@ -122,7 +123,7 @@ export default job({
   },
 });
 
-/** What is to be made, with the settings where the job does not say; in one order, since keys follow from it. */
+/** What to make, with the settings as defaults. In a fixed order, because the keys depend on it. */
 function wishesOf({ formats: some, thumbnails, watermark }: z.output<typeof options>, { thumbnailSizes }: Config) {
   return {
     formats: formats.filter((format) => some.includes(format)),
@@ -131,7 +132,7 @@ function wishesOf({ formats: some, thumbnails, watermark }: z.output<typeof opti
   };
 }
 
-/** What names others comes after them. */
+/** Files that name others come after them. */
 function stagesOf({ stream, mp4, thumbnails, storyboard }: Transcoded, wanted: readonly Format[]): Outgoing[][] {
   const file = (path: string) => ({ name: basename(path), path });
   const of = (names: string[]) => names.map((name) => ({ name, path: join(stream?.dir ?? '', name) }));
@@ -184,11 +185,11 @@ async function save(tx: Tx, row: JobRow, original: Original, result: TranscodeRe
   await query(tx, sql.save_thumbnails, { id: original.media.id, thumbnails });
 }
 
-/** Whether nobody else makes the same, under the same keys. Where that cannot be seen, somebody may. */
+/** Whether no other job makes the same files under the same keys. If that cannot be read, another job might. */
 async function makesAlone(db: Db, { id, attempt }: JobRow, key: string): Promise<boolean> {
   const [row] = await query<{ alone: boolean }>(db, sql.makes_nobody_else, { id, attempt, key }).catch(() => []);
   return row?.alone === true;
 }
 
-/** Stopped, but neither failed nor cancelled: another worker makes the same again, under the same keys. */
+/** Stopped, but neither failed nor cancelled: another worker will make the same files under the same keys. */
 const goesOnElsewhere = ({ reason }: AbortSignal) => reason instanceof Stopped && reason.because !== 'taken';

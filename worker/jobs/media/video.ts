@@ -14,7 +14,7 @@ export type VideoResult = Stored & {
   duration: number;
   mode: ProcessedVideo['mode'];
   thumbnail_url: string;
-  /** A JPEG, 640 x 640 pixels at most. */
+  /** A JPEG, at most 640 x 640 pixels. */
   thumbnail: Stored & { width: number; height: number };
   /** The original is cut off, and this is what was left of it. */
   truncated?: true;
@@ -22,15 +22,15 @@ export type VideoResult = Stored & {
 };
 
 /**
- * Makes a video in storage fit to be played everywhere: MP4 of H.264 and AAC, 1920 pixels on the longer side at most, playing while it loads, without
- * its metadata; and a thumbnail, the frame at one second. The original stays as it is.
+ * Makes a video in storage playable everywhere: MP4 of H.264 and AAC, at most 1920 pixels on the longer side, which
+ * plays while it loads, without metadata; and a thumbnail, the frame at one second. The original is not changed.
  */
 export default job({
   name: 'media.video',
   payload: originalPayload.extend({
     options: z.object({ watermark: watermarkOption }).prefault({}),
   }),
-  // The longest video that is let in, on a slow machine.
+  // For the longest video that is accepted, on a slow machine.
   timeout: minutes(8 * 60),
 
   async run({ job: row, payload, app, signal, progress, waiting, aside, commit }) {

@@ -15,8 +15,8 @@ const sizes = [
 ] as const;
 
 /**
- * Publishes an auction file: its original from RAID becomes two WebP pictures in public storage.
- * Keys derive from the file's id and its original's bytes, so that a repeat overwrites itself.
+ * Publishes an auction file: makes two WebP pictures of its original on RAID, in public storage. The keys are derived
+ * from the file's id and the original's bytes, so a repeat overwrites its own objects.
  */
 export default job({
   name: 'publish.file',

@@ -6,13 +6,14 @@ import type { DeleteFailure, Storage } from '../../../base/storage/storage.ts';
 import { budget, inChunks, type Counts, type Run } from './run.ts';
 
 /**
- * Deletes from storage what rows no longer refer to: the keys in storage_deletions, a thousand a request. A key with a slash at the end is a folder,
- * and stands for all objects in it.
+ * Deletes objects from storage to which no row refers any more: the keys in storage_deletions, a thousand per request.
+ * A key with a slash at its end is a folder, and stands for all objects in it.
  *
- * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So whether it is in use is asked once more,
- * of the function object_uses, while the row of storage_deletions is locked, and when every transaction has ended that may have begun to use it
- * unseen. An application that writes its row under the trigger keep_object, and commits before it uploads, is safe; one that uploads first
- * should never use a key twice. What is kept for a row that tells nobody when it goes, such as one with a URL, is asked about again by each run.
+ * A key may be in use again by then: several rows referred to the object, or it was uploaded anew. So object_uses is
+ * asked once more, while the row of storage_deletions is locked, and after every transaction has ended that may have
+ * begun to use the key unseen. An application that writes its row under the trigger keep_object, and commits before it
+ * uploads, is safe. One that uploads first should never use a key twice. An object that is kept for a row which goes
+ * without a trace, such as one with a URL, is checked again by each run.
  */
 
 const sql = loadStatements(import.meta.dirname, 'deletions.sql', [
@@ -30,19 +31,19 @@ const sql = loadStatements(import.meta.dirname, 'deletions.sql', [
 ]);
 const pageSize = 1_000;
 const requestMs = 30_000;
-/** After this time the folders that are left wait for the next transaction. */
+/** After this time, the folders that are left wait for the next transaction. */
 const foldersMs = 5_000;
-/** Most transactions end within this time. Others are left alone until later. */
+/** Most transactions end within this time. For those that do not, the objects are put off. */
 const waitMs = 3_000;
-/** So many requests in a row that failed as a whole, and storage is left alone until later. */
+/** After this number of failed requests in a row, storage is left alone until later. */
 const patience = 3;
 
 type Deletion = { id: number; key: string; bytes: number };
 type Failure = { id: number; error_code: string; error: string };
-/** What became of some rows. `bytes` of what storage let go of. */
+/** What became of some rows. `bytes` is what storage deleted. */
 type Outcome = { deleted: Deletion[]; failures: Failure[]; bytes: number };
 
-/** Deletes what is due, and counts what storage let go of and the keys that failed; of the cleanup that does nothing else, everything. */
+/** Deletes what is due. Counts the deleted bytes and the failed keys; with `countAll`, all keys. */
 export async function deleteObjects(run: Run, { countAll = false } = {}): Promise<boolean> {
   await releaseKept(run);
   await inChunks(run, async (tx) => (await change(tx, sql.note_horizon)) === pageSize);
@@ -71,7 +72,7 @@ export async function deleteObjects(run: Run, { countAll = false } = {}): Promis
   });
 }
 
-/** What was kept for a row that names it no more is to be deleted again. */
+/** Objects that were kept for a row which does not name them any more are to be deleted again. */
 async function releaseKept(run: Run): Promise<void> {
   let after = '';
   await inChunks(run, async (tx) => {
@@ -84,7 +85,7 @@ async function releaseKept(run: Run): Promise<void> {
   });
 }
 
-/** Whether some may soon be deleted. Those that take longer are put off. */
+/** Whether some rows may soon be deleted. Those that wait for longer transactions are put off. */
 async function waitsForTransactions(tx: Tx, waited: () => boolean): Promise<boolean> {
   if (waited()) return (await change(tx, sql.put_off_deletions)) === pageSize;
   const left = await query(tx, sql.left_deletions);
@@ -92,10 +93,10 @@ async function waitsForTransactions(tx: Tx, waited: () => boolean): Promise<bool
   return left.length > 0;
 }
 
-/** A page at a time. @returns how many rows it changed */
+/** Changes one page. @returns how many rows it changed */
 const change = async (tx: Tx, statement: Statement) => (await query(tx, statement, { limit: pageSize })).length;
 
-/** What it would do. */
+/** Counts what a run would do. */
 export async function foreseeObjects(run: Run): Promise<void> {
   const { db, storage } = run.app;
   let folder = '/';
@@ -120,7 +121,7 @@ export async function foreseeObjects(run: Run): Promise<void> {
   }
 }
 
-/** Of all objects in a folder. */
+/** The size of all objects in a folder. */
 export async function bytesIn(storage: Storage, folder: string, signal: AbortSignal): Promise<number> {
   let sum = 0;
   for await (const { bytes } of storage.list(folder, { signal })) sum += bytes;
@@ -129,10 +130,10 @@ export async function bytesIn(storage: Storage, folder: string, signal: AbortSig
 
 const isFolder = (key: string) => key.endsWith('/');
 
-/** Whether some are left that will be tried again. */
+/** Whether rows are left that will be tried again. */
 export const hasDeletions = (db: Db) => found(db, sql.has_deletions);
 
-/** Whether some failed, or wait for transactions. */
+/** Whether rows have failed, or wait for transactions. */
 export const hasPostponed = (db: Db) => found(db, sql.has_postponed);
 
 async function found(db: Db, statement: Statement): Promise<boolean> {
@@ -140,7 +141,7 @@ async function found(db: Db, statement: Statement): Promise<boolean> {
   return row!.found;
 }
 
-/** @returns the keys in use, each with whether its users may go without a word */
+/** @returns the keys in use, each with whether its users may go without a trace */
 async function inUse(db: Queryable, rows: { key: string }[]): Promise<Map<string, boolean>> {
   if (rows.length === 0) return new Map();
   const keys = rows.map(({ key }) => key);
@@ -148,7 +149,10 @@ async function inUse(db: Queryable, rows: { key: string }[]): Promise<Map<string
   return new Map(used.map(({ key, forgets }) => [key, forgets]));
 }
 
-/** Objects by themselves first, then a folder after the other, as long as there is time: the rest of the rows has no outcome. */
+/**
+ * Deletes single objects first, then one folder after another, as long as there is time. The other rows have no
+ * outcome.
+ */
 async function deleteRows(run: Run, rows: Deletion[]): Promise<Outcome> {
   const folders = [...new Set(rows.map(({ key }) => key).filter(isFolder))];
   const groups = Map.groupBy(rows, ({ key }) => folders.find((folder) => key.startsWith(folder)) ?? '');
@@ -165,7 +169,7 @@ async function deleteRows(run: Run, rows: Deletion[]): Promise<Outcome> {
   };
 }
 
-/** @param folder that the rows are in, all of whose objects go; or nothing */
+/** @param folder in which the rows are, and all of whose objects are deleted; or empty */
 async function deleteGroup({ app, signal }: Run, folder: string, rows: Deletion[]): Promise<Outcome> {
   const failures = new Map<string, DeleteFailure>();
   let whole: DeleteFailure | undefined;
@@ -216,7 +220,7 @@ async function* pagesOf(objects: ReturnType<Storage['list']>): AsyncGenerator<Pa
   if (page.size > 0) yield page;
 }
 
-/** What concerns all keys, such as a storage that is away, is the failure of each. */
+/** A failure of the whole request, such as a storage that cannot be reached, is the failure of each key. */
 async function deletePage(storage: Storage, keys: string[], signal: AbortSignal): Promise<DeleteFailure[]> {
   const limit = AbortSignal.timeout(requestMs);
   try {

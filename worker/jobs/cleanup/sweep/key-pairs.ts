@@ -1,25 +1,26 @@
 import sodium from 'libsodium-wrappers';
 
 /**
- * One-time prekeys that the worker makes for devices. What that costs, plainly: a server that makes a private key has had it. The pair exists in
- * this process's memory for as long as it takes to seal it to the device's identity key, after which only the device can open it; neither the
- * database nor its backups ever hold it in the clear. So who steals the database learns nothing. But whoever controls the worker while it runs could keep
- * the keys that it makes from then on, and with them the forward secrecy that one-time keys add to the first message of a session; that is less than
- * end-to-end encryption promises. Nor can the worker make signed prekeys, for which the private identity key is needed. Who wants
- * the whole promise sets PREKEY_MODE=request: then devices are asked to make their keys, and the worker makes none.
+ * One-time prekeys that the worker makes for devices. The security of this, plainly: a server that makes a private key
+ * has had it. The pair exists in this process's memory until it is sealed to the device's identity key; after that only
+ * the device can open it. The database and its backups never contain it in the clear, so a thief of the database learns
+ * nothing. But an attacker who controls the running worker could keep the keys that it makes from then on, and with
+ * them the forward secrecy that one-time keys add to the first message of a session. That is less than end-to-end
+ * encryption promises. The worker also cannot make signed prekeys, which need the private identity key. With
+ * PREKEY_MODE=request, devices are asked to make their keys, and the worker makes none.
  */
 
 await sodium.ready;
 
-/** Ids are 24 bits wide, from 1, and are not used again. https://signal.org/docs/specifications/x3dh/ */
+/** Ids have 24 bits, start at 1, and are not used again. https://signal.org/docs/specifications/x3dh/ */
 const lastId = 2 ** 24 - 1;
 const publicKeyType = Buffer.from([5]);
-/** A device as far as its prekeys are concerned. */
+/** What matters of a device for its prekeys. */
 export type Device = { id: string; identity_key: Buffer | null; next_prekey_id: number };
 export type Prekey = { device_id: string; prekey_id: number; public_key: string; sealed_private_key: string };
 export type NotMade = 'no_identity_key' | 'bad_identity_key' | 'ids_used_up';
 
-/** @returns the pairs, or why there are none */
+/** @returns the pairs, or the reason why there are none */
 export function makePrekeys({ id, identity_key, next_prekey_id }: Device, count: number): Prekey[] | NotMade {
   if (!identity_key) return 'no_identity_key';
   if (next_prekey_id + count - 1 > lastId) return 'ids_used_up';
@@ -40,7 +41,10 @@ function identityOf(key: Buffer): Uint8Array | undefined {
   return key.length === 33 && key[0] === 5 ? key.subarray(1) : undefined;
 }
 
-/** An X25519 pair whose private half only the identity key opens. https://doc.libsodium.org/public-key_cryptography/sealed_boxes */
+/**
+ * An X25519 pair. Only the identity key opens the private half.
+ * https://doc.libsodium.org/public-key_cryptography/sealed_boxes
+ */
 function makePair(identity: Uint8Array): Pick<Prekey, 'public_key' | 'sealed_private_key'> | undefined {
   const { publicKey, privateKey } = sodium.crypto_box_keypair();
   try {
@@ -50,7 +54,7 @@ function makePair(identity: Uint8Array): Pick<Prekey, 'public_key' | 'sealed_pri
       sealed_private_key: Buffer.from(sealed).toString('base64'),
     };
   } catch {
-    // A point of low order: what is sealed to it anybody could open.
+    // A point of low order: anybody could open what is sealed to it.
     return undefined;
   } finally {
     sodium.memzero(privateKey);

@@ -1,4 +1,5 @@
--- How long cleanup_logs are kept: as long as the archive of cleanup jobs. A job that has not ended, or failed and may be run again, goes on with its own.
+-- cleanup_logs are kept as long as the archive of cleanup jobs. A job that has not ended, or has failed and may be run
+-- again, continues its own log.
 
 -- name: prune_logs
 with pruned as (

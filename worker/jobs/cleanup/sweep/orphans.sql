@@ -1,7 +1,8 @@
--- What storage holds against what rows refer to.
+-- Compares what storage contains with what rows refer to.
 
 -- name: clear_listing
--- This run's, from an attempt before, and what runs left that failed: their logs have no end, but their jobs have.
+-- The listing of an earlier attempt of this run, and those of failed runs: their logs have no end, but their jobs have
+-- ended.
 delete from storage_listing
  where log_id = :log_id
     or log_id not in (select l.id from cleanup_logs l join cleanup_jobs j on j.id = l.job_id
@@ -14,14 +15,15 @@ select :log_id, key, bytes, modified_at
     on conflict do nothing;
 
 -- name: find_orphans
--- A page of them, in order.
+-- One page of keys, in order.
 with page as materialized (
   select key from storage_listing where log_id = :log_id and key > :after order by key limit :limit
 ), named as materialized (
   select distinct u.key from object_uses(array(select key from page)) u
 ), marked as (
   update storage_listing l set orphaned = true
-   where l.log_id = :log_id and l.key = any(array(select p.key from page p where p.key not in (select n.key from named n))) and l.modified_at < :cutoff
+   where l.log_id = :log_id and l.modified_at < :cutoff
+     and l.key = any(array(select p.key from page p where p.key not in (select n.key from named n)))
 )
 select count(*) as keys, max(key) as reached from page;
 
@@ -30,7 +32,7 @@ select count(*) as keys, max(key) as reached from page;
 select set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true);
 
 -- name: weigh_listing
--- Seen a day ago means 23 hours: the run of yesterday may have begun a little later.
+-- A day ago means 23 hours, because yesterday's run may have begun a little later.
 select count(*) as listed, count(*) filter (where l.orphaned) as orphaned,
        count(*) filter (where s.seen_at < clock_timestamp() - interval '23 hours') as confirmed,
        coalesce(sum(l.bytes) filter (where s.seen_at < clock_timestamp() - interval '23 hours'), 0)::bigint as bytes
@@ -39,7 +41,7 @@ select count(*) as listed, count(*) filter (where l.orphaned) as orphaned,
  where l.log_id = :log_id;
 
 -- name: forget_sightings
--- They are gone, or somebody's.
+-- They are gone, or a row refers to them.
 delete from orphan_sightings s
  where exists (select from pg_catalog.unnest(:prefixes::text[]) prefix where starts_with(s.key, prefix))
    and not exists (select from storage_listing l where l.log_id = :log_id and l.key = s.key and l.orphaned);

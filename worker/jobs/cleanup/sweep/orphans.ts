@@ -7,9 +7,10 @@ import { budget, inChunks, type CleanupPayload, type End, type Run } from './run
 import { checkTables, inChunk, loadSteps, runStep } from './steps.ts';
 
 /**
- * Deletes objects that no row refers to. Nothing else here can do so much harm, so it is slow to believe it: the bucket is listed before the tables
- * are read, an object must be a week old, and must be found so twice, a day apart; one that is in use at the last moment is kept. It stops where
- * that looks like the wrong database, a table that was emptied, or a prefix that nobody knows. As installed it only says what it would do.
+ * Deletes objects that no row refers to. Nothing else here can do so much harm, so it is careful: the bucket is listed
+ * before the tables are read; an object must be a week old, and be found by two runs, a day apart; an object that is in
+ * use at the last moment is kept. The run fails if it looks like the wrong database, an emptied table, or an unknown
+ * prefix. As installed, it only reports what it would delete.
  */
 
 const sql = loadStatements(import.meta.dirname, 'orphans.sql', [
@@ -23,7 +24,7 @@ const sql = loadStatements(import.meta.dirname, 'orphans.sql', [
   'condemn_orphans',
 ]);
 const pageSize = 1_000;
-/** Of keys that are looked up at once. */
+/** How many keys are looked up at once. */
 const lookUpSize = 5_000;
 
 export type OrphanPayload = CleanupPayload & { prefixes?: string[] | undefined; maxShare: number };
@@ -36,7 +37,7 @@ export async function deleteOrphans(run: Run<OrphanPayload>): Promise<End> {
   try {
     return await compare(run);
   } finally {
-    // What a killed run leaves, the next one clears.
+    // The next run clears what a killed run leaves.
     await clear().catch(() => {});
   }
 }
@@ -62,7 +63,7 @@ async function compare(run: Run<OrphanPayload>): Promise<End> {
   if (run.fresh) await run.count(db, { scanned, skipped });
   await query(db, sql.forget_sightings, { log_id, prefixes });
   await query(db, sql.see_orphans, { log_id });
-  // Listing takes as long as it takes: the budget is for deleting.
+  // Listing may take any time: the budget is for deleting.
   const deleting = { ...run, isOver: budget(payload.seconds) };
   const cutOff = !(await condemn(deleting));
   await deleteObjects(deleting);
@@ -76,7 +77,8 @@ async function prefixesOf({ app, payload }: Run<OrphanPayload>, step: Statement)
   if (unknown.length > 0)
     throw new PermanentError(
       'orphans_unknown_prefix',
-      `Nothing is known of objects under ${unknown.join(', ')}: sql/cleanup/orphaned_media.sql knows ${known.join(', ')}`,
+      `No statement knows which objects under ${unknown.join(', ')} are in use: ` +
+        `sql/cleanup/orphaned_media.sql knows ${known.join(', ')}`,
     );
   return payload.prefixes ?? known;
 }
@@ -88,11 +90,11 @@ async function checkReferences({ app }: Run, step: Statement): Promise<void> {
   if (empty.length > 0)
     throw new PermanentError(
       'orphans_no_references',
-      `${empty.join(', ')} is empty: everything would seem to be nobody's`,
+      `${empty.join(', ')} is empty: all objects would seem to be orphaned`,
     );
 }
 
-/** Writes down what storage holds. */
+/** Records what storage contains. */
 async function list({ app, logId: log_id, signal }: Run, prefixes: string[]): Promise<void> {
   let page: StoredObject[] = [];
   const flush = async () => {
@@ -108,7 +110,7 @@ async function list({ app, logId: log_id, signal }: Run, prefixes: string[]): Pr
   await flush();
 }
 
-/** Marks those that no row names. */
+/** Marks the objects that no row names. */
 async function findOrphans({ app, logId: log_id, cutoff, signal }: Run): Promise<void> {
   for (let after = ''; ;) {
     signal.throwIfAborted();
@@ -132,11 +134,12 @@ async function weigh({ app, logId: log_id }: Run): Promise<Weight> {
 const tooMany = ({ listed, orphaned }: Weight, maxShare: number) =>
   new PermanentError(
     'orphans_too_many',
-    `${orphaned} of ${listed} objects seem to be nobody's, more than a share of ${maxShare}. If this is the right database and the right ` +
-      `bucket, and application_object_uses knows all of your own tables that refer to objects, allow more by "maxShare" in the payload`,
+    `${orphaned} of ${listed} objects seem to be orphaned, more than a share of ${maxShare}. ` +
+      'If this is the right database and the right bucket, and application_object_uses knows all of your own tables ' +
+      'that refer to objects, allow more with "maxShare" in the payload',
   );
 
-/** @returns whether it came to the end within the budget */
+/** @returns whether it finished within the budget */
 function condemn(run: Run<OrphanPayload>): Promise<boolean> {
   const { chunk } = run.payload;
   let after = '';

@@ -5,10 +5,10 @@ import { inChunks, type CleanupPayload, type End, type Run } from './run.ts';
 import { checkTables, inTurn, loadSteps, runStep } from './steps.ts';
 import { inSteps, preview } from './sweep.ts';
 
-/** A chunk of these at a time, since each device may need ten pairs. */
+/** Devices per chunk. Small, because each device may need ten pairs. */
 const devicesAtOnce = 25;
 
-/** `after`: the last device that was looked at by the run that this one continues. */
+/** `after`: the last device that the run before checked. */
 export type PrekeyPayload = CleanupPayload & { minimum: number; after: string };
 
 type Device = Keyless & {
@@ -31,7 +31,7 @@ const loadPrekeySteps = (kind: string) =>
   ]);
 type PrekeySteps = ReturnType<typeof loadPrekeySteps>;
 
-/** Deletes used prekeys, then brings each device back to the minimum, by its keys or by a request for them. */
+/** Deletes used prekeys, then brings each device back to the minimum: by new keys, or by a request for them. */
 export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
   const steps = loadPrekeySteps(run.kind);
   await checkTables(run.app.db, steps);
@@ -46,7 +46,7 @@ export async function maintainPrekeys(run: Run<PrekeyPayload>): Promise<End> {
     await inChunks(run, async (tx) => (await close(tx), false));
   }
   const done = deleted && refilled;
-  // Devices that were asked are still short of keys: from the first one on it would never come to the last.
+  // Devices that were asked are still short of keys. Without `after`, each chunk would find the same devices again.
   return { remaining: run.dryRun ? due.deleted > 0 : !done, cutOff: !done, goOn: { after } };
 }
 

@@ -1,11 +1,12 @@
--- What a run did, in cleanup_logs.
+-- Records in cleanup_logs what a run did.
 
 -- name: forget_dry_run
--- Of an attempt before: its figures would be counted twice.
+-- The log of an earlier attempt: its figures would be counted twice.
 delete from cleanup_logs where job_id = :job_id and finished_at is null and dry_run;
 
 -- name: open_log
--- A retry of the job goes on with the row of the attempt before, and its cutoff; or an older one, if its payload was changed meanwhile.
+-- A retry of the job continues the row of the attempt before, with its cutoff, or an older one if its payload was
+-- changed meanwhile.
 insert into cleanup_logs (job_id, kind, cutoff, dry_run)
 values (:job_id, :kind, date_trunc('milliseconds', clock_timestamp() - :older_than::interval), :dry_run)
     on conflict (job_id) where finished_at is null do update
@@ -24,8 +25,8 @@ update cleanup_logs set remaining = :remaining, finished_at = clock_timestamp()
 returning scanned, deleted, bytes, skipped, errors, generated, requested;
 
 -- name: continue_job
--- The rest is a job of its own, so that other cleanups come in between. It goes on where this one says. To the schedule it is the same job:
--- while it has not ended, `overlap` has its say.
+-- The rest is a job of its own, so that other cleanups run in between. It starts where this one ended. For the schedule
+-- it is the same job: while it has not ended, `overlap` applies.
 with rest as (
   insert into jobs (queue, kind, payload, priority, max_retries)
   select queue, kind, payload || :go_on, priority, max_retries from jobs where id = :job_id and queue = :queue
@@ -34,7 +35,7 @@ with rest as (
 update schedules s set last_job_id = r.id from rest r where s.last_job_id = :job_id;
 
 -- name: ensure_deletions_job
--- Not at once: where storage refuses, it gets a rest.
+-- Not at once: a storage that refuses gets a rest.
 insert into jobs (queue, kind, run_at)
 select 'cleanup', 'storage_deletions', greatest(min(due_at), clock_timestamp() + interval '5 seconds')
   from storage_deletions

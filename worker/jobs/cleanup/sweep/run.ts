@@ -7,8 +7,9 @@ import { minutes, type JobContext } from '../../../queue/job.ts';
 import { inChunk } from './steps.ts';
 
 /**
- * One run of a cleanup: chunk after chunk in transactions of their own, within a budget of time, each counted in cleanup_logs with what it
- * deleted. So a run that was killed goes on where it was, and nothing is counted twice or not at all.
+ * One run of a cleanup: one chunk after another, each in a transaction of its own, within a time budget. cleanup_logs
+ * counts each chunk in the same transaction. So a run that was killed continues where it was, and nothing is counted
+ * twice or not at all.
  */
 
 const sql = loadStatements(import.meta.dirname, 'run.sql', [
@@ -20,18 +21,18 @@ const sql = loadStatements(import.meta.dirname, 'run.sql', [
   'ensure_deletions_job',
 ]);
 
-/** What every cleanup may be told. Nothing else, lest a misspelt `dryRun` delete what it was to foretell. */
+/** The fields that every cleanup has. Strict: with a misspelt `dryRun` the run would delete. */
 export const budgetPayload = (kind: string) =>
   z.strictObject({
     type: z.literal(kind).optional(),
-    /** Changes nothing, and says what a run would do. */
+    /** Changes nothing, and reports what a run would do. */
     dryRun: z.boolean().optional(),
-    /** The budget. A run that it cuts off adds a job for the rest. */
+    /** The time budget. A run that it cuts off adds a job for the rest. */
     seconds: z.int().min(1).max(540).default(60),
   });
 export type BudgetPayload = z.infer<ReturnType<typeof budgetPayload>>;
 
-/** And those that go by age. @param olderThan unless the payload says otherwise */
+/** And the fields of cleanups that go by age. @param olderThan the default age */
 export const cleanupPayload = (kind: string, olderThan: string) =>
   budgetPayload(kind).extend({
     /** What is younger stays. */
@@ -57,7 +58,7 @@ export type Counts = {
   requested: number;
 };
 
-/** What a run answers, and what stands in cleanup_logs. */
+/** The result of a run, also written to cleanup_logs. */
 export type Report = Counts & { cutoff: string; dryRun: boolean; remaining: boolean };
 
 export type Run<Payload extends BudgetPayload = BudgetPayload> = {
@@ -68,16 +69,16 @@ export type Run<Payload extends BudgetPayload = BudgetPayload> = {
   signal: AbortSignal;
   dryRun: boolean;
   cutoff: Date;
-  /** False for the retry of a job that has done a part of its work. */
+  /** False if this attempt continues an earlier one. */
   fresh: boolean;
   progress(percent: number): void;
-  /** Adds to the figures, in the transaction of what they count. */
+  /** Adds to the figures, in the transaction that they count. */
   count(tx: Queryable, counts: Partial<Counts>): Promise<void>;
   /** Whether the budget is used up. */
   isOver(): boolean;
 };
 
-/** How the work of a run ended. Where it was cut off it goes on in a job of its own, with `goOn` in its payload. */
+/** How the work of a run ended. If it was cut off, a job of its own continues it, with `goOn` in its payload. */
 export type End = { remaining: boolean; cutOff?: boolean; goOn?: object };
 
 export async function cleanUp<Payload extends BudgetPayload & { olderThan?: string }>(
@@ -120,13 +121,13 @@ export async function cleanUp<Payload extends BudgetPayload & { olderThan?: stri
   });
 }
 
-/** Postgres adds days by the clock on the wall: some have 23 hours, or 25, where the time zone has summer time. */
+/** Postgres adds days by the wall clock: with summer time, some have 23 or 25 hours. */
 function inHours(age: string): string {
   const [count, unit] = age.split(' ');
   return `${Number(count) * (unit!.startsWith('day') ? 24 : 1)} hours`;
 }
 
-/** Whether so many seconds have passed since. */
+/** Returns a function that says whether these seconds have passed. */
 export function budget(seconds: number): () => boolean {
   const over = performance.now() + seconds * 1_000;
   return () => performance.now() > over;
@@ -135,9 +136,9 @@ export function budget(seconds: number): () => boolean {
 const none: Counts = { scanned: 0, deleted: 0, bytes: 0, skipped: 0, errors: 0, generated: 0, requested: 0 };
 
 /**
- * Repeats `work`, each time in a transaction of its own, until it answers that there is no more. What fails for a lock, or because Postgres
- * was away, is tried again.
- * @returns whether it came to the end, before the budget did
+ * Repeats `work`, each time in a transaction of its own, until it returns that nothing is left. A failure because of a
+ * lock, or because Postgres was away, is tried again.
+ * @returns whether it finished within the budget
  */
 export async function inChunks(
   { app, signal, isOver }: Run,

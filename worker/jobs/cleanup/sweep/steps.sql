@@ -1,7 +1,8 @@
--- What a cleanup does before it touches tables of the user's.
+-- What a cleanup checks before it touches the user's tables.
 
 -- name: foreign_tables
--- Of the tables that this transaction has locked, those of roles that don't have our rights anyway. auction_files and media have triggers of ours.
+-- Of the tables that this transaction has locked, those of roles without our rights. auction_files and media have
+-- triggers of ours.
 select c.oid::regclass::text as name, c.relowner::regrole::text as owner
   from pg_locks l
   join pg_class c on c.oid = l.relation
@@ -10,5 +11,6 @@ select c.oid::regclass::text as name, c.relowner::regrole::text as owner
    and not pg_has_role(c.relowner, current_user, 'member');
 
 -- name: take_turn
--- A statement after this one sees what the chunk before it did, by whichever job.
-select pg_advisory_xact_lock(pg_catalog.hashtextextended('rowmill cleanup ' || current_schema()::text || ' ' || :kind::text, 0::bigint));
+-- A later statement sees what the chunk before did, whichever job it belonged to.
+select pg_advisory_xact_lock(pg_catalog.hashtextextended(
+         'rowmill cleanup ' || current_schema()::text || ' ' || :kind::text, 0::bigint));

@@ -4,8 +4,8 @@ import { codeOf, messageOf, PermanentError } from '../../../base/errors.ts';
 import { loadStatements, query, type Queryable, type Statement } from '../../../base/db/sql.ts';
 
 /**
- * The statements that touch the user's own tables. They live in sql/cleanup/, where the user may edit them, one file a cleanup; what they
- * are given and answer is in the README there.
+ * The statements that touch the user's own tables. They are in sql/cleanup/, one file per cleanup, where the user may
+ * edit them. The README there describes parameters and results.
  */
 const sql = loadStatements(import.meta.dirname, 'steps.sql', ['foreign_tables', 'take_turn']);
 const dir = join(import.meta.dirname, '../../../../sql/cleanup');
@@ -17,9 +17,10 @@ export const loadSteps = <const Name extends string, const Optional extends stri
 ) => loadStatements(dir, `${kind}.sql`, names, optional);
 
 /**
- * Before a cleanup runs: its tables have to be there, and to belong to roles that have our rights anyway, since the triggers, policies and checks of a table
- * run as us. Preparing a statement locks its tables, and runs nothing of theirs.
- * @throws PermanentError `cleanup_tables_missing`, `cleanup_tables_foreign`; which name the tables
+ * Checks the tables of a cleanup before it runs: they must exist, and belong to roles that have our rights anyway,
+ * because the triggers, policies and checks of a table run as us. Preparing a statement locks its tables, and runs
+ * nothing of theirs.
+ * @throws PermanentError `cleanup_tables_missing`, `cleanup_tables_foreign`; both name the table
  */
 export async function checkTables(db: Db, steps: Partial<Record<string, Statement>>): Promise<void> {
   await transaction(db, async (tx) => {
@@ -31,13 +32,16 @@ export async function checkTables(db: Db, steps: Partial<Record<string, Statemen
     if (foreign)
       throw new PermanentError(
         'cleanup_tables_foreign',
-        `Table ${foreign.name} belongs to ${foreign.owner}, whose triggers would have the rights of the worker: grant the worker's role to ` +
-          `${foreign.owner}, or name another table in sql/cleanup/`,
+        `Table ${foreign.name} belongs to ${foreign.owner}, whose triggers would have the rights of the worker: ` +
+          `grant the worker's role to ${foreign.owner}, or name another table in sql/cleanup/`,
       );
   });
 }
 
-/** Runs a step. It gets those of the values that it asks for. @throws PermanentError `cleanup_tables_missing`, which names what is not there */
+/**
+ * Runs a step, with those of the values that it uses.
+ * @throws PermanentError `cleanup_tables_missing`, which names what is missing
+ */
 export async function runStep<Row extends Record<string, unknown>>(
   db: Queryable,
   step: Statement,
@@ -55,15 +59,16 @@ async function naming<T>(work: () => Promise<T>): Promise<T> {
     if (!['42P01', '42703', '42883'].includes(codeOf(error) ?? '')) throw error;
     throw new PermanentError(
       'cleanup_tables_missing',
-      `${messageOf(error)}: make the messenger's tables with rowmill migrate --with messenger, or edit sql/cleanup/ to fit your own`,
+      `${messageOf(error)}: create the messenger's tables with rowmill migrate --with messenger, ` +
+        'or edit sql/cleanup/ to fit your own',
       { cause: error },
     );
   }
 }
 
 /**
- * A few rows of large tables are found by an index, and nothing is compared with everything, whatever the statistics say. Nobody is kept
- * waiting by a chunk that itself waits for a lock.
+ * A few rows of a large table must be found by an index, whatever the statistics say. A chunk that waits for a lock
+ * makes others wait, so it waits only briefly.
  */
 const settings = [
   'set local enable_seqscan = off',
@@ -82,7 +87,10 @@ export async function inChunk<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<
   });
 }
 
-/** The same, for a chunk that must see what others of its kind have done: they go one after another, whichever jobs they are of. */
+/**
+ * The same, for a chunk that must see what other chunks of its kind have done: they run one after another, whichever
+ * jobs they belong to.
+ */
 export const inTurn =
   (kind: string): typeof inChunk =>
   (db, work) =>

@@ -5,11 +5,11 @@ import { cleanUp, inChunks, type CleanupPayload, type Counts, type End, type Rep
 import { checkTables, inChunk, inTurn, loadSteps, runStep } from './steps.ts';
 
 type Figures = Pick<Counts, 'scanned' | 'deleted'>;
-/** What a statement answers: Postgres gives sums as text, where they are not cast. */
+/** What a statement returns. Postgres returns sums as text, unless they are cast. */
 type Answer<Name extends string> = Record<Name, number | string>;
 type Chunk = Answer<keyof Figures> & { reached: Date | null };
 
-/** A cleanup that is nothing but its statements: sql/cleanup/<kind>.sql. */
+/** A cleanup that consists of its statements only: sql/cleanup/<kind>.sql. */
 export const sweep = (context: JobContext<CleanupPayload>): Promise<Report> => cleanUp(context, sweepRows);
 
 async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
@@ -29,7 +29,7 @@ async function sweepRows(run: Run<CleanupPayload>): Promise<End> {
   return { remaining, cutOff: !done };
 }
 
-/** Those of cleanups that run at the same time don't count, unless this one's time was over before it looked. */
+/** Objects of other cleanups that run now do not count, unless this run's time was over before it looked. */
 async function leavesObjects(run: Run): Promise<boolean> {
   const left = (await deleteObjects(run)) ? hasPostponed : hasDeletions;
   return left(run.app.db);
@@ -42,7 +42,7 @@ export async function preview(run: Run, step: Statement): Promise<Figures & { sk
   return { ...figures(row!), skipped: Number(row!.skipped) };
 }
 
-/** Of the objects that would go. */
+/** The size of the objects that would be deleted. */
 async function foreseeBytes({ app, cutoff, signal }: Run, step: Statement | undefined): Promise<number> {
   if (!step) return 0;
   const [freed] = await inChunk(app.db, (tx) =>
@@ -53,7 +53,7 @@ async function foreseeBytes({ app, cutoff, signal }: Run, step: Statement | unde
   return sum;
 }
 
-/** Repeats a step until it finds less than a chunk. @returns whether it came so far within the budget */
+/** Repeats a step until it finds less than a chunk. @returns whether it finished within the budget */
 export async function inSteps(run: Run<CleanupPayload>, step: Statement, expected: number): Promise<boolean> {
   const { cutoff, payload } = run;
   let after: Date | string = '-infinity';
@@ -75,7 +75,7 @@ export async function inSteps(run: Run<CleanupPayload>, step: Statement, expecte
   );
 }
 
-/** What is as it should not be, whoever made it so. @returns whether it came to the end within the budget */
+/** Corrects rows that are not as they should be. @returns whether it finished within the budget */
 function repair(run: Run<CleanupPayload>, step: Statement): Promise<boolean> {
   const { cutoff, payload } = run;
   return inChunks(

@@ -19,16 +19,16 @@ const sql = loadStatements(import.meta.dirname, 'original.sql', [
 /** No storage has longer keys. https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 const objectKey = z.string().min(1).max(1024);
 
-/** What the services that had these jobs before put into payloads beside it: on_media_processed may use it. */
+/** Fields that the services before Rowmill put into payloads. on_media_processed may use them. */
 const unused = z.unknown().optional();
 const forTheApplication = { type: unused, userId: unused, messageId: unused, originalName: unused, videoId: unused };
 
-/** As JSON has it: a bigint as a number or in quotes, everything else in quotes. */
+/** In JSON, a bigint is a number or in quotes; other ids are in quotes. */
 export const idOfMedia = z.union([z.string().min(1).max(500), z.int()]).transform(String);
 
 /**
- * What names the original of a media job: its key in storage, under the names that payloads have for it, or a row of media whose source_key that is;
- * the job's file_id names one too. What else the payload holds, such as messageId, is for on_media_processed.
+ * Names the original of a media job: by its key in storage, under one of three names, or by a row of media and its
+ * source_key. The job's file_id names such a row, too. The other fields, such as messageId, are for on_media_processed.
  */
 export const originalPayload = z.object({
   s3Key: objectKey.optional(),
@@ -40,8 +40,8 @@ export const originalPayload = z.object({
 type OriginalPayload = z.output<typeof originalPayload>;
 
 /**
- * The key of the original: the payload's, where it names one, else that of the row of media. Keys have no slash in front; a file of this machine is
- * never read, whatever it is called: anybody could have any.
+ * The key of the original: the payload's if it has one, otherwise that of the row of media. Keys have no slash in
+ * front. A file of this machine is never read, whatever its name: otherwise anybody could read any file.
  * @throws PermanentError `source_key_missing`
  */
 export function keyOf(
@@ -52,7 +52,7 @@ export function keyOf(
   if (!found)
     throw new PermanentError(
       'source_key_missing',
-      'Nothing says what to process: the payload needs s3Key, or mediaId of a row of media that has a source_key',
+      'The job names no original: the payload needs s3Key, or mediaId of a row of media with a source_key',
     );
   return found;
 }
@@ -68,21 +68,21 @@ export async function findOriginal(db: Queryable, job: JobRow, payload: Original
   return { key: keyOf(payload, media), media };
 }
 
-/** A row of media that came later than its job: from now on media.status follows the job. */
+/** The row of media was created after the job: from now on media.status follows the job. */
 export async function nameFile(db: Queryable, { id, file_id }: JobRow, media: { id: string }): Promise<void> {
   if (file_id === null) await query(db, sql.name_file, { id, media: media.id });
 }
 
 async function loadMedia(db: Queryable, id: string): Promise<Media> {
   const [media] = await query<Media>(db, sql.load_media, { id });
-  if (!media) throw new PermanentError('media_not_found', 'The job names a row of media that is not there');
+  if (!media) throw new PermanentError('media_not_found', 'The row of media that the job names does not exist');
   if (media.deleted_at) throw new PermanentError('media_deleted', 'The row of media was deleted');
   return media;
 }
 
 /**
- * Does `work` with an original. One that is cut off, and is no longer what was read, is tried again: it may still be on its way into
- * storage.
+ * Runs `work` on an original. If it is cut off, and the object has changed since it was read, the job is retried: the
+ * object may still be on its way into storage.
  * @throws RetryableError `original_changed`; what `work` throws
  */
 export async function unlessGrowing<T extends { source: { truncated?: true } }>(
@@ -100,8 +100,8 @@ export async function unlessGrowing<T extends { source: { truncated?: true } }>(
 }
 
 /**
- * Fetches an original of video or sound, and makes something of it. Where it has another size afterwards, somebody is still writing it, and
- * whatever was made or said of it is of a part: much of what plays does so wherever it ends.
+ * Downloads an original of video or sound, and runs `work`. If the object has another size afterwards, somebody is
+ * still writing it, so the result, or the error, is about a part of it: most formats play wherever they end.
  * @throws RetryableError `original_changed`; what `download` and `work` throw
  */
 export async function withOriginal<Made>(
@@ -133,16 +133,16 @@ const originalChanged = () =>
     'The original has changed since it was read: it may still be on its way into storage',
   );
 
-/** What a result says of an original that is cut off, and of no other. */
+/** The field `truncated` of a result; no field if the original was not cut off. */
 export const truncatedOf = ({ truncated }: { truncated?: true }): { truncated?: true } =>
   truncated ? { truncated } : {};
 
-/** Whether an object in storage has another size than what was read of it. */
+/** Whether the object's size differs from what was read. */
 export async function isResized({ storage }: App, key: string, bytes: number, signal: AbortSignal): Promise<boolean> {
   return (await storage.head(key, { signal }))?.bytes !== bytes;
 }
 
-/** Milliseconds without a change after which a file counts as whole. */
+/** Milliseconds without a change after which a file counts as complete. */
 const settleMs = 2_000;
 
 async function ageOf({ storage }: App, key: string, signal: AbortSignal): Promise<number> {
@@ -151,8 +151,8 @@ async function ageOf({ storage }: App, key: string, signal: AbortSignal): Promis
 }
 
 /**
- * Where the outputs of a job go. While it runs no cleanup deletes anything there: an earlier job may have written the same, for a message
- * whose time is over.
+ * Where the outputs of a job go. While the job runs, no cleanup deletes anything there: an earlier job may have written
+ * the same files for a message that has expired.
  */
 export async function prepareOutputs(
   { db, storage, config }: App,
@@ -169,7 +169,8 @@ export async function prepareOutputs(
 }
 
 /**
- * Writes what became of an original to its row of media, where it has one, and tells the application, in the transaction that completes the job.
+ * Writes the result to the row of media, if there is one, and calls on_media_processed, in the transaction that
+ * completes the job.
  * @throws RetryableError `media_changed`
  */
 export async function saveProcessed(

@@ -3,13 +3,13 @@ import { positions } from '../../../media/video/position.ts';
 
 const part = z.number().min(0.01).max(1);
 const mark = z.object({
-  /** A picture in storage. */
+  /** The key of a picture in storage. */
   key: z.string().min(1).optional(),
   position: z.enum(positions).optional(),
   opacity: part.optional(),
-  /** Its width, of the video's. */
+  /** The width of the watermark as a part of the video's width. */
   scale: part.optional(),
 });
 
-/** What a job says of the watermark: true, or what is to be otherwise than WATERMARK_* say. Default WATERMARK_ENABLED. */
+/** The watermark of a job: true or false, or what differs from WATERMARK_*. Default: WATERMARK_ENABLED. */
 export const watermarkOption = z.union([z.boolean(), mark]).optional();
