@@ -1,12 +1,15 @@
--- The messenger's tables, as the cleanup jobs know them: made only when asked, by `rowmill migrate --with messenger`. Who has tables of their own
--- edits the statements in sql/cleanup/ instead.
+-- The messenger's tables, for the cleanup jobs of a messenger. Applied only by `rowmill migrate --with messenger`. If
+-- you have tables of your own, edit the statements in sql/cleanup/ instead.
 --
--- An object in storage is in use as long as a row here names it: by its key in media_objects or temp_files, or by a URL of a message or a story. When the
--- last owner of a row of media_objects is gone, or the row itself, its key goes to storage_deletions, whoever did it; so does that of a temporary
--- file. What a URL alone names, cleanup.orphaned_media deletes in the end. The outputs of media jobs get their rows by a trigger here, uploads get theirs
--- by the application. The indexes on a time are those that the cleanups walk along.
+-- An object in storage is in use as long as a row here names it: by its key in media_objects or temp_files, or by a URL
+-- of a message or a story.
+-- - When a row of media_objects is deleted, or loses its last owner, or a temporary file is deleted, a trigger inserts
+--   the object's key into storage_deletions, whoever made the change.
+-- - An object that only a URL named is found and deleted by cleanup.orphaned_media.
+-- - The outputs of media jobs get their rows in media_objects from a trigger here, uploads get theirs from the
+--   application. Each cleanup walks along an index on a time.
 --
--- Locks: creates only, but for a trigger on media_jobs. Undo: drop everything named here.
+-- Locks: creates only, except for a trigger on media_jobs. Undo: drop everything named here.
 
 create table users (
   id              uuid        primary key default gen_random_uuid(),
@@ -15,8 +18,9 @@ create table users (
   expired_stories integer     not null default 0,
   created_at      timestamptz not null default now()
 );
-comment on column users.active_stories is 'Counted up by the application, down by cleanup.stories.';
-comment on column users.expired_stories is 'Counted up by cleanup.stories.';
+comment on table  users is 'The people who use the messenger.';
+comment on column users.active_stories is 'The application counts it up, cleanup.stories counts it down.';
+comment on column users.expired_stories is 'cleanup.stories counts it up.';
 
 create table devices (
   id             uuid        primary key default gen_random_uuid(),
@@ -29,10 +33,16 @@ create table devices (
   created_at     timestamptz not null default now()
 );
 create index on devices (user_id);
-comment on column devices.status is 'inactive once its last session was deleted; whoever signs in on it sets it active again.';
-comment on column devices.last_seen_at is 'Set by the application when somebody signs in: a device that was seen lately stays active.';
-comment on column devices.identity_key is 'The public half, X25519: 32 bytes, or 33 as Signal writes them, with 05 in front. Null: nothing can be sealed for this device.';
-comment on column devices.next_prekey_id is 'Smaller ones were used already. 16777216: all of them.';
+comment on table  devices is 'The phones and browsers of a user.';
+comment on column devices.status is
+  'inactive once cleanup.sessions deleted its last session. The application sets it active when somebody signs in on '
+  'it.';
+comment on column devices.last_seen_at is
+  'The application sets it when somebody signs in. A device that was seen lately stays active.';
+comment on column devices.identity_key is
+  'The public half, X25519: 32 bytes, or 33 as Signal writes them, with 05 in front. Null: nothing can be sealed for '
+  'this device.';
+comment on column devices.next_prekey_id is 'Smaller ids were used already. 16777216: all ids were.';
 
 create table sessions (
   id             uuid        primary key default gen_random_uuid(),
@@ -44,6 +54,7 @@ create table sessions (
 create index on sessions (last_active_at);
 create index on sessions (device_id);
 create index on sessions (user_id);
+comment on table sessions is 'Who is signed in on which device.';
 
 create table session_tokens (
   id         uuid        primary key default gen_random_uuid(),
@@ -52,7 +63,7 @@ create table session_tokens (
   created_at timestamptz not null default now()
 );
 create index on session_tokens (session_id);
-comment on table session_tokens is 'The refresh tokens of a session: they go with it.';
+comment on table session_tokens is 'The refresh tokens of a session. They are deleted with it.';
 
 create table messages (
   id               uuid        primary key default gen_random_uuid(),
@@ -75,10 +86,12 @@ create index messages_with_media on messages (created_at)
   where media_type is not null and media_removed_at is null and not pinned and not legal_hold;
 create index messages_kept on messages (created_at)
   where media_type is not null and media_removed_at is null and (pinned or legal_hold);
-create index messages_addresses on messages using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
-  where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
+create index messages_addresses on messages
+ using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
+ where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
+comment on table  messages is 'Messages, with at most one picture, video or sound each.';
 comment on column messages.media_type is 'image, video or audio; null: only text.';
-comment on column messages.media_removed_at is 'When cleanup.messages took its media away.';
+comment on column messages.media_removed_at is 'When cleanup.messages removed its media.';
 
 create table stories (
   id            uuid        primary key default gen_random_uuid(),
@@ -91,9 +104,11 @@ create table stories (
 );
 create index on stories (user_id);
 create index stories_alive on stories (created_at) where deleted_at is null;
-create index stories_addresses on stories using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
-  where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
-comment on column stories.deleted_at is 'Its objects are let go of then, whoever sets it.';
+create index stories_addresses on stories
+ using gin (object_names(array[media_url, thumbnail_url])) with (fastupdate = off)
+ where pg_catalog.num_nonnulls(media_url, thumbnail_url) > 0;
+comment on table  stories is 'Pictures and videos that are shown for a day.';
+comment on column stories.deleted_at is 'Soft deletion. The story''s objects are released when it is set.';
 
 create table temp_files (
   id         uuid        primary key default gen_random_uuid(),
@@ -105,7 +120,9 @@ create table temp_files (
 create index on temp_files (key);
 create index temp_files_alive   on temp_files (created_at) where deleted_at is null;
 create index temp_files_deleted on temp_files (deleted_at) where deleted_at is not null;
-comment on column temp_files.deleted_at is 'Nobody may use it from then on. The row goes after its object.';
+comment on table  temp_files is 'Objects that are needed for a day at most, such as unfinished uploads.';
+comment on column temp_files.deleted_at is
+  'Nobody may use the object from then on. The row is deleted after its object.';
 
 create table media_objects (
   id         bigint      generated always as identity primary key,
@@ -118,14 +135,23 @@ create table media_objects (
 create index on media_objects (key);
 create index on media_objects (message_id) where message_id is not null;
 create index on media_objects (story_id) where story_id is not null;
-comment on table  media_objects is 'Who uses which object in storage. An object that several use, as a forwarded picture, has several rows, or one that names a message and a story; it is deleted after the last.';
-comment on column media_objects.key is 'Of an object; or, with a slash at the end, of a folder: all objects in it.';
-comment on column media_objects.bytes is '0: not known.';
+comment on table  media_objects is
+  'Which message or story uses which object in storage. An object that several use, such as a forwarded picture, has '
+  'several rows, or one that names a message and a story. It is deleted after the last.';
+comment on column media_objects.key is
+  'The key of an object. With a slash at the end, of a folder: all objects in it.';
+comment on column media_objects.bytes is 'The size; 0: not known.';
 
-create trigger keep_object before insert or update of key on media_objects for each row execute function keep_object('key');
-create trigger keep_object before insert or update of key on temp_files    for each row execute function keep_object('key');
 
-create or replace function messenger_object_uses(keys text[]) returns table (key text, used_by text, id text, keeps boolean)
+-- Which rows use an object --------------------------------------------------------------------------------------------
+
+create trigger keep_object before insert or update of key on media_objects
+  for each row execute function keep_object('key');
+create trigger keep_object before insert or update of key on temp_files
+  for each row execute function keep_object('key');
+
+create or replace function messenger_object_uses(keys text[])
+  returns table (key text, used_by text, id text, keeps boolean)
   language sql stable
   set search_path from current
   set enable_seqscan = off
@@ -156,64 +182,56 @@ as $$
    where pg_catalog.num_nonnulls(s.media_url, s.thumbnail_url) > 0
      and object_names(array[s.media_url, s.thumbnail_url]) operator(pg_catalog.&&) array(select unit from units)
 $$;
-comment on function messenger_object_uses is 'Rows of the messenger''s tables that name one of the objects, as in object_uses.';
+comment on function messenger_object_uses is
+  'Rows of the messenger''s tables that name one of the objects, as in object_uses.';
 
--- Two cleanups may each take one of the two owners away at the same moment: whichever comes second sees that none is left.
-create function media_objects_let_go() returns trigger
+
+-- Who releases an object ----------------------------------------------------------------------------------------------
+--
+-- By row triggers. Two cleanups may each remove one of the two owners of a row at the same time: Postgres shows the
+-- second the row as the first left it, so the second sees that no owner is left.
+
+create function object_released() returns trigger
   language plpgsql security definer
   set search_path from current
-  set enable_seqscan = off
-  set enable_hashjoin = on
-  set enable_nestloop = off
+as $$
+begin
+  if tg_relid not in ('media_objects'::regclass::oid, 'temp_files'::regclass::oid) then
+    raise exception 'table % names no objects of the messenger', tg_relid::regclass
+      using errcode = 'insufficient_privilege';
+  end if;
+  insert into storage_deletions (key, bytes, reason) values (old.key, old.bytes, tg_table_name);
+  return null;
+end $$;
+comment on function object_released is
+  'The object of a row that is deleted is deleted after it, whoever deletes the row.';
+
+create trigger object_released after delete on media_objects
+  for each row execute function object_released();
+create trigger object_released after delete on temp_files
+  for each row when (old.deleted_at is null) execute function object_released();
+create trigger object_released_softly after update on temp_files
+  for each row when (old.deleted_at is null and new.deleted_at is not null) execute function object_released();
+
+create function media_object_ownerless() returns trigger
+  language plpgsql security definer
+  set search_path from current
 as $$
 begin
   if tg_relid <> 'media_objects'::regclass::oid then
     raise exception 'table % is not media_objects', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  if tg_op = 'DELETE' then
-    insert into storage_deletions (key, bytes, reason) select s.key, s.bytes, 'media_objects' from stale s;
-  else
-    delete from media_objects
-     where id = any(array(select f.id from fresh f
-                            join stale s on s.id = f.id
-                           where pg_catalog.num_nonnulls(f.message_id, f.story_id) = 0 and pg_catalog.num_nonnulls(s.message_id, s.story_id) > 0));
-  end if;
+  delete from media_objects where id = new.id;
   return null;
 end $$;
-comment on function media_objects_let_go is 'A row that loses its last owner goes, and its object after it.';
+comment on function media_object_ownerless is 'Deletes a row that has lost its last owner.';
 
-create trigger media_objects_let_go after update on media_objects referencing old table as stale new table as fresh
-  for each statement execute function media_objects_let_go();
-create trigger media_objects_gone after delete on media_objects referencing old table as stale
-  for each statement execute function media_objects_let_go();
+create trigger media_object_ownerless after update on media_objects
+  for each row when (pg_catalog.num_nonnulls(new.message_id, new.story_id) = 0
+                     and pg_catalog.num_nonnulls(old.message_id, old.story_id) > 0)
+  execute function media_object_ownerless();
 
-create function temp_files_let_go() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_hashjoin = on
-  set enable_nestloop = off
-as $$
-begin
-  if tg_relid <> 'temp_files'::regclass::oid then
-    raise exception 'table % is not temp_files', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  if tg_op = 'DELETE' then
-    insert into storage_deletions (key, bytes, reason) select s.key, s.bytes, 'temp_files' from stale s where s.deleted_at is null;
-  else
-    insert into storage_deletions (key, bytes, reason)
-    select s.key, s.bytes, 'temp_files' from stale s join fresh f on f.id = s.id
-     where s.deleted_at is null and f.deleted_at is not null;
-  end if;
-  return null;
-end $$;
-comment on function temp_files_let_go is 'The object of a temporary file goes after it, whoever deletes it.';
-
-create trigger temp_files_let_go after update on temp_files referencing old table as stale new table as fresh
-  for each statement execute function temp_files_let_go();
-create trigger temp_files_gone after delete on temp_files referencing old table as stale
-  for each statement execute function temp_files_let_go();
-
-create function stories_let_go() returns trigger
+create function story_deleted() returns trigger
   language plpgsql security definer
   set search_path from current
   set enable_seqscan = off
@@ -222,13 +240,83 @@ begin
   if tg_relid <> 'stories'::regclass::oid then
     raise exception 'table % is not stories', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  update media_objects set story_id = null where story_id = any(array(select f.id from fresh f where f.deleted_at is not null));
+  update media_objects set story_id = null where story_id = new.id;
   return null;
 end $$;
-comment on function stories_let_go is 'A deleted story owns no object.';
+comment on function story_deleted is 'A deleted story owns no object.';
 
-create trigger stories_let_go after update on stories referencing new table as fresh
-  for each statement execute function stories_let_go();
+create trigger story_deleted after update on stories
+  for each row when (new.deleted_at is not null) execute function story_deleted();
+
+
+-- What media jobs wrote -----------------------------------------------------------------------------------------------
+--
+-- The objects that a media job wrote, and the original that it read, belong to the message that the job names. A result
+-- names an object as {"key": ..., "bytes": ...}, anywhere in it. A playlist or a storyboard names files that the result
+-- does not, so then the whole folder belongs to the message.
+
+create function media_objects_of(payload jsonb, result jsonb) returns table (key text, bytes bigint, message_id uuid)
+  language sql stable
+  set search_path from current
+as $$
+  with objects as (
+    select coalesce(payload ->> 's3Key'::text, ltrim(payload ->> 'inputPath'::text, '/'),
+                    payload ->> 'key'::text) as key,
+           null::numeric as bytes
+    union all
+    select o ->> 'key'::text,
+           case jsonb_typeof(o -> 'bytes'::text) when 'number' then (o ->> 'bytes'::text)::numeric end
+      from jsonb_path_query(result, 'lax $.**') o
+     where jsonb_typeof(o) = 'object' and jsonb_typeof(o -> 'key'::text) = 'string'
+  ), named as (
+    select o.key, o.bytes from objects o
+    union all
+    select substring(o.key from '^processed/.*-[0-9a-f]{20}/'), null
+      from objects o
+     where result::text ~ '[.](m3u8|mpd|vtt)["?]'
+  )
+  select o.key, coalesce(max(o.bytes), 0)::bigint, m.id
+    from named o
+    left join messages m
+      on m.id = case when payload ->> 'messageId'::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                     then (payload ->> 'messageId'::text)::uuid end
+   where o.key is not null
+   group by o.key, m.id
+$$;
+comment on function media_objects_of is
+  'The objects that a media job read and wrote, and the message that they belong to.';
+
+create function media_objects_follow() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  insert into media_objects (key, bytes, message_id)
+  select o.key, o.bytes, o.message_id from media_objects_of(new.payload, new.result) o
+   where not exists (select from media_objects m
+                      where m.key = o.key and m.message_id is not distinct from o.message_id);
+  -- The message has media again, after cleanup.messages removed them: it is to remove these, too.
+  update messages m set media_removed_at = null
+    from media_objects_of(new.payload, new.result) o
+   where m.id = o.message_id and m.media_removed_at is not null;
+  return null;
+end $$;
+comment on function media_objects_follow is 'Inserts what a completed media job wrote into media_objects.';
+
+create trigger media_objects_follow after update on media_jobs
+  for each row when (new.status = 'completed' and old.status <> 'completed' and new.result is not null)
+  execute function media_objects_follow();
+
+insert into media_objects (key, bytes, message_id)
+select distinct o.key, o.bytes, o.message_id
+  from media_jobs j cross join lateral media_objects_of(j.payload, j.result) o
+ where j.status = 'completed' and j.result is not null;
+
+
+-- Prekeys -------------------------------------------------------------------------------------------------------------
 
 create table prekeys (
   device_id          uuid        not null references devices (id) on delete cascade,
@@ -244,13 +332,16 @@ create index prekeys_unused on prekeys (device_id) where used_at is null;
 create index prekeys_used   on prekeys (used_at)   where used_at is not null;
 comment on table  prekeys is 'One-time prekeys. Each is given to one sender: used_at.';
 comment on column prekeys.public_key is 'X25519, as Signal writes it: 05 and 32 bytes.';
-comment on column prekeys.sealed_private_key is 'libsodium''s sealed box of the 32 private bytes, which only the device''s identity key opens. Null: the device made the pair, or has collected it.';
+comment on column prekeys.sealed_private_key is
+  'libsodium''s sealed box of the 32 private bytes, which only the device''s identity key opens. Null: the device made '
+  'the pair, or has collected it.';
 
 create table prekey_refill_requests (
   id           bigint      generated always as identity primary key,
   device_id    uuid        not null references devices (id) on delete cascade,
   missing      integer     not null,
-  reason       text        not null check (reason in ('request_mode', 'no_identity_key', 'bad_identity_key', 'ids_used_up')),
+  reason       text        not null
+               check (reason in ('request_mode', 'no_identity_key', 'bad_identity_key', 'ids_used_up')),
   requested_at timestamptz not null default now(),
   fulfilled_at timestamptz
 );
@@ -259,7 +350,6 @@ create index prekey_refill_requests_fulfilled on prekey_refill_requests (fulfill
 comment on table  prekey_refill_requests is 'Devices that have to make prekeys themselves and upload them.';
 comment on column prekey_refill_requests.fulfilled_at is 'When cleanup.prekeys found enough of them.';
 
--- Whoever inserts prekeys, the device or the worker: an id that was used is not given out again after its row was deleted.
 create function prekey_ids_follow() returns trigger
   language plpgsql security definer
   set search_path from current
@@ -273,10 +363,15 @@ begin
    where d.id = n.device_id and d.next_prekey_id < n.next;
   return null;
 end $$;
+comment on function prekey_ids_follow is
+  'Raises devices.next_prekey_id, whoever inserts prekeys: an id that was used is not given out again after its row '
+  'was deleted.';
+
 create trigger prekey_ids_follow after insert on prekeys referencing new table as fresh
   for each statement execute function prekey_ids_follow();
 
-create function collect_prekeys(device uuid) returns table (prekey_id integer, public_key bytea, sealed_private_key bytea)
+create function collect_prekeys(device uuid)
+  returns table (prekey_id integer, public_key bytea, sealed_private_key bytea)
   language sql
   set search_path from current
 as $$
@@ -290,72 +385,10 @@ as $$
   )
   select * from sealed
 $$;
-comment on function collect_prekeys is 'Gives a device the pairs that were made for it, once: the sealed halves are deleted. Call it in the transaction in which the device confirms.';
-
--- Objects that media jobs wrote, and the originals they read, belong to the message that the job names. What a result says of one object is
--- {"key": ..., "bytes": ...}, wherever it stands. Of a playlist or a storyboard the whole folder does: it names files that the result does not.
-create function media_objects_of(payload jsonb, result jsonb) returns table (key text, bytes bigint, message_id uuid)
-  language sql stable
-  set search_path from current
-as $$
-  with objects as (
-    select coalesce(payload ->> 's3Key'::text, ltrim(payload ->> 'inputPath'::text, '/'), payload ->> 'key'::text) as key, null::numeric as bytes
-    union all
-    select o ->> 'key'::text, case jsonb_typeof(o -> 'bytes'::text) when 'number' then (o ->> 'bytes'::text)::numeric end
-      from jsonb_path_query(result, 'lax $.**') o
-     where jsonb_typeof(o) = 'object' and jsonb_typeof(o -> 'key'::text) = 'string'
-  ), named as (
-    select o.key, o.bytes from objects o
-    union all
-    select substring(o.key from '^processed/.*-[0-9a-f]{20}/'), null from objects o where result::text ~ '[.](m3u8|mpd|vtt)["?]'
-  )
-  select o.key, coalesce(max(o.bytes), 0)::bigint, m.id
-    from named o
-    left join messages m on m.id = case when payload ->> 'messageId'::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                                        then (payload ->> 'messageId'::text)::uuid end
-   where o.key is not null
-   group by o.key, m.id
-$$;
-
-create function media_objects_follow() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  insert into media_objects (key, bytes, message_id)
-  select o.key, o.bytes, o.message_id from media_objects_of(new.payload, new.result) o
-   where not exists (select from media_objects m where m.key = o.key and m.message_id is not distinct from o.message_id);
-  -- Its media came after they were taken away: cleanup.messages comes again.
-  update messages m set media_removed_at = null
-    from media_objects_of(new.payload, new.result) o
-   where m.id = o.message_id and m.media_removed_at is not null;
-  return null;
-end $$;
-comment on function media_objects_follow is 'What a completed media job wrote is in use.';
-
-create trigger media_objects_follow after update on media_jobs
-  for each row when (new.status = 'completed' and old.status <> 'completed' and new.result is not null)
-  execute function media_objects_follow();
-
-insert into media_objects (key, bytes, message_id)
-select distinct o.key, o.bytes, o.message_id
-  from media_jobs j cross join lateral media_objects_of(j.payload, j.result) o
- where j.status = 'completed' and j.result is not null;
-
-alter table users                  enable row level security;
-alter table devices                enable row level security;
-alter table sessions               enable row level security;
-alter table session_tokens         enable row level security;
-alter table messages               enable row level security;
-alter table stories                enable row level security;
-alter table temp_files             enable row level security;
-alter table media_objects          enable row level security;
-alter table prekeys                enable row level security;
-alter table prekey_refill_requests enable row level security;
+comment on function collect_prekeys is
+  'Returns the pairs that were made for a device, once: the sealed halves are deleted. Call it in the transaction in '
+  'which the device confirms that it has them.';
 
 update schedules set enabled = true
- where name in ('cleanup.stories', 'cleanup.sessions', 'cleanup.messages', 'cleanup.temp_files', 'cleanup.prekeys', 'cleanup.orphaned_media',
-                'cleanup.storage_deletions');
+ where name in ('cleanup.stories', 'cleanup.sessions', 'cleanup.messages', 'cleanup.temp_files', 'cleanup.prekeys',
+                'cleanup.orphaned_media', 'cleanup.storage_deletions');
