@@ -1,10 +1,11 @@
--- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
--- tickets, which is graphile-worker's, is not in here. Written by `npm run schema` and checked by test/queue/install/schema.test.ts; to change it, add a migration.
+-- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the tickets, which is
+-- graphile-worker's, is not in here. To change the schema, add a migration and run `npm run schema`, which writes this
+-- file. test/queue/install/schema.test.ts checks it.
 
 set check_function_bodies = off;
 
 
--- Tables ------------------------------------------------------------------------------------------------------------------
+-- Tables --------------------------------------------------------------------------------------------------------------
 
 create sequence job_ids;
 
@@ -58,18 +59,18 @@ create table queues (
 );
 alter table queues enable row level security;
 comment on table queues is 'One row a queue: the settings that hold for the whole fleet. An UPDATE takes effect within two seconds.';
-comment on column queues.paused is 'Nothing new is started while true; rows stay pending.';
+comment on column queues.paused is 'While true no job is started; rows stay pending.';
 comment on column queues.batch_size is 'How many jobs of one statement, of equal kind, priority and run_at, share a ticket.';
-comment on column queues.max_retries is 'For new jobs that do not say: retries after the first attempt.';
+comment on column queues.max_retries is 'Retries after the first attempt, for new jobs whose insert does not set max_retries.';
 comment on column queues.backoff_ms is 'The wait before the first retry; doubled for each further one.';
 comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s handlers.';
 comment on column queues.rate_limit is 'Jobs started a second over the whole fleet; null: no limit.';
-comment on column queues.max_payload_bytes is 'The largest payload of its jobs, as text. A worker holds as many in memory as jobs that it runs at once.';
-comment on column queues.snooze_limit is 'A job that only snoozed for so long fails as snoozed_too_long. Waiting for a rate limit of ours does not count.';
+comment on column queues.max_payload_bytes is 'The largest payload of a job, as text. A worker holds as many payloads in memory as it runs jobs at once.';
+comment on column queues.snooze_limit is 'A job that has only snoozed for this long fails as snoozed_too_long. Waiting for a rate limit of Rowmill does not count.';
 comment on column queues.keep_completed is 'How long completed and cancelled jobs are kept.';
-comment on column queues.archived_completed is 'Completed jobs that were moved to history so far, so that nobody has to count them.';
-comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without taking it out of the archive.';
-comment on column queues.incident_patience is 'How long an incident holds the jobs of the queue; after that its errors are the jobs'' own failures.';
+comment on column queues.archived_completed is 'How many completed jobs were archived so far. Counted here so that views need not count the archive.';
+comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without setting archived.';
+comment on column queues.incident_patience is 'How long an incident holds the jobs of the queue. After that the same error counts as the job''s own failure.';
 
 create table jobs (
   id            bigint      not null default nextval('job_ids'::regclass),
@@ -81,6 +82,7 @@ create table jobs (
   status        text        not null default 'pending',
   priority      smallint    not null default 0,
   run_at        timestamptz not null default now(),
+  expires_at    timestamptz,
   attempt       integer     not null default 0,
   retry_count   integer     not null default 0,
   max_retries   integer     not null,
@@ -94,7 +96,6 @@ create table jobs (
   started_at    timestamptz,
   snoozed_since timestamptz,
   completed_at  timestamptz,
-  expires_at    timestamptz,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_file_id_check check (octet_length(file_id) <= 500),
@@ -106,23 +107,28 @@ create table jobs (
 ) partition by list (queue);
 alter table jobs enable row level security;
 comment on table jobs is 'All jobs of all queues; each queue is the partition <queue>_jobs. Insert into either.';
-comment on column jobs.archived is 'True once a completed or cancelled job has been moved to history.';
-comment on column jobs.kind is 'What sort of job: queue and kind together name the handler, such as media.image.';
-comment on column jobs.file_id is 'The stored file this job is about, by its id as text: of auction_files for publish, of media for media.';
-comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history is inserted with the status it has, and never runs.';
+comment on column jobs.archived is 'True once a completed or cancelled job has been moved to the archive.';
+comment on column jobs.kind is 'What the job does. Queue and kind together name the handler, such as media.image.';
+comment on column jobs.file_id is 'The stored file that the job is about, by its id as text: a row of auction_files for publish, of media for media.';
+comment on column jobs.status is 'pending, processing, completed, failed or cancelled. Imported history keeps the status it is inserted with, and never runs.';
 comment on column jobs.priority is 'Smaller starts first.';
 comment on column jobs.run_at is 'When the job becomes due.';
-comment on column jobs.attempt is 'Executions so far. Set by start, and the fence: only the worker that started this attempt can finish it.';
-comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries. A permanent error uses them all.';
-comment on column jobs.max_retries is 'Retries allowed; null at insert: the queue''s. Raised on a failed job, it runs again.';
+comment on column jobs.expires_at is 'A job that has not started by then ends cancelled, with error_code expired. Null: it never expires.';
+comment on column jobs.attempt is 'Executions so far. A start adds one, and only the worker that started this attempt can finish it (fencing).';
+comment on column jobs.retry_count is 'Retries used. A job fails for good when an attempt fails and retry_count = max_retries. A permanent error uses all.';
+comment on column jobs.max_retries is 'Retries allowed; null at insert: the queue''s. A failed job runs again when it is raised.';
 comment on column jobs.error_code is 'The last failure, as a stable lower_snake_case word.';
 comment on column jobs.error is 'The last failure, in words for people. Never a secret.';
-comment on column jobs.progress is '0 to 100 while it runs; null: unknown.';
+comment on column jobs.progress is '0 to 100 while the job runs; null: unknown.';
 comment on column jobs.dedupe_key is 'A second insert with the same queue and key is skipped: no row, no error.';
-comment on column jobs.locked_by is 'The worker that runs it.';
-comment on column jobs.snoozed_since is 'When it snoozed first since its last failure, or since it was added.';
-comment on column jobs.completed_at is 'When it became completed, failed or cancelled.';
-comment on column jobs.expires_at is 'A job that has not started by then ends cancelled, with error_code expired. Null: it never expires.';
+comment on column jobs.locked_by is 'The worker that runs the job.';
+comment on column jobs.snoozed_since is 'When the job first snoozed since its last failure, or since it was added.';
+comment on column jobs.completed_at is 'When the job became completed, failed or cancelled.';
+
+create table jobs_of_no_queue partition of jobs
+  default;
+alter table jobs_of_no_queue enable row level security;
+comment on table jobs_of_no_queue is 'Always empty: an insert for a queue that does not exist is routed here, and its trigger job_astray refuses it.';
 
 create table job_keys (
   queue      text   not null,
@@ -131,7 +137,7 @@ create table job_keys (
   constraint job_keys_pkey primary key (queue, dedupe_key)
 );
 alter table job_keys enable row level security;
-comment on table job_keys is 'The dedupe keys in use, over live and archived jobs: a unique index cannot span partitions without their key.';
+comment on table job_keys is 'The dedupe keys of live and archived jobs. A unique index on jobs cannot do it: it would have to contain archived.';
 
 create table job_errors (
   queue      text        not null,
@@ -149,88 +155,7 @@ create table job_errors (
 alter table job_errors enable row level security;
 create index job_errors_failed_at_idx on job_errors using btree (failed_at);
 comment on table job_errors is 'One row for each failed attempt.';
-comment on column job_errors.stack is 'Where in the code an error arose that no handler foresaw: file names and lines, no words of the error.';
-
-create table workers (
-  id           uuid        not null,
-  instance     uuid        not null default gen_random_uuid(),
-  host         text        not null,
-  pid          integer     not null,
-  version      text        not null,
-  queues       text[]      not null,
-  pools        text[]      not null default '{}'::text[],
-  waiting      jsonb       not null default '[]'::jsonb,
-  started_at   timestamptz not null default clock_timestamp(),
-  heartbeat_at timestamptz not null default clock_timestamp(),
-  constraint workers_pkey primary key (id)
-);
-alter table workers enable row level security;
-comment on table workers is 'One row for each running worker process. A row whose advisory lock is free, or whose heartbeat is old, is buried by the others.';
-comment on column workers.instance is 'Its process. All sessions of it hold the advisory lock of this name, and are ended when the worker is reaped.';
-comment on column workers.pools is 'Its graphile-worker pool ids: the tickets these have locked are unlocked when the worker is buried.';
-comment on column workers.waiting is 'Its jobs that have waited for a turn for more than five seconds, as for memory: [{job_id, waits_for, since}]. Their time limits do not run.';
-
-create table schedules (
-  name         text        not null,
-  cron         text        not null,
-  time_zone    text        not null default 'UTC',
-  queue        text        not null,
-  kind         text        not null,
-  payload      jsonb       not null default '{}'::jsonb,
-  enabled      boolean     not null default true,
-  last_tick    timestamptz,
-  priority     smallint    not null default 0,
-  max_retries  integer,
-  overlap      text        not null default 'queue',
-  since        timestamptz not null default clock_timestamp(),
-  next_tick    timestamptz,
-  last_job_id  bigint,
-  skipped      bigint      not null default 0,
-  skipped_tick timestamptz,
-  error        text,
-  constraint schedules_pkey primary key (name),
-  constraint kind_with_dot check (strpos(kind, '.') = 0),
-  constraint payload_too_large check (
-case
-    when pg_column_size(payload) > 64000 then false
-    else octet_length(payload::text) <= 1000000
-end),
-  constraint schedules_cron_check check (cron ~ '^ *(@[A-Za-z]+|[^[:space:]]+( +[^[:space:]]+){4,5}) *$'),
-  constraint schedules_max_retries_check check (max_retries >= 0),
-  constraint schedules_name_check check (name ~ '^[^@]+$'),
-  constraint schedules_overlap_check check (overlap = any (array['skip', 'queue'])),
-  constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null),
-  constraint text_too_long check (char_length(name) <= 200 and char_length(cron) <= 200 and char_length(time_zone) <= 100 and char_length(kind) <= 100 and char_length(error) <= 2000)
-);
-alter table schedules enable row level security;
-comment on table schedules is 'Jobs that are inserted by the clock.';
-comment on column schedules.cron is 'Five fields: minute, hour, day of month, month, day of week; or six, the first for the second; or such as @daily.';
-comment on column schedules.time_zone is 'In which cron is read, such as Europe/Berlin.';
-comment on column schedules.queue is 'Where its jobs go.';
-comment on column schedules.enabled is 'Nothing is inserted while false. Ticks of that time are not made up.';
-comment on column schedules.last_tick is 'The last one that inserted a job, or was skipped.';
-comment on column schedules.max_retries is 'Of its jobs; null: the queue''s.';
-comment on column schedules.overlap is 'What a tick does while the last job is pending or processing. queue: inserts another. skip: nothing, and counts itself in skipped.';
-comment on column schedules.since is 'Only later ticks are its own: when it was made or enabled, or when its cron or time zone was changed.';
-comment on column schedules.next_tick is 'Written by workers; null until one has looked at it, and while it is disabled.';
-comment on column schedules.last_job_id is 'The last job that it inserted, or the one in which that goes on.';
-comment on column schedules.skipped is 'How many ticks were skipped so far.';
-comment on column schedules.skipped_tick is 'The last of them.';
-comment on column schedules.error is 'Why it inserts nothing, though it is enabled.';
-
-create table rate_limits (
-  key            text             not null,
-  tokens         double precision not null,
-  updated_at     timestamptz      not null default clock_timestamp(),
-  promised_until timestamptz,
-  constraint rate_limits_pkey primary key (key),
-  constraint finite check (tokens >= (- '1000000000000000'::numeric::double precision) and tokens <= '1000000000000000'::numeric::double precision and isfinite(updated_at) and isfinite(promised_until)),
-  constraint key_too_long check (char_length(key) <= 500)
-);
-alter table rate_limits enable row level security;
-comment on table rate_limits is 'Token buckets: what is left in each, and since when.';
-comment on column rate_limits.tokens is 'What was left at updated_at. Below zero: tokens that were given out ahead of their time.';
-comment on column rate_limits.promised_until is 'Who was sent away is told to come back by then, one after the other.';
+comment on column job_errors.stack is 'Where in the code an error arose that no handler foresaw: file names and lines, without the error''s message.';
 
 create table publish_jobs partition of jobs (
   queue default 'publish',
@@ -349,6 +274,83 @@ alter table cleanup_jobs_done enable row level security;
 create index cleanup_jobs_done_completed_at_idx on cleanup_jobs_done using btree (completed_at);
 comment on table cleanup_jobs_done is 'Archived jobs of queue cleanup: completed or cancelled.';
 
+create table listeners (
+  id    uuid        not null,
+  until timestamptz not null,
+  constraint listeners_pkey primary key (id)
+);
+alter table listeners enable row level security;
+comment on table listeners is 'One row for each client that wants to hear that jobs ended. Without any, nothing is notified.';
+comment on column listeners.until is 'Until when it counts. A client renews it every 20 seconds, and deletes the rows of clients that died.';
+
+create table workers (
+  id           uuid        not null,
+  instance     uuid        not null default gen_random_uuid(),
+  host         text        not null,
+  pid          integer     not null,
+  version      text        not null,
+  queues       text[]      not null,
+  pools        text[]      not null default '{}'::text[],
+  waiting      jsonb       not null default '[]'::jsonb,
+  started_at   timestamptz not null default clock_timestamp(),
+  heartbeat_at timestamptz not null default clock_timestamp(),
+  constraint workers_pkey primary key (id)
+);
+alter table workers enable row level security;
+comment on table workers is 'One row for each running worker. When its advisory lock is free, or its heartbeat is old, the other workers take it for dead, delete the row and return its jobs (they reap it).';
+comment on column workers.instance is 'The worker''s process. All its sessions hold the advisory lock of this name, and are ended when the worker is reaped.';
+comment on column workers.pools is 'The ids of its graphile-worker pools. The tickets that these locked are unlocked when the worker is reaped.';
+comment on column workers.waiting is 'Running jobs that have waited for something, such as memory, for more than five seconds: [{job_id, waits_for, since}]. Their time limits do not run meanwhile.';
+
+create table rate_limits (
+  key            text             not null,
+  tokens         double precision not null,
+  updated_at     timestamptz      not null default clock_timestamp(),
+  promised_until timestamptz,
+  constraint rate_limits_pkey primary key (key),
+  constraint finite check (tokens >= (- '1000000000000000'::numeric::double precision) and tokens <= '1000000000000000'::numeric::double precision and isfinite(updated_at) and isfinite(promised_until)),
+  constraint key_too_long check (char_length(key) <= 500)
+);
+alter table rate_limits enable row level security;
+comment on table rate_limits is 'Token buckets: for queues.rate_limit, and for the limits that handlers share under a name of their own.';
+comment on column rate_limits.tokens is 'What was left at updated_at. Below zero: tokens were given out ahead of their time.';
+comment on column rate_limits.promised_until is 'Callers that got no token are told when to come back, one after the other: the last of them at this time.';
+
+create table incidents (
+  id          uuid        not null default gen_random_uuid(),
+  dependency  text        not null,
+  host        text,
+  code        text        not null,
+  message     text        not null,
+  kinds       text[]      not null,
+  since       timestamptz not null default clock_timestamp(),
+  last_seen   timestamptz not null default clock_timestamp(),
+  jobs_held   bigint      not null default 0,
+  probes      integer     not null default 0,
+  probe_at    timestamptz not null default (clock_timestamp() + '00:00:05'::interval),
+  checked_at  timestamptz not null default clock_timestamp(),
+  check_ok    boolean     not null default false,
+  resolved_at timestamptz,
+  released    boolean     not null default false,
+  constraint incidents_pkey primary key (id),
+  constraint incidents_dependency_check check (dependency <> ''),
+  constraint incidents_message_check check (char_length(message) <= 2000)
+);
+alter table incidents enable row level security;
+create unique index incidents_open on incidents using btree (dependency, coalesce(host, '')) where resolved_at is null;
+create index incidents_unreleased on incidents using btree (resolved_at) where not released;
+comment on table incidents is 'Faults of the deployment, such as a wrong key or a full bucket. While one is open, the jobs that need this dependency wait and use no retry.';
+comment on column incidents.dependency is 'What failed: storage, raid, ffmpeg, temp_space.';
+comment on column incidents.host is 'The machine, where the dependency belongs to one, such as its disk; null: the dependency of the whole fleet.';
+comment on column incidents.message is 'The fault, in the vendor''s words where it gave any. Never a secret.';
+comment on column incidents.kinds is 'The kinds whose jobs have met the fault, as queue.kind. Their jobs are held.';
+comment on column incidents.last_seen is 'When a job last met the fault.';
+comment on column incidents.jobs_held is 'Due jobs that wait, as of checked_at. Counted up to 100,000.';
+comment on column incidents.probe_at is 'When one of the held jobs may run next, to see whether the fault is over.';
+comment on column incidents.checked_at is 'When a worker last ran the dependency''s own check.';
+comment on column incidents.check_ok is 'The check has passed since the last probe.';
+comment on column incidents.released is 'The held jobs have tickets again.';
+
 create table auction_files (
   id             uuid        not null default gen_random_uuid(),
   created_at     timestamptz not null default now(),
@@ -376,13 +378,13 @@ create index auction_files_deleted on auction_files using btree (deleted_at) whe
 create index auction_files_purged on auction_files using btree (purged_at) where purged_at is not null;
 comment on table auction_files is 'Files of auction lots. The publish queue makes their public pictures.';
 comment on column auction_files.source_key is 'The key of the original on RAID.';
-comment on column auction_files.publish_status is 'Follows the file''s publish job.';
-comment on column auction_files.width is 'Of the original, upright, in pixels.';
-comment on column auction_files.bytes is 'Of the original.';
+comment on column auction_files.publish_status is 'Follows the status of the file''s publish job.';
+comment on column auction_files.width is 'Width of the original, upright, in pixels.';
+comment on column auction_files.bytes is 'Size of the original.';
 comment on column auction_files.thumb_url is 'WebP, 400 pixels wide at most.';
 comment on column auction_files.display_url is 'WebP, 1600 pixels wide at most.';
 comment on column auction_files.deleted_at is 'Soft deletion: jobs of a deleted file publish nothing.';
-comment on column auction_files.purged_at is 'Its pictures are being deleted from storage since then. The row goes after them, unless it is undeleted.';
+comment on column auction_files.purged_at is 'Since when its pictures are being deleted from storage. The row is deleted after them, unless the file is undeleted.';
 
 create table media (
   id            uuid        not null default gen_random_uuid(),
@@ -400,20 +402,59 @@ create table media (
 );
 alter table media enable row level security;
 comment on table media is 'Uploaded media. The media queue processes them.';
-comment on column media.status is 'Follows the file''s media job.';
+comment on column media.status is 'Follows the status of the file''s media job.';
 comment on column media.source_key is 'The key of the original in storage.';
 comment on column media.url is 'The processed file.';
 comment on column media.thumbnails is 'One object a size: url, key, width, height, bytes, format.';
 comment on column media.metadata is 'What was measured of the original.';
 
-create table listeners (
-  id    uuid        not null,
-  until timestamptz not null,
-  constraint listeners_pkey primary key (id)
+create table schedules (
+  name         text        not null,
+  cron         text        not null,
+  time_zone    text        not null default 'UTC',
+  queue        text        not null,
+  kind         text        not null,
+  payload      jsonb       not null default '{}'::jsonb,
+  enabled      boolean     not null default true,
+  last_tick    timestamptz,
+  priority     smallint    not null default 0,
+  max_retries  integer,
+  overlap      text        not null default 'queue',
+  since        timestamptz not null default clock_timestamp(),
+  next_tick    timestamptz,
+  last_job_id  bigint,
+  skipped      bigint      not null default 0,
+  skipped_tick timestamptz,
+  error        text,
+  constraint schedules_pkey primary key (name),
+  constraint kind_with_dot check (strpos(kind, '.') = 0),
+  constraint payload_too_large check (
+case
+    when pg_column_size(payload) > 64000 then false
+    else octet_length(payload::text) <= 1000000
+end),
+  constraint schedules_cron_check check (cron ~ '^ *(@[A-Za-z]+|[^[:space:]]+( +[^[:space:]]+){4,5}) *$'),
+  constraint schedules_max_retries_check check (max_retries >= 0),
+  constraint schedules_name_check check (name ~ '^[^@]+$'),
+  constraint schedules_overlap_check check (overlap = any (array['skip', 'queue'])),
+  constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null),
+  constraint text_too_long check (char_length(name) <= 200 and char_length(cron) <= 200 and char_length(time_zone) <= 100 and char_length(kind) <= 100 and char_length(error) <= 2000)
 );
-alter table listeners enable row level security;
-comment on table listeners is 'One row for each client that wants to hear that jobs ended: without any, nothing is notified.';
-comment on column listeners.until is 'When it stops to count. Clients renew it every 20 seconds; rows of those that died are deleted by the next that comes.';
+alter table schedules enable row level security;
+comment on table schedules is 'Jobs that are inserted by the clock.';
+comment on column schedules.cron is 'Five fields: minute, hour, day of month, month, day of week. Or six, the first for the second. Or a word such as @daily.';
+comment on column schedules.time_zone is 'The time zone of cron, such as Europe/Berlin.';
+comment on column schedules.queue is 'The queue of its jobs.';
+comment on column schedules.enabled is 'While false no job is inserted. Ticks of that time are not made up.';
+comment on column schedules.last_tick is 'The last tick that inserted a job, or was skipped.';
+comment on column schedules.max_retries is 'The max_retries of its jobs; null: the queue''s.';
+comment on column schedules.overlap is 'What a tick does while the last job is pending or processing. queue: it inserts another. skip: it inserts none, and counts itself in skipped.';
+comment on column schedules.since is 'Only later ticks count: when the schedule was made or enabled, or when its cron or time zone was changed.';
+comment on column schedules.next_tick is 'Written by workers. Null until one has read the schedule, and while it is disabled.';
+comment on column schedules.last_job_id is 'The last job that it inserted; or, after a cleanup that ran out of time, the job that continues it.';
+comment on column schedules.skipped is 'How many ticks were skipped so far.';
+comment on column schedules.skipped_tick is 'The last tick that was skipped.';
+comment on column schedules.error is 'Why it inserts nothing, though it is enabled.';
 
 create table storage_deletions (
   id         bigint           not null default nextval('storage_deletion_ids'::regclass),
@@ -433,12 +474,12 @@ create table storage_deletions (
 alter table storage_deletions enable row level security;
 create index storage_deletions_due_at_idx on storage_deletions using btree (due_at);
 create index storage_deletions_key_idx on storage_deletions using btree (key);
-comment on table storage_deletions is 'Objects to delete from storage. Whoever deletes what refers to an object inserts its key here in the same transaction.';
-comment on column storage_deletions.key is 'Of an object; or, with a slash at the end, of a folder: all objects in it.';
-comment on column storage_deletions.reason is 'What let go of it: a cleanup, or a table.';
-comment on column storage_deletions.bytes is 'As far as known.';
-comment on column storage_deletions.due_at is 'When it is tried next; infinity: no storage can have such a key, so a person has to look.';
-comment on column storage_deletions.horizon is 'It is not deleted before all transactions up to this one have ended: they may use the key, and not have seen this row. Null: no worker has seen it yet.';
+comment on table storage_deletions is 'Objects to delete from storage. Whoever deletes what uses an object inserts its key here in the same transaction.';
+comment on column storage_deletions.key is 'The key of an object. With a slash at the end, of a folder: all objects in it.';
+comment on column storage_deletions.reason is 'What released the object: a cleanup, or a table.';
+comment on column storage_deletions.bytes is 'The size, as far as known.';
+comment on column storage_deletions.due_at is 'When the deletion is tried next. Infinity: no storage can have such a key, so a person has to look.';
+comment on column storage_deletions.horizon is 'The object is deleted only after all transactions up to this one have ended: they may use the key without having seen this row. Null: no worker has seen the row yet.';
 
 create table storage_kept (
   key   text collate "C" not null,
@@ -446,7 +487,7 @@ create table storage_kept (
   constraint storage_kept_pkey primary key (key)
 );
 alter table storage_kept enable row level security;
-comment on table storage_kept is 'Objects that were to be deleted while a row still named them that tells nobody when it goes: asked again until none does.';
+comment on table storage_kept is 'Objects that were to be deleted while a row still named them. When that row goes, nothing inserts their keys into storage_deletions again, so cleanups check them until no row names them.';
 
 create table storage_holds (
   job_id bigint           not null,
@@ -454,7 +495,7 @@ create table storage_holds (
   constraint storage_holds_pkey primary key (job_id)
 );
 alter table storage_holds enable row level security;
-comment on table storage_holds is 'Folders that media jobs write to while they run: nothing in them is deleted until then. Rows refer to it only when they complete.';
+comment on table storage_holds is 'Folders that media jobs write to while they run. Rows name the objects only when the job completes, so nothing in these folders is deleted until then.';
 
 create table cleanup_logs (
   id          bigint      not null default nextval('cleanup_log_ids'::regclass),
@@ -477,14 +518,14 @@ create table cleanup_logs (
 alter table cleanup_logs enable row level security;
 create unique index cleanup_logs_job_id_idx on cleanup_logs using btree (job_id) where finished_at is null;
 create index cleanup_logs_kind_started_at_idx on cleanup_logs using btree (kind, started_at);
-comment on table cleanup_logs is 'One row for each run of a cleanup. Each chunk is counted in the transaction that deletes it, so the figures hold through crashes.';
-comment on column cleanup_logs.cutoff is 'By the clock of the database, fixed when the run began: what is younger stays. A retry of the job keeps it.';
+comment on table cleanup_logs is 'One row for each run of a cleanup. Each chunk is counted in the transaction that deletes it, so a crash loses no figure.';
+comment on column cleanup_logs.cutoff is 'What is younger stays. By the database''s clock, fixed when the run began; a retry of the job keeps it.';
 comment on column cleanup_logs.dry_run is 'Nothing was changed: the figures are what a run would have done.';
 comment on column cleanup_logs.scanned is 'Rows or objects that were old enough.';
-comment on column cleanup_logs.deleted is 'Of these: deleted, or what the kind does instead.';
-comment on column cleanup_logs.bytes is 'What storage let go of, as far as known: of these, and of what earlier runs had left.';
-comment on column cleanup_logs.skipped is 'Old enough, and to be kept.';
-comment on column cleanup_logs.errors is 'Objects that could not be deleted; they are tried again.';
+comment on column cleanup_logs.deleted is 'How many of these were deleted, or changed as the kind does instead.';
+comment on column cleanup_logs.bytes is 'The size of the objects that storage deleted, as far as known: those of this run, and those that earlier runs had left.';
+comment on column cleanup_logs.skipped is 'Rows or objects that were old enough, but are to be kept.';
+comment on column cleanup_logs.errors is 'Objects that could not be deleted. They are tried again.';
 comment on column cleanup_logs.generated is 'Prekeys made.';
 comment on column cleanup_logs.requested is 'Devices that were asked for prekeys.';
 comment on column cleanup_logs.remaining is 'Whether something was left to do.';
@@ -500,7 +541,7 @@ create unlogged table storage_listing (
 );
 alter table storage_listing enable row level security;
 comment on table storage_listing is 'What storage holds, while cleanup.orphaned_media compares it with the tables.';
-comment on column storage_listing.orphaned is 'Old enough, and no row refers to it.';
+comment on column storage_listing.orphaned is 'Old enough, and no row names it.';
 
 create table orphan_sightings (
   key     text collate "C" not null,
@@ -509,72 +550,15 @@ create table orphan_sightings (
   constraint orphan_sightings_pkey primary key (key)
 );
 alter table orphan_sightings enable row level security;
-comment on table orphan_sightings is 'Objects that no row referred to. One that is seen so again a day later is deleted.';
-comment on column orphan_sightings.seen_at is 'When it was first seen so.';
-
-create table incidents (
-  id          uuid        not null default gen_random_uuid(),
-  dependency  text        not null,
-  host        text,
-  code        text        not null,
-  message     text        not null,
-  kinds       text[]      not null,
-  since       timestamptz not null default clock_timestamp(),
-  last_seen   timestamptz not null default clock_timestamp(),
-  jobs_held   bigint      not null default 0,
-  probes      integer     not null default 0,
-  probe_at    timestamptz not null default (clock_timestamp() + '00:00:05'::interval),
-  checked_at  timestamptz not null default clock_timestamp(),
-  check_ok    boolean     not null default false,
-  resolved_at timestamptz,
-  released    boolean     not null default false,
-  constraint incidents_pkey primary key (id),
-  constraint incidents_dependency_check check (dependency <> ''),
-  constraint incidents_message_check check (char_length(message) <= 2000)
-);
-alter table incidents enable row level security;
-create unique index incidents_open on incidents using btree (dependency, coalesce(host, '')) where resolved_at is null;
-create index incidents_unreleased on incidents using btree (resolved_at) where not released;
-comment on table incidents is 'Faults of the deployment, such as a wrong key or a full bucket. While one is open, the jobs that need this dependency wait and use no retry.';
-comment on column incidents.dependency is 'What failed: storage, raid, ffmpeg, temp_space.';
-comment on column incidents.host is 'The machine whose own dependency it is, such as its disk; null: of the whole fleet.';
-comment on column incidents.message is 'In the vendor''s words where it said any. Never a secret.';
-comment on column incidents.kinds is 'The kinds whose jobs have met it, as queue.kind: these are held.';
-comment on column incidents.last_seen is 'When a job last met it.';
-comment on column incidents.jobs_held is 'Due jobs that wait, as of checked_at; of more than 100,000 no more are counted.';
-comment on column incidents.probe_at is 'When one of the held jobs may run next, to see whether it is over.';
-comment on column incidents.checked_at is 'When a worker last asked the dependency''s own check.';
-comment on column incidents.check_ok is 'The check has passed since the last probe.';
-comment on column incidents.released is 'The held jobs have tickets again.';
-
-create table jobs_of_no_queue partition of jobs
-  default;
-alter table jobs_of_no_queue enable row level security;
-comment on table jobs_of_no_queue is 'Always empty: a job of a queue that is not there comes here, and is refused.';
-
-create table error_codes (
-  code     text not null,
-  family   text not null,
-  what     text not null,
-  cause    text not null,
-  solution text not null,
-  constraint error_codes_pkey primary key (code),
-  constraint error_codes_code_check check (char_length(code) >= 1 and char_length(code) <= 60)
-);
-alter table error_codes enable row level security;
-comment on table error_codes is 'What each error_code means. Rowmill''s own come with its migrations; add rows for yours.';
-comment on column error_codes.code is 'postgres_* is for all that begin with postgres_ and have no row of their own.';
-comment on column error_codes.family is 'Where the error comes from: StorageError, FFmpegError, JobError, ...';
-comment on column error_codes.what is 'What happened.';
-comment on column error_codes.cause is 'Why it mostly happens.';
-comment on column error_codes.solution is 'What to do about it.';
+comment on table orphan_sightings is 'Objects that no row named. One that is still named by no row a day later is deleted.';
+comment on column orphan_sightings.seen_at is 'When the object was first seen so.';
 
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
 
 
--- Functions ---------------------------------------------------------------------------------------------------------------
+-- Functions -----------------------------------------------------------------------------------------------------------
 
 create function close_objects(objects text[] default null::text[]) returns void
   language plpgsql
@@ -589,12 +573,14 @@ begin
   for role in select r.rolname::text from pg_roles r where r.rolname in ('anon', 'authenticated') loop
     roles := pg_catalog.format('%s, %I', roles, role);
   end loop;
-  foreach object in array array(select o.object from rowmill_objects o where objects is null or o.object = any(objects)) loop
+  foreach object in array array(select o.object from rowmill_objects o
+                                 where objects is null or o.object = any(objects)) loop
     if object like 'routine %' then
       kept := to_regprocedure(substr(object, 9))::oid;
       continue when kept is null;
       if exists (select from pg_depend d
-                  where d.refclassid = 'pg_proc'::regclass::oid and d.refobjid = kept and d.classid = 'pg_class'::regclass::oid) then
+                  where d.refclassid = 'pg_proc'::regclass::oid and d.refobjid = kept
+                    and d.classid = 'pg_class'::regclass::oid) then
         execute pg_catalog.format('grant execute on %s to public', object);
         continue;
       end if;
@@ -604,11 +590,15 @@ begin
       if exists (select from pg_class c where c.oid = kept and c.relkind in ('r', 'p') and not c.relrowsecurity) then
         execute pg_catalog.format('alter %s enable row level security', object);
       end if;
+      if exists (select from pg_class c where c.oid = kept and c.relkind = 'v')
+         and current_setting('server_version_num')::int >= 150000 then
+        execute pg_catalog.format('alter view %s set (security_invoker = true)', substr(object, 7));
+      end if;
     end if;
     execute pg_catalog.format('revoke all on %s from %s cascade', object, roles);
   end loop;
 end $$;
-comment on function close_objects is 'Revokes every right on what Rowmill made, or on these of it, from PUBLIC, and from the roles of Supabase''s browsers where they exist.';
+comment on function close_objects is 'Revokes every right on what Rowmill made, or on the given objects, from PUBLIC and from Supabase''s anon and authenticated. Enables row level security on tables; views run with the rights of who reads them.';
 
 create function after_migration(made text[]) returns void
   language plpgsql
@@ -624,21 +614,111 @@ begin
       from pg_partition_tree(to_regclass('jobs')) p
       join pg_attribute j on j.attrelid = to_regclass('jobs')::oid and j.attnum > 0 and not j.attisdropped
       join pg_attribute a on a.attrelid = p.relid::oid and a.attname = j.attname
-     where col_description(a.attrelid, a.attnum::integer) is distinct from col_description(j.attrelid, j.attnum::integer)
+     where col_description(a.attrelid, a.attnum::integer)
+           is distinct from col_description(j.attrelid, j.attnum::integer)
   loop
     execute pg_catalog.format('comment on column %s.%I is %L', lacking.relid, lacking.attname, lacking.comment);
   end loop;
 end $$;
-comment on function after_migration is 'Writes down what a migration made, and closes it. The columns of jobs have their comments on each partition, too.';
+comment on function after_migration is 'Writes down what a migration made, and closes it. Copies the comments on the columns of jobs to each partition.';
 
 create function retry_delay(backoff_ms integer, retry_count integer) returns interval
   language sql
 as $$
-  select pg_catalog.make_interval(secs => least(backoff_ms::float8 / 1000::float8 * 2::float8 ^ least(retry_count, 30)::float8, 21600) * (1::float8 + random() / 10::float8))
+  select pg_catalog.make_interval(
+    secs => least(backoff_ms::float8 / 1000::float8 * 2::float8 ^ least(retry_count, 30)::float8, 21600)
+            * (1::float8 + random() / 10::float8))
 $$;
 comment on function retry_delay is 'The wait before a job''s next retry.';
 
-create function jobs_inserted() returns trigger
+create function json_bytes(value jsonb, most bigint) returns bigint
+  language plpgsql stable
+  set search_path from current
+as $$
+begin
+  if pg_catalog.pg_column_compression(value) is null and pg_catalog.pg_column_size(value) > 8 * most then
+    return 1000000000;
+  end if;
+  return octet_length(value::text);
+exception
+  when program_limit_exceeded or statement_too_complex then
+    return 1000000000;
+end $$;
+comment on function json_bytes is 'The length of a value as text. A gigabyte for one that is many times longer than `most`, or that Postgres cannot print.';
+
+create function check_job(queue text, kind text, payload jsonb, result jsonb, dedupe_key text, error_code text, error text) returns void
+  language plpgsql stable
+  set search_path from current
+as $$
+declare
+  most  bigint := coalesce((select q.max_payload_bytes from queues q where q.name = check_job.queue), 1000000);
+  bytes bigint;
+  named text;
+begin
+  if strpos(kind, '.') > 0 then
+    named := split_part(kind, '.', 1);
+    raise exception 'kind "%" of queue % has a dot in it', left(kind, 100), queue
+      using errcode = 'check_violation', constraint = 'kind_with_dot',
+            hint = case when named = queue
+                          then pg_catalog.format('The table names the queue: write kind = %L',
+                                                 split_part(left(kind, 200), '.', 2))
+                        when exists (select from queues q where q.name = named)
+                          then pg_catalog.format('Insert into %s_jobs, with kind = %L', named,
+                                                 split_part(left(kind, 200), '.', 2))
+                        else 'A kind is one word, such as image: the column queue, or the table, names the queue' end;
+  end if;
+  if char_length(kind) > 100 then
+    raise exception 'the kind is % characters long: 100 is the most', char_length(kind)
+      using errcode = 'check_violation', constraint = 'kind_too_long',
+            hint = 'What differs from job to job belongs into the payload.';
+  end if;
+  if char_length(dedupe_key) > 500 then
+    raise exception 'the dedupe_key is % characters long: 500 is the most', char_length(dedupe_key)
+      using errcode = 'check_violation', constraint = 'dedupe_key_too_long',
+            hint = 'Take a hash of it: encode(sha256(...), ''hex'').';
+  end if;
+  if char_length(error_code) > 60 or char_length(error) > 2000 then
+    raise exception 'error_code takes 60 characters, and error 2000'
+      using errcode = 'check_violation', constraint = 'error_too_long', hint = 'Shorten it: left(..., 2000).';
+  end if;
+  bytes := json_bytes(payload, most);
+  if bytes > most then
+    raise exception 'the payload of a job of queue % is % as text: % is the most', queue,
+                    case when bytes = 1000000000 then 'many times too long'
+                         else pg_catalog.format('%s bytes', bytes) end, most
+      using errcode = 'check_violation', constraint = 'payload_too_large',
+            hint = 'Keep the data in storage or in a table, and its key in the payload; '
+                   'or raise queues.max_payload_bytes, to 64000000 at most.';
+  end if;
+  bytes := json_bytes(result, 1000000);
+  if bytes > 1000000 then
+    raise exception 'the result of a job is % as text: 1000000 is the most',
+                    case when bytes = 1000000000 then 'many times too long'
+                         else pg_catalog.format('%s bytes', bytes) end
+      using errcode = 'check_violation', constraint = 'result_too_large',
+            hint = 'Keep the data in storage or in a table, and its key in the result.';
+  end if;
+end $$;
+comment on function check_job is 'Refuses values that are too large for a row of jobs, and kinds with a dot.';
+
+create function job_astray() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'there is no queue "%"', left(new.queue, 100)
+    using errcode = 'check_violation', constraint = 'unknown_queue',
+          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname::text, '_jobs$', ''), ', '
+                                                         order by c.relname)
+                                         from pg_catalog.pg_inherits i
+                                         join pg_catalog.pg_class c on c.oid = i.inhrelid
+                                        where i.inhparent = (select p.inhparent from pg_catalog.pg_inherits p
+                                                              where p.inhrelid = tg_relid)
+                                          and i.inhrelid <> tg_relid) || '.';
+end $$;
+comment on function job_astray is 'Refuses a job of a queue that does not exist, and names those that do.';
+
+create function job_bounds() returns trigger
   language plpgsql security definer
   set search_path from current
 as $$
@@ -646,34 +726,10 @@ begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
-     from fresh
-    where status = 'pending'
-   having count(*) > 0;
-  if exists (select from fresh where archived and dedupe_key is not null) then
-    insert into job_keys (queue, dedupe_key, job_id)
-    select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
-        on conflict do nothing;
-  end if;
-  return null;
-end $$;
-comment on function jobs_inserted is 'Every job inserted pending gets a ticket, and one inserted into the archive its key.';
-
-create function job_defaults() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  -- The table's name is looked up, not its queue: the same look tells that this is a table of jobs (queue_jobs_live or queue_jobs_done of our schema).
-  select q.max_retries into new.max_retries
-    from queues q
-   where q.name = left(tg_table_name::text, -10) and to_regclass(quote_ident(tg_table_name::text))::oid = tg_relid;
-  if not found then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
+  perform check_job(new.queue, new.kind, new.payload, new.result, new.dedupe_key, new.error_code, new.error);
   return new;
 end $$;
-comment on function job_defaults is 'max_retries left out at insert is the queue''s. (A column default of a partition does not apply to inserts through jobs.)';
+comment on function job_bounds is 'Calls check_job for a row that may be too large.';
 
 create function job_dedupe() returns trigger
   language plpgsql security definer
@@ -696,8 +752,10 @@ begin
   if holder = new.id then
     return new;
   end if;
-  if not exists (select from jobs j where j.id = holder and j.queue = new.queue and j.dedupe_key = new.dedupe_key) then
-    update job_keys k set job_id = new.id where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = holder;
+  if not exists (select from jobs j
+                  where j.id = holder and j.queue = new.queue and j.dedupe_key = new.dedupe_key) then
+    update job_keys k set job_id = new.id
+     where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = holder;
     if found then
       return new;
     end if;
@@ -706,37 +764,20 @@ begin
 end $$;
 comment on function job_dedupe is 'Skips the insert of a job whose key is taken by another job.';
 
-create function jobs_updated() returns trigger
+create function job_defaults() returns trigger
   language plpgsql security definer
   set search_path from current
-  set enable_nestloop = off
-  set jit = off
 as $$
 begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+  select q.max_retries into new.max_retries
+    from queues q
+   where q.name = left(tg_table_name::text, -10) and to_regclass(quote_ident(tg_table_name::text))::oid = tg_relid;
+  if not found then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.kind), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.priority), pg_catalog.array_agg(n.run_at))
-     from fresh n
-     join stale o on o.id = n.id
-    where n.status = 'pending'
-      and (o.status <> 'pending' or o.run_at <> n.run_at or o.priority <> n.priority)
-   having count(*) > 0;
-
-  if exists (select from stale o join fresh n on n.id = o.id where o.status = 'processing' and n.status <> 'processing') then
-    perform pg_notify('rowmill_workers', 'stop') where pg_notification_queue_usage() < 0.9::float8;
-  end if;
-
-  if exists (select from listeners where until > clock_timestamp()) then
-    perform announce(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.status))
-       from fresh n
-       join stale o on o.id = n.id
-      where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
-     having count(*) > 0;
-  end if;
-  return null;
+  return new;
 end $$;
-comment on function jobs_updated is 'Jobs that became pending, or whose run_at or priority moved, get a new ticket. Workers are told when a running job was taken from them, and listeners when one ended.';
+comment on function job_defaults is 'Fills in the queue''s max_retries. A column default of a partition would not apply to inserts through jobs.';
 
 create function job_normalise() returns trigger
   language plpgsql
@@ -760,7 +801,155 @@ begin
   end if;
   return new;
 end $$;
-comment on function job_normalise is 'Makes a job inserted by hand a whole one, and one that is taken out of the archive.';
+comment on function job_normalise is 'Makes the columns of an inserted job agree with its status, also when it is inserted by a move out of the archive.';
+
+create function jobs_inserted() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
+                      pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
+     from fresh
+    where status = 'pending'
+   having count(*) > 0;
+  if exists (select from fresh where archived and dedupe_key is not null) then
+    insert into job_keys (queue, dedupe_key, job_id)
+    select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
+        on conflict do nothing;
+  end if;
+  return null;
+end $$;
+comment on function jobs_inserted is 'Makes a ticket for every job inserted pending, and a key for every one inserted into the archive.';
+
+create function job_archived() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  raise exception 'job % of queue % is archived and cannot become %', new.id, new.queue, new.status
+    using hint = 'Take it out of the archive in the same statement: set status = ''pending'', archived = false';
+end $$;
+comment on function job_archived is 'The archive holds only completed and cancelled jobs.';
+
+create function jobs_mended() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_nestloop = off
+  set enable_seqscan = off
+  set jit = off
+as $$
+declare
+  renamed record;
+  part record;
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  select o.id, o.queue into renamed
+    from stale o
+    left join fresh n on n.id = o.id and n.queue = o.queue and n.dedupe_key is not distinct from o.dedupe_key
+   where n.id is null
+   limit 1;
+  if found then
+    raise exception 'id, queue and dedupe_key of a job cannot be changed'
+      using hint = pg_catalog.format('Cancel or delete job %s of queue %s, and insert another.',
+                                     renamed.id, renamed.queue);
+  end if;
+
+  perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
+     from fresh n
+     join stale o on o.id = n.id and o.queue = n.queue
+    where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
+       or pg_catalog.pg_column_size(n.payload) <> pg_catalog.pg_column_size(o.payload)
+       -- A small payload of the same size may still print as many times as much. A worker measures a large one before
+       -- it reads it.
+       or (pg_catalog.pg_column_size(n.payload) <= 64000
+           and pg_catalog.record_image_ne(row(n.payload), row(o.payload)))
+       or pg_catalog.pg_column_size(n.result) is distinct from pg_catalog.pg_column_size(o.result)
+       or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
+
+  select n.id, n.queue into renamed
+    from fresh n
+    join stale o on o.id = n.id and o.queue = n.queue
+   where o.status = 'completed' and n.status = 'cancelled'
+   limit 1;
+  if found then
+    raise exception 'job % of queue % is completed: it cannot be cancelled any more', renamed.id, renamed.queue
+      using errcode = 'check_violation', constraint = 'completed_stays',
+            hint = 'Leave it as it is, delete it, or run it again: '
+                   'set status = ''pending'', archived = false, retry_count = 0';
+  end if;
+
+  for part in
+    select c.queue, c.archived, c.again, c.moved, pg_catalog.array_agg(c.id) as ids
+      from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
+                   n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries
+                     and n.max_retries > n.retry_count as again,
+                   (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
+                     or (n.locked_by is not null and n.status <> 'processing')
+                     or (n.status = 'failed' and n.retry_count < n.max_retries)
+                     or (n.status = 'pending' and o.status <> 'pending'
+                         and pg_catalog.num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
+              from fresh n
+              join stale o on o.id = n.id and o.queue = n.queue) c
+     where c.again or c.partial
+     group by c.queue, c.archived, c.again, c.moved
+  loop
+    update jobs j
+       set status = case when part.again then 'pending' else j.status end,
+           run_at = case when part.again and not part.moved then now() else j.run_at end,
+           -- A dead letter has used all its retries, whoever made it one.
+           retry_count = case when j.status = 'failed' and not part.again then greatest(j.retry_count, j.max_retries)
+                              else j.retry_count end,
+           locked_by = case when j.status = 'processing' then j.locked_by end,
+           completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
+                               then coalesce(j.completed_at, clock_timestamp()) end,
+           progress = case when j.status <> 'pending' and not part.again then j.progress end,
+           result = case when j.status <> 'pending' and not part.again then j.result end,
+           snoozed_since = case when j.status <> 'pending' and not part.again then j.snoozed_since end
+     where j.queue = part.queue and j.archived = part.archived and j.id = any(part.ids);
+  end loop;
+  return null;
+end $$;
+comment on function jobs_mended is 'Makes the columns of a job that was changed by hand agree with its status. Refuses a change of its identity, values that are too large, and the cancelling of a completed job.';
+
+create function jobs_updated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_nestloop = off
+  set jit = off
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  perform add_tickets(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.kind), pg_catalog.array_agg(n.id),
+                      pg_catalog.array_agg(n.priority), pg_catalog.array_agg(n.run_at))
+     from fresh n
+     join stale o on o.id = n.id
+    where n.status = 'pending'
+      and (o.status <> 'pending' or o.run_at <> n.run_at or o.priority <> n.priority)
+   having count(*) > 0;
+
+  if exists (select from stale o join fresh n on n.id = o.id
+              where o.status = 'processing' and n.status <> 'processing') then
+    perform pg_notify('rowmill_workers', 'stop') where pg_notification_queue_usage() < 0.9::float8;
+  end if;
+
+  if exists (select from listeners where until > clock_timestamp()) then
+    perform announce(pg_catalog.array_agg(n.queue), pg_catalog.array_agg(n.id), pg_catalog.array_agg(n.status))
+       from fresh n
+       join stale o on o.id = n.id
+      where n.status in ('completed', 'failed', 'cancelled') and o.status <> n.status
+     having count(*) > 0;
+  end if;
+  return null;
+end $$;
+comment on function jobs_updated is 'Makes new tickets for jobs that became pending, or whose run_at or priority changed. Notifies workers when a running job was taken from them, and clients when a job ended.';
 
 create function jobs_deleted() returns trigger
   language plpgsql security definer
@@ -781,7 +970,7 @@ begin
   end if;
   return null;
 end $$;
-comment on function jobs_deleted is 'A deleted job takes its dedupe key and its errors with it.';
+comment on function jobs_deleted is 'Deletes the dedupe key and the errors of a deleted job.';
 
 create function queues_changed() returns trigger
   language plpgsql
@@ -791,31 +980,34 @@ begin
   perform pg_notify('rowmill_workers', 'queues') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
-comment on function queues_changed is 'Workers are told at once of a pause or a limit; they also look each second.';
+comment on function queues_changed is 'Notifies workers of a pause or a limit. They also poll for it each second.';
 
-create function watch_jobs(parent regclass, variadic arguments text[] default '{}'::text[]) returns void
+create function watch_jobs(parent regclass, queue text default null::text) returns void
   language plpgsql
   set search_path from current
 as $$
-declare
-  argument text := (select string_agg(quote_literal(a), ', ') from pg_catalog.unnest(arguments) a);
 begin
-  execute pg_catalog.format('create trigger jobs_inserted after insert on %s referencing new table as fresh
-                    for each statement execute function jobs_inserted()', parent);
-  execute pg_catalog.format('create trigger jobs_mended after update on %s referencing old table as stale new table as fresh
-                    for each statement execute function jobs_mended()', parent);
-  execute pg_catalog.format('create trigger jobs_updated after update on %s referencing old table as stale new table as fresh
-                    for each statement execute function jobs_updated()', parent);
-  execute pg_catalog.format('create trigger jobs_deleted after delete on %s referencing old table as stale
-                    for each statement execute function jobs_deleted()', parent);
-  execute pg_catalog.format('create trigger jobs_truncated after truncate on %s
-                    for each statement execute function jobs_deleted(%s)', parent, coalesce(argument, ''));
-  if argument is not null then
-    execute pg_catalog.format('create trigger job_archived before insert or update on %I
-                      for each row when (new.archived and new.status not in (''completed'', ''cancelled'')) execute function job_archived()', arguments[1] || '_jobs_done');
+  execute pg_catalog.format($do$
+    create trigger jobs_inserted after insert on %1$s
+      referencing new table as fresh for each statement execute function jobs_inserted();
+    create trigger jobs_mended after update on %1$s
+      referencing old table as stale new table as fresh for each statement execute function jobs_mended();
+    create trigger jobs_updated after update on %1$s
+      referencing old table as stale new table as fresh for each statement execute function jobs_updated();
+    create trigger jobs_deleted after delete on %1$s
+      referencing old table as stale for each statement execute function jobs_deleted();
+    create trigger jobs_truncated after truncate on %1$s
+      for each statement execute function jobs_deleted(%2$s);
+    $do$, parent, coalesce(quote_literal(queue), ''));
+  if queue is not null then
+    execute pg_catalog.format($do$
+      create trigger job_archived before insert or update on %I
+        for each row when (new.archived and new.status not in ('completed', 'cancelled'))
+        execute function job_archived();
+      $do$, queue || '_jobs_done');
   end if;
 end $$;
-comment on function watch_jobs is 'Puts the triggers on a table of jobs: on that of a queue, if it is given, those of its archive too.';
+comment on function watch_jobs is 'Puts the statement triggers on a table of jobs. With the name of a queue, also the row trigger on its done leaf.';
 
 create function create_queue(queue text, batch_size integer, max_retries integer, backoff_ms integer, kind text default null::text) returns void
   language plpgsql
@@ -827,178 +1019,33 @@ begin
   insert into queues (name, batch_size, max_retries, backoff_ms)
   values (create_queue.queue, create_queue.batch_size, create_queue.max_retries, create_queue.backoff_ms);
 
-  execute pg_catalog.format('create table %I partition of jobs (queue default %L, kind default %L) for values in (%2$L) partition by list (archived)',
-                 parent, queue, kind);
-  -- Half-empty pages and no index on what start and finish write: nearly all of their updates stay on the page (HOT).
-  execute pg_catalog.format('create table %I partition of %I for values in (false)
-                    with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)',
-                 parent || '_live', parent);
-  execute pg_catalog.format('create index on %I (run_at)', parent || '_live');
+  execute pg_catalog.format($do$
+    create table %I partition of jobs (queue default %L, kind default %L)
+      for values in (%2$L) partition by list (archived);
+    $do$, parent, queue, kind);
+  -- Half-empty pages, and no index on what start and finish write: nearly all of their updates stay on the page (HOT).
+  execute pg_catalog.format($do$
+    create table %1$I partition of %2$I for values in (false)
+      with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+    create index on %1$I (run_at);
+    $do$, parent || '_live', parent);
   -- The check lets the planner leave the archive out of every query for pending, processing or failed jobs.
-  execute pg_catalog.format('create table %I partition of %I (check (status in (''completed'', ''cancelled''))) for values in (true)',
-                 parent || '_done', parent);
-  execute pg_catalog.format('create index on %I (completed_at)', parent || '_done');
+  execute pg_catalog.format($do$
+    create table %1$I partition of %2$I (check (status in ('completed', 'cancelled'))) for values in (true);
+    create index on %1$I (completed_at);
+    $do$, parent || '_done', parent);
 
   execute pg_catalog.format('comment on table %I is %L', parent, 'The jobs of queue ' || queue || '.');
-  execute pg_catalog.format('comment on table %I is %L', parent || '_live', 'Jobs of queue ' || queue || ' that are not archived.');
-  execute pg_catalog.format('comment on table %I is %L', parent || '_done', 'Archived jobs of queue ' || queue || ': completed or cancelled.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_live',
+                            'Jobs of queue ' || queue || ' that are not archived.');
+  execute pg_catalog.format('comment on table %I is %L', parent || '_done',
+                            'Archived jobs of queue ' || queue || ': completed or cancelled.');
   perform watch_jobs(parent::regclass, queue);
-  perform after_migration(array[pg_catalog.format('table %I', parent), pg_catalog.format('table %I', parent || '_live'), pg_catalog.format('table %I', parent || '_done')]);
+  perform after_migration(array[pg_catalog.format('table %I', parent),
+                                pg_catalog.format('table %I', parent || '_live'),
+                                pg_catalog.format('table %I', parent || '_done')]);
 end $$;
-comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, its triggers.';
-
-create function auction_file_id(file text) returns uuid
-  language sql immutable
-as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
-comment on function auction_file_id is 'The id of auction_files that a file_id names; null: none can be.';
-
-create function publish_file_id() returns trigger
-  language plpgsql
-  set search_path from current
-as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
-comment on function publish_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
-
-create function media_id(file text) returns uuid
-  language sql immutable
-as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
-comment on function media_id is 'The id of media that a file_id names; null: none can be.';
-
-create function media_file_id() returns trigger
-  language plpgsql
-  set search_path from current
-as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
-comment on function media_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
-
-create function publish_status_follows() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_seqscan = off
-as $$
-declare
-  file    text;
-  known   record;
-  latest  text;
-  follows auction_files.publish_status%type;
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    select f.id, f.publish_status, f.published_at into known
-      from auction_files f where f.id operator(pg_catalog.=) auction_file_id(file) and f.id::text = file for no key update;
-    if not found then
-      continue when file is not distinct from old.file_id;
-      raise exception 'there is no file % in auction_files', file
-        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "auction_files".', file);
-    end if;
-    latest := (array(select j.status from publish_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
-    follows := case
-      when latest = 'completed'           then 'published'
-      when latest is not null             then latest
-      when known.published_at is not null then 'published'
-      else                                     'pending'
-    end;
-    if known.publish_status::text is distinct from follows::text then
-      update auction_files set publish_status = follows where id operator(pg_catalog.=) known.id;
-    end if;
-  end loop;
-  return null;
-end $$;
-comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count. A file that is not there is refused.';
-
-create function media_status_follows() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_seqscan = off
-as $$
-declare
-  file    text;
-  known   record;
-  latest  text;
-  follows media.status%type;
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
-    select m.id, m.status into known from media m where m.id operator(pg_catalog.=) media_id(file) and m.id::text = file for no key update;
-    if not found then
-      continue when file is not distinct from old.file_id;
-      raise exception 'there is no file % in media', file
-        using errcode = 'foreign_key_violation', detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "media".', file);
-    end if;
-    latest := (array(select j.status from media_jobs j where j.file_id = file and j.status <> 'cancelled' order by j.id + 0 desc))[1];
-    follows := case
-      when latest = 'completed' then 'READY'
-      when latest is not null   then upper(latest)
-      when known.status::text in ('READY', 'FAILED') then known.status::text
-      else 'PENDING'
-    end;
-    if known.status::text is distinct from follows::text then
-      update media set status = follows where id operator(pg_catalog.=) known.id;
-    end if;
-  end loop;
-  return null;
-end $$;
-comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count. A file that is not there is refused.';
-
-create function files_truncated() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  if tg_argv[0] = 'publish' then
-    update auction_files set publish_status = 'pending'   where publish_status::text in ('processing', 'failed') and published_at is null;
-    update auction_files set publish_status = 'published' where publish_status::text in ('pending', 'processing', 'failed') and published_at is not null;
-  else
-    update media set status = 'PENDING' where status::text = 'PROCESSING';
-  end if;
-  return null;
-end $$;
-comment on function files_truncated is 'What the deletion of every job of the queue would do to their files.';
-
-create function file_gone() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_seqscan = off
-as $$
-begin
-  if coalesce(pg_partition_root(tg_relid::regclass)::oid, tg_relid) not in ('auction_files'::regclass::oid, 'media'::regclass::oid) then
-    raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  if tg_op = 'UPDATE' then
-    if exists (select from jobs j where j.queue = tg_argv[0] and j.file_id = old.id::text) then
-      raise exception 'the id of file % cannot be changed: jobs name it', old.id using errcode = 'foreign_key_violation';
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    execute pg_catalog.format('update %I set file_id = null where file_id is not null', tg_argv[0] || '_jobs');
-  elsif tg_argv[0] = 'publish' then
-    update publish_jobs set file_id = null where file_id = old.id::text;
-  else
-    update media_jobs set file_id = null where file_id = old.id::text;
-  end if;
-  return null;
-end $$;
-comment on function file_gone is 'Jobs outlive the file they are about: its deletion sets their file_id to null. Its id cannot be changed while jobs name it.';
-
-create function announce(queues text[], ids bigint[], statuses text[]) returns void
-  language plpgsql
-  set search_path from current
-  set jit = off
-as $$
-begin
-  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9::float8 then
-    perform pg_notify('rowmill_ended',
-                      pg_catalog.json_build_object('queue', c.queue, 'status', c.status, 'ids', pg_catalog.json_agg(c.id order by c.id))::text)
-       from (select e.queue, e.status, e.id, (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
-               from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
-      group by c.queue, c.status, c.chunk;
-  end if;
-end $$;
-comment on function announce is 'Tells listeners, if there are any, that jobs ended: on the channel <schema>_ended (in public: rowmill_ended), at commit.';
+comment on function create_queue is 'Makes a queue: its row in queues, its table <queue>_jobs with a live and a done leaf, and their triggers.';
 
 create function add_tickets(queues text[], kinds text[], ids bigint[], priorities smallint[], run_ats timestamp with time zone[]) returns void
   language plpgsql
@@ -1025,8 +1072,8 @@ begin
       from (select j.*,
                    (row_number() over (partition by j.queue, j.kind, j.priority, j.run_at order by j.id) - 1)
                      / coalesce(q.batch_size, 1) as chunk
-              from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids, add_tickets.priorities, add_tickets.run_ats)
-                     as j (queue, kind, id, priority, run_at)
+              from unnest(add_tickets.queues, add_tickets.kinds, add_tickets.ids,
+                          add_tickets.priorities, add_tickets.run_ats) as j (queue, kind, id, priority, run_at)
               left join queues q on q.name = j.queue) c
      group by c.queue, c.kind, c.priority, c.run_at, c.chunk
   ), added as (
@@ -1036,9 +1083,10 @@ begin
       join "rowmill_tickets"._private_tasks t on t.identifier = s.queue
      order by s.first_id
   )
-  -- Where the queue of notifications is full, every commit that adds one fails. Workers look for tickets without them too.
-  -- random(): of equal notifications in one transaction but one is sent.
-  select count(pg_notify('rowmill_workers', case when n.due > 0 then pg_catalog.format('due %s %s %s', n.queue, n.due, random()) else 'soon ' || n.queue end))
+  -- random(): Postgres sends only one of several equal notifications of a transaction.
+  select count(pg_notify('rowmill_workers', case when n.due > 0
+                                            then pg_catalog.format('due %s %s %s', n.queue, n.due, random())
+                                          else 'soon ' || n.queue end))
     into told
     from (select s.queue, count(*) filter (where s.run_at <= clock_timestamp()) as due, min(s.run_at) as first_at
             from specs s
@@ -1046,7 +1094,35 @@ begin
    where (n.due > 0 or n.first_at < clock_timestamp() + interval '3 seconds')
      and pg_notification_queue_usage() < 0.9::float8;
 end $$;
-comment on function add_tickets is 'Makes tickets for pending jobs, and tells the workers.';
+comment on function add_tickets is 'Makes tickets for pending jobs, and notifies the workers.';
+
+create function announce(queues text[], ids bigint[], statuses text[]) returns void
+  language plpgsql
+  set search_path from current
+  set jit = off
+as $$
+begin
+  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9::float8 then
+    perform pg_notify('rowmill_ended',
+                      pg_catalog.json_build_object('queue', c.queue, 'status', c.status,
+                                                   'ids', pg_catalog.json_agg(c.id order by c.id))::text)
+       from (select e.queue, e.status, e.id,
+                    (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
+               from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
+      group by c.queue, c.status, c.chunk;
+  end if;
+end $$;
+comment on function announce is 'Notifies clients, if there are any, that jobs ended: at commit, on the channel <schema>_ended (in public: rowmill_ended).';
+
+create function worker_is_alive(worker uuid) returns boolean
+  language sql stable
+as $$
+  select exists (select from pg_locks l
+                  where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                    and l.database = (select oid from pg_database where datname = current_database())
+                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0::bigint))
+$$;
+comment on function worker_is_alive is 'Whether the session of this row of workers holds its advisory lock.';
 
 create function take_tokens(key text, n integer, rate double precision, patience_ms double precision default 1000) returns double precision
   language plpgsql
@@ -1067,10 +1143,13 @@ begin
   insert into rate_limits as r (key, tokens, updated_at)
   values (take_tokens.key, burst - n::float8, clock_timestamp())
       on conflict (key) do update
-     set tokens = least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8,
+     set tokens = least(burst,
+                        r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8))
+                  - n::float8,
          updated_at = clock_timestamp(),
          promised_until = r.promised_until - greatest('0', r.updated_at - clock_timestamp())
-   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)) - n::float8 >= least_left
+   where least(burst, r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8))
+         - n::float8 >= least_left
   returning tokens into tokens_left;
   if found then
     return greatest(0, - tokens_left / rate * 1000::float8);
@@ -1085,55 +1164,29 @@ begin
   returning promised_until into back_at;
   return extract(epoch from back_at - clock_timestamp())::float8 * 1000::float8;
 end $$;
-comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Gives the milliseconds to wait: up to patience_ms they are taken, above it nothing was.';
+comment on function take_tokens is 'Takes n tokens from a bucket that fills at `rate` a second. Returns the milliseconds to wait: up to patience_ms the tokens were taken, above it none was.';
 
-create function on_media_processed(kind text, payload jsonb, result jsonb) returns void
+create function auction_file_id(file text) returns uuid
+  language sql immutable
+as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
+comment on function auction_file_id is 'The id of auction_files that a file_id names; null: it can be none.';
+
+create function publish_file_id() returns trigger
   language plpgsql
   set search_path from current
-as $$
-declare
-  message  text     := payload ->> 'messageId'::text;
-  messages regclass := to_regclass('messages');
-  keeper   oid      := (select c.relowner from pg_class c where c.oid = messages::oid);
-  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = messages::oid and attname = 'id' and not attisdropped);
-  changes  text;
-begin
-  if message is null or id_type is null then
-    return;
-  end if;
-  -- Its triggers, and the checks of its types, run as us.
-  if not pg_has_role(keeper, current_user, 'member') then
-    raise exception 'table messages belongs to %, whose triggers would have the rights of %', keeper::regrole, current_user
-      using errcode = 'insufficient_privilege', hint = pg_catalog.format('Grant %s to %s, or replace on_media_processed.', current_user, keeper::regrole);
-  end if;
-  begin
-    execute pg_catalog.format('select %L::%s', message, id_type);
-  exception
-    when invalid_text_representation or numeric_value_out_of_range then
-      return;
-  end;
-  -- Each value as its column takes it: as JSON, as an array, or as text.
-  select string_agg(pg_catalog.format('%I = ', a.attname) ||
-                    case when a.atttypid in ('json'::regtype::oid, 'jsonb'::regtype::oid) then pg_catalog.format('$1 -> %L::text', w.key)
-                         when t.typcategory = 'A' then pg_catalog.format('array(select jsonb_array_elements_text($1 -> %L::text))::%s', w.key, a.atttypid::regtype)
-                         else pg_catalog.format('$1 ->> %L::text', w.key) end, ', ')
-    into changes
-    from (values ('media_url',     'url'),
-                 ('thumbnail_url', 'thumbnail_url'),
-                 ('waveform',      'waveform'),
-                 ('metadata',      'metadata')) w (attname, key)
-    join pg_attribute a on a.attrelid = messages::oid and a.attname = w.attname::name and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid
-   where jsonb_typeof(result -> w.key) <> 'null';
-  if exists (select from pg_attribute where attrelid = messages::oid and attname = 'processed_at' and not attisdropped) then
-    changes := pg_catalog.concat_ws(', ', changes, 'processed_at = clock_timestamp()');
-  end if;
-  if changes is not null then
-    -- As a literal of no type the id becomes what the column is, be it uuid, bigint or text.
-    execute pg_catalog.format('update messages set %s where id = %L', changes, message) using result;
-  end if;
-end $$;
-comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates messages, where there is such a table. Yours to replace.';
+as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
+comment on function publish_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
+
+create function media_id(file text) returns uuid
+  language sql immutable
+as $$select case when file ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then file::uuid end$$;
+comment on function media_id is 'The id of media that a file_id names; null: it can be none.';
+
+create function media_file_id() returns trigger
+  language plpgsql
+  set search_path from current
+as $$ begin new.file_id := coalesce((case when new.file_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then new.file_id::uuid end)::text, new.file_id); return new; end $$;
+comment on function media_file_id is 'Writes a file_id as Postgres would, such as a uuid in small letters.';
 
 create function media_job_file() returns trigger
   language plpgsql security definer
@@ -1146,7 +1199,192 @@ begin
   select id::text into new.file_id from media where id operator(pg_catalog.=) media_id(new.payload ->> 'mediaId'::text);
   return new;
 end $$;
-comment on function media_job_file is 'Fills in the file_id of a media job from the mediaId of its payload.';
+comment on function media_job_file is 'Sets the file_id of a media job from the mediaId of its payload.';
+
+create function publish_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  file    text;
+  known   record;
+  latest  text;
+  follows auction_files.publish_status%type;
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    select f.id, f.publish_status, f.published_at into known
+      from auction_files f
+     where f.id operator(pg_catalog.=) auction_file_id(file) and f.id::text = file
+       for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in auction_files', file
+        using errcode = 'foreign_key_violation',
+              detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "auction_files".', file);
+    end if;
+    latest := (array(select j.status from publish_jobs j
+                      where j.file_id = file and j.status <> 'cancelled'
+                      order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed'           then 'published'
+      when latest is not null             then latest
+      when known.published_at is not null then 'published'
+      else                                     'pending'
+    end;
+    if known.publish_status::text is distinct from follows::text then
+      update auction_files set publish_status = follows where id operator(pg_catalog.=) known.id;
+    end if;
+  end loop;
+  return null;
+end $$;
+comment on function publish_status_follows is 'auction_files.publish_status is the status of the file''s latest publish job. Cancelled jobs do not count. A job of a file that does not exist is refused.';
+
+create function media_status_follows() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  file    text;
+  known   record;
+  latest  text;
+  follows media.status%type;
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  foreach file in array pg_catalog.array_remove(array[nullif(old.file_id, new.file_id), new.file_id], null) loop
+    select m.id, m.status into known
+      from media m
+     where m.id operator(pg_catalog.=) media_id(file) and m.id::text = file
+       for no key update;
+    if not found then
+      continue when file is not distinct from old.file_id;
+      raise exception 'there is no file % in media', file
+        using errcode = 'foreign_key_violation',
+              detail = pg_catalog.format('Key (file_id)=(%s) is not present in table "media".', file);
+    end if;
+    latest := (array(select j.status from media_jobs j
+                      where j.file_id = file and j.status <> 'cancelled'
+                      order by j.id + 0 desc))[1];
+    follows := case
+      when latest = 'completed' then 'READY'
+      when latest is not null   then upper(latest)
+      when known.status::text in ('READY', 'FAILED') then known.status::text
+      else 'PENDING'
+    end;
+    if known.status::text is distinct from follows::text then
+      update media set status = follows where id operator(pg_catalog.=) known.id;
+    end if;
+  end loop;
+  return null;
+end $$;
+comment on function media_status_follows is 'media.status is the status of the file''s latest media job. Cancelled jobs do not count. A job of a file that does not exist is refused.';
+
+create function files_truncated() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_argv[0] = 'publish' then
+    update auction_files set publish_status = 'pending'
+     where publish_status::text in ('processing', 'failed') and published_at is null;
+    update auction_files set publish_status = 'published'
+     where publish_status::text in ('pending', 'processing', 'failed') and published_at is not null;
+  else
+    update media set status = 'PENDING' where status::text = 'PROCESSING';
+  end if;
+  return null;
+end $$;
+comment on function files_truncated is 'Does to the files what the deletion of every job of the queue would do.';
+
+create function file_gone() returns trigger
+  language plpgsql security definer
+  set search_path from current
+  set enable_seqscan = off
+as $$
+begin
+  if coalesce(pg_partition_root(tg_relid::regclass)::oid, tg_relid)
+     not in ('auction_files'::regclass::oid, 'media'::regclass::oid) then
+    raise exception 'table % holds no files of jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'UPDATE' then
+    if exists (select from jobs j where j.queue = tg_argv[0] and j.file_id = old.id::text) then
+      raise exception 'the id of file % cannot be changed: jobs name it', old.id
+        using errcode = 'foreign_key_violation';
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    execute pg_catalog.format('update %I set file_id = null where file_id is not null', tg_argv[0] || '_jobs');
+  elsif tg_argv[0] = 'publish' then
+    update publish_jobs set file_id = null where file_id = old.id::text;
+  else
+    update media_jobs set file_id = null where file_id = old.id::text;
+  end if;
+  return null;
+end $$;
+comment on function file_gone is 'Jobs outlive their file: its deletion sets their file_id to null. Its id cannot be changed while jobs name it.';
+
+create function on_media_processed(kind text, payload jsonb, result jsonb) returns void
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  message  text     := payload ->> 'messageId'::text;
+  messages regclass := to_regclass('messages');
+  keeper   oid      := (select c.relowner from pg_class c where c.oid = messages::oid);
+  id_type  text     := (select format_type(atttypid, atttypmod) from pg_attribute
+                         where attrelid = messages::oid and attname = 'id' and not attisdropped);
+  changes  text;
+begin
+  if message is null or id_type is null then
+    return;
+  end if;
+  -- The table's triggers, and the checks of its types, run with our rights.
+  if not pg_has_role(keeper, current_user, 'member') then
+    raise exception 'table messages belongs to %, whose triggers would have the rights of %',
+                    keeper::regrole, current_user
+      using errcode = 'insufficient_privilege',
+            hint = pg_catalog.format('Grant %s to %s, or replace on_media_processed.', current_user, keeper::regrole);
+  end if;
+  begin
+    execute pg_catalog.format('select %L::%s', message, id_type);
+  exception
+    when invalid_text_representation or numeric_value_out_of_range then
+      return;
+  end;
+  -- Each value in the type of its column: as JSON, as an array, or as text.
+  select string_agg(pg_catalog.format('%I = ', a.attname) ||
+                    case when a.atttypid in ('json'::regtype::oid, 'jsonb'::regtype::oid)
+                           then pg_catalog.format('$1 -> %L::text', w.key)
+                         when t.typcategory = 'A'
+                           then pg_catalog.format('array(select jsonb_array_elements_text($1 -> %L::text))::%s',
+                                                  w.key, a.atttypid::regtype)
+                         else pg_catalog.format('$1 ->> %L::text', w.key) end, ', ')
+    into changes
+    from (values ('media_url',     'url'),
+                 ('thumbnail_url', 'thumbnail_url'),
+                 ('waveform',      'waveform'),
+                 ('metadata',      'metadata')) w (attname, key)
+    join pg_attribute a on a.attrelid = messages::oid and a.attname = w.attname::name and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+   where jsonb_typeof(result -> w.key) <> 'null';
+  if exists (select from pg_attribute
+              where attrelid = messages::oid and attname = 'processed_at' and not attisdropped) then
+    changes := pg_catalog.concat_ws(', ', changes, 'processed_at = clock_timestamp()');
+  end if;
+  if changes is not null then
+    -- An untyped literal takes the type of the column, be it uuid, bigint or text.
+    execute pg_catalog.format('update messages set %s where id = %L', changes, message) using result;
+  end if;
+end $$;
+comment on function on_media_processed is 'Called when a media job completes, in its transaction. The default updates the table messages, where one exists. Replace it to do anything else.';
 
 create function schedule_reset() returns trigger
   language plpgsql
@@ -1158,7 +1396,7 @@ begin
   new.error := null;
   return new;
 end $$;
-comment on function schedule_reset is 'A schedule that was changed begins now.';
+comment on function schedule_reset is 'A schedule that was changed starts afresh.';
 
 create function schedules_changed() returns trigger
   language plpgsql
@@ -1168,7 +1406,7 @@ begin
   perform pg_notify('rowmill_workers', 'schedules') where pg_notification_queue_usage() < 0.9::float8;
   return null;
 end $$;
-comment on function schedules_changed is 'Workers are told at once of a new time; they also look each second.';
+comment on function schedules_changed is 'Notifies workers of a changed schedule. They also poll each second.';
 
 create function run_schedule(name text) returns bigint
   language plpgsql
@@ -1183,7 +1421,8 @@ begin
   if not found then
     raise exception 'there is no schedule %', run_schedule.name using errcode = 'no_data_found';
   end if;
-  if schedule.overlap = 'skip' and exists (select from jobs j where j.id = schedule.last_job_id and j.status in ('pending', 'processing')) then
+  if schedule.overlap = 'skip'
+     and exists (select from jobs j where j.id = schedule.last_job_id and j.status in ('pending', 'processing')) then
     raise exception 'job % of schedule % has not ended', schedule.last_job_id, schedule.name
       using errcode = 'object_in_use', hint = 'Its overlap is skip. Wait for the job, or cancel it.';
   end if;
@@ -1193,13 +1432,27 @@ begin
   update schedules s set last_job_id = job_id where s.name = schedule.name;
   return job_id;
 end $$;
-comment on function run_schedule is 'Inserts a job of a schedule now, whether it is enabled or not. Gives the id of the job.';
+comment on function run_schedule is 'Inserts a job of a schedule now, whether it is enabled or not. Returns the id of the job.';
+
+create function deletion_impossible() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  new.error := pg_catalog.format('The key is %s bytes long, and no storage has keys above 1024', octet_length(new.key));
+  new.error_code := 'key_too_long';
+  new.key := left(new.key, 200) || '…';
+  new.due_at := 'infinity';
+  return new;
+end $$;
+comment on function deletion_impossible is 'Keeps a key that no storage can have, for a person to see: the index could not take it, and the whole cleanup would fail.';
 
 create function object_units(keys text[]) returns TABLE(key text, unit text, below text)
   language sql immutable
   set search_path from current
 as $$
-  select k.key, coalesce(f.folder, k.key), case when f.folder is null then k.key || chr(1) else left(f.folder, -1) || '0' end
+  select k.key, coalesce(f.folder, k.key),
+         case when f.folder is null then k.key || chr(1) else left(f.folder, -1) || '0' end
     from pg_catalog.unnest(keys) k (key)
    cross join lateral (select substring(k.key from '^processed/.*-[0-9a-f]{20}/')) f (folder)
 $$;
@@ -1217,7 +1470,8 @@ declare
   folder  text;
 begin
   if listed is not null then
-    addresses := addresses || array(select s #>> '{}' from jsonb_path_query(listed, 'lax $.** ? (@.type() == "string")') s);
+    addresses := addresses || array(select s #>> '{}'
+                                      from jsonb_path_query(listed, 'lax $.** ? (@.type() == "string")') s);
   end if;
   foreach address in array coalesce(addresses, '{}') loop
     continue when address is null or address like 'data:%';
@@ -1229,9 +1483,11 @@ begin
     end if;
     if tries[1] ~ '%[0-9a-fA-F]{2}' then
       begin
-        tries := tries || convert_from(decode((select string_agg(case when m.part[1] ~ '^%[0-9a-fA-F]{2}$' then substr(m.part[1], 2)
-                                                                      else encode(convert_to(m.part[1], 'UTF8'), 'hex') end, '' order by m.n)
-                                                 from regexp_matches(right(tries[1], 4000), '%[0-9a-fA-F]{2}|[^%]+|%', 'g') with ordinality m (part, n)), 'hex'), 'UTF8');
+        tries := tries || convert_from(decode((
+          select string_agg(case when m.part[1] ~ '^%[0-9a-fA-F]{2}$' then substr(m.part[1], 2)
+                                 else encode(convert_to(m.part[1], 'UTF8'), 'hex') end, '' order by m.n)
+            from regexp_matches(right(tries[1], 4000), '%[0-9a-fA-F]{2}|[^%]+|%', 'g') with ordinality m (part, n)
+        ), 'hex'), 'UTF8');
       exception
         when others then
           null;
@@ -1251,19 +1507,19 @@ begin
   end loop;
   return names;
 end $$;
-comment on function object_names is 'The units that addresses may name, and those of all strings in a list: for an index on the columns with the addresses of a table.';
+comment on function object_names is 'The units that addresses, and all strings in a JSON list, may name. For an index on the columns of a table that hold addresses.';
 
 create function messenger_object_uses(keys text[]) returns TABLE(key text, used_by text, id text, keeps boolean)
   language sql stable
   set search_path from current
 as $$ select null::text, null::text, null::text, false where false $$;
-comment on function messenger_object_uses is 'What the messenger''s tables refer to: nothing, before they are made.';
+comment on function messenger_object_uses is 'Rows of the messenger''s tables: none until they are made.';
 
 create function application_object_uses(keys text[]) returns TABLE(key text, used_by text, id text, keeps boolean)
   language sql stable
   set search_path from current
 as $$ select null::text, null::text, null::text, false where false $$;
-comment on function application_object_uses is 'What your own tables refer to: yours to replace. sql/cleanup/README.md has an example.';
+comment on function application_object_uses is 'Rows of your own tables: replace it. sql/cleanup/README.md has an example.';
 
 create function object_uses(keys text[]) returns TABLE(key text, used_by text, id text, keeps boolean)
   language sql stable
@@ -1277,15 +1533,19 @@ as $$
   with units as materialized (select u.key, u.unit, u.below from object_units(keys) u)
   select u.key, 'media'::text, m.id::text, m.deleted_at is null
     from media m
-   cross join lateral pg_catalog.unnest(object_names(array[m.source_key::text, m.url::text, m.thumbnail_url::text], m.thumbnails)) n (name)
+   cross join lateral pg_catalog.unnest(
+           object_names(array[m.source_key::text, m.url::text, m.thumbnail_url::text], m.thumbnails)) n (name)
     join units u on u.unit = n.name
-   where object_names(array[m.source_key::text, m.url::text, m.thumbnail_url::text], m.thumbnails) operator(pg_catalog.&&) array(select unit from units)
+   where object_names(array[m.source_key::text, m.url::text, m.thumbnail_url::text], m.thumbnails)
+         operator(pg_catalog.&&) array(select unit from units)
    union all
   select u.key, 'auction_files', f.id::text, f.purged_at is null
     from auction_files f
-   cross join lateral pg_catalog.unnest(object_names(array[f.source_key::text, f.display_url::text, f.thumb_url::text])) n (name)
+   cross join lateral pg_catalog.unnest(
+           object_names(array[f.source_key::text, f.display_url::text, f.thumb_url::text])) n (name)
     join units u on u.unit = n.name
-   where object_names(array[f.source_key::text, f.display_url::text, f.thumb_url::text]) operator(pg_catalog.&&) array(select unit from units)
+   where object_names(array[f.source_key::text, f.display_url::text, f.thumb_url::text])
+         operator(pg_catalog.&&) array(select unit from units)
    union all
   -- Pictures of an earlier original go with the file: their keys begin with its id.
   select u.key, 'auction_files', f.id::text, f.purged_at is null
@@ -1294,7 +1554,8 @@ as $$
    union all
   select u.key, 'media_jobs', j.id::text, j.status <> 'failed'
     from media_jobs j
-   cross join lateral pg_catalog.unnest(array[j.payload ->> 's3Key'::text, j.payload ->> 'key'::text, ltrim(j.payload ->> 'inputPath'::text, '/')]) n (name)
+   cross join lateral pg_catalog.unnest(array[j.payload ->> 's3Key'::text, j.payload ->> 'key'::text,
+                                              ltrim(j.payload ->> 'inputPath'::text, '/')]) n (name)
     join units u on u.unit = coalesce(substring(n.name from '^processed/.*-[0-9a-f]{20}/'), n.name)
    where not j.archived and j.status in ('pending', 'processing', 'failed')
    union all
@@ -1311,7 +1572,7 @@ as $$
    union all
   select a.key, a.used_by, a.id, a.keeps from application_object_uses(keys) a
 $$;
-comment on function object_uses is 'Each row that names one of the objects. Unless it `keeps` the object, as no deleted row does, a cleanup whose time has come deletes it all the same.';
+comment on function object_uses is 'Each row that names one of the objects. `keeps` is false for rows that are deleted, failed or waiting for deletion: a cleanup whose time has come deletes the object all the same.';
 
 create function objects_freed(keys text[], sizes bigint[], users text[]) returns TABLE(bytes bigint, folders text[])
   language sql stable
@@ -1319,17 +1580,23 @@ create function objects_freed(keys text[], sizes bigint[], users text[]) returns
   set enable_hashjoin = on
 as $$
   with kept as materialized (
-    select distinct s.key from object_uses(keys) s where s.keeps and s.used_by || ' ' || s.id not in (select u from pg_catalog.unnest(users) u)
+    select distinct s.key
+      from object_uses(keys) s
+     where s.keeps and s.used_by || ' ' || s.id not in (select u from pg_catalog.unnest(users) u)
   ), freed as materialized (
-    select k.key, max(k.bytes) as bytes from unnest(keys, sizes) k (key, bytes) where k.key not in (select t.key from kept t) group by k.key
+    select k.key, max(k.bytes) as bytes
+      from unnest(keys, sizes) k (key, bytes)
+     where k.key not in (select t.key from kept t)
+     group by k.key
   ), folders as materialized (
     select f.key from freed f where starts_with(reverse(f.key), '/')
   )
-  select coalesce(sum(f.bytes) filter (where u.unit not in (select o.key from folders o)), 0)::bigint, array(select o.key from folders o)
+  select coalesce(sum(f.bytes) filter (where u.unit not in (select o.key from folders o)), 0)::bigint,
+         array(select o.key from folders o)
     from freed f
     join object_units(array(select g.key from freed g)) u on u.key = f.key
 $$;
-comment on function objects_freed is 'For a dry run: what storage would be rid of if the `users`, such as "messages 7", let go of these keys. `bytes` without those of the folders.';
+comment on function objects_freed is 'For a dry run: what storage would lose if the `users`, such as "messages 7", no longer used these keys. `bytes` leaves out the folders.';
 
 create function oldest_transaction() returns xid8
   language sql stable
@@ -1343,7 +1610,7 @@ as $$
                     order by x limit 1),
                   pg_snapshot_xmax(pg_current_snapshot()))
 $$;
-comment on function oldest_transaction is 'The oldest transaction that writes and has not ended: of this database, for all that is known. None: the one to come.';
+comment on function oldest_transaction is 'The oldest transaction that writes and has not ended, unless it is known to be of another database. Where there is none: the next one.';
 
 create function keep_object() returns trigger
   language plpgsql security definer
@@ -1352,14 +1619,15 @@ create function keep_object() returns trigger
 as $$
 begin
   if not pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), current_user, 'member') then
-    raise exception 'table % belongs to another role than keep_object', tg_relid::regclass using errcode = 'insufficient_privilege';
+    raise exception 'table % belongs to another role than keep_object', tg_relid::regclass
+      using errcode = 'insufficient_privilege';
   end if;
   perform pg_current_xact_id();
   delete from storage_deletions d using object_units(array[pg_catalog.to_jsonb(new) ->> tg_argv[0]]) u
    where d.key >= u.unit and d.key < u.below;
   return new;
 end $$;
-comment on function keep_object is 'A trigger for tables that refer to objects; its argument is the column with the key. A key that is used again is not deleted.';
+comment on function keep_object is 'A trigger for tables that name objects; its argument is the column with the key. A key that is used again is not deleted.';
 
 create function file_undeleted() returns trigger
   language plpgsql
@@ -1369,7 +1637,7 @@ begin
   new.purged_at := null;
   return new;
 end $$;
-comment on function file_undeleted is 'What is not deleted is not purged.';
+comment on function file_undeleted is 'A file that is no longer deleted is not purged.';
 
 create function file_recovered() returns trigger
   language plpgsql security definer
@@ -1380,7 +1648,8 @@ begin
   if tg_relid <> 'auction_files'::regclass::oid then
     raise exception 'table % is not auction_files', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  delete from storage_deletions where key >= pg_catalog.format('%s/', new.id) collate "C" and key < pg_catalog.format('%s0', new.id) collate "C";
+  delete from storage_deletions
+   where key >= pg_catalog.format('%s/', new.id) collate "C" and key < pg_catalog.format('%s0', new.id) collate "C";
   if new.source_key is not null then
     insert into publish_jobs (file_id) values (new.id);
   end if;
@@ -1388,218 +1657,24 @@ begin
 end $$;
 comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
 
-create function worker_is_alive(worker uuid) returns boolean
-  language sql stable
-as $$
-  select exists (select from pg_locks l
-                  where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-                    and l.database = (select oid from pg_database where datname = current_database())
-                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(worker::text, 0::bigint))
-$$;
-comment on function worker_is_alive is 'Whether the session of this row of workers holds its lock. Looked up and not tried, for whoever tries it may keep the worker from taking it.';
-
-create function job_archived() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  raise exception 'job % of queue % is archived and cannot become %', new.id, new.queue, new.status
-    using hint = 'Take it out of the archive in the same statement: set status = ''pending'', archived = false';
-end $$;
-comment on function job_archived is 'The archive holds completed and cancelled jobs only.';
-
-create function jobs_mended() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_nestloop = off
-  set enable_seqscan = off
-  set jit = off
-as $$
-declare
-  renamed record;
-  part record;
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  select o.id, o.queue into renamed
-    from stale o
-    left join fresh n on n.id = o.id and n.queue = o.queue and n.dedupe_key is not distinct from o.dedupe_key
-   where n.id is null
-   limit 1;
-  if found then
-    raise exception 'id, queue and dedupe_key of a job cannot be changed'
-      using hint = pg_catalog.format('Cancel or delete job %s of queue %s, and insert another.', renamed.id, renamed.queue);
-  end if;
-
-  perform check_job(n.queue, n.kind, n.payload, n.result, null, n.error_code, n.error)
-     from fresh n
-     join stale o on o.id = n.id and o.queue = n.queue
-    where n.kind <> o.kind or n.error_code <> o.error_code or n.error <> o.error
-       or pg_catalog.pg_column_size(n.payload) <> pg_catalog.pg_column_size(o.payload)
-       -- Of the same size, and yet it may print as many times as much. What is larger a worker measures before it reads it.
-       or (pg_catalog.pg_column_size(n.payload) <= 64000 and pg_catalog.record_image_ne(row(n.payload), row(o.payload)))
-       or pg_catalog.pg_column_size(n.result) is distinct from pg_catalog.pg_column_size(o.result)
-       or (o.error is null and n.error is not null) or (o.error_code is null and n.error_code is not null);
-
-  select n.id, n.queue into renamed
-    from fresh n
-    join stale o on o.id = n.id and o.queue = n.queue
-   where o.status = 'completed' and n.status = 'cancelled'
-   limit 1;
-  if found then
-    raise exception 'job % of queue % is completed: it cannot be cancelled any more', renamed.id, renamed.queue
-      using errcode = 'check_violation', constraint = 'completed_stays',
-            hint = 'Leave it as it is, delete it, or run it again: set status = ''pending'', archived = false, retry_count = 0';
-  end if;
-
-  for part in
-    select c.queue, c.archived, c.again, c.moved, pg_catalog.array_agg(c.id) as ids
-      from (select n.id, n.queue, n.archived, n.run_at <> o.run_at as moved,
-                   n.status = 'failed' and o.status = 'failed' and n.max_retries > o.max_retries and n.max_retries > n.retry_count as again,
-                   (n.status in ('completed', 'failed', 'cancelled')) <> (n.completed_at is not null)
-                     or (n.locked_by is not null and n.status <> 'processing')
-                     or (n.status = 'failed' and n.retry_count < n.max_retries)
-                     or (n.status = 'pending' and o.status <> 'pending' and pg_catalog.num_nonnulls(n.progress, n.result, n.snoozed_since) > 0) as partial
-              from fresh n
-              join stale o on o.id = n.id and o.queue = n.queue) c
-     where c.again or c.partial
-     group by c.queue, c.archived, c.again, c.moved
-  loop
-    update jobs j
-       set status = case when part.again then 'pending' else j.status end,
-           run_at = case when part.again and not part.moved then now() else j.run_at end,
-           -- A dead letter has used all its retries, whoever made it one.
-           retry_count = case when j.status = 'failed' and not part.again then greatest(j.retry_count, j.max_retries) else j.retry_count end,
-           locked_by = case when j.status = 'processing' then j.locked_by end,
-           completed_at = case when j.status in ('completed', 'failed', 'cancelled') and not part.again
-                               then coalesce(j.completed_at, clock_timestamp()) end,
-           progress = case when j.status <> 'pending' and not part.again then j.progress end,
-           result = case when j.status <> 'pending' and not part.again then j.result end,
-           snoozed_since = case when j.status <> 'pending' and not part.again then j.snoozed_since end
-     where j.queue = part.queue and j.archived = part.archived and j.id = any(part.ids);
-  end loop;
-  return null;
-end $$;
-comment on function jobs_mended is 'Makes a change written by hand a whole one, and refuses to rename a job.';
-
-create function json_bytes(value jsonb, most bigint) returns bigint
-  language plpgsql stable
-  set search_path from current
-as $$
-begin
-  if pg_catalog.pg_column_compression(value) is null and pg_catalog.pg_column_size(value) > 8 * most then
-    return 1000000000;
-  end if;
-  return octet_length(value::text);
-exception
-  when program_limit_exceeded or statement_too_complex then
-    return 1000000000;
-end $$;
-comment on function json_bytes is 'How long a value is as text; a gigabyte for one that is many times longer than `most`, or that Postgres cannot print.';
-
-create function check_job(queue text, kind text, payload jsonb, result jsonb, dedupe_key text, error_code text, error text) returns void
-  language plpgsql stable
-  set search_path from current
-as $$
-declare
-  most  bigint := coalesce((select q.max_payload_bytes from queues q where q.name = check_job.queue), 1000000);
-  bytes bigint;
-  named text;
-begin
-  if strpos(kind, '.') > 0 then
-    named := split_part(kind, '.', 1);
-    raise exception 'kind "%" of queue % has a dot in it', left(kind, 100), queue
-      using errcode = 'check_violation', constraint = 'kind_with_dot',
-            hint = case when named = queue then pg_catalog.format('The table names the queue: write kind = %L', split_part(left(kind, 200), '.', 2))
-                        when exists (select from queues q where q.name = named)
-                          then pg_catalog.format('Insert into %s_jobs, with kind = %L', named, split_part(left(kind, 200), '.', 2))
-                        else 'A kind is one word, such as image: the column queue, or the table, names the queue' end;
-  end if;
-  if char_length(kind) > 100 then
-    raise exception 'the kind is % characters long: 100 is the most', char_length(kind)
-      using errcode = 'check_violation', constraint = 'kind_too_long', hint = 'What differs from job to job belongs into the payload.';
-  end if;
-  if char_length(dedupe_key) > 500 then
-    raise exception 'the dedupe_key is % characters long: 500 is the most', char_length(dedupe_key)
-      using errcode = 'check_violation', constraint = 'dedupe_key_too_long', hint = 'Take a hash of it: encode(sha256(...), ''hex'').';
-  end if;
-  if char_length(error_code) > 60 or char_length(error) > 2000 then
-    raise exception 'error_code takes 60 characters, and error 2000'
-      using errcode = 'check_violation', constraint = 'error_too_long', hint = 'Shorten it: left(..., 2000).';
-  end if;
-  bytes := json_bytes(payload, most);
-  if bytes > most then
-    raise exception 'the payload of a job of queue % is % as text: % is the most', queue,
-                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end, most
-      using errcode = 'check_violation', constraint = 'payload_too_large',
-            hint = 'Keep the data in storage or in a table, and its key in the payload; or raise queues.max_payload_bytes, to 64000000 at most.';
-  end if;
-  bytes := json_bytes(result, 1000000);
-  if bytes > 1000000 then
-    raise exception 'the result of a job is % as text: 1000000 is the most',
-                    case when bytes = 1000000000 then 'many times too long' else pg_catalog.format('%s bytes', bytes) end
-      using errcode = 'check_violation', constraint = 'result_too_large', hint = 'Keep the data in storage or in a table, and its key in the result.';
-  end if;
-end $$;
-comment on function check_job is 'Refuses what a row of jobs cannot carry.';
-
-create function job_bounds() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  perform check_job(new.queue, new.kind, new.payload, new.result, new.dedupe_key, new.error_code, new.error);
-  return new;
-end $$;
-comment on function job_bounds is 'Refuses a job that carries too much, or whose kind has a dot in it.';
-
-create function job_astray() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  raise exception 'there is no queue "%"', left(new.queue, 100)
-    using errcode = 'check_violation', constraint = 'unknown_queue',
-          hint = 'The queues are ' || (select string_agg(regexp_replace(c.relname::text, '_jobs$', ''), ', ' order by c.relname)
-                                         from pg_catalog.pg_inherits i
-                                         join pg_catalog.pg_class c on c.oid = i.inhrelid
-                                        where i.inhparent = (select p.inhparent from pg_catalog.pg_inherits p where p.inhrelid = tg_relid)
-                                          and i.inhrelid <> tg_relid) || '.';
-end $$;
-comment on function job_astray is 'Names the queues that there are.';
-
-create function deletion_impossible() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  new.error := pg_catalog.format('The key is %s bytes long, and no storage has keys above 1024', octet_length(new.key));
-  new.error_code := 'key_too_long';
-  new.key := left(new.key, 200) || '…';
-  new.due_at := 'infinity';
-  return new;
-end $$;
-comment on function deletion_impossible is 'One row with a key that can be none does not keep the others from being cleaned up.';
-
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);
 
 
--- Triggers ----------------------------------------------------------------------------------------------------------------
+-- Triggers ------------------------------------------------------------------------------------------------------------
 
 create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
   for each statement execute function queues_changed();
 
-create trigger job_defaults before insert on jobs
-  for each row when (new.max_retries is null)
-  execute function job_defaults();
+create trigger job_bounds before insert on jobs
+  for each row when (not new.archived and (char_length(new.kind) > 100 or strpos(new.kind, '.') > 0 or pg_column_compression(new.payload) is not null or pg_column_size(new.payload) > 120 and (pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000) or new.result is not null or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000))
+  execute function job_bounds();
 create trigger job_dedupe before insert on jobs
   for each row when (new.dedupe_key is not null and not new.archived)
   execute function job_dedupe();
+create trigger job_defaults before insert on jobs
+  for each row when (new.max_retries is null)
+  execute function job_defaults();
 create trigger job_normalise_insert before insert on jobs
   for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'failed' or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
   execute function job_normalise();
@@ -1617,30 +1692,10 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
-create trigger job_bounds before insert on jobs
-  for each row when (not new.archived and (char_length(new.kind) > 100 or strpos(new.kind, '.') > 0 or pg_column_compression(new.payload) is not null or pg_column_size(new.payload) > 120 and (pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000) or new.result is not null or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000))
-  execute function job_bounds();
 
-create trigger schedule_reset before update on schedules
-  for each row when (new.cron is distinct from old.cron or new.time_zone is distinct from old.time_zone or new.enabled is distinct from old.enabled)
-  execute function schedule_reset();
-create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
-  for each statement execute function schedules_changed();
+create trigger job_astray before insert on jobs_of_no_queue
+  for each row execute function job_astray();
 
-create trigger publish_file_id before insert on publish_jobs
-  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
-  execute function publish_file_id();
-create trigger publish_status_insert after insert on publish_jobs
-  for each row when (new.file_id is not null and not new.archived)
-  execute function publish_status_follows();
-create trigger publish_status_update after update on publish_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
-  execute function publish_status_follows();
-create trigger publish_status_delete after delete on publish_jobs
-  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
-  execute function publish_status_follows();
-create trigger publish_status_truncate after truncate on publish_jobs
-  for each statement execute function files_truncated('publish');
 create trigger jobs_inserted after insert on publish_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -1655,28 +1710,25 @@ create trigger jobs_deleted after delete on publish_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on publish_jobs
   for each statement execute function jobs_deleted('publish');
+create trigger publish_file_id before insert on publish_jobs
+  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+  execute function publish_file_id();
+create trigger publish_status_insert after insert on publish_jobs
+  for each row when (new.file_id is not null and not new.archived)
+  execute function publish_status_follows();
+create trigger publish_status_update after update on publish_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function publish_status_follows();
+create trigger publish_status_delete after delete on publish_jobs
+  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
+  execute function publish_status_follows();
+create trigger publish_status_truncate after truncate on publish_jobs
+  for each statement execute function files_truncated('publish');
 
 create trigger job_archived before insert or update on publish_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
   execute function job_archived();
 
-create trigger media_file_id before insert on media_jobs
-  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
-  execute function media_file_id();
-create trigger media_status_insert after insert on media_jobs
-  for each row when (new.file_id is not null and not new.archived)
-  execute function media_status_follows();
-create trigger media_status_update after update on media_jobs
-  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
-  execute function media_status_follows();
-create trigger media_status_delete after delete on media_jobs
-  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
-  execute function media_status_follows();
-create trigger media_status_truncate after truncate on media_jobs
-  for each statement execute function files_truncated('media');
-create trigger media_job_file before insert on media_jobs
-  for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
-  execute function media_job_file();
 create trigger jobs_inserted after insert on media_jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -1691,6 +1743,23 @@ create trigger jobs_deleted after delete on media_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on media_jobs
   for each statement execute function jobs_deleted('media');
+create trigger media_file_id before insert on media_jobs
+  for each row when (new.file_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+  execute function media_file_id();
+create trigger media_job_file before insert on media_jobs
+  for each row when (new.file_id is null and new.payload ? 'mediaId' and not new.archived)
+  execute function media_job_file();
+create trigger media_status_insert after insert on media_jobs
+  for each row when (new.file_id is not null and not new.archived)
+  execute function media_status_follows();
+create trigger media_status_update after update on media_jobs
+  for each row when (num_nonnulls(new.file_id, old.file_id) > 0 and (new.status <> old.status or new.file_id is distinct from old.file_id))
+  execute function media_status_follows();
+create trigger media_status_delete after delete on media_jobs
+  for each row when (old.file_id is not null and (old.status = any (array['pending', 'processing', 'failed'])))
+  execute function media_status_follows();
+create trigger media_status_truncate after truncate on media_jobs
+  for each statement execute function files_truncated('media');
 
 create trigger job_archived before insert or update on media_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -1794,15 +1863,47 @@ create trigger file_renamed after update of id on media
 create trigger files_gone after truncate on media
   for each statement execute function file_gone('media');
 
+create trigger schedule_reset before update on schedules
+  for each row when (new.cron is distinct from old.cron or new.time_zone is distinct from old.time_zone or new.enabled is distinct from old.enabled)
+  execute function schedule_reset();
+create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
+  for each statement execute function schedules_changed();
+
 create trigger deletion_impossible before insert on storage_deletions
   for each row when (octet_length(new.key) > 1024)
   execute function deletion_impossible();
 
-create trigger job_astray before insert on jobs_of_no_queue
-  for each row execute function job_astray();
 
+-- Views ---------------------------------------------------------------------------------------------------------------
 
--- Views -------------------------------------------------------------------------------------------------------------------
+create view dead_letters with (security_invoker=true) as
+select id,
+    archived,
+    queue,
+    kind,
+    payload,
+    file_id,
+    status,
+    priority,
+    run_at,
+    expires_at,
+    attempt,
+    retry_count,
+    max_retries,
+    error_code,
+    error,
+    result,
+    progress,
+    dedupe_key,
+    locked_by,
+    created_at,
+    started_at,
+    snoozed_since,
+    completed_at,
+    queue || '.dead' as dead_queue
+   from jobs j
+  where status = 'failed';
+comment on view dead_letters is 'Jobs that failed for good and wait for a person.';
 
 create view queue_depth with (security_invoker=true) as
 select q.name as queue,
@@ -1815,8 +1916,23 @@ select q.name as queue,
    from queues q
      left join jobs j on j.queue = q.name and not j.archived
   group by q.name;
-comment on view queue_depth is 'What each queue holds now. Its time does not grow with the history.';
-comment on column queue_depth.completed is 'Completed so far; pruning the history does not lower it.';
+comment on view queue_depth is 'How many jobs each queue holds now. Takes the same time however long the history is.';
+comment on column queue_depth.completed is 'Completed so far. Pruning the archive does not lower it.';
+
+create view held_kinds with (security_invoker=true) as
+select q.name as queue,
+    substr(k.name, length(q.name) + 2) as kind,
+    i.host,
+    i.host is null or not (exists ( select
+           from workers w
+          where (q.name = any (w.queues)) and not (w.host in ( select h.host
+                   from incidents h
+                  where h.resolved_at is null and h.host is not null and (k.name = any (h.kinds)))))) as everywhere
+   from incidents i
+     cross join lateral unnest(i.kinds) k(name)
+     join queues q on q.name = split_part(k.name, '.', 1)
+  where i.resolved_at is null and i.since > (clock_timestamp() - q.incident_patience);
+comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';
 
 create view schedule_status with (security_invoker=true) as
 select s.name,
@@ -1841,79 +1957,14 @@ select s.name,
     j.error as last_error,
     j.completed_at as last_completed_at
    from schedules s
-     left join lateral ( select jobs.id,
-            jobs.archived,
-            jobs.queue,
-            jobs.kind,
-            jobs.payload,
-            jobs.file_id,
-            jobs.status,
-            jobs.priority,
-            jobs.run_at,
-            jobs.attempt,
-            jobs.retry_count,
-            jobs.max_retries,
+     left join lateral ( select jobs.status,
+            jobs.result,
             jobs.error_code,
             jobs.error,
-            jobs.result,
-            jobs.progress,
-            jobs.dedupe_key,
-            jobs.locked_by,
-            jobs.created_at,
-            jobs.started_at,
-            jobs.snoozed_since,
             jobs.completed_at
            from jobs
           where jobs.id = s.last_job_id
          limit 1) j on true;
-comment on view schedule_status is 'All schedules: their last tick, their next, and what became of the last job.';
+comment on view schedule_status is 'All schedules: their last tick, their next, and how the last job ended.';
 comment on column schedule_status.error is 'Why it inserts nothing, though it is enabled.';
-comment on column schedule_status.last_status is 'Of the last job; null: there was none, or it has been deleted.';
-
-create view held_kinds with (security_invoker=true) as
-select q.name as queue,
-    substr(k.name, length(q.name) + 2) as kind,
-    i.host,
-    i.host is null or not (exists ( select
-           from workers w
-          where (q.name = any (w.queues)) and not (w.host in ( select h.host
-                   from incidents h
-                  where h.resolved_at is null and h.host is not null and (k.name = any (h.kinds)))))) as everywhere
-   from incidents i
-     cross join lateral unnest(i.kinds) k(name)
-     join queues q on q.name = split_part(k.name, '.', 1)
-  where i.resolved_at is null and i.since > (clock_timestamp() - q.incident_patience);
-comment on view held_kinds is 'The kinds whose jobs wait for the end of an incident.';
-
-create view dead_letters with (security_invoker=true) as
-select j.id,
-    j.archived,
-    j.queue,
-    j.kind,
-    j.payload,
-    j.file_id,
-    j.status,
-    j.priority,
-    j.run_at,
-    j.attempt,
-    j.retry_count,
-    j.max_retries,
-    j.error_code,
-    j.error,
-    j.result,
-    j.progress,
-    j.dedupe_key,
-    j.locked_by,
-    j.created_at,
-    j.started_at,
-    j.snoozed_since,
-    j.completed_at,
-    j.expires_at,
-    j.queue || '.dead' as dead_queue,
-    coalesce(e.cause, others.cause) as cause,
-    coalesce(e.solution, others.solution) as solution
-   from jobs j
-     left join error_codes e on e.code = j.error_code
-     left join error_codes others on others.code = (split_part(j.error_code, '_', 1) || '_*')
-  where j.status = 'failed';
-comment on view dead_letters is 'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';
+comment on column schedule_status.last_status is 'The status of the last job; null: there was none, or it has been deleted.';

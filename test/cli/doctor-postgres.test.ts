@@ -47,6 +47,11 @@ test('migrations that are missing or changed', async (t) => {
   const changed = await examine({ DATABASE_URL: own.url });
   assert.equal(changed.code, 1);
   assert.equal(changed.found['migrations']!.detail, 'changed after they were applied: 0002_triggers.sql');
+
+  await own.query(`insert into rowmill_migrations (name, checksum) values ('0003_views.sql', 'x')`);
+  const unreleased = await examine({ DATABASE_URL: own.url });
+  assert.equal(unreleased.code, 1);
+  assert.equal(unreleased.found['migrations']!.detail, 'an unreleased version made these tables: 0003_views.sql');
 });
 
 test('a role that may not work, or from whom row level security hides the jobs', async (t) => {

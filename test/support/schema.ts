@@ -49,7 +49,7 @@ export async function describeSchema(db: Queryable): Promise<string> {
   ].join('\n');
 }
 
-const heading = (title: string) => `\n-- ${title} ${'-'.repeat(120 - title.length)}\n`;
+const heading = (title: string) => `\n-- ${title} ${'-'.repeat(116 - title.length)}\n`;
 
 type Server = { version: number; schema: string };
 type Sequence = { name: string; type: string; comment: string | null };
@@ -113,8 +113,9 @@ const sql = loadStatements(import.meta.dirname, 'schema.sql', [
   'policies',
 ]);
 
-const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database, one after another. The schema of the
--- tickets, which is graphile-worker's, is not in here. Written by \`npm run schema\` and checked by test/queue/install/schema.test.ts; to change it, add a migration.
+const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the tickets, which is
+-- graphile-worker's, is not in here. To change the schema, add a migration and run \`npm run schema\`, which writes this
+-- file. test/queue/install/schema.test.ts checks it.
 
 set check_function_bodies = off;
 `;

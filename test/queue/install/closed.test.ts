@@ -16,9 +16,9 @@ const called = 'object_names(text[],jsonb): execute';
 const open: Record<string, string[]> = {
   shop: [
     'job_ids: usage',
-    'jobs: insert (queue, kind, payload, file_id, priority, run_at, max_retries, dedupe_key, expires_at)',
+    'jobs: insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key)',
     called,
-    'publish_jobs: insert (kind, payload, file_id, priority, run_at, max_retries, dedupe_key, expires_at)',
+    'publish_jobs: insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key)',
   ],
   anon: [called],
   authenticated: [called],

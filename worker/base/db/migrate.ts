@@ -162,8 +162,17 @@ export async function pendingMigrations(
   return pending;
 }
 
+/**
+ * The applied files that this version does not have, although they come before its last one. A newer release does not
+ * make such a database, because released files are never removed: an unreleased version made it.
+ */
+export function unreleasedMigrations(applied: Iterable<string>, dir: string): string[] {
+  const files = migrationFiles(dir).map(({ name }) => name);
+  return [...applied].filter((name) => !name.includes('/') && !files.includes(name) && name < files.at(-1)!).toSorted();
+}
+
 /** In this schema: search_path may lead to another Rowmill's. */
-async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
+export async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
   const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = 'rowmill_migrations'`, [
     schema,
   ]);

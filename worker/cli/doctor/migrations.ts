@@ -1,4 +1,4 @@
-import { hasSet, migrationFiles, migrationSets } from '../../base/db/migrate.ts';
+import { hasSet, migrationFiles, migrationSets, unreleasedMigrations } from '../../base/db/migrate.ts';
 import { migrationsDir } from '../../queue/install/install.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
@@ -8,6 +8,13 @@ export function checkMigrations(seen: { name: string; checksum: string }[]): Che
   const sets = migrationSets(migrationsDir).filter((set) => hasSet(applied, set));
   const files = ['', ...sets].flatMap((set) => migrationFiles(migrationsDir, set));
 
+  const unreleased = unreleasedMigrations(applied.keys(), migrationsDir);
+  if (unreleased.length > 0)
+    return fail(
+      'migrations',
+      `an unreleased version made these tables: ${unreleased.join(', ')}`,
+      'use an empty database or another schema; sql/README.md says how to move the data',
+    );
   const changed = files.filter(({ name, checksum }) => applied.has(name) && applied.get(name) !== checksum);
   if (changed.length > 0)
     return fail(

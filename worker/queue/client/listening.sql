@@ -1,4 +1,4 @@
--- What a client asks on the session by which it hears that jobs ended. See migrations/0005_listeners.sql.
+-- What a client asks on the session by which it hears that jobs ended. See migrations/0003_tickets.sql.
 
 -- name: register_listener
 -- Counts for a minute. Not fresh: it was on time for its renewal, so nothing can have been missed.

@@ -1,7 +1,14 @@
 import { join } from 'node:path';
 import { readAddress } from '../../base/address.ts';
 import { createClient, type Client } from '../../base/db/db.ts';
-import { applyMigrations, pendingMigrations, whileMigrating } from '../../base/db/migrate.ts';
+import {
+  appliedMigrations,
+  applyMigrations,
+  pendingMigrations,
+  unreleasedMigrations,
+  whileMigrating,
+} from '../../base/db/migrate.ts';
+import { UsageError } from '../../base/errors.ts';
 import type { Names } from '../../base/db/names.ts';
 import { refusePooler } from '../../base/db/pooler.ts';
 import { refuseClashes } from './clashes.ts';
@@ -28,8 +35,21 @@ export async function install(databaseUrl: string, sets: string[] = []): Promise
 }
 
 async function bringUpToDate(client: Client, names: Names, sets: string[]): Promise<string[]> {
+  await refuseUnreleased(client, names);
   const pending = await pendingMigrations(client, migrationsDir, names, sets);
   await refuseClashes(client, names, pending);
   await migrateTickets(client, names);
   return applyMigrations(client, names, pending);
+}
+
+async function refuseUnreleased(client: Client, { schema }: Names): Promise<void> {
+  const applied = await appliedMigrations(client, schema);
+  const unreleased = unreleasedMigrations(applied.keys(), migrationsDir);
+  if (unreleased.length === 0) return;
+  throw new UsageError(
+    `The tables in schema ${schema} were made by an unreleased version of Rowmill, which cannot be upgraded: ` +
+      `they have ${unreleased.join(', ')}, and no release has. Nothing was changed. ` +
+      `Use an empty database (instead of the embedded one: another DATA_DIR) or another schema (ROWMILL_SCHEMA). ` +
+      `sql/README.md says how to move the data.`,
+  );
 }

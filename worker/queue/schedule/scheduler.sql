@@ -1,4 +1,4 @@
--- What workers do with schedules. See migrations/0008_schedules.sql.
+-- What workers do with schedules. See migrations/0006_schedules.sql.
 
 -- name: schedules_at_hand
 -- Those that have no next tick yet, those whose tick has come, and those whose tick comes before the next look.
