@@ -36,7 +36,7 @@ test('wherever several triggers of a table have the same moment, it is known whe
                    case when t.tgtype & 2 = 2 then 'before ' else 'after ' end || e.event as moment
               from pg_trigger t
              cross join (values (4, 'insert'), (8, 'delete'), (16, 'update'), (32, 'truncate')) e (bit, event)
-             where not t.tgisinternal and t.tgtype & e.bit = e.bit) m
+             where t.tgconstraint = 0 and t.tgtype & e.bit = e.bit) m
       join pg_class c on c.oid = m.tgrelid
      -- The row triggers of a partitioned table are those of its leaves.
      where c.relkind = 'r' or m.level = 0
