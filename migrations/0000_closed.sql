@@ -9,14 +9,17 @@
 --                 ▲                                                               │
 --                 └── UPDATE by hand, or a higher max_retries ── failed ◄─────────┘
 --
+--     pending, processing or failed ── UPDATE by hand, or too late (expires_at) ─► cancelled
+--
 -- 1. Insert. A program inserts a row into `jobs`, or into the table of one queue, such as `media_jobs` (0001_jobs). Row
 --    triggers refuse a row that cannot work, skip a duplicate, and fill in what the program left out (0002_triggers).
 -- 2. Ticket. A statement trigger makes tickets for the new pending rows. A ticket is a row of graphile-worker, in a
 --    schema of its own. It names the ids of some jobs and is due when they are. NOTIFY wakes the workers
 --    (0003_tickets).
 -- 3. Claim. A worker claims the ticket with FOR UPDATE SKIP LOCKED. Then it starts those of the ticket's jobs that are
---    still pending and due: status processing, attempt + 1, locked_by. The row is the truth and the ticket is a hint: a
---    ticket too many starts nothing, and workers make a missing one again half a minute after the job became due.
+--    still pending and due: status processing, attempt + 1, locked_by. A job whose expires_at has passed ends cancelled
+--    instead. The row is the truth and the ticket is a hint: a ticket too many starts nothing, and workers make a
+--    missing one again half a minute after the job became due.
 -- 4. Run. The worker runs the handler of the job's queue and kind. Every statement that ends the attempt names the
 --    job's id, attempt and worker. So a worker that was believed dead and comes back changes nothing (fencing).
 -- 5. End. The job is completed; or the attempt failed, has a row in job_errors, and the job is pending again with a
@@ -28,8 +31,8 @@
 --    from the queue's live partition to its done partition, so the live one stays small however long the history is.
 --
 -- The other files: workers, rate limits and incidents (0004_workers), the files that jobs are about (0005_files), jobs
--- that are inserted by the clock (0006_schedules), and the deletion of objects in storage (0007_cleanup).
--- messenger/ is applied only by `rowmill migrate --with messenger`.
+-- that are inserted by the clock (0006_schedules), the deletion of objects in storage (0007_cleanup), and what the
+-- error codes mean (0008_error_codes). messenger/ is applied only by `rowmill migrate --with messenger`.
 --
 -- Rules for all files:
 -- - worker/base/db/migrate.ts applies them, each once, all in one transaction, into one schema. A file that was

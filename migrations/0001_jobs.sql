@@ -1,4 +1,4 @@
--- The tables of queues and jobs, and the views that show them.
+-- The tables of queues and jobs.
 --
 -- Each queue is a partition of jobs, <queue>_jobs, and has two leaves. <queue>_jobs_live holds the jobs that are
 -- waiting, running, failed or just done; <queue>_jobs_done holds the archive. A column `archived` decides which. So
@@ -145,12 +145,6 @@ as $$
             * (1::float8 + random() / 10::float8))
 $$;
 comment on function retry_delay is 'The wait before a job''s next retry.';
-
-create view dead_letters as
-select j.*, j.queue || '.dead' as dead_queue
-  from jobs j
- where j.status = 'failed';
-comment on view dead_letters is 'Jobs that failed for good and wait for a person.';
 
 create view queue_depth as
 select q.name as queue,

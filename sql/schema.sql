@@ -553,6 +553,23 @@ alter table orphan_sightings enable row level security;
 comment on table orphan_sightings is 'Objects that no row named. One that is still named by no row a day later is deleted.';
 comment on column orphan_sightings.seen_at is 'When the object was first seen so.';
 
+create table error_codes (
+  code     text not null,
+  family   text not null,
+  what     text not null,
+  cause    text not null,
+  solution text not null,
+  constraint error_codes_pkey primary key (code),
+  constraint error_codes_code_check check (char_length(code) >= 1 and char_length(code) <= 60)
+);
+alter table error_codes enable row level security;
+comment on table error_codes is 'What each error_code means. Rowmill''s own come with its migrations; add rows for yours.';
+comment on column error_codes.code is 'postgres_* is for all that begin with postgres_ and have no row of their own.';
+comment on column error_codes.family is 'Where the error comes from: StorageError, FFmpegError, JobError, ...';
+comment on column error_codes.what is 'What happened.';
+comment on column error_codes.cause is 'Why it mostly happens.';
+comment on column error_codes.solution is 'What to do about it.';
+
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
@@ -1876,35 +1893,6 @@ create trigger deletion_impossible before insert on storage_deletions
 
 -- Views ---------------------------------------------------------------------------------------------------------------
 
-create view dead_letters with (security_invoker=true) as
-select id,
-    archived,
-    queue,
-    kind,
-    payload,
-    file_id,
-    status,
-    priority,
-    run_at,
-    expires_at,
-    attempt,
-    retry_count,
-    max_retries,
-    error_code,
-    error,
-    result,
-    progress,
-    dedupe_key,
-    locked_by,
-    created_at,
-    started_at,
-    snoozed_since,
-    completed_at,
-    queue || '.dead' as dead_queue
-   from jobs j
-  where status = 'failed';
-comment on view dead_letters is 'Jobs that failed for good and wait for a person.';
-
 create view queue_depth with (security_invoker=true) as
 select q.name as queue,
     count(*) filter (where j.status = 'pending' and j.run_at <= now()) as waiting,
@@ -1968,3 +1956,36 @@ select s.name,
 comment on view schedule_status is 'All schedules: their last tick, their next, and how the last job ended.';
 comment on column schedule_status.error is 'Why it inserts nothing, though it is enabled.';
 comment on column schedule_status.last_status is 'The status of the last job; null: there was none, or it has been deleted.';
+
+create view dead_letters with (security_invoker=true) as
+select j.id,
+    j.archived,
+    j.queue,
+    j.kind,
+    j.payload,
+    j.file_id,
+    j.status,
+    j.priority,
+    j.run_at,
+    j.expires_at,
+    j.attempt,
+    j.retry_count,
+    j.max_retries,
+    j.error_code,
+    j.error,
+    j.result,
+    j.progress,
+    j.dedupe_key,
+    j.locked_by,
+    j.created_at,
+    j.started_at,
+    j.snoozed_since,
+    j.completed_at,
+    j.queue || '.dead' as dead_queue,
+    coalesce(e.cause, others.cause) as cause,
+    coalesce(e.solution, others.solution) as solution
+   from jobs j
+     left join error_codes e on e.code = j.error_code
+     left join error_codes others on others.code = (split_part(j.error_code, '_', 1) || '_*')
+  where j.status = 'failed';
+comment on view dead_letters is 'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';

@@ -1,7 +1,7 @@
 -- Error codes: what happened, why, and what to do, for each code that Rowmill writes to error_code.
 --
 -- A job that failed has a code and a message. The message is about this job, the row here about all jobs with its code.
--- dead_letters, `rowmill show`, `rowmill status` and `rowmill doctor` show both.
+-- The view dead_letters, `rowmill show`, `rowmill status` and `rowmill doctor` show both.
 --
 -- Rowmill's own codes, such as raid_timeout, have a row each. An error of Postgres or of the operating system becomes a
 -- code by a rule (codeFor in worker/queue/run/outcome.ts): SQLSTATE 23505 is postgres_23505, ECONNREFUSED is
@@ -27,7 +27,6 @@ comment on column error_codes.what is 'What happened.';
 comment on column error_codes.cause is 'Why it mostly happens.';
 comment on column error_codes.solution is 'What to do about it.';
 
-drop view dead_letters;
 create view dead_letters as
 select j.*, j.queue || '.dead' as dead_queue,
        coalesce(e.cause, others.cause) as cause, coalesce(e.solution, others.solution) as solution
@@ -37,13 +36,6 @@ select j.*, j.queue || '.dead' as dead_queue,
  where j.status = 'failed';
 comment on view dead_letters is
   'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';
-
-do $$
-begin
-  if current_setting('server_version_num')::int >= 150000 then
-    alter view dead_letters set (security_invoker = true);
-  end if;
-end $$;
 
 insert into error_codes (code, family, what, cause, solution) values
 
