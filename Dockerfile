@@ -1,6 +1,13 @@
 # Rowmill, with all that its jobs need.
 #   docker build -t rowmill .
 #   docker run -e DATABASE_URL=postgres://... -p 3000:3000 rowmill
+FROM node:24-trixie-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json tsconfig.json tsconfig.build.json build.ts ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY worker worker
+RUN npm run build
+
 FROM node:24-trixie-slim
 
 # ffmpeg gets Debian's security updates. bubblewrap keeps it from files and the network, where the platform lets it. tini is process 1, which has
@@ -13,12 +20,13 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
 
+COPY bin bin
 COPY migrations migrations
 COPY sql sql
-COPY worker worker
+COPY --from=build /app/dist dist
 # A checkout under umask 077 gives files that only root can read.
-RUN chmod -R a+rX migrations sql worker package.json \
- && ln -s /app/worker/cli/rowmill /usr/local/bin/rowmill && mkdir /data && chown node:node /data
+RUN chmod -R a+rX bin dist migrations sql package.json \
+ && ln -s /app/bin/rowmill.js /usr/local/bin/rowmill && mkdir /data && chown node:node /data
 
 # /data is used by local storage only.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data

@@ -18,7 +18,7 @@ const heavy = /^(@aws-sdk\/.*|@smithy\/.*|sharp|fluent-ffmpeg|file-type|libsodiu
 test('a client loads pg and files of ours, and no library of schemas or logs', async (t) => {
   const { packages, ours, output } = await loadedBy(`
     const before = performance.now();
-    await import('rowmill/client');
+    await import('./worker/queue/client/client.ts');
     const ms = Math.round(performance.now() - before);
     console.log(ms + ' ms, ' + Math.round(process.memoryUsage().rss / 1e6) + ' MB in all, from TypeScript');`);
   const others = packages.filter((name) => !pg.test(name));
@@ -27,11 +27,11 @@ test('a client loads pg and files of ours, and no library of schemas or logs', a
 });
 
 test('the functions of the messenger load nothing beside the client', async () => {
-  assert.deepEqual(await loadedBy(`import 'rowmill/media';`), { packages: [], ours: 1, output: '' });
+  assert.deepEqual(await loadedBy(`import './worker/queue/client/media.ts';`), { packages: [], ours: 1, output: '' });
 });
 
 test('a producer that imports a kind loads its schema, and nothing that does the work', async (t) => {
-  const { packages, ours } = await loadedBy(`import 'rowmill/jobs/publish/file';`);
+  const { packages, ours } = await loadedBy(`import './worker/jobs/publish/file.ts';`);
   const others = packages.filter((name) => !pg.test(name));
   assert.deepEqual(others, ['zod']);
   t.diagnostic(`${ours} files of ours`);

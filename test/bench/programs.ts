@@ -15,10 +15,10 @@ export type Run = {
   peakMb: number;
 };
 
-/** The settings of worker/cli/rowmill, for an anchor that starts without it. */
+/** The settings of bin/rowmill.js, for an anchor that starts without it. */
 const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 const node = join(import.meta.dirname, '../../node_modules/.bin/node');
-const rowmill = join(import.meta.dirname, '../../worker/cli/rowmill');
+const rowmill = join(import.meta.dirname, '../../bin/rowmill.js');
 
 /** Runs a script that works through files by `workThrough` (bare.ts). */
 export async function runBare(
@@ -42,7 +42,7 @@ export async function runWorker(
   queue: string,
   { env, insert }: { env: Record<string, string>; insert: () => Promise<unknown> },
 ): Promise<Run & { idleMb: number }> {
-  const child = start(rowmill, ['start'], { DATABASE_URL: db.url, QUEUES: queue, PORT: '0', ...env });
+  const child = start(node, [rowmill, 'start'], { DATABASE_URL: db.url, QUEUES: queue, PORT: '0', ...env });
   await line(child, '"listening"');
   const watch = await stopwatch(child);
   await insert();

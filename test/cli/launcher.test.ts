@@ -5,60 +5,64 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-// worker/cli/rowmill, the shell script that finds a Node: what it says where there is none for it, or nothing is installed.
+// bin/rowmill.js: what it starts and how, and what it says where it cannot.
 
 const root = join(import.meta.dirname, '../..');
-/** A project without node_modules; `bin` is all of its PATH. */
+const launcher = join(root, 'bin/rowmill.js');
+/** A project without node_modules. */
 let project: string;
-let bin: string;
 before(async () => {
   project = await realpath(await mkdtemp(join(tmpdir(), 'rowmill launcher é-')));
-  bin = join(project, 'bin');
-  await Promise.all([mkdir(bin), mkdir(join(project, 'worker/cli'), { recursive: true })]);
-  await copyFile(join(root, 'worker/cli/rowmill'), join(project, 'worker/cli/rowmill'));
-  for (const name of ['sh', 'dirname', 'readlink']) await symlink(`/usr/bin/${name}`, join(bin, name));
+  await Promise.all(['bin', 'worker/cli', 'dist/cli'].map((dir) => mkdir(join(project, dir), { recursive: true })));
+  await copyFile(launcher, join(project, 'bin/rowmill.js'));
+  await writeFile(join(project, 'package.json'), '{"type": "module"}');
 });
 after(() => rm(project, { recursive: true }));
 
-/** @param node what `node` is in the PATH: a file, or the version that an old one prints; none */
-async function launch(node: { file?: string; version?: string }, env: Record<string, string> = {}) {
-  const path = join(bin, 'node');
-  await rm(path, { force: true });
-  if (node.file) await symlink(node.file, path);
-  if (node.version) await writeFile(path, `#!/bin/sh\necho ${node.version}\n`, { mode: 0o755 });
+async function launch(before: string[] = [], env: Record<string, string> = {}): Promise<string> {
+  const args = [...before, join(project, 'bin/rowmill.js'), 'one', 'two words'];
   return new Promise<string>((resolve) => {
-    execFile(join(project, 'worker/cli/rowmill'), ['--version'], { env: { PATH: bin, ...env } }, (error, out, said) =>
+    execFile(process.execPath, args, { cwd: project, env }, (error, out, said) =>
       resolve(`${Number(error?.code ?? 0)} ${out}${said}`),
     );
   });
 }
 
-test('without a Node that is new enough it says which there is, and how to get one', async () => {
-  const mend =
-    /Install it, or run npm ci, which installs one \(not with --omit=dev, nor with NODE_ENV=production\)\.\n$/;
-  for (const [node, found] of [
-    [{ version: '20.20.2' }, 'the PATH has 20.20.2'],
-    [{}, 'the PATH has none'],
-  ] as const) {
-    const said = await launch(node);
-    assert.ok(said.startsWith(`2 rowmill needs Node 24 or later, and ${found}. `), said);
-    assert.match(said, mend);
-  }
+test('on a Node that is too old it says which there is, and how to get one', async () => {
+  const old = join(project, 'old.mjs');
+  await writeFile(old, `Object.defineProperty(process.versions, 'node', { value: '20.20.2' });`);
+  const said = await launch(['--import', old]);
+  assert.ok(said.startsWith('2 rowmill needs Node 24 or later, and this is 20.20.2. Install it; '), said);
 });
 
-test('where npm ci has not run it says so, without a stack', async () => {
-  const said = await launch({ file: process.execPath });
-  assert.equal(said, `2 The packages of rowmill are not installed: run npm ci in ${project}.\n`);
+test('where it was not built, and where npm ci has not run, it says so, without a stack', async () => {
+  assert.equal(await launch(), `2 The package in ${project} was not built: run npm run build there.\n`);
+  await writeFile(join(project, 'dist/cli/index.js'), report('dist'));
+  assert.equal(await launch(), `2 The packages of rowmill are not installed: run npm ci in ${project}.\n`);
 });
 
-test('with the packages of production, and a link to another system’s Node, it runs on that of the PATH', async () => {
-  const modules = join(project, 'node_modules');
-  await mkdir(join(modules, '.bin'), { recursive: true });
-  await writeFile(join(modules, '.bin/node'), '\xcf\xfa\xed\xfe', { mode: 0o755 });
-  await symlink(join(root, 'node_modules/commander'), join(modules, 'commander'));
-  await writeFile(join(project, 'worker/cli/index.ts'), 'console.log("started", process.argv[2]);');
-  await writeFile(join(project, 'package.json'), '{"type": "module"}');
-  assert.equal(await launch({ file: process.execPath }), '0 started --version\n');
-  // What Node says to it is told, and not taken for another version.
-  assert.match(await launch({ file: process.execPath }, { NODE_OPTIONS: '--bogus' }), /^9 .*--bogus is not allowed/);
+const report = (from: string) =>
+  `console.log('${from}', process.argv.slice(2).join(), process.execArgv.join(' '), process.env.MALLOC_ARENA_MAX, process.env.X);`;
+
+test('it starts dist/, or worker/ where that is, with the arguments, the settings of memory, and .env', async () => {
+  await mkdir(join(project, 'node_modules'), { recursive: true });
+  await symlink(join(root, 'node_modules/commander'), join(project, 'node_modules/commander'));
+  assert.equal(await launch(), '0 dist one,two words --initial-old-space-size=64 2 undefined\n');
+  await writeFile(join(project, '.env'), 'X=file\nMALLOC_ARENA_MAX=3');
+  await writeFile(join(project, 'worker/cli/index.ts'), report('worker'));
+  assert.match(await launch(), /^0 worker one,two words --initial-old-space-size=64 --env-file=.env 2 file\n$/);
+  assert.match(await launch([], { X: 'given', MALLOC_ARENA_MAX: '1' }), / 1 given\n$/);
+  assert.match(await launch(['--stack-size=900']), /^0 worker one,two words --stack-size=900 --initial/);
+});
+
+test('the process stays the same: its id, its exit code, a fault of NODE_OPTIONS', async () => {
+  const index = join(project, 'worker/cli/index.ts');
+  await writeFile(index, `console.log(process.pid); process.exit(7);`);
+  const child = execFile(process.execPath, [join(project, 'bin/rowmill.js')], { cwd: project });
+  const [code, output] = await Promise.all([
+    new Promise<number | null>((resolve) => child.once('exit', resolve)),
+    child.stdout!.toArray(),
+  ]);
+  assert.deepEqual([code, Number(output.join(''))], [7, child.pid]);
+  assert.match(await launch([], { NODE_OPTIONS: '--bogus' }), /^9 .*--bogus is not allowed/);
 });

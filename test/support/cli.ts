@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { surroundedBy } from '../../worker/base/surroundings.ts';
 import { run } from '../../worker/cli/program.ts';
 
-const rowmill = join(import.meta.dirname, '../../worker/cli/rowmill');
+const rowmill = join(import.meta.dirname, '../../bin/rowmill.js');
 
 export type Run = { code: number | null; stdout: string; stderr: string };
 type Options = { env?: Record<string, string>; cwd?: string };
@@ -39,7 +39,11 @@ export async function runRowmill(args: string[], { env = {}, cwd = tmpdir() }: O
 
 /** Runs the real command line in a process of its own. */
 export function rowmillStarted(args: string[], { env = {}, cwd = tmpdir() }: Options = {}) {
-  const child = spawn(rowmill, args, { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [rowmill, ...args], {
+    cwd,
+    env: environment(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const ended = Promise.all([
     new Promise<number | null>((resolve) => child.once('close', resolve)),
     text(child.stdout),

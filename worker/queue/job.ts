@@ -3,6 +3,8 @@ import type { Tx } from '../base/db/db.ts';
 import type { Log } from '../base/log.ts';
 import type { OutputOf, StandardSchema } from './schema.ts';
 
+export { DeploymentError, PermanentError, RetryableError, Snooze } from '../base/errors.ts';
+
 /** The row of a job that was started, without the columns that only people read. */
 export type JobRow = {
   id: number;
@@ -90,4 +92,5 @@ export function job<Schema extends StandardSchema>(definition: JobDefinition<Sch
   return definition;
 }
 
+export const seconds = (count: number) => count * 1_000;
 export const minutes = (count: number) => count * 60_000;

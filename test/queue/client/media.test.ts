@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { mediaQueue } from 'rowmill/media';
-import { createClient, InvalidJob, type Client } from 'rowmill/client';
+import { createClient, InvalidJob, type Client } from '../../../worker/queue/client/client.ts';
+import { mediaQueue } from '../../../worker/queue/client/media.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 
 let db: TestDatabase;

@@ -5,7 +5,8 @@ import * as v from 'valibot';
 import { z } from 'zod';
 import { nearest } from '../../../worker/base/nearest.ts';
 import { checkPayload, parsePayload, strangeKeys } from '../../../worker/queue/payload.ts';
-import { accept, loadRegistry, type Registry } from '../../../worker/queue/registry.ts';
+import { accept } from '../../../worker/queue/accept.ts';
+import { loadRegistry, type Registry } from '../../../worker/queue/registry.ts';
 import type { StandardSchema } from '../../../worker/queue/schema.ts';
 
 let registry: Registry;

@@ -28,18 +28,21 @@ export type Queryable = Pick<pg.ClientBase, 'query'>;
 export type Statements<Name extends string, Optional extends string = never> = Record<Name, Statement> &
   Partial<Record<Optional, Statement>>;
 
+/** The folder of the file; in dist/ its text, which build.ts puts there. */
+type Source = string | { text: string };
+
 /**
  * The statements of one file, for the code that uses them. TypeScript cannot read the file, so the code lists their
  * names.
  * @throws when the file lacks a statement of `names`, or has one that is listed nowhere
  */
 export function loadStatements<const Name extends string, const Optional extends string = never>(
-  dir: string,
+  from: Source,
   file: string,
   names: readonly Name[],
   optional: readonly Optional[] = [],
 ): Statements<Name, Optional> {
-  const found = readStatements(dir, file);
+  const found = readStatements(from, file);
   const missing = names.filter((name) => !found.has(name));
   if (missing.length > 0) throw new Error(`${file} has no statement named ${missing.join(', ')}`);
   const listed: readonly string[] = [...names, ...optional];
@@ -50,11 +53,10 @@ export function loadStatements<const Name extends string, const Optional extends
 }
 
 /** All statements of a file by name, in the order in which they stand there. */
-export function readStatements(dir: string, file: string): Map<string, Statement> {
+export function readStatements(from: Source, file: string): Map<string, Statement> {
   const statements = new Map<string, Statement>();
-  for (const part of readFileSync(join(dir, file), 'utf8')
-    .split(/^-- name: /m)
-    .slice(1)) {
+  const source = typeof from === 'string' ? readFileSync(join(from, file), 'utf8') : from.text;
+  for (const part of source.split(/^-- name: /m).slice(1)) {
     const name = /^(\w+)\s*$/m.exec(part.slice(0, part.indexOf('\n')))?.[1];
     if (!name) throw new Error(`${file}: a statement without a name`);
     if (statements.has(name)) throw new Error(`${file} has two statements named ${name}`);

@@ -23,7 +23,7 @@ export const maxSide = 16_383;
 /**
  * How many bytes the process grows by while this picture becomes what is wanted of it. The table is of WebP, 1600 pixels across at most.
  * Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
- * (worker/cli/rowmill says how). Rather too much than too little:
+ * (bin/rowmill.js says how). Rather too much than too little:
  * the test measures it again.
  *
  * | picture                                    | estimate MB | measured MB |

@@ -4,7 +4,8 @@ import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { InvalidJob, jsonOf, type NewJob } from './new-job.ts';
 import { again, checkQueue } from './operate.ts';
 import { checkPayload } from '../payload.ts';
-import { kindOf, type Registry } from '../registry.ts';
+import { kindOf } from '../accept.ts';
+import type { Registry } from '../registry.ts';
 
 /** The one way in for jobs that do not come by plain SQL: from the CLI, by HTTP, by the client. */
 

@@ -11,7 +11,8 @@ import { storableResult, type Ledger } from './ledger.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
 import { strangeKeys } from '../payload.ts';
 import { rateLimit } from './rate-limit.ts';
-import { accept, type Registry } from '../registry.ts';
+import { accept } from '../accept.ts';
+import type { Registry } from '../registry.ts';
 import { inTime, Stop } from './stop.ts';
 
 /** What the attempts of a queue run with. */

@@ -2,7 +2,7 @@ import { RetryableError } from '../../base/errors.ts';
 import { conclude, contextOf, loadPayload, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
 import { asCulprit } from './culprit.ts';
 import type { BatchJob, JobContext } from '../job.ts';
-import { accept } from '../registry.ts';
+import { accept } from '../accept.ts';
 import { inTime, type Stop } from './stop.ts';
 
 type Asked = { context: JobContext<unknown>; stop: Stop; answered: (answer: Answer) => void };
