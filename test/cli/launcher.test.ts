@@ -19,8 +19,8 @@ before(async () => {
 });
 after(() => rm(project, { recursive: true }));
 
-async function launch(before: string[] = [], env: Record<string, string> = {}): Promise<string> {
-  const args = [...before, join(project, 'bin/rowmill.js'), 'one', 'two words'];
+async function launch(flags: string[] = [], env: Record<string, string> = {}): Promise<string> {
+  const args = [...flags, join(project, 'bin/rowmill.js'), 'one', 'two words'];
   return new Promise<string>((resolve) => {
     execFile(process.execPath, args, { cwd: project, env }, (error, out, said) =>
       resolve(`${Number(error?.code ?? 0)} ${out}${said}`),
