@@ -24,7 +24,7 @@ const unused = z.unknown().optional();
 const forTheApplication = { type: unused, userId: unused, messageId: unused, originalName: unused, videoId: unused };
 
 /** In JSON, a bigint is a number or in quotes; other ids are in quotes. */
-export const idOfMedia = z.union([z.string().min(1).max(500), z.int()]).transform(String);
+const idOfMedia = z.union([z.string().min(1).max(500), z.int()]).transform(String);
 
 /**
  * Names the original of a media job: by its key in storage, under one of three names, or by a row of media and its
