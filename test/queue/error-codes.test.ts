@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { after, before, test } from 'node:test';
+import { getSystemErrorMap } from 'node:util';
 import { judge } from '../../worker/queue/run/outcome.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
@@ -28,11 +30,16 @@ test('every code that worker/ writes is in the catalogue, and every code in the 
   assert.ok(thrown.size >= 90, `${thrown.size} codes found`);
 });
 
-/** Whether the worker makes this code of an error that somebody else threw. */
+/** Names that Node gives to errors of the network and of the operating system. */
+const systemNames = [...getSystemErrorMap().values()].map(([name]) => name).concat(dns.NOTFOUND);
+
+/** Whether the worker makes this code of an error that somebody else threw: of Postgres, of Node, of the system, or without a code. */
 function ofOthers(code: string): boolean {
   const example = code.replace('*', '00000');
-  const thrown = Object.assign(new Error('x'), { code: example.replace('postgres_', '').toUpperCase() });
-  const outcome = judge(code === 'unexpected_error' ? new Error('x') : thrown, undefined);
+  const name = example.replace('postgres_', '').toUpperCase();
+  const isTheirs = /^postgres_[0-9a-z]{5}$/.test(example) || code === 'err_*' || systemNames.includes(name);
+  const error = isTheirs ? Object.assign(new Error('x'), { code: name }) : new Error('x');
+  const outcome = judge(error, undefined);
   return outcome.outcome === 'retry' && outcome.error_code === example;
 }
 

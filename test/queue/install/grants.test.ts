@@ -95,6 +95,7 @@ suite('a role that may only add jobs', () => {
         'schedule_status',
         'listeners',
         'dead_letters',
+        'error_codes',
         'queue_depth',
         'auction_files',
         'rowmill_migrations',
