@@ -1,13 +1,13 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** Reads a file in pieces of 64 kB, and skips what nobody asks for. */
+/** Reads a file in chunks of 64 kB, and skips what is not needed. */
 export class Cursor {
-  /** Of the file, in bytes. */
+  /** The size of the file in bytes. */
   readonly size: number;
-  /** The offset of the next byte to take. */
+  /** The offset of the next byte. */
   at = 0;
   private readonly file: FileHandle;
-  // One for all pieces: V8 would let hundreds of them lie before it frees any.
+  // One buffer for all chunks: V8 would keep hundreds before it frees any.
   private readonly buffer = Buffer.alloc(65_536);
   private piece = this.buffer.subarray(0, 0);
   private pieceAt = 0;
@@ -30,8 +30,8 @@ export class Cursor {
   }
 
   /**
-   * The next bytes, 64 kB at most, which are there until the next call; undefined at the end of the file. Resolves at once while they
-   * are in the piece read last.
+   * The next bytes, at most 64 kB, valid until the next call; undefined at the end of the file. Resolves at once if
+   * they are in the chunk that was read last.
    */
   async take(bytes: number): Promise<Buffer | undefined> {
     const inPiece = this.at >= this.pieceAt && this.at + bytes <= this.pieceAt + this.piece.length;

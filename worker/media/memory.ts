@@ -1,30 +1,30 @@
 /**
- * Lets the media work of the whole process run side by side, as far as its memory and the cores allow.
+ * Lets the media jobs of the whole process run side by side, as far as memory and cores allow.
  *
- * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a share of the memory is
- * never given to long encodes: short work goes on beside them. An encode that needs more than the rest is done in pieces of seconds, each of
- * which takes its turn here, and between which others take theirs: whatever short work waits comes before the next piece.
+ * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a part of the
+ * memory is never given to long encodes, and short work goes on beside them. An encode that needs more than the rest is
+ * done in pieces of seconds. Each piece waits for its turn here, and short work that waits goes before the next piece.
  *
- * Work enters in the order in which it came, and short work `headStartMs` before the rest. What does not fit yet is overtaken by what does,
- * until it has waited for `agedMs`: from then on the room that comes free is kept for it. So small work does not wait for large work, and large
- * work does not wait for ever.
+ * Work enters in the order in which it came, and short work `headStartMs` before the rest. Work that does not fit yet
+ * is overtaken by work that fits, until it has waited for `agedMs`: from then on, memory that becomes free is kept for
+ * it. So small work does not wait for large work, and large work does not wait for ever.
  */
 export type MemoryGate = {
-  /** The whole budget. What needs more than this never fits. */
+  /** The whole budget. Work that needs more never fits. */
   readonly bytes: number;
-  /** What long encodes may take together. */
+  /** The budget of all long encodes together. */
   readonly longBytes: number;
-  /** What one picture may take. */
+  /** The budget of one picture. */
   readonly pictureBytes: number;
 
   /**
-   * Waits until there is room for the need, then does `work`, which is told how many bytes it has; holds them until that is done, whatever
-   * came of it.
-   * @throws the signal's reason, when it is aborted while waiting; RangeError for more than the whole budget
+   * Waits until there is enough memory, then runs `work` with the number of bytes that it got. The memory is given back
+   * when `work` has ended, in any case.
+   * @throws the signal's reason, if it is aborted while waiting; RangeError for more than the whole budget
    */
   run<T>(need: number | Need, signal: AbortSignal, work: (bytes: number) => Promise<T>): Promise<T>;
 
-  /** The same gate, for the work of one job: waiting here does not count against its time limit, and is told. */
+  /** The same gate for the work of one job: waiting here does not count against its time limit, and is reported. */
   of(patience: Patience): MemoryGate;
 };
 
@@ -35,12 +35,12 @@ export type Need = {
 };
 
 /**
- * `long`: an encode that may take hours; `piece`: the next seconds of one that needs more than long encodes may take together. Both are
- * limited in number, and let short work go first.
+ * `long`: an encode that may take hours; `piece`: the next seconds of an encode that needs more than the budget of long
+ * encodes. Both are limited in number, and let short work go first.
  */
 export type Sort = 'short' | 'long' | 'piece';
 
-/** How a job waits: JobContext in queue/job.ts says what these do. */
+/** How a job waits, see JobContext in queue/job.ts. */
 type Patience = {
   waiting<T>(what: string, turn: Promise<T>): Promise<T>;
   aside(): void;
@@ -49,7 +49,7 @@ type Patience = {
 type Entry = Need & { due: number; enter: (bytes: number) => void };
 type Held = Record<Sort, { bytes: number; count: number }>;
 
-/** Kept free of long encodes at least: as much as a picture may take by default, and a clip of 1080p. */
+/** Always kept free of long encodes: as much as a picture may take by default, and a clip of 1080p. */
 const leastShare = 280e6;
 const headStartMs = 15_000;
 const agedMs = 10_000;
@@ -71,7 +71,7 @@ export function createMemoryGate({
   const mostLong = Math.max(1, slots - 1);
   const nothing = { bytes: 0, count: 0 };
   const held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
-  /** The first due is the first. */
+  /** In order of their due times. */
   const line: Entry[] = [];
 
   function admit(): void {
@@ -87,7 +87,7 @@ export function createMemoryGate({
     }
   }
 
-  /** The most of what it asks for that there is room for; undefined when there is none. */
+  /** The most of what it asks for that is free; undefined if none of it is. */
   function grant({ bytes: wanted, sort }: Need, { short, long, piece }: Held): number | undefined {
     if (sort === 'short' ? short.count >= slots : long.count + piece.count >= mostLong) return undefined;
     const free = bytes - short.bytes - long.bytes - piece.bytes;
@@ -95,11 +95,11 @@ export function createMemoryGate({
     return wanted.find((some) => some <= most);
   }
 
-  /** Whether what takes seconds is all that it waits for, and it has waited long enough for that. */
+  /** Whether it has waited long enough, and waits only for work that takes seconds. */
   const hasAged = (entry: Entry) =>
     now() > entry.due + agedMs && grant(entry, { ...held, short: nothing, piece: nothing }) !== undefined;
 
-  /** After a piece, the short work that waits comes before the next one. */
+  /** After a piece, short work that waits goes before the next piece. */
   function sendBehind(): void {
     for (const entry of line) if (entry.sort !== 'short') entry.due = Math.max(entry.due, now());
     line.sort((a, b) => a.due - b.due || Number(b.sort === 'short') - Number(a.sort === 'short'));

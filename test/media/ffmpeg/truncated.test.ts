@@ -93,7 +93,7 @@ for (const { name, config } of ffmpegs)
         if (where !== 'in each fragment')
           await assert.rejects(made('audio', most), (error: Error & { code: string }) => {
             assert.deepEqual([error.name, error.code], ['PermanentError', 'media_truncated'], error.stack);
-            assert.match(error.message, /^The file is cut off: it /);
+            assert.match(error.message, /^The file is cut off: \S/);
             return true;
           });
         else assert.equal((await made('audio', most)).truncated, true);

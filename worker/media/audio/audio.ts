@@ -24,7 +24,7 @@ export type AudioOptions = {
   /** A private folder for what is made. */
   dir: string;
   signal: AbortSignal;
-  /** The share that is done, 0 to 1. */
+  /** Called with the part that is done, 0 to 1. */
   onProgress?: (share: number) => void;
 };
 
@@ -40,7 +40,7 @@ export type ProcessedAudio = {
   metadata: {
     format: string;
     codec: string;
-    /** Seconds, as it really lasts. */
+    /** The true length in seconds, whatever the header says. */
     duration: number;
     bytes: number;
     bitrate: number | null;
@@ -50,9 +50,9 @@ export type ProcessedAudio = {
 };
 
 /**
- * Makes an MP3 of any sound, that of a video too, and its waveform. One process does both, from one decode.
- * @throws PermanentError `not_media`, `no_audio_stream`, `unsupported_codec`, `audio_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`;
- *   what Ffmpeg throws; the signal's reason
+ * Makes an MP3 and a waveform of any sound, also that of a video. One process does both, from one decode.
+ * @throws PermanentError `not_media`, `no_audio_stream`, `unsupported_codec`, `audio_too_long`, `media_truncated`,
+ *   `media_corrupt`, `ffmpeg_too_old`; what Ffmpeg throws; the signal's reason
  */
 export async function processAudio(path: string, options: AudioOptions): Promise<ProcessedAudio> {
   const { dir, settings } = options;
@@ -72,7 +72,7 @@ export async function processAudio(path: string, options: AudioOptions): Promise
   );
   if (duration > settings.maxSeconds) throw tooLong(settings);
   const truncated = await judgeEnd(media, stderr, [{ said, found: duration }], settings.truncated);
-  // Of formats whose duration is guessed there is nothing to compare with.
+  // For formats whose duration is guessed, there is nothing to compare with.
   if (!isEstimate(probe.format) || duration === 0)
     await checkDecoded(media, { kind: 'audio', index: audio.index, said, found: duration, needed: true }, options);
   return {
@@ -95,7 +95,10 @@ export async function processAudio(path: string, options: AudioOptions): Promise
 const tooLong = ({ maxSeconds }: AudioOptions['settings']) =>
   new PermanentError('audio_too_long', `The sound lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
 
-/** Seconds that the file says of this sound, where it does, and those to expect. A number above the limit is counted: it may be wrong. */
+/**
+ * The seconds that the file claims for this sound, if it does, and those to expect. If a number is above the limit, the
+ * sound is counted: the number may be wrong.
+ */
 async function lengthOf(
   { path, probe }: Media,
   audio: AudioStream,
@@ -108,12 +111,12 @@ async function lengthOf(
     if (seconds > maxSeconds) throw tooLong(settings);
     return { said: seconds, expected: seconds };
   }
-  // Where the picture, or another sound, lasts longer, it is them that the container speaks of.
+  // If the picture, or another sound, is longer, the container's duration is theirs.
   const own = audio.duration ?? (probe.streams === 1 ? probe.duration : undefined);
   return { said: isEstimate(probe.format) ? undefined : own, expected: claimed ?? maxSeconds };
 }
 
-/** Formats without an index, whose duration is guessed by their size. */
+/** Formats without an index, whose duration is guessed from their size. */
 const isEstimate = (format: string) => /^(mp3|aac|amr)/.test(format);
 
 async function encode(path: string, to: string, audio: AudioStream, expected: number, options: AudioOptions) {
@@ -135,12 +138,13 @@ async function encode(path: string, to: string, audio: AudioStream, expected: nu
   return { stderr, duration: bytes / 2 / audio.channels / audio.sampleRate, waveform: waveform.bars(100) };
 }
 
-/** All channels go into the waveform, at their own rate: mixed down, what is in opposite phase would vanish. */
+/** All channels go into the waveform, at their own sample rate: in a mix, sounds in opposite phase would cancel out. */
 function taskOf(path: string, to: string, audio: AudioStream, settings: AudioOptions['settings']): Task {
   const { channels, sampleRate } = audio;
-  const common = `-map 0:${audio.index} -t ${settings.maxSeconds + 1} -map_metadata -1 -map_chapters -1 -fflags +bitexact`;
+  const plain = '-map_metadata -1 -map_chapters -1 -fflags +bitexact';
+  const common = `-map 0:${audio.index} -t ${settings.maxSeconds + 1} ${plain}`;
   const mp3 = `-c:a libmp3lame -b:a ${settings.audioBitrate} -ac ${Math.min(channels, 2)}`;
-  // The most that MP3 has; lower ones it has, or the next higher one.
+  // MP3 has no higher rate than this. A lower rate is used as it is, or the next higher one that MP3 has.
   const rate = sampleRate > 48_000 ? ' -ar 48000' : '';
   const pcm = `-c:a pcm_s16le -ac ${channels} -ar ${sampleRate}`;
   return {

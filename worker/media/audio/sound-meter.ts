@@ -2,8 +2,8 @@ import type { Task } from '../ffmpeg/ffmpeg.ts';
 import type { AudioStream } from '../ffmpeg/probe.ts';
 
 /**
- * Measures how much sound comes out of the decoder, by one more output of the same run. What is made of the sound does not tell: an encoder
- * stretches over gaps, or they are filled with silence.
+ * Measures how much sound the decoder returns, with one more output of the same run. The length of what the encoder
+ * makes does not tell: gaps are stretched, or filled with silence.
  */
 export function createSoundMeter({ index }: AudioStream, maxSeconds: number) {
   const options = `-map 0:${index} -t ${maxSeconds + 1} -ac 1 -ar ${samplesPerSecond} -c:a pcm_u8 -f u8`;
@@ -20,5 +20,5 @@ export function createSoundMeter({ index }: AudioStream, maxSeconds: number) {
 
 export type SoundMeter = ReturnType<typeof createSoundMeter>;
 
-/** Of one byte each: enough to be exact to a millisecond, at hardly any cost. */
+/** Samples of one byte: exact to a millisecond, at hardly any cost. */
 const samplesPerSecond = 8_000;

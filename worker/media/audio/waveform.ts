@@ -1,18 +1,21 @@
-/** The loudness of a sound over its whole length, drawn from samples as they come: however long it is, in a few kilobytes of memory. */
+/** The loudness of a sound over its whole length, computed from samples as they come, in a few kilobytes of memory. */
 export type Waveform = {
-  /** Samples of 16 bits, little endian, of all channels in turn. A chunk may end anywhere. */
+  /** Adds samples of 16 bits, little endian, of all channels in turn. A chunk may end anywhere. */
   add(chunk: Uint8Array): void;
-  /** `count` whole numbers from 0 to 100: the loudest sample of each stretch, on any channel, of the loudest of all. Silence is all 0. */
+  /**
+   * `count` whole numbers from 0 to 100: the loudest sample of each stretch, on any channel, relative to the loudest of
+   * all. Silence is all 0.
+   */
   bars(count: number): number[];
 };
 
-/** When there are so many peaks, each two become one that covers twice the time. */
+/** At this number of peaks, each two are merged into one that covers twice the time. */
 const most = 4096;
 export function createWaveform(channels: number): Waveform {
   const peaks = new Uint16Array(most);
-  /** Samples that a peak covers: at first one of each channel. */
+  /** Samples per peak: at first one of each channel. */
   let covered = channels;
-  /** Peaks that are complete, and of the next one the samples and the loudest so far. */
+  /** The complete peaks; and of the next one, the number of samples and the loudest so far. */
   let full = 0;
   let filled = 0;
   let loudest = 0;

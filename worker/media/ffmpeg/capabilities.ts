@@ -12,23 +12,24 @@ export type Capabilities = {
   programs: Programs;
   /** Such as 5.1.9-0+deb12u1. */
   version: string;
-  /** The major version of its codecs. */
+  /** The major version of libavcodec. */
   libavcodec: number;
-  /** What it lacks of what every media job needs. */
+  /** What it lacks, of what every media job needs. */
   missing: string[];
-  /** Turns HDR into SDR. */
+  /** Whether it can convert HDR to SDR. */
   toneMapping: boolean;
-  /** Decodes AV1, and in little memory. */
+  /** Whether it decodes AV1 in little memory. */
   dav1d: boolean;
   sandbox: Sandbox;
 };
 
 /**
- * Before ffmpeg 7 some sound is lost, or becomes noise, without an error: AMR with several frames a sample, PCM as ISO/IEC 23003-5 has it.
+ * Before ffmpeg 7, some sound is lost, or becomes noise, without an error: AMR with several frames per sample, PCM as
+ * in ISO/IEC 23003-5.
  */
 export const leastVersion = 7;
 
-/** libavcodec is at 61 in ffmpeg 7.0. Builds of the newest source have no other number. */
+/** ffmpeg 7.0 has libavcodec 61. Builds of the newest source have no other number. */
 export const isOld = ({ libavcodec }: Pick<Capabilities, 'libavcodec'>): boolean => libavcodec < 61;
 
 export type Lookout = {
@@ -37,14 +38,15 @@ export type Lookout = {
   lookAgain(): void;
 };
 
-/** Of a lookup that the machine did not let end. */
+/** How long a lookup may take. */
 const patience: Patience = { tries: 3, waitMs: 1_000 };
 /** The best first. */
 const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
 
 /**
- * What there is, looked up once and again after `lookAgain`. A lookup that was killed or got no memory tells nothing: it is repeated. ffmpeg
- * is never run with less of a sandbox than this found before, until the process is started anew.
+ * Finds out what the installed ffmpeg can do, once, and again after `lookAgain`. A lookup that was killed, or got no
+ * memory, proves nothing and is repeated. ffmpeg never runs with a weaker sandbox than was found before, until the
+ * process is restarted.
  * @throws DeploymentError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`; as machineFault does
  */
 export function createLookout(config: FfmpegConfig, log?: Log): Lookout {
@@ -99,7 +101,7 @@ async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilit
     ask('-muxers'),
   ]);
   const has = (list: string, name: string) => new RegExp(`^ *[A-Z.|]+ +(\\w+,)*${name}[, ]`, 'm').test(list);
-  // Coders are named where there are several, or one that is not called as its codec is.
+  // Coders are listed if there are several, or if one is not named like its codec.
   const codes = (role: 'encoders' | 'decoders', name: string) =>
     new RegExp(
       `\\(${role}: ([^)]* )?${name} |^ *${role === 'encoders' ? '.E' : 'D'}\\S+ +${name} (?!.*\\(${role}:)`,
@@ -120,7 +122,7 @@ async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilit
   };
 }
 
-/** The first of `allowed` in which both programs tell their version. */
+/** The first of `allowed` in which both programs print their version. */
 async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<Version & { sandbox: Sandbox }> {
   for (const sandbox of allowed)
     try {
@@ -133,7 +135,8 @@ async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<Vers
   throw new DeploymentError(
     'ffmpeg',
     'sandbox_missing',
-    `ffmpeg does not run in its sandbox (${allowed.join(', ')}): mend that, or restart the worker to run ffmpeg with less`,
+    `ffmpeg does not run in its sandbox (${allowed.join(', ')}) any more: ` +
+      'mend that, or restart the worker to run ffmpeg without it',
   );
 }
 
@@ -146,14 +149,17 @@ async function versionOf(name: keyof Programs, programs: Programs, before: strin
   return { version, libavcodec: Number(/^libavcodec +(\d+)\./m.exec(answer)?.[1] ?? Infinity) };
 }
 
-/** @throws RetryableError `ffmpeg_killed`, `out_of_memory`, `ffmpeg_not_started`, which may pass; else that the program does not run */
+/**
+ * @throws RetryableError `ffmpeg_killed`, `out_of_memory`, `ffmpeg_not_started`, which may pass; else DeploymentError,
+ *   because the program does not run
+ */
 async function answerOf(name: keyof Programs, programs: Programs, args: string[], before: string[] = []) {
   const { stdout, ...exit } = await ran([...before, programs[name].path, ...args]).catch((error: unknown) => {
     throw new RetryableError('ffmpeg_not_started', `${name} could not be started: ${codeOf(error)}`, { cause: error });
   });
   if (exit.code === 0) return stdout;
   const fault = machineFault(exit);
-  // That there is no sandbox does not pass: the next one is tried.
+  // A missing sandbox does not pass: the next one is tried.
   throw fault?.code === 'ffmpeg_killed' || fault?.code === 'out_of_memory' ? fault : doesNotRun(name, programs);
 }
 
@@ -167,13 +173,14 @@ function doesNotRun(name: keyof Programs, programs: Programs): DeploymentError {
     : new DeploymentError('ffmpeg', 'ffmpeg_missing', `The ${name} that was found does not run`);
 }
 
-/** Programs and libraries, and nothing else of /usr: applications and their secrets are often put there. */
+/** Programs and libraries, and nothing else of /usr: applications and their secrets are often there. */
 const system =
-  '/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/local/bin /usr/local/lib /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /nix/store';
+  '/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/local/bin /usr/local/lib /bin /lib /lib32 /lib64 ' +
+  '/etc/ld.so.cache /etc/alternatives /nix/store';
 
 /**
- * What goes before a command to keep it from the network; bwrap also from all files but the system's, read only, and those of `dir`, and from
- * other processes.
+ * The command prefix that isolates a program from the network. bwrap also isolates it from other processes, and from
+ * all files but the system's (read only) and those of `dir`.
  */
 export function confine(sandbox: Sandbox, { ffmpeg, ffprobe }: Programs, dir: string): string[] {
   switch (sandbox) {

@@ -3,13 +3,16 @@ import { Cursor } from '../cursor.ts';
 
 /** A file that ends before its own structure does. */
 export type Cut = {
-  /** Bytes that the file had, and those that are missing. Undefined where nothing says how much followed its last part. */
+  /**
+   * The bytes that are missing, and the bytes that there should be. Undefined if nothing says how much followed the
+   * last part.
+   */
   missing: { bytes: number; of: number } | undefined;
 };
 
 /**
- * Whether a file is cut off, by the sizes that its container gives of its parts. ffmpeg plays most such files to wherever they end,
- * as if that were all. Undefined where it is whole, or its format does not say.
+ * Whether a file is cut off, by the sizes that its container gives for its parts. ffmpeg plays most such files as far
+ * as they go, as if that were all. Undefined if the file is complete, or its format does not say.
  */
 export async function findCut(path: string): Promise<Cut | undefined> {
   const file = await open(path);
@@ -30,11 +33,13 @@ export async function findCut(path: string): Promise<Cut | undefined> {
 /** Some programs count their headers wrong, and the last bytes are often an index that nobody needs. */
 export const isMuch = ({ bytes, of }: NonNullable<Cut['missing']>): boolean => bytes > Math.max(4096, of / 100);
 
-/** The first bytes of a file of Wave64, and of its object in an ASF file that says how large it is. ASF specification, 3.2 */
+/**
+ * The first bytes of a Wave64 file, and of the object in an ASF file that says how large it is. ASF specification, 3.2
+ */
 const wave64 = Buffer.from('726966662e91cf11a5d628db04c10000', 'hex');
 const fileProperties = Buffer.from('a1dcab8c47a9cf118ee400c00c205365', 'hex');
 
-/** What the head of a file says of its length. Undefined where it does not, as in a stream that was written as it came. */
+/** The length that the head of a file states. Undefined if it does not, as in a stream that was written as it came. */
 function bytesSaid(head: Buffer, kind: string): number | undefined {
   if (kind === 'FORM') return known32(head.readUInt32BE(4));
   // EBU Tech 3306: the sizes of 32 bits are all ones, and the true ones are in the chunk ds64.
@@ -47,12 +52,12 @@ function bytesSaid(head: Buffer, kind: string): number | undefined {
   return broadcast ? undefined : known(head.readBigUInt64LE(at + 40));
 }
 
-/** Nothing, or the most that there can be, signed or not, stands where the writer could not go back. */
+/** If the writer could not go back, the size is zero, or the largest possible number, signed or unsigned. */
 const known = (size: bigint, before = 0) => (size > 0n && size < 2n ** 53n ? Number(size) + before : undefined);
-/** The same of a part whose size of 32 bits counts without its head of 8 bytes. */
+/** The same for a part whose size of 32 bits does not include its header of 8 bytes. */
 const known32 = (size: number) => (size > 0 && size < 0x7f00_0000 ? size + 8 : undefined);
 
-/** Its chunks; those of an AVI over 1 GB are several RIFFs. */
+/** Walks over its chunks. An AVI over 1 GB has several RIFF chunks. */
 async function endOfRiff(file: FileHandle, size: number): Promise<Cut | undefined> {
   const head = Buffer.alloc(8);
   for (let at = 0; at + 8 <= size;) {
@@ -79,7 +84,7 @@ async function bytesOfCaf(file: FileHandle, size: number): Promise<number | unde
   return undefined;
 }
 
-/** Of an MP4 or QuickTime file. ISO/IEC 14496-12, 4.2 */
+/** For an MP4 or QuickTime file. ISO/IEC 14496-12, 4.2 */
 const boxes = new Set(['ftyp', 'styp', 'moov', 'mdat', 'free', 'skip', 'wide', 'pnot', 'moof', 'sidx']);
 
 async function endOfBoxes(file: FileHandle, size: number): Promise<Cut | undefined> {
@@ -89,12 +94,12 @@ async function endOfBoxes(file: FileHandle, size: number): Promise<Cut | undefin
     await file.read(head, 0, 16, at);
     const type = head.toString('latin1', 4, 8);
     const length = lengthOfBox(head, size - at);
-    // What follows the last box is no box: a few stray bytes.
+    // What follows the last box is no box: a few extra bytes.
     if (length < 8 || !/^[ -~\xa9]{4}$/.test(type)) break;
     seen.add(type);
     const end = at + length;
     if (end > size && ['mdat', 'moof', 'moov'].includes(type))
-      // How many fragments were to follow nobody says.
+      // Nothing says how many fragments were to follow.
       return { missing: seen.has('moof') ? undefined : { bytes: end - size, of: end } };
     at = end;
   }
@@ -102,10 +107,13 @@ async function endOfBoxes(file: FileHandle, size: number): Promise<Cut | undefin
   return seen.has('moov') ? undefined : { missing: undefined };
 }
 
-/** More of an index than this is not looked through. */
+/** The most of an index that is searched. */
 const mostIndex = 64_000_000;
 
-/** Whether the index of an MP4 has a track that is encrypted: its sample entry holds the name of the true one. ISO/IEC 14496-12, 8.12 */
+/**
+ * Whether the index of an MP4 has an encrypted track: its sample entry names the original format. ISO/IEC 14496-12,
+ * 8.12
+ */
 export async function isEncrypted(path: string): Promise<boolean> {
   const file = await open(path);
   try {
@@ -134,7 +142,7 @@ function namesTrueEntry(moov: Buffer): boolean {
   return false;
 }
 
-/** Of its head, and of what is left of the file: 0 is "to the end". */
+/** From its header and the rest of the file: 0 means "to the end". */
 function lengthOfBox(head: Buffer, left: number): number {
   const length = head.readUInt32BE(0);
   return length === 1 ? (known(head.readBigUInt64BE(8)) ?? 0) : length === 0 ? left : length;
@@ -152,7 +160,7 @@ function bytesOfMatroska(head: Buffer): number | undefined {
   return value === undefined ? undefined : at + 4 + bytes + value;
 }
 
-/** A number of variable length; its value is undefined where all bits are ones, which is "unknown". RFC 8794, 4 */
+/** A number of variable length; undefined if all its bits are ones, which means "unknown". RFC 8794, 4 */
 function sizeAt(bytes: Buffer, at: number): { bytes: number; value: number | undefined } {
   const length = Math.clz32(bytes[at]!) - 23;
   if (length > 8 || at + length > bytes.length) return { bytes: 0, value: undefined };
@@ -163,20 +171,20 @@ function sizeAt(bytes: Buffer, at: number): { bytes: number; value: number | und
 }
 
 const cluster = 0x1f43b675;
-/** SimpleBlock, BlockGroup and EncryptedBlock: what is heard and seen. */
+/** SimpleBlock, BlockGroup and EncryptedBlock: sound and picture. */
 const blocks = new Set([0xa3, 0xa0, 0xaf]);
-/** What else stands in a segment and in a cluster. */
+/** The other elements of a segment and of a cluster. */
 const others = new Set(
   [0x114d9b74, 0x1549a966, 0x1654ae6b, 0x1043a770, 0x1c53bb6b, 0x1941a469, 0x1254c367].concat([
     0xe7, 0x5854, 0xa7, 0xab, 0xec, 0xbf,
   ]),
 );
-/** The longest head of an element: its id and its size. */
+/** The longest header of an element: its id and its size. */
 const longestHead = 12;
 
 /**
- * How a Matroska file ends, by all of its elements in order: `cut` in the middle of a block or before the end of a cluster; `empty`
- * without any block. A few bytes behind the last element, or an index that is not whole, cost nothing.
+ * How a Matroska file ends, by all of its elements in order: `cut` in the middle of a block or before the end of a
+ * cluster; `empty` without any block. A few bytes after the last element, or an incomplete index, do no harm.
  */
 export async function endOfMatroska(path: string): Promise<'whole' | 'cut' | 'broken' | 'empty'> {
   return Cursor.over(path, walk);
@@ -203,7 +211,7 @@ async function walk(cursor: Cursor): ReturnType<typeof endOfMatroska> {
   return clusterEnd > size ? 'cut' : whole;
 }
 
-/** The element whose head this is; undefined for one that has no place there. */
+/** The element with this header; undefined for one that has no place there. */
 function elementOf(head: Buffer): { id: number; bytes: number; length: number | undefined } | undefined {
   const idBytes = Math.clz32(head[0]!) - 23;
   if (idBytes > 4 || idBytes > head.length) return undefined;

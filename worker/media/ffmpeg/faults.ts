@@ -2,40 +2,40 @@ import { constants } from 'node:os';
 import { DeploymentError, PermanentError, RetryableError } from '../../base/errors.ts';
 import type { Exit } from './process.ts';
 
-/** What an exit of ffmpeg or ffprobe means: the file's fault, or the machine's, which may pass. */
+/** What an exit of ffmpeg or ffprobe means: a fault of the file, or of the machine, which may pass. */
 type Fault = PermanentError | RetryableError | DeploymentError;
 
 export function probeFault(exit: Exit, version: string, cpuSeconds: number): Fault {
   if (exit.code === signalled('SIGXCPU'))
-    return new PermanentError('media_corrupt', `The file could not be looked through in ${cpuSeconds} s`);
+    return new PermanentError('media_corrupt', `ffprobe could not read the file in ${cpuSeconds} s of CPU time`);
   const fault = machineFault(exit);
-  // A true file needs a tenth of it. It is also how ffprobe says that there are more than a thousand streams.
+  // A valid file needs a tenth of it. ffprobe also ends like this if there are more than a thousand streams.
   if (fault?.code === 'out_of_memory')
-    return new PermanentError('media_corrupt', 'The file would take too much memory to be looked through');
+    return new PermanentError('media_corrupt', 'ffprobe needs too much memory for this file');
   if (fault) return fault;
   if (exit.stderr.includes('not on whitelist'))
-    return new PermanentError(
-      'not_media',
-      'The file cannot be read as video or audio: its format is none that is taken',
-    );
+    return new PermanentError('not_media', 'The file cannot be read as video or audio: its format is not accepted');
   return codecFault(exit, version) ?? new PermanentError('not_media', 'The file cannot be read as video or audio');
 }
 
-/** It says that it succeeded also when the end of a file could not be written, with what it keeps in memory for that. */
+/**
+ * ffmpeg reports success even if the end of a file could not be written, with the data that it keeps in memory until
+ * then.
+ */
 export function runFault(exit: Exit, version: string): Fault | undefined {
   if (exit.code === signalled('SIGXFSZ'))
-    return new PermanentError('output_too_large', 'What ffmpeg wrote became too large');
+    return new PermanentError('output_too_large', "ffmpeg's output became too large");
   const fault = machineFault(exit);
   if (fault || exit.code === 0) return fault;
   if (exit.stderr.includes('not on whitelist'))
-    return new PermanentError('media_corrupt', 'ffmpeg could not read the file: its format is none that is taken');
+    return new PermanentError('media_corrupt', 'ffmpeg could not read the file: its format is not accepted');
   return (
     codecFault(exit, version) ??
     new PermanentError('media_corrupt', 'The file is damaged: ffmpeg could not read it to its end')
   );
 }
 
-/** A codec, or a part of one, that this ffmpeg cannot decode, by its own words. */
+/** A codec, or a part of one, that this ffmpeg cannot decode, according to its message. */
 function codecFault({ stderr }: Exit, version: string): PermanentError | undefined {
   const by = `ffmpeg ${version} cannot decode`;
   const codec = /no decoder found for: (\w+)|Decoder \(codec (\w+)\) not found/.exec(stderr);
@@ -49,34 +49,37 @@ function codecFault({ stderr }: Exit, version: string): PermanentError | undefin
 const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
 const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
 
-/** What is the machine's fault and not the file's, and may pass. Codes above the signals' are errors of ffmpeg 7's own. */
+/** A fault of the machine and not of the file, which may pass. Codes above those of signals are errors of ffmpeg 7. */
 export function machineFault({ code, stderr }: Exit): RetryableError | DeploymentError | undefined {
   if (/No space left on device|Disk quota exceeded/.test(stderr))
     return new DeploymentError('temp_space', 'disk_full', 'The disk of the temporary files is full');
-  // Frames that it had no memory for it leaves out, and goes on.
+  // It leaves out frames for which it had no memory, and goes on.
   if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
   if (code === 0) return undefined;
   if (/(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr)) return noMemory();
   if (/^(bwrap|unshare): .*(execvp|Can't find source path|failed to execute)/m.test(stderr)) return noProgram();
   if (/^(bwrap|unshare): /m.test(stderr))
-    return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be made');
+    return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be created');
   if (/Unknown encoder '|No such filter: '|Requested output format '.*' is not a suitable/.test(stderr))
     return new DeploymentError('ffmpeg', 'ffmpeg_incomplete', 'ffmpeg lacks what is needed: rowmill doctor says what');
   if (code === 126 || code === 127) return noProgram();
   const crash = crashes.find((name) => code === signalled(name));
   if (crash) return new RetryableError('ffmpeg_crashed', `ffmpeg crashed: ${crash}`);
   if (code === signalled('SIGKILL'))
-    return new RetryableError('ffmpeg_killed', 'ffmpeg was killed: no memory was left, or no CPU time');
-  // It ends with these, of its own will, when it is told to by SIGTERM, or by SIGXCPU at the limit of CPU time.
+    return new RetryableError(
+      'ffmpeg_killed',
+      'ffmpeg was killed: the memory of the machine, or its CPU time, was used up',
+    );
+  // It ends itself with these codes after SIGTERM, or after SIGXCPU at the limit of CPU time.
   if ((code > 128 && code < 160) || code === 255 || code === 123)
-    return new RetryableError('ffmpeg_killed', 'ffmpeg was told to end, or had used up its CPU time');
+    return new RetryableError('ffmpeg_killed', 'ffmpeg got a signal to end, or had used up its CPU time');
   return undefined;
 }
 
 const noProgram = () => new DeploymentError('ffmpeg', 'ffmpeg_missing', 'ffmpeg could not be started');
-const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg was given no more memory');
+const noMemory = () => new RetryableError('out_of_memory', 'ffmpeg got no more memory from the system');
 
-/** The last of what it wrote to stderr, without paths and addresses of memory. */
+/** The last of what it wrote to stderr, without paths and memory addresses. */
 export function wordsOf({ stderr, code }: Exit, dir: string): string {
   const last = stderr
     .trim()

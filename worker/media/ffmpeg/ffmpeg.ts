@@ -9,21 +9,23 @@ import { createPacketCounter, packetOptions, type Packets } from './packets.ts';
 import { entries, readProbe, type Probe } from './probe.ts';
 
 /**
- * The one door to ffmpeg and ffprobe, for files that nobody trusts. Each input goes through a whitelist of formats and protocols, each
- * run has its own process group, limits, an empty environment, and no network where the system can take it away.
+ * The one place that runs ffmpeg and ffprobe, for untrusted files. Each input goes through a whitelist of formats and
+ * protocols. Each run has its own process group, limits, an empty environment, and no network if the system can take it
+ * away.
  */
 export type Ffmpeg = {
-  /** What is installed, looked up at first use. @throws RetryableError as createLookout says */
+  /** What is installed, looked up at first use. @throws RetryableError as createLookout does */
   capabilities(): Promise<Capabilities>;
 
   /**
-   * What a media file holds.
-   * @throws PermanentError `not_media`, `media_corrupt`, `unsupported_codec`; RetryableError as `run` does; the signal's reason
+   * What a media file contains.
+   * @throws PermanentError `not_media`, `media_corrupt`, `unsupported_codec`; RetryableError as `run` does; the
+   *   signal's reason
    */
   probe(path: string, options: { dir: string; signal: AbortSignal; formats?: string }): Promise<Probe>;
 
   /**
-   * Counts the packets of one stream. That reads the file to its end, or until there are more than `maxSeconds` of it.
+   * Counts the packets of one stream. It reads the file to its end, or to `maxSeconds` of that stream.
    * @throws as `probe` does
    */
   packets(
@@ -32,14 +34,15 @@ export type Ffmpeg = {
   ): Promise<Packets>;
 
   /**
-   * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws the process is gone already.
-   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`; RetryableError `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`,
-   *   `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the signal's reason
+   * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws, the process is already gone.
+   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`; RetryableError `ffmpeg_timeout`,
+   *   `ffmpeg_killed`, `ffmpeg_crashed`, `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the
+   *   signal's reason
    */
   run(task: Task, options: RunOptions): Promise<Run>;
 };
 
-/** Paths are absolute, and of files directly in the folder of the run or below. Options that contain file names are the caller's to get right. */
+/** Paths are absolute, of files in the folder of the run or below. The caller must escape file names inside options. */
 export type Task = {
   inputs: Input[];
   /** A filter graph over all inputs. */
@@ -48,42 +51,42 @@ export type Task = {
   outputs: { path: string; options: string[] }[];
 };
 
-/** `formats`: demuxers to take in place of those for files that nobody trusts, for a file of our own making. */
+/** `formats`: the demuxers for a file that we made ourselves, instead of those for untrusted files. */
 export type Input = { path: string; options?: string[]; formats?: string };
 
 export type RunOptions = {
-  /** The only folder that it needs; where there is bwrap, the only one that it has. Absolute, without symbolic links. */
+  /** The only folder that it needs; with bwrap, the only one that it sees. Absolute, without symbolic links. */
   dir: string;
   signal: AbortSignal;
-  /** Seconds of media that are 100 %; without it there is no progress. */
+  /** The length in seconds that is 100 %; without it there is no progress. */
   duration?: number;
-  /** Called twice a second, which is ffmpeg's own pace, with the share that is done, 0 to 1. */
+  /** Called twice a second, which is ffmpeg's own rate, with the part that is done, 0 to 1. */
   onProgress?: (share: number) => void;
   onOutput?: (chunk: Buffer) => void | Promise<void>;
   limits?: Partial<Limits & { wallMs: number }>;
-  /** It leaves the cores to other runs: for what takes long. */
+  /** For long encodes: leaves the cores to other runs. */
   background?: boolean;
 };
 
-/** `stderr`: what it complained about though it succeeded, at level error. */
+/** `stderr`: the errors that it printed although it succeeded. */
 type Run = { stderr: string };
 
 /**
- * Demuxers that read a file and nothing beside it: no playlists, no scripts, no images by pattern. A playlist named .mp4 would otherwise
- * have ffmpeg read other files. `mov` is also mp4, m4a, 3gp; `matroska` also webm.
+ * Demuxers that read one file and nothing else: no playlists, no scripts, no image sequences. A playlist named .mp4
+ * could otherwise make ffmpeg read other files. `mov` is also mp4, m4a, 3gp; `matroska` also webm.
  */
 const safeFormats = 'mov,matroska,avi,mpegts,mpeg,ogg,wav,mp3,flac,aac,amr,amrnb,amrwb,flv,asf,caf,aiff,w64,webm';
 const guard = ['-protocol_whitelist', 'file,pipe', '-format_whitelist'];
 /** The most pixels of a frame that is decoded: 8192 x 8192. */
 const maxPixels = '67108864';
 
-/** @param lookout who says what is installed; default: it is looked up at first use */
+/** @param lookout finds out what ffmpeg can do; default: at first use */
 export function createFfmpeg(
   config: FfmpegConfig,
   log?: Log,
   { capabilities, lookAgain }: Lookout = createLookout(config, log),
 ): Ffmpeg {
-  /** Its own words are for the log alone: they may quote the file. */
+  /** ffmpeg's own messages are only logged: they may quote the file. */
   const told = (fault: Error & { code: string }, exit: Exit, dir: string) => {
     if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') lookAgain();
     if (fault instanceof PermanentError)
@@ -94,14 +97,14 @@ export function createFfmpeg(
     return fault;
   };
 
-  /** Has ffprobe look into a file, and hand on what it writes. */
+  /** Runs ffprobe on a file, and passes on what it writes. */
   async function look(
     path: string,
     options: string[],
     { dir, signal, formats = safeFormats, limits, onOutput }: LookOptions,
   ): Promise<void> {
     const { programs, sandbox, version } = await capabilities();
-    // That a codec is not known is no more than a warning.
+    // An unknown codec is only a warning.
     const args = ['-v', 'warning', ...guard, formats, ...options, '-i', path];
     const exit = await inTime(limits.wallMs, signal, (ending) =>
       runProcess(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
@@ -177,7 +180,7 @@ class Enough extends Error {}
 
 const command = (words: string[]) => words as [string, ...string[]];
 
-/** fluent-ffmpeg builds the arguments and nothing else: it is archived, and its way of running programs is not safe. */
+/** fluent-ffmpeg only builds the arguments: it is archived, and its way of running programs is not safe. */
 async function argumentsOf({ inputs, filter, outputs }: Task): Promise<string[]> {
   const { default: buildCommand } = await import('fluent-ffmpeg');
   const build = buildCommand();
@@ -186,7 +189,7 @@ async function argumentsOf({ inputs, filter, outputs }: Task): Promise<string[]>
   if (filter) build.complexFilter(filter);
   for (const { path, options } of outputs) {
     build.output(path);
-    // Of no options it would make one, "undefined".
+    // For no options, it would create one named "undefined".
     if (options.length > 0) build.outputOptions(...options);
   }
   return (build as unknown as Record<'_getArguments', () => string[]>)['_getArguments']();
@@ -199,7 +202,7 @@ function defaultLimits(duration = 60): Limits & { wallMs: number } {
 
 /** @throws the signal's reason, RetryableError `ffmpeg_timeout`, `ffmpeg_not_started`; what `work` throws */
 async function inTime<T>(wallMs: number, signal: AbortSignal, work: (ending: AbortSignal) => Promise<T>): Promise<T> {
-  // Timers know no more than 24 days.
+  // Timers take at most 24 days.
   const deadline = AbortSignal.timeout(Math.min(Math.ceil(wallMs), 2 ** 31 - 1));
   try {
     const result = await work(AbortSignal.any([signal, deadline]));
@@ -219,7 +222,7 @@ async function inTime<T>(wallMs: number, signal: AbortSignal, work: (ending: Abo
 const isSpawnError = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && 'syscall' in error && String(error.syscall).startsWith('spawn');
 
-// Whatever its name says, out_time_ms is in microseconds. https://ffmpeg.org/ffmpeg.html#Main-options
+// In spite of its name, out_time_ms is in microseconds. https://ffmpeg.org/ffmpeg.html#Main-options
 function report(line: string, duration: number, onProgress: (share: number) => void): void {
   const [key, value] = line.split('=');
   if (key === 'out_time_ms') {

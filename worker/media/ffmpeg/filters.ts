@@ -3,7 +3,9 @@ import type { VideoStream } from './probe.ts';
 
 export type Size = { width: number; height: number };
 
-/** The size, in even numbers of pixels, that a picture takes inside of a box; never enlarged, but for what is below 2 pixels. */
+/**
+ * The size, in even numbers of pixels, that a picture has inside a box. Never enlarged, unless it is below 2 pixels.
+ */
 export function fit(shown: Size, box: Size): Size {
   const share = Math.min(1, box.width / shown.width, box.height / shown.height);
   const side = (length: number, room: number) =>
@@ -16,12 +18,12 @@ const evenBelow = (pixels: number) => Math.floor(pixels / 2) * 2;
 /** Pixels that are not square make widths such as 853.99. */
 const rounding = 0.02;
 
-/** The most frames a second that we write. */
+/** The highest frame rate that we write. */
 const mostFps = 60;
 
 /**
- * Filters that make a stream ready to be watched at `size`: square pixels, no half pictures, a steady frame rate, SDR in 8-bit 4:2:0. ffmpeg has
- * turned it upright before.
+ * Filters that prepare a stream to be watched at `size`: square pixels, deinterlaced, a steady frame rate, SDR in 8-bit
+ * 4:2:0. ffmpeg has turned it upright before.
  */
 export function pictureFilters(video: VideoStream, { width, height }: Size, { toneMapping }: Capabilities): string {
   const filters = [];
@@ -30,7 +32,7 @@ export function pictureFilters(video: VideoStream, { width, height }: Size, { to
   if (fps !== undefined) filters.push(`fps=${fps}`);
   filters.push(`scale=${width}:${height}`, 'setsar=1');
   if (video.hdr && toneMapping)
-    // Scaled first: tone mapping costs by the pixel.
+    // Scaled first, because tone mapping costs time per pixel.
     filters.push(
       'zscale=t=linear:npl=100',
       'format=gbrpf32le',
@@ -42,12 +44,12 @@ export function pictureFilters(video: VideoStream, { width, height }: Size, { to
   return filters.join(',');
 }
 
-/** What to make the frame rate; undefined where it is steady and sane already. */
+/** The frame rate to use; undefined if it is steady and valid already. */
 export function steadyFps({ fps, clockFps }: VideoStream): number | undefined {
   if (fps === undefined) return 30;
   if (clockFps !== undefined && clockFps <= mostFps) {
     if (Math.abs(clockFps - fps) / fps < 0.01) return undefined;
-    // A phone's camera that leaves out a frame here and there keeps its clock: others would drop or double more of them.
+    // A phone's camera that drops a frame now and then keeps its clock: a steady rate would drop or double more frames.
     if (clockFps / fps < 1.25) return Math.round(clockFps * 1_000) / 1_000;
   }
   return Math.min(Math.max(Math.round(fps), 1), mostFps);

@@ -8,15 +8,15 @@ export type FfmpegConfig = {
   /** FFMPEG_PATH and FFPROBE_PATH. */
   ffmpeg?: string;
   ffprobe?: string;
-  /** Where to look otherwise, as PATH has it. */
+  /** Where to search otherwise, as PATH has it. */
   searchPath: string;
-  /** Whether the binaries of the npm packages may be used: years old, and so for development and tests only. */
+  /** Whether the binaries of the npm packages may be used. They are years old, so only for development and tests. */
   bundled: boolean;
   /** Undefined: the best that works here. */
   sandbox?: Sandbox;
 };
 
-/** How ffmpeg is kept from the network; by bwrap also from files that are not its own. */
+/** How ffmpeg is isolated from the network; bwrap also isolates it from files that are not its own. */
 export type Sandbox = 'bwrap' | 'unshare' | 'none';
 
 type Program = { path: string; from: 'setting' | 'PATH' | 'npm' };
@@ -24,7 +24,8 @@ export type Programs = { ffmpeg: Program; ffprobe: Program };
 
 /**
  * The programs to run.
- * @throws DeploymentError `ffmpeg_path_wrong` when a path that was set is no program, `ffmpeg_missing` when there is none anywhere
+ * @throws DeploymentError `ffmpeg_path_wrong` if a path that was set is no program, `ffmpeg_missing` if there is none
+ *   anywhere
  */
 export async function findPrograms(config: FfmpegConfig): Promise<Programs> {
   return { ffmpeg: await find('ffmpeg', config), ffprobe: await find('ffprobe', config) };
@@ -48,7 +49,7 @@ async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<P
   );
 }
 
-/** @param fault of the path that FFMPEG_PATH or FFPROBE_PATH names */
+/** @param fault of the path in FFMPEG_PATH or FFPROBE_PATH */
 export function wrongPath(name: keyof Programs, fault: string): DeploymentError {
   return new DeploymentError('ffmpeg', 'ffmpeg_path_wrong', `${name.toUpperCase()}_PATH: ${fault}`);
 }
@@ -56,7 +57,7 @@ export function wrongPath(name: keyof Programs, fault: string): DeploymentError 
 async function findBundled(name: string): Promise<string | undefined> {
   try {
     const { path } = createRequire(import.meta.url)(`@${name}-installer/${name}`) as { path: string };
-    // npm unpacks it without leave to run it for anybody but its owner.
+    // npm unpacks it executable for its owner only.
     if (!(await isProgram(path))) await chmod(path, 0o755);
     return path;
   } catch {

@@ -5,24 +5,27 @@ import { fit, type Size } from './filters.ts';
 import type { MemoryGate, Sort } from '../memory.ts';
 
 /**
- * How ffmpeg encodes: as fast as it can; or in little memory, which takes some 10 % more time and bytes; or lean and in pieces, of frames that
- * are in order.
+ * How ffmpeg encodes: as fast as it can; or lean, in little memory, which takes some 10 % more time and bytes; or lean
+ * and in pieces, with frames in order.
  */
 export type Profile = 'fast' | 'lean' | 'pieces';
 
-/** x264's own word for how hard it tries. https://x264.nl/ */
+/** x264's preset. https://x264.nl/ */
 export type Preset = keyof typeof heldByPreset;
 
-/** What one encode is to be, and the bytes of memory it needs. */
+/** A way to encode, and the bytes of memory that it needs. */
 export type EncodePlan = { profile: Profile; size: Size; bytes: number };
 
-/** More than this is memory for little gain. */
+/** More threads than this need memory for little gain. */
 export const threads = Math.min(availableParallelism(), 4);
 
 /** ffmpeg's code and tables, the sound, buffers: 10 MB more in ffmpeg 7 than in 5. */
 const base = 65e6;
 
-/** Of an ffmpeg that decodes no pictures: sound alone, or a copy that looks at the key frames of a video of the sizes that are copied. */
+/**
+ * For an ffmpeg that encodes no pictures: sound alone, or a copy that checks the key frames of a video of the sizes
+ * that are copied.
+ */
 export const soundMemory = 75e6;
 export const copyMemory = 95e6;
 
@@ -38,23 +41,33 @@ function leanEncoder(bframes: number): string[] {
   return ['-threads', String(threads), '-x264-params', params];
 }
 
-/** Pixels, decoded and encoded, of what is short: some ten seconds of 1080p, which two cores encode in as many. */
+/**
+ * The pixels, decoded and encoded, of a short encode: some ten seconds of 1080p, for which two cores need about ten
+ * seconds.
+ */
 const shortPixels = 1.3e9;
 
-/** Whether an encode in these sizes takes so long that others are not to wait for its end. What does not say how long it lasts may last long. */
+/**
+ * Whether an encode in these sizes takes so long that other jobs must not wait for its end. A file that does not say
+ * how long it is may be long.
+ */
 export function isLong({ video, seconds = Infinity }: Clip, sizes: Size[]): boolean {
   const pixelsOfFrame = video.width * video.height + sizes.reduce((sum, size) => sum + pixels(size), 0);
   return pixelsOfFrame * (video.fps ?? 30) * seconds > shortPixels;
 }
 type Clip = { video: VideoStream; seconds: number | undefined };
 
-/** Ways to make an encode of one size, the quickest first, of which any will do; and what it is to the memory gate. */
+/**
+ * Ways to make an encode of one size, the quickest first, any of which will do; and the sort of work for the memory
+ * gate.
+ */
 export type EncodePlans = { plans: [EncodePlan, ...EncodePlan[]]; sort: Sort };
 
 /**
- * Chooses how to encode a video within the budget: at the largest size if that fits in little memory, else at 1280 pixels. Short work takes what
- * is free. A long encode fits into its share; one that does not is done in pieces.
- * @throws PermanentError `video_too_large` when nothing fits
+ * Chooses how to encode a video within the budget: at the largest size if that fits in little memory, otherwise at 1280
+ * pixels. A short encode takes the memory that is free. A long encode must fit into its share; one that does not is
+ * done in pieces.
+ * @throws PermanentError `video_too_large` if nothing fits
  */
 export function planEncode(
   source: Clip,
@@ -76,12 +89,12 @@ export function planEncode(
   const fast = plan('fast', lean.size);
   const within = (budget: number): EncodePlans['plans'] => (fast.bytes <= budget ? [fast, lean] : [lean]);
   if (!isLong(source, [lean.size])) return { plans: within(memory.bytes), sort: 'short' };
-  // What it begins with it keeps for long: it is worth a wait.
+  // It keeps its memory for long, so it waits for the best plan.
   if (lean.bytes <= memory.longBytes) return { plans: [within(memory.longBytes)[0]], sort: 'long' };
   return { plans: [plan('pieces', lean.size)], sort: 'piece' };
 }
 
-/** @throws PermanentError `video_too_large` when so much can never be had */
+/** @throws PermanentError `video_too_large` if there can never be so much */
 export function checkBudget(video: VideoStream, bytes: number, budget: number): void {
   if (bytes > budget) refuse(video, bytes, budget);
 }
@@ -95,8 +108,8 @@ function refuse({ width, height, codec }: VideoStream, bytes: number, budget: nu
 }
 
 /**
- * The most that an ffmpeg holds that decodes a video and encodes it by x264 in some sizes. Measured with ffmpeg 5.1 on 2 threads; the test
- * measures it again. MB:
+ * The peak memory of an ffmpeg that decodes a video and encodes it with x264 in some sizes. Measured with ffmpeg 5.1 on
+ * 2 threads; the test measures it again. In MB:
  *
  * | video, size, profile                   | estimate | measured |
  * |----------------------------------------|----------|----------|
@@ -118,18 +131,18 @@ export function encodeMemory(
   return Math.ceil(base + decoding(video, decoderThreads) + filtering(video, sizes, toneMapping) + encoders);
 }
 
-/** Of an ffmpeg that takes one frame on one thread. */
+/** For an ffmpeg that takes one frame on one thread. */
 export function frameMemory(video: VideoStream, size: Size, toneMapping: boolean): number {
   return Math.ceil(base + decoding(video, 1) + filtering(video, [size], toneMapping));
 }
 
-/** Frames at the size they are coded in: those that others refer to, and those on their way. */
+/** Frames in their coded size: those that other frames refer to, and those in flight. */
 function decoding(video: VideoStream, decoderThreads: number): number {
   return bytesOf(video) * (references(video) * 1.25 + 2 + (decoderThreads - 1) * 2);
 }
 
 /**
- * What a decoder has to keep, by the highest levels in use: the smaller the picture the more.
+ * The number of frames that a decoder must keep, by the highest levels in use: the smaller the picture, the more.
  * H.264, table A-1 (184,320 macroblocks at level 5.1); H.265, A.4.2; VP9 and AV1 have eight slots.
  */
 function references({ codec, width, height }: VideoStream): number {
@@ -143,14 +156,17 @@ function bytesOf({ width, height, pixelFormat = '' }: VideoStream): number {
   return width * height * samples * (/1[0-6](le|be)/.test(pixelFormat) ? 2 : 1);
 }
 
-/** Frames that filters hold: turning and deinterlacing at the coded size, tone mapping in floating point at the size that comes out. */
+/**
+ * Frames that filters hold: rotation and deinterlacing in the coded size, tone mapping in floating point in the output
+ * size.
+ */
 function filtering(video: VideoStream, sizes: Size[], toneMapping: boolean): number {
   const held = (video.rotation === 0 ? 0 : 1) + (video.interlaced ? 3 : 0);
   const mapped = video.hdr && toneMapping ? Math.max(0, ...sizes.map(pixels)) * 44 : 0;
   return bytesOf(video) * held + mapped;
 }
 
-/** Frames that x264 holds on two threads: it looks ahead further the slower the preset is, and refers to more. */
+/** Frames that x264 holds on two threads: slower presets look ahead further, and refer to more frames. */
 const heldByPreset = {
   ultrafast: { fast: 24, lean: 18 },
   superfast: { fast: 58, lean: 26 },

@@ -1,21 +1,24 @@
-/** What a file holds of one stream, by its packets: counted to the end and not decoded, whatever the header says. */
+/** What a file contains of one stream: its packets, counted to the end and not decoded, whatever the header says. */
 export type Packets = {
   count: number;
   /** From the first packet to the end of the last. */
   seconds: number;
-  /** The durations of all packets, where they have some: less than `seconds` where there are gaps, or time stamps that leap. */
+  /**
+   * The sum of the durations of all packets, if they have some: less than `seconds` if there are gaps, or time stamps
+   * that jump.
+   */
   held: number;
-  /** Packets a second. Undefined for fewer than two. */
+  /** Packets per second. Undefined for fewer than two. */
   rate: number | undefined;
 };
 
-/** What ffprobe is asked for, one line a packet. */
+/** The fields to ask ffprobe for; one line per packet. */
 export const packetOptions = ['-show_entries', 'packet=pts_time,dts_time,duration_time,flags', '-of', 'compact=p=0'];
 
-/** Seconds. A packet that says that it lasts longer has a wrong time stamp behind it. */
+/** In seconds. A packet that claims to last longer is followed by a wrong time stamp. */
 const longest = 3_600;
 
-/** Reads the lines of ffprobe as they come, so that a long file takes no memory. */
+/** Reads ffprobe's lines as they come, so that a long file takes no memory. */
 export function createPacketCounter() {
   let rest = '';
   let count = 0;
@@ -44,7 +47,7 @@ export function createPacketCounter() {
     },
     packets(): Packets {
       const steps = last > first ? (count - 1) / (last - first) : undefined;
-      // The last packet lasts as long as the others where it does not say.
+      // The last packet counts as long as the others if it does not say.
       const seconds =
         count === 0 || !Number.isFinite(first) ? summed : Math.max(end, last + (steps ? 1 / steps : 0)) - first;
       return { count, seconds, held: summed > 0 ? Math.min(seconds, summed) : seconds, rate: steps };

@@ -1,20 +1,20 @@
 import { z } from 'zod';
 import { PermanentError } from '../../base/errors.ts';
 
-/** What ffprobe says of a file, in the units that we use. Absent numbers are undefined, never 0 or NaN. */
+/** What ffprobe reports of a file, in the units that we use. Absent numbers are undefined, never 0 or NaN. */
 export type Probe = {
   /** Demuxer names, such as `mov,mp4,m4a,3gp,3g2,mj2`. */
   format: string;
-  /** Seconds, as the container says: it may lie. */
+  /** The container's duration in seconds: it may be wrong. */
   duration: number | undefined;
   bitrate: number | undefined;
   bytes: number;
-  /** How many streams that play for a while, of whatever kind: subtitles too, but no attached pictures or files. */
+  /** The number of streams that play for a while, of any kind: also subtitles, but no attached pictures or files. */
   streams: number;
   /** Without attached pictures. */
   video: VideoStream[];
   audio: AudioStream[];
-  /** Names of codecs that this ffmpeg does not know, as far as it can tell them. */
+  /** The names of codecs that this ffmpeg does not know, as far as it can name them. */
   unknown: { video: string[]; audio: string[] };
 };
 
@@ -27,13 +27,13 @@ export type VideoStream = {
   /** As coded, in pixels. */
   width: number;
   height: number;
-  /** Width of a pixel by its height. */
+  /** The width of a pixel divided by its height. */
   pixelAspect: number;
-  /** Degrees clockwise by which it is to be turned for watching: 0, 90, 180 or 270. */
+  /** Degrees clockwise by which it must be turned for watching: 0, 90, 180 or 270. */
   rotation: number;
-  /** As it is to be seen: turned, with square pixels; before any rounding to even numbers. */
+  /** The size for watching: turned, with square pixels, before any rounding to even numbers. */
   shown: { width: number; height: number };
-  /** Frames a second on average, and as the stream's clock has it: they differ for a variable rate. */
+  /** The average frame rate, and the one of the stream's clock. They differ for a variable rate. */
   fps: number | undefined;
   clockFps: number | undefined;
   duration: number | undefined;
@@ -94,7 +94,7 @@ const shape = z.object({
 });
 type Stream = z.infer<typeof shape>['streams'][number];
 
-/** What ffprobe is asked for: what `shape` has, so that a file cannot make the answer long. */
+/** The fields to ask ffprobe for: those of `shape`, so that a file cannot make the answer long. */
 export const entries = [
   'format=format_name,duration,bit_rate,size',
   `stream=${Object.keys(shape.shape.streams.unwrap().element.shape).join(',')}`,
@@ -110,9 +110,9 @@ export function readProbe(json: string): Probe {
   const { format, streams: all } = parsed.data;
   const streams = all
     .filter((s) => !s.disposition?.['attached_pic'] && s.codec_type !== 'attachment')
-    // Versions have different words for a codec that they do not know.
+    // Versions have different words for an unknown codec.
     .map((s) => (s.codec_name === 'none' || s.codec_name === 'unknown' ? { ...s, codec_name: undefined } : s))
-    // ffmpeg gives all streams of an ASF file the duration of the longest.
+    // For an ASF file, ffmpeg gives all streams the duration of the longest.
     .map((s) => (format.format_name === 'asf' ? { ...s, duration: undefined } : s));
   return {
     format: format.format_name,
@@ -131,7 +131,7 @@ const unknownOf = (streams: Stream[], type: string) =>
     .filter((s) => s.codec_type === type && !s.codec_name)
     .map(({ codec_tag_string = '' }) => nameOf(codec_tag_string));
 
-/** Where the container has no names of four letters, ffprobe shows zeros in brackets. */
+/** If the container has no names of four letters, ffprobe shows zeros in brackets. */
 const nameOf = (tag: string) => (/^[\w .-]{1,8}$/.test(tag) ? tag : 'no name');
 
 function parse(json: string): unknown {
@@ -172,12 +172,14 @@ function videoOf(stream: Stream): VideoStream[] {
   ];
 }
 
-/** The most that anybody records at. Filters take memory by the second of sound: of a false rate, all there is. */
+/**
+ * The highest sample rate that anybody records. Filters need memory per second of sound: with a false rate, all of it.
+ */
 const highestSampleRate = 768_000;
 
 function audioOf(stream: Stream): AudioStream[] {
   const { channels, sample_rate, codec_name } = stream;
-  // A codec that it does not know has no name, and cannot be decoded.
+  // An unknown codec has no name, and cannot be decoded.
   if (!channels || !sample_rate || !codec_name || sample_rate > highestSampleRate) return [];
   return [
     {
@@ -195,8 +197,8 @@ function audioOf(stream: Stream): AudioStream[] {
 }
 
 /**
- * The display matrix counts against the clock, the old tag with it. Players turn by quarters alone, and what ffmpeg makes of a matrix
- * that is none, such as one of zeros, is a number beyond all angles.
+ * The display matrix counts counter-clockwise, the old tag clockwise. Players turn by quarters only. For an invalid
+ * matrix, such as one of zeros, ffmpeg reports a number that is no angle.
  */
 function rotationOf({ side_data_list, tags }: Stream): number {
   const matrix = side_data_list?.find(({ rotation }) => rotation !== undefined)?.rotation;

@@ -3,10 +3,10 @@ import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 
 /**
- * A program in a process group of its own, which ends as one: by SIGKILL when it is told to, or when this process dies, however it dies.
- * A shell starts it with its limits, and beside it a guard that waits for the end of a pipe that only this process holds open. The shell takes
- * leave of both, since a worker that is process 1 of a container would not. A limit that is lower already stays. Where memory runs out, the
- * kernel is to take the program and not the worker.
+ * Runs a program in a process group of its own, which is killed as a whole: on request, or when this process dies,
+ * however it dies. A shell sets the limits and starts the program, and beside it a guard that waits for the end of a
+ * pipe that only this process holds open. The shell reaps both, because a worker that is process 1 of a container would
+ * not. A limit that is already lower stays. If memory runs out, the kernel is to kill the program and not the worker.
  */
 const script = `
 {
@@ -28,14 +28,14 @@ exit "$code"
 export type Limits = {
   /** Seconds of CPU time. */
   cpuSeconds: number;
-  /** Of one file that it writes. */
+  /** The size of a file that it writes. */
   fileBytes: number;
-  /** Of memory that it writes to, not counted what it only reserves. */
+  /** Memory that it writes to; memory that it only reserves does not count. */
   memoryBytes: number;
 };
 
 export type Exit = {
-  /** The exit code; of a program ended by a signal 128 and the signal's number. */
+  /** The exit code; for a program ended by a signal, 128 plus the signal's number. */
   code: number;
   /** The end of what it wrote to stderr. */
   stderr: string;
@@ -46,17 +46,17 @@ export type ProcessOptions = {
   limits: Limits;
   /** Kills it. */
   signal: AbortSignal;
-  /** What it writes to stdout; awaited, so that a slow reader slows it down. */
+  /** Gets what it writes to stdout. It is awaited, so that a slow reader slows the program down. */
   onOutput?: (chunk: Buffer) => void | Promise<void>;
-  /** Lines of what it writes to file descriptor 3. */
+  /** Gets the lines that it writes to file descriptor 3. */
   onReport?: (line: string) => void;
 };
 
 const stderrKept = 8_192;
 
 /**
- * Runs a program to its end, with an environment that holds nothing of ours. When this settles the program is gone.
- * @throws what `onOutput` throws; the system's error when it cannot be started, even the shell
+ * Runs a program to its end, with an environment that contains nothing of ours. When this settles, the program is gone.
+ * @throws what `onOutput` throws; the system's error if not even the shell can be started
  */
 export async function runProcess(command: [string, ...string[]], options: ProcessOptions): Promise<Exit> {
   const { cwd, limits, signal, onOutput, onReport } = options;
@@ -78,13 +78,13 @@ export async function runProcess(command: [string, ...string[]], options: Proces
   const [, stdout, stderr, reports, guard] = child.stdio as [null, Readable, Readable, Readable, Writable];
   guard.on('error', () => {});
   const kill = () => {
-    // The number of a process that has ended may be another's.
+    // The pid of a process that has ended may be another process's by now.
     if (child.exitCode === null && child.signalCode === null) process.kill(-pid, 'SIGKILL');
   };
   signal.addEventListener('abort', kill, { once: true });
   try {
     const parts = [
-      // If the shell alone was killed, the guard ends the rest.
+      // If only the shell was killed, the guard ends the rest.
       ended.finally(() => guard.destroy()),
       tail(stderr),
       deliver(stdout, onOutput),
@@ -99,7 +99,7 @@ export async function runProcess(command: [string, ...string[]], options: Proces
   }
 }
 
-/** In the units of ulimit. Past the first limit of CPU time a program is told, soon after it is killed. */
+/** In the units of ulimit. At the first limit of CPU time the program gets a signal, soon after that it is killed. */
 function limitsOf({ cpuSeconds, fileBytes, memoryBytes }: Limits): string[] {
   const seconds = Math.ceil(cpuSeconds);
   return [seconds, seconds + 2, Math.ceil(fileBytes / 512), Math.ceil(memoryBytes / 1024)].map(String);
@@ -124,7 +124,7 @@ async function lines(reports: Readable, onReport: ProcessOptions['onReport']): P
   }
 }
 
-/** What a program writes to stdout, whole. @throws RangeError when it is more than `maxBytes` */
+/** All that a program writes to stdout. @throws RangeError if it is more than `maxBytes` */
 export async function outputOf(
   command: [string, ...string[]],
   { maxBytes, ...options }: Omit<ProcessOptions, 'onOutput'> & { maxBytes: number },
@@ -134,7 +134,7 @@ export async function outputOf(
   return { ...exit, stdout: output.text() };
 }
 
-/** Keeps what a program writes. `add` throws RangeError when it is more than `maxBytes`. */
+/** Keeps what a program writes. `add` throws RangeError if it is more than `maxBytes`. */
 export function collect(maxBytes: number) {
   const chunks: Buffer[] = [];
   let bytes = 0;

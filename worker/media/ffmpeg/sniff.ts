@@ -4,7 +4,7 @@ import { PermanentError } from '../../base/errors.ts';
 /** Containers that file-type counts neither as video nor as audio. */
 const others = new Set(['application/ogg', 'application/mp4', 'application/mxf', 'application/vnd.ms-asf']);
 
-/** Sound that people have, in formats that are not let in. */
+/** Sound in formats that people have, but that are not accepted. */
 const notRead: Record<string, string> = {
   wv: 'WavPack',
   ape: "Monkey's Audio",
@@ -14,15 +14,15 @@ const notRead: Record<string, string> = {
 };
 
 /**
- * The extension that a file of video or sound ought to have, by its own bytes. What has no signature is refused: ffmpeg would take
- * noise for speech.
+ * The extension that a video or sound file should have, by its first bytes. A file without a signature is refused:
+ * ffmpeg would take noise for speech.
  * @throws PermanentError `not_media`, `unsupported_codec`
  */
 export async function sniffMedia(path: string): Promise<string> {
   const { fileTypeFromFile } = await import('file-type');
   const type = await fileTypeFromFile(path);
   const unread = type && notRead[type.ext];
-  if (unread) throw new PermanentError('unsupported_codec', `The file is ${unread}, which is not read`);
+  if (unread) throw new PermanentError('unsupported_codec', `The file is ${unread}, which is not supported`);
   if (type && (/^(video|audio)\//.test(type.mime) || others.has(type.mime))) return type.ext;
   const found = await sniffFurther(path);
   if (found) return found;
@@ -30,7 +30,7 @@ export async function sniffMedia(path: string): Promise<string> {
   throw new PermanentError('not_media', `The file is neither video nor sound: ${what}`);
 }
 
-/** What file-type does not know and every player plays. */
+/** Formats that file-type does not know, and every player plays. */
 async function sniffFurther(path: string): Promise<string | undefined> {
   const file = await open(path);
   try {
@@ -40,7 +40,7 @@ async function sniffFurther(path: string): Promise<string | undefined> {
     if (head.subarray(0, 16).equals(wave64)) return 'w64';
     const tag = tagLength(head);
     const behind = tag > 0 ? await read(tag) : head;
-    // The length that a tag gives may be wrong: then its frames are somewhere in what comes next.
+    // The length that a tag states may be wrong: then the frames are somewhere in what follows.
     return (
       firstFrames(behind, 'zeros') ?? (tag > 0 ? (firstFrames(behind, 'all') ?? firstFrames(head, 'all')) : undefined)
     );
@@ -57,17 +57,17 @@ async function sniffFurther(path: string): Promise<string | undefined> {
 const lookedAt = 262_144;
 const wave64 = Buffer.from('726966662e91cf11a5d628db04c10000', 'hex');
 
-/** Of an ID3 tag with its head, and its foot where it has one. https://id3.org/id3v2.4.0-structure */
+/** The size of an ID3 tag with its header, and its footer if it has one. https://id3.org/id3v2.4.0-structure */
 function tagLength(head: Buffer): number {
   if (head.toString('latin1', 0, 3) !== 'ID3' || head.length < 10) return 0;
   const length = [6, 7, 8, 9].reduce((sum, at) => sum * 128 + (head[at]! & 0x7f), 0);
   return length + (head[5]! & 0x10 ? 20 : 10);
 }
 
-/** Frames in a row that are no accident. */
+/** So many frames in a row are no accident. */
 const inARow = 4;
 
-/** MP3 or AAC whose frames begin behind nothing but zeros, or anywhere. */
+/** MP3 or AAC whose frames begin after nothing but zeros, or anywhere. */
 function firstFrames(bytes: Buffer, behind: 'zeros' | 'all'): 'mp3' | 'aac' | undefined {
   for (let at = 0; at + 7 <= bytes.length; at++) {
     if (bytes[at] === 0xff) for (const [format, lengthOf] of formats) if (areFrames(bytes, at, lengthOf)) return format;
@@ -91,7 +91,7 @@ const formats = [
   ['aac', lengthOfAdts],
 ] as const;
 
-/** Kilobits a second of layer 3: of MPEG-1, and of MPEG-2 and 2.5. ISO/IEC 11172-3, 2.4.2.3 and 13818-3, 2.4.2.3 */
+/** Kilobits per second of layer 3: of MPEG-1, and of MPEG-2 and 2.5. ISO/IEC 11172-3, 2.4.2.3 and 13818-3, 2.4.2.3 */
 const kilobits = [
   [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
   [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],

@@ -3,18 +3,18 @@ import type { Ffmpeg } from './ffmpeg.ts';
 import type { AudioStream, Probe, VideoStream } from './probe.ts';
 import { steadyFps } from './filters.ts';
 
-/** Of a file with video, what is made use of. */
+/** What is used of a file with video. */
 export type VideoSource = {
   video: VideoStream;
   audio: AudioStream | undefined;
-  /** As its streams say, else its container; it may lie. */
+  /** The duration of its streams, otherwise of its container; it may be wrong. */
   seconds: number | undefined;
-  /** The same, where it is of these streams alone: subtitles, or a second language, may go on for longer. */
+  /** The same, but only if it is of these streams: subtitles, or a second language, may be longer. */
   ownSeconds: number | undefined;
 };
 
 export type VideoSettings = {
-  /** Bits a second at most; undefined: as the size of the picture needs. */
+  /** The highest bit rate in bits per second; undefined: by the size of the picture. */
   videoBitrate: number | undefined;
   audioBitrate: number;
   maxSeconds: number;
@@ -23,11 +23,11 @@ export type VideoSettings = {
 /** The longer side of what we make. */
 export const longSide = 1920;
 
-/** Phones take slow motion at 240 frames a second. */
+/** Phones record slow motion at 240 frames per second. */
 const most = { side: 8192, pixels: 36e6, fps: 300, streams: 32 };
 
 /**
- * The first picture, and the sound that its maker put first.
+ * Chooses the first picture, and the sound that its maker put first.
  * @throws PermanentError `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`
  */
 export function chooseStreams(probe: Probe): VideoSource {
@@ -35,12 +35,16 @@ export function chooseStreams(probe: Probe): VideoSource {
   if (!video) throw noneOf('video', probe);
   const streams = probe.video.length + probe.audio.length;
   if (streams > most.streams)
-    throw new PermanentError('too_many_streams', `The file has ${streams} streams: ${most.streams} is the most`);
+    throw new PermanentError(
+      'too_many_streams',
+      `The file has ${streams} streams: at most ${most.streams} are accepted`,
+    );
   const { width, height } = video;
   if (Math.max(width, height) > most.side || width * height > most.pixels)
     throw new PermanentError(
       'video_too_large',
-      `The video has ${width} x ${height} pixels: ${most.side} on a side and ${most.pixels / 1e6} million in all is the most`,
+      `The video has ${width} x ${height} pixels: ` +
+        `at most ${most.side} on a side and ${most.pixels / 1e6} million in all are accepted`,
     );
   const audio = chooseAudio(probe);
   const own = secondsOf(video, audio);
@@ -49,8 +53,8 @@ export function chooseStreams(probe: Probe): VideoSource {
 }
 
 /**
- * The same of a file that is to be decoded to its end. Numbers that are absent or absurd are counted: a header may say that it lasts for days, and
- * Matroska has no frame rate but one that ffmpeg guesses.
+ * The same for a file that is to be decoded to its end. Numbers that are absent or absurd are measured: a header may
+ * claim days, and the frame rate of Matroska is ffmpeg's guess.
  * @throws PermanentError as chooseStreams does, `video_too_long`, `frame_rate_too_high`; what Ffmpeg throws
  */
 export async function findSource(
@@ -71,9 +75,9 @@ export async function findSource(
   if (isFast(fps))
     throw new PermanentError(
       'frame_rate_too_high',
-      `The video has ${Math.round(fps!)} frames a second: ${most.fps} is the most`,
+      `The video has ${Math.round(fps!)} frames per second: at most ${most.fps} are accepted`,
     );
-  // What is longer than any sound may be is not true of the sound either.
+  // A duration beyond any limit is wrong for the sound, too.
   const sound = audio && { ...audio, duration: (audio.duration ?? 0) > maxSeconds ? undefined : audio.duration };
   const own = Math.max(counted.seconds, sound?.duration ?? 0);
   return { video: { ...video, fps, duration: counted.seconds }, audio: sound, seconds: own, ownSeconds: own };
@@ -105,8 +109,8 @@ const highestLevel = 42;
 const highestBitrate = 10e6;
 
 /**
- * Whether every player takes the picture as it is, so that it need not be encoded again. Much as Mux's "standard input".
- * https://docs.mux.com/guides/minimize-processing-time
+ * Whether every player takes the picture as it is, so that it need not be encoded again. Much like Mux's "standard
+ * input". https://docs.mux.com/guides/minimize-processing-time
  */
 export function canCopyPicture(
   probe: Probe,

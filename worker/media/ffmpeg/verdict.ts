@@ -8,17 +8,17 @@ import { sniffMedia } from './sniff.ts';
 import { noneOf, type VideoSource } from './source.ts';
 
 /**
- * What becomes of a file whose numbers and contents disagree. A number in a header is a hint. What decodes counts, and the sizes of the
- * container's parts, which tell a file that is cut off from one that says something wrong.
+ * Judges a file whose numbers and contents disagree. A number in a header is a hint. What decodes counts, and the sizes
+ * of the container's parts, which distinguish a file that is cut off from one with a wrong header.
  */
 
-/** What becomes of a file that is cut off and has visibly lost some of its contents. MEDIA_TRUNCATED */
+/** What to do with a file that is cut off and has lost some of its contents. MEDIA_TRUNCATED */
 export type TruncatedPolicy = 'refuse' | 'deliver';
 
-/** A file of video or sound that was looked into. */
+/** A video or sound file that was examined. */
 export type Media = {
   path: string;
-  /** The extension that it ought to have. */
+  /** The extension that it should have. */
   format: string;
   probe: Probe;
   cut: Cut | undefined;
@@ -28,12 +28,12 @@ type Means = { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal };
 
 /**
  * @param kind what is to be made of it
- * @throws PermanentError `not_media`, `media_truncated`, `media_corrupt`, `unsupported_codec`, `media_encrypted`, `no_video_stream`, `no_audio_stream`;
- *   what Ffmpeg throws
+ * @throws PermanentError `not_media`, `media_truncated`, `media_corrupt`, `unsupported_codec`, `media_encrypted`,
+ *   `no_video_stream`, `no_audio_stream`; what Ffmpeg throws
  */
 export async function openMedia(path: string, kind: Kind, { ffmpeg, dir, signal }: Means): Promise<Media> {
   const format = await sniffMedia(path);
-  // ffmpeg takes what is encrypted for damage, or for a file that needs more memory than there is.
+  // ffmpeg takes an encrypted file for a damaged one, or for one that needs more memory than there is.
   if (await isEncrypted(path))
     throw new PermanentError(
       'media_encrypted',
@@ -42,7 +42,7 @@ export async function openMedia(path: string, kind: Kind, { ffmpeg, dir, signal 
   const cut = await findCut(path);
   const probe = await ffmpeg.probe(path, { dir, signal }).catch(async (error: unknown) => {
     if (!blamesFile(error)) throw error;
-    // ffprobe fails of a recording that ended before it began.
+    // ffprobe fails for a recording that ended before it began.
     if (matroska.has(format) && (await endOfMatroska(path)) === 'empty') throw noneOf(kind);
     throw cut ? truncated(cut) : error;
   });
@@ -55,7 +55,7 @@ const matroska = new Set(['mkv', 'webm', 'mka']);
 const blamesFile = (error: unknown) => ['not_media', 'media_corrupt'].includes(codeOf(error) ?? '');
 
 /**
- * Decodes a file, or copies it. Where that fails, the cause is told: that the file is cut off, or that there is nothing in it.
+ * Decodes or copies a file. If that fails, the error says why: the file is cut off, or is empty.
  * @throws PermanentError `media_truncated`, `no_video_stream`, `no_audio_stream`; what `work` throws
  */
 export async function decoding<T>(media: Media, stream: Stream, work: Promise<T>, means: Means): Promise<T> {
@@ -77,7 +77,8 @@ const packetsOf = ({ path }: Media, { index }: Stream, { ffmpeg, dir, signal }: 
 
 /**
  * Judges a video by what was made of it.
- * @param found seconds of what came out @returns whether it is cut off, and what is whole of it is delivered
+ * @param found the seconds of what was made
+ * @returns whether it is cut off, and the rest of it is delivered
  * @throws as judgeEnd and checkDecoded do
  */
 export async function judgeVideo(
@@ -97,12 +98,12 @@ export async function judgeVideo(
   return isCut;
 }
 
-/** One stream: the seconds that its file says it lasts, and those that came out. */
+/** One stream: the seconds that its file claims, and those that were found. */
 export type Length = { said: number | undefined; found: number };
 
 /**
- * Judges a file by what ffmpeg said while it decoded it, and by what came out.
- * @returns whether it is cut off, and what is whole of it is delivered
+ * Judges a file by ffmpeg's messages while it was decoded, and by what was made of it.
+ * @returns whether it is cut off, and the rest of it is delivered
  * @throws PermanentError `media_truncated`, `media_corrupt`
  */
 export async function judgeEnd(
@@ -128,10 +129,10 @@ async function cutBy(
   short: Length | undefined,
 ): Promise<Cut | undefined> {
   const isMatroska = format.startsWith('matroska');
-  // A stray byte is enough for ffmpeg to complain, and an old one may end in the middle without a complaint.
+  // ffmpeg complains about one extra byte, and an old one may end in the middle without a complaint.
   const end = isMatroska && (broken || short) ? await endOfMatroska(path) : broken;
   if (end === 'broken' || end === 'misfit')
-    throw new PermanentError('media_corrupt', 'The file is damaged: its parts do not fit into each other');
+    throw new PermanentError('media_corrupt', 'The file is damaged: its parts do not fit together');
   // FLAC counts its samples when it is complete. https://www.rfc-editor.org/rfc/rfc9639#section-8.2
   return end === 'cut' || (format === 'flac' && short) ? { missing: undefined } : undefined;
 }
@@ -139,16 +140,16 @@ async function cutBy(
 function truncated({ missing }: Cut, short?: Length): PermanentError {
   const words =
     short?.said !== undefined
-      ? `it says that it lasts ${short.said.toFixed(1)} s, but ends after ${short.found.toFixed(1)} s`
+      ? `its header says ${short.said.toFixed(1)} s, but it ends after ${short.found.toFixed(1)} s`
       : missing
-        ? `it says that it has ${missing.of} bytes, and ${missing.bytes} of them are missing`
+        ? `${missing.bytes} of its ${missing.of} bytes are missing`
         : 'it ends in the middle, or before its index';
   return new PermanentError('media_truncated', `The file is cut off: ${words}`);
 }
 
 /**
- * Where less came out of the decoder than the file says, the packets decide whether the file says something wrong or ffmpeg lost it. An ffmpeg
- * that is too old may do so without a complaint.
+ * If the decoder returned less than the file claims, its packets decide whether the file is wrong, or ffmpeg lost some
+ * of it. An ffmpeg that is too old may lose it without a complaint.
  * @throws PermanentError `ffmpeg_too_old`, `media_corrupt`, `no_audio_stream`, `no_video_stream`; what Ffmpeg throws
  */
 export async function checkDecoded(
@@ -169,14 +170,14 @@ export async function checkDecoded(
 }
 
 /**
- * PCM in MP4 as ISO/IEC 23003-5 has it: before ffmpeg 6.1 the box that says which end its samples begin with is not read, and half of such
- * files become noise of the right length.
+ * PCM in MP4 as in ISO/IEC 23003-5: before 6.1, ffmpeg does not read the box with the byte order of the samples, so
+ * half of such files become noise of the right length.
  * @throws PermanentError `ffmpeg_too_old`
  */
 export async function checkReadable(audio: AudioStream, ffmpeg: Ffmpeg): Promise<void> {
   if (!/^[if]pcm$/.test(audio.tag)) return;
   const capabilities = await ffmpeg.capabilities();
-  if (isOld(capabilities)) throw tooOld(`ffmpeg ${capabilities.version} may make noise of its sound (${audio.tag})`);
+  if (isOld(capabilities)) throw tooOld(`ffmpeg ${capabilities.version} may turn its sound (${audio.tag}) into noise`);
 }
 
 const tooOld = (words: string) =>

@@ -5,27 +5,27 @@ import { contentTypeOf } from '../../base/storage/content-type.ts';
 import type { Storage } from '../../base/storage/storage.ts';
 import { namesOthers, withAddresses } from './naming.ts';
 
-/** What a media job made of one original, and where it goes in storage. */
+/** The outputs of a media job for one original, and where they are in storage. */
 export type Outputs = {
   /** The folder of all of them, such as `processed/uploads/user123/photo-1f3a...`. */
   readonly folder: string;
   /**
-   * Stores one file under `name` in the folder. Names are ours: letters, digits, `-`, `_`, `.` and `/`. A file that names others, which are
-   * there already, does so by addresses that are signed, where the bucket is private.
+   * Stores one file under `name` in the folder. Names are ours: letters, digits, `-`, `_`, `.` and `/`. If the bucket
+   * is private, a file that names others, which are stored already, gets signed addresses for them.
    */
   put(name: string, body: Uint8Array | { path: string }): Promise<Stored>;
 };
 
-/** `url` is public, or signed for a week where the bucket is private. */
+/** `url` is public, or signed for a week if the bucket is private. */
 export type Stored = { key: string; url: string; bytes: number };
 
 const week = 604_800;
 
 /**
- * Keys follow from the original's key, its bytes, and what is made of them: a repeat overwrites itself, and another original under the
- * same key, or other options, go elsewhere.
+ * Keys are derived from the original's key, its bytes, and the recipe. So a repeat overwrites its own objects, and
+ * another original under the same key, or other options, get other keys.
  * @param source the original's key, and the SHA-256 of its bytes
- * @param recipe what else decides the bytes that come out: kind, options, settings
+ * @param recipe what else determines the bytes of the outputs: kind, options, settings
  */
 export function outputsOf(
   storage: Storage,
@@ -60,7 +60,7 @@ export function outputsOf(
 /** Nothing under these keys ever changes, except that a repeat of the job writes the same again. */
 const immutable = 'public, max-age=31536000, immutable';
 const brief = 'public, max-age=300';
-/** No cache gives out signed addresses that have expired, or that a repeat of the job has renewed. */
+/** Caches must not return signed addresses that have expired, or that a repeat of the job has renewed. */
 const revalidated = 'private, no-cache';
 
 const isManifest = (name: string) => /\.(m3u8|mpd)$/.test(name);
@@ -69,8 +69,9 @@ const textOf = async (file: Uint8Array | { path: string }) =>
   file instanceof Uint8Array ? Buffer.from(file).toString() : readFile(file.path, 'utf8');
 
 /**
- * What the keys of all outputs of an original start with. With a hash of its key, since keys become the same when they are made tame, as all
- * in one folder do that are written in Cyrillic: who deletes the one would delete the other's outputs.
+ * The beginning of the keys of all outputs of an original. It has a hash of the original's key, because different keys
+ * may become the same when special characters are replaced, as all Cyrillic ones in a folder do. Whoever deletes the
+ * outputs of one would delete those of the other.
  */
 export const prefixOf = (key: string): string =>
   `processed/${tame(key)}-${createHash('sha256').update(key).digest('hex').slice(0, 8)}`;

@@ -2,18 +2,18 @@ import type { Log } from '../../base/log.ts';
 import type { Storage } from '../../base/storage/storage.ts';
 import type { Outputs, Stored } from './outputs.ts';
 
-/** A file that goes out: its name in the folder of the outputs, and where it is. */
+/** A file to store: its name in the folder of the outputs, and its path. */
 export type Outgoing = { name: string; path: string };
 
-/** Gives out files that belong together: all of them, or none. */
+/** Stores files that belong together: all of them, or none. */
 export type Release = {
   /**
-   * Stores the files of each stage, several at a time, once all of the stages before are there.
+   * Stores the files of each stage, several at a time, after all earlier stages.
    * @returns what was stored, by name
    */
   putAll(): Promise<Map<string, Stored>>;
   /**
-   * Deletes what was stored, as far as that can be done; but nothing when another attempt gave out the same before or meanwhile.
+   * Deletes what was stored, as far as possible; but nothing if another attempt stored the same before or meanwhile.
    * Never throws.
    */
   takeBack(): Promise<void>;
@@ -26,7 +26,7 @@ const perDelete = 500;
 /** It may take this long after the job has ended. */
 const takeBackMs = 20_000;
 
-/** @param stages the last file of all stands for the whole: once it is there, everything is */
+/** @param stages the last file of all stands for the whole: if it is there, everything is */
 export async function createRelease(
   storage: Storage,
   outputs: Outputs,
@@ -41,7 +41,7 @@ export async function createRelease(
   const stored = new Map<string, Stored>();
 
   async function put({ name, path }: Outgoing): Promise<void> {
-    // Also when it fails: it may have arrived.
+    // Also if it fails: the file may have arrived.
     tried.push(`${outputs.folder}/${name}`);
     stored.set(name, await outputs.put(name, { path }));
     onProgress(stored.size / files.length);
@@ -58,7 +58,7 @@ export async function createRelease(
       const deadline = AbortSignal.timeout(takeBackMs);
       try {
         if (!tried.includes(whole) && (await isOut(deadline))) return;
-        // The last first: what names others goes before them.
+        // The last first, so that files which name others go before them.
         const keys = tried.toReversed();
         for (let from = 0; from < keys.length; from += perDelete) {
           const failures = await storage.delete(keys.slice(from, from + perDelete), { signal: deadline });
@@ -71,7 +71,7 @@ export async function createRelease(
   };
 }
 
-/** Ends when all work has, also when some of it failed; then no more is begun. */
+/** Ends when all work has ended, even if some of it failed; after a failure, no more is started. */
 async function inLanes<T>(all: T[], work: (one: T) => Promise<void>): Promise<void> {
   const todo = all.values();
   const failures: unknown[] = [];

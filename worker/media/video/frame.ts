@@ -12,9 +12,9 @@ import { noneOf } from '../ffmpeg/source.ts';
 export type FrameOptions = {
   ffmpeg: Ffmpeg;
   video: VideoStream;
-  /** Seconds, of the whole video. */
+  /** The length of the whole video in seconds. */
   duration: number | undefined;
-  /** Seconds from its beginning; of a video shorter than twice that, its middle. */
+  /** Seconds from its beginning. If the video is shorter than twice that, its middle is used. */
   at: number;
   box: Size;
   dir: string;
@@ -22,12 +22,14 @@ export type FrameOptions = {
   memory: MemoryGate;
 };
 
-/** Below this all of a frame is one colour, near enough: the standard deviation of each channel, of 255. */
+/** Below this, a frame is about one colour: the standard deviation of each channel, of 255. */
 const blank = 4;
 
 /**
- * One frame of a video as a PNG file in `dir`, upright and in sRGB; where it is blank, as between scenes, another one that is not.
- * @throws PermanentError `media_corrupt` when no frame can be decoded, `no_video_stream` when there is none, `video_too_large`; what Ffmpeg throws
+ * Takes one frame of a video as a PNG file in `dir`, upright and in sRGB. If that frame is blank, as between scenes,
+ * another one is taken.
+ * @throws PermanentError `media_corrupt` if no frame can be decoded, `no_video_stream` if there is none,
+ *   `video_too_large`; what Ffmpeg throws
  */
 export async function takeFrame(path: string, options: FrameOptions): Promise<{ path: string } & Size> {
   const { video, box, memory, signal, ffmpeg } = options;
@@ -61,13 +63,14 @@ async function causeOf(path: string, { ffmpeg, video, dir, signal }: FrameOption
     : new PermanentError('media_corrupt', 'The file is damaged: no frame of its video can be decoded');
 }
 
-/** @returns whether there was a frame; beyond the end ffmpeg succeeds and writes nothing */
+/** @returns whether there was a frame; beyond the end, ffmpeg succeeds and writes nothing */
 async function decode(path: string, to: string, seconds: number, size: Size, options: FrameOptions): Promise<boolean> {
   const { ffmpeg, video, dir, signal } = options;
   const filters = pictureFilters(video, size, await ffmpeg.capabilities());
   await ffmpeg.run(
     {
-      // Before the input: it seeks by the index, and decodes from the key frame before, exactly to the moment.
+      // Before the input: ffmpeg seeks by the index, decodes from the key frame before, and stops exactly at the
+      // moment.
       inputs: [{ path, options: ['-threads', '1', '-ss', seconds.toFixed(3)] }],
       outputs: [
         {

@@ -13,34 +13,38 @@ import type { VideoSource } from '../ffmpeg/source.ts';
 
 type Means = { ffmpeg: Ffmpeg; memory: MemoryGate; dir: string; signal: AbortSignal };
 export type PiecesOptions = Means & {
-  /** Of memory, for each piece. */
+  /** Memory for each piece. */
   bytes: number;
-  /** The most that is read of a video that lasts longer than it says. */
+  /** The most that is read of a video that is longer than its header says. */
   mostSeconds: number;
-  /** The share that is done, 0 to 1. */
+  /** Called with the part that is done, 0 to 1. */
   onProgress?: (share: number) => void;
 };
 
 /**
- * Options of ffmpeg: before the input, and for the picture, the sound and the file that is made. The encoder must keep frames in order
- * (bframes=0): where it does not, the first frames of a piece are due before the last of the piece before it.
+ * Options of ffmpeg: before the input; for the picture, the sound, and the file. The encoder must keep frames in order
+ * (bframes=0). Otherwise the first frames of a piece come before the last of the piece before it.
  */
 export type Parts = { decoder: string[]; picture: string[]; sound: string[]; file: string[] };
 
-/** How long a piece is to take: others wait no longer than that for its memory. */
+/** How long a piece is to take: other jobs wait no longer than that for its memory. */
 const pieceMs = 8_000;
-/** Where others take the cores. */
+/** The limit for a piece if other jobs use the cores. */
 const mostPieceMs = 3_600_000;
 const firstSeconds = 0.5;
-/** Time stamps are rounded, to a millisecond in Matroska: a piece begins a little before its first frame. The encoder rounds to whole frames. */
+/**
+ * Time stamps are rounded, in Matroska to a millisecond. So a piece begins a little before its first frame. The encoder
+ * rounds to whole frames.
+ */
 const beforeFrame = 0.002;
-/** A shorter piece is little more than the way there from the key frame before it. */
+/** A shorter piece costs little more than decoding from the key frame before it. */
 const leastSeconds = 0.5;
 
 /**
- * Encodes a video in pieces of some seconds each, between which others get its memory. It takes longer than by one run: each piece is decoded
- * from the key frame before it.
- * @returns what ffmpeg said, and the seconds of sound that came out of the decoder; undefined when it does not come out as by one run, as of a file whose index leads astray: that run is to be made then, and to judge damage
+ * Encodes a video in pieces of some seconds each, between which other jobs get its memory. This takes longer than one
+ * run, because each piece is decoded from the key frame before it.
+ * @returns ffmpeg's messages, and the seconds of sound that the decoder returned; undefined if the result differs from
+ *   that of one run, for example because the file's index is wrong: then one run must be made, which also judges damage
  */
 export async function encodeInPieces(
   path: string,
@@ -52,7 +56,7 @@ export async function encodeInPieces(
   const { video, audio } = source;
   const { ffmpeg, memory, dir, signal } = options;
   const seconds = video.duration ?? source.seconds;
-  // Filters that change the rate, or look at several frames, would begin anew with each piece.
+  // Filters that change the rate, or look at several frames, would start anew with each piece.
   if (seconds === undefined || video.interlaced || steadyFps(video) !== undefined) return undefined;
   const picture = join(dir, 'picture.ts');
   const stderr = await encodePicture(path, picture, { index: video.index, seconds, fps: video.fps! }, parts, options);
@@ -63,14 +67,14 @@ export async function encodeInPieces(
   const sound = audio && (await encodeSound(path, audio, parts, options));
   const files = [picture, ...(sound ? [sound.path] : [])];
   const maps = files.flatMap((_, n) => ['-map', `${n}:0`]);
-  // Either may begin after 0, and is to do so still.
+  // Either stream may begin after 0, and must still do so.
   const copied = [...maps, '-c', 'copy', '-copyts', ...parts.file];
   const task = { inputs: files.map((file) => ({ path: file })), outputs: [{ path: to, options: copied }] };
   await memory.run(copyMemory, signal, () => ffmpeg.run(task, { dir, signal }));
   return { stderr: `${stderr}\n${sound?.stderr ?? ''}`, heard: sound?.heard };
 }
 
-/** Into one MPEG-TS file, with the time stamps that one run would give it: such files can be put one behind the other. */
+/** Into one MPEG-TS file, with the time stamps that one run would write. Such files can be concatenated. */
 async function encodePicture(
   path: string,
   to: string,
@@ -96,13 +100,13 @@ async function encodePicture(
   return complaints.join('\n');
 }
 
-/** `length`: in seconds; undefined for the last piece, which goes on for as long as there is anything. */
+/** `length`: in seconds; undefined for the last piece, which goes on to the end of the file. */
 export type Cut = { from: number; length: number | undefined };
 type Running = Pick<RunOptions, 'duration' | 'onProgress' | 'limits'>;
 
 /**
- * Cuts so many seconds into pieces of lengths that are multiples of `step`, and has each encoded when its turn has come: by `run`, which holds the
- * memory meanwhile, and looks how long it takes.
+ * Cuts the given seconds into pieces whose lengths are multiples of `step`, and has each encoded in its turn: inside
+ * `run`, which holds the memory, and measures how long it takes.
  */
 export async function eachPiece(
   { seconds, step }: { seconds: number; step: number },
@@ -146,12 +150,12 @@ async function encodeSound(path: string, audio: AudioStream, parts: Parts, optio
   return { path: to, stderr, heard: meter.seconds() };
 }
 
-/** Whether the frames of a file, and those that were made of it, are the same in time, give or take a millisecond. */
+/** Whether the frames of a file, and those that were made of it, have the same times, give or take a millisecond. */
 export const areSame = (wanted: number[], made: number[]): boolean =>
   wanted.length === made.length &&
   wanted.every((time, n) => Math.abs(time - wanted[0]! - made[n]! + made[0]!) < 0.0015);
 
-/** Seconds, of each frame of a stream, in order: looked up without decoding them. */
+/** The time of each frame of a stream in seconds, in order, read without decoding. */
 export async function timesOf(path: string, index: number, { ffmpeg, memory, dir, signal }: Means): Promise<number[]> {
   const times = readTimes();
   const listed = ['-map', `0:${index}`, '-c', 'copy', '-copyts', ...asTimes];
@@ -163,7 +167,7 @@ export async function timesOf(path: string, index: number, { ffmpeg, memory, dir
 /** A line for each frame. https://ffmpeg.org/ffmpeg-formats.html#framecrc */
 export const asTimes = ['-f', 'framecrc'];
 
-/** Reads what is written so, of one stream: stream, DTS, PTS, duration, size, checksum. */
+/** Reads such lines of one stream: stream, DTS, PTS, duration, size, checksum. */
 export function readTimes() {
   const times: number[] = [];
   let rest = '';

@@ -4,15 +4,15 @@ import type { Size } from '../ffmpeg/filters.ts';
 export const positions = ['topleft', 'topright', 'bottomleft', 'bottomright', 'center'] as const;
 export type Position = (typeof positions)[number];
 
-/** Where the upper left corner goes, in pixels of the video. */
+/** The position of the upper left corner, in pixels of the video. */
 export type Place = { x: number; y: number };
 
-/** From the edges, of the video's short side. */
+/** The gap from the edges, as a part of the video's short side. */
 const margin = 0.03;
 
 export const gapOf = ({ width, height }: Size) => Math.min(width, height) * margin;
 
-/** At even pixels: colours come in squares of two by two. */
+/** At even pixels, because colours come in squares of two by two. */
 export function placeOf(position: Position, mark: Size, video: Size): Place {
   const gap = gapOf(video);
   const room = { x: video.width - mark.width, y: video.height - mark.height };
@@ -23,7 +23,7 @@ export function placeOf(position: Position, mark: Size, video: Size): Place {
     bottomright: [room.x - gap, room.y - gap],
     center: [room.x / 2, room.y / 2],
   } as const;
-  // One that is as wide as the video has no gap.
+  // A mark that is as wide as the video has no gap.
   const even = (pixels: number, most: number) =>
     Math.max(0, Math.min(Math.round(pixels / 2), Math.floor(most / 2)) * 2);
   const [x, y] = places[position];

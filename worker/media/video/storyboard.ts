@@ -6,13 +6,16 @@ import { fit, type Size } from '../ffmpeg/filters.ts';
 import { keyFrameSeconds } from './ladder/ladder.ts';
 import { sharp } from '../image/sharp.ts';
 
-/** Small pictures of a video at a steady pace, in one file, for the player's seek bar; and the WebVTT file that says which is where. */
+/**
+ * Small pictures of a video at regular intervals, in one file, for the player's seek bar; and the WebVTT file that says
+ * which is where.
+ */
 export type Storyboard = Grid & { sprite: string; vtt: string; width: number; height: number };
 
 export type Grid = {
   /** Seconds from one picture to the next; the first is at 0. */
   interval: number;
-  /** Pictures. */
+  /** The number of pictures. */
   count: number;
   columns: number;
   rows: number;
@@ -23,7 +26,7 @@ const most = 100;
 const box = { width: 160, height: 160 };
 const columns = 10;
 
-/** At every key frame, or every second, third, ... of them, so that there are a hundred pictures at most. */
+/** One picture at every key frame, or at every second, third, ... of them, so that there are at most a hundred. */
 export function gridOf(shown: Size, seconds: number): Grid {
   const keyFrames = Math.max(1, Math.ceil((seconds - 0.05) / keyFrameSeconds));
   const every = Math.ceil(keyFrames / most);
@@ -37,7 +40,7 @@ export function gridOf(shown: Size, seconds: number): Grid {
   };
 }
 
-/** https://www.w3.org/TR/media-frags/#naming-space: the part of the sprite to show from one time to another. */
+/** https://www.w3.org/TR/media-frags/#naming-space: which part of the sprite to show from one time to another. */
 export function storyboardVtt(
   { interval, count, columns: across, tile }: Grid,
   seconds: number,
@@ -53,12 +56,13 @@ export function storyboardVtt(
 
 function clock(seconds: number): string {
   const ms = Math.round(seconds * 1_000);
-  const two = (value: number) => String(Math.floor(value)).padStart(2, '0');
-  return `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1_000) % 60)}.${String(ms % 1_000).padStart(3, '0')}`;
+  const digits = (value: number, many = 2) => String(Math.floor(value)).padStart(many, '0');
+  const [hours, minutes, rest] = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1_000) % 60];
+  return `${digits(hours)}:${digits(minutes)}:${digits(rest)}.${digits(ms % 1_000, 3)}`;
 }
 
 /**
- * @param rung a file of the ladder: its key frames are where the pictures are, and only they are decoded
+ * @param rung a file of the ladder. The pictures are its key frames, and only these are decoded
  * @throws RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
  */
 export async function makeStoryboard(
@@ -88,7 +92,7 @@ export async function makeStoryboard(
     () => undefined,
   );
   if (made?.width !== width || made.height !== height)
-    throw new RetryableError('output_invalid', 'What ffmpeg made is no storyboard of the right size');
+    throw new RetryableError('output_invalid', 'The output of ffmpeg is no storyboard of the right size');
   const vtt = join(dir, 'storyboard.vtt');
   await writeFile(vtt, storyboardVtt(grid, seconds, 'storyboard.jpg'));
   return { ...grid, sprite, vtt, width, height };

@@ -19,20 +19,20 @@ export type Format = 'hls' | 'dash' | 'mp4';
 export type TranscodeOptions = LadderOptions & {
   settings: { truncated: TruncatedPolicy };
   formats: readonly Format[];
-  /** Boxes that thumbnails fit into; undefined: no thumbnails, and no storyboard. */
+  /** Boxes that the thumbnails fit into; undefined: no thumbnails and no storyboard. */
   thumbnails: readonly Size[] | undefined;
-  /** Whether the DASH manifest names each segment, since each is to have an address of its own. */
+  /** Whether the DASH manifest names each segment, because each gets an address of its own. */
   listed: boolean;
 };
 
-/** Files in the folder of the options. */
+/** Files in the folder `dir` of the options. */
 export type Transcoded = {
   /** Seconds. */
   duration: number;
   /** Whether the original is cut off, and this is what was left of it. */
   truncated: boolean;
   ladder: Ladder;
-  /** Where HLS or DASH was asked for. */
+  /** If HLS or DASH was asked for. */
   stream: Stream | undefined;
   /** The largest rung with the sound, in a file that plays while it loads. */
   mp4: (Size & { path: string; bytes: number }) | undefined;
@@ -44,8 +44,9 @@ export type Transcoded = {
 };
 
 /**
- * Makes of a video that nobody trusts what players stream, in several sizes, and pictures of it. All that comes out was looked at again.
- * @throws PermanentError as processVideo does, and `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ * Makes files for streaming, in several sizes, and pictures of an untrusted video. All outputs are checked.
+ * @throws PermanentError as processVideo does, and `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg
+ *   throws; the signal's reason
  */
 export async function transcode(path: string, options: TranscodeOptions): Promise<Transcoded> {
   const { ffmpeg, memory, dir, signal, onProgress } = options;
@@ -82,7 +83,7 @@ export async function transcode(path: string, options: TranscodeOptions): Promis
   return { duration, truncated, ladder, stream, mp4, thumbnails, storyboard, metadata };
 }
 
-/** The seconds that it lasts, and whether the original is cut off. */
+/** The length in seconds, and whether the original is cut off. */
 async function checkLength(
   { rungs, audio, stderr, heard }: Ladder,
   media: Media,
@@ -110,15 +111,15 @@ async function remux({ rungs, audio }: Ladder, { ffmpeg, dir, signal }: Transcod
     ...'-c copy -map_metadata -1 -fflags +bitexact -movflags +faststart -f mp4'.split(' '),
   ];
   const task = { inputs: inputs.map((input) => ({ path: input })), outputs: [{ path, options }] };
-  // It is as large as its parts, which have had their limits.
+  // It is as large as its parts, whose sizes were limited.
   await ffmpeg.run(task, { dir, signal, limits: { fileBytes: 100e9 } });
   const made = await ffmpeg.probe(path, { dir, signal });
   if (made.video[0]?.width !== width || made.audio.length !== inputs.length - 1)
-    throw new RetryableError('output_invalid', 'What ffmpeg made is no MP4 of the picture and the sound');
+    throw new RetryableError('output_invalid', 'The output of ffmpeg is no MP4 of the picture and the sound');
   return { path, width, height, bytes: (await stat(path)).size };
 }
 
-/** Of the original, and so without a watermark. */
+/** From the original, so without a watermark. */
 async function picturesOf(
   path: string,
   video: VideoStream,

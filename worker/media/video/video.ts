@@ -30,19 +30,19 @@ export type VideoOptions = {
   /** A private folder for what is made. */
   dir: string;
   signal: AbortSignal;
-  /** The share that is done, 0 to 1. */
+  /** Called with the part that is done, 0 to 1. */
   onProgress?: (share: number) => void;
 };
 
 export type ProcessedVideo = {
   /** An MP4 of H.264 and AAC, without metadata, that plays while it loads. */
   path: string;
-  /** Upright, in pixels, and in seconds. */
+  /** Upright, in pixels; the duration in seconds. */
   width: number;
   height: number;
   duration: number;
   bytes: number;
-  /** `copy`: the streams are the original's; `copy_picture`: its picture; `encode`: neither. */
+  /** `copy`: the streams are the original's; `copy_picture`: only the picture is; `encode`: neither is. */
   mode: 'copy' | 'copy_picture' | 'encode';
   /** Whether the original is cut off, and this is what was left of it. */
   truncated: boolean;
@@ -57,7 +57,7 @@ export type VideoMetadata = {
   codec: string;
   width: number;
   height: number;
-  /** Seconds, as it really lasts. */
+  /** The true length in seconds, whatever the header says. */
   duration: number;
   bytes: number;
   bitrate: number | null;
@@ -71,11 +71,11 @@ export type VideoMetadata = {
 };
 
 /**
- * Makes a video that plays everywhere of one that nobody trusts, never enlarged, and a poster. What plays everywhere already is copied, in a
- * hundredth of the time.
- * @throws PermanentError `not_media`, `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`, `frame_rate_too_high`,
- *   `video_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws;
- *   the signal's reason
+ * Makes an untrusted video playable everywhere, never enlarged, and a poster. A video that plays everywhere already is
+ * copied, which takes a hundredth of the time.
+ * @throws PermanentError `not_media`, `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`,
+ *   `frame_rate_too_high`, `video_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`, `watermark_broken`;
+ *   RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
  */
 export async function processVideo(path: string, options: VideoOptions): Promise<ProcessedVideo> {
   const { ffmpeg, dir, signal, settings, watermark } = options;
@@ -103,18 +103,18 @@ export async function processVideo(path: string, options: VideoOptions): Promise
   };
 }
 
-/** `heard`: seconds of sound that came out of the decoder; undefined where the sound was copied, or there is none. */
+/** `heard`: the seconds of sound that the decoder returned; undefined if the sound was copied, or there is none. */
 type Made = { mode: ProcessedVideo['mode']; stderr: string; heard: number | undefined };
 
 async function copyOrEncode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
   const copied = copyMemory <= options.memory.bytes ? await copy(path, to, source, options) : undefined;
-  // Where there may be damage, an encode, which decodes all of it, is to judge.
+  // If there may be damage, an encode decides, because it decodes everything.
   return copied && damageOf(copied.stderr).faults === 0 ? copied : encode(path, to, source, options);
 }
 
 /**
- * Copies the picture, and the sound where that can be; and looks in the same pass at the key frames, and all of the sound, for damage. That
- * takes three times the CPU time of a copy without, and is still a fiftieth of an encode.
+ * Copies the picture, and the sound if possible. In the same pass it checks the key frames, and all of the sound, for
+ * damage. That takes three times the CPU time of a copy without checks, but a fiftieth of an encode.
  */
 async function copy(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
   const { video, audio } = source;
@@ -122,11 +122,12 @@ async function copy(path: string, to: string, source: VideoSource, options: Vide
   const copySound = canCopySound(audio);
   const maps = mapsOf(source);
   const sound = copySound ? ['-c:a', 'copy'] : soundOptions(settings.audioBitrate);
-  // What is encoded is decoded there already.
+  // A sound that is encoded is decoded there already.
   const looked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
   const one = ['-threads', '1'];
   const task: Task = {
-    // Of a file that is opened to see key frames alone ffmpeg is wrong about where it begins: so it is opened a second time for that.
+    // If ffmpeg reads only the key frames of a file, it is wrong about where the file begins. So the file is opened a
+    // second time for that.
     inputs: [
       { path, options: one },
       { path, options: [...one, '-skip_frame', 'nokey'] },
@@ -201,7 +202,10 @@ async function run(
   return { stderr, heard: meter?.seconds() };
 }
 
-/** For what takes long: the cores are left to others, and so the clock says little of whether it gets on. Its CPU time is limited as ever. */
+/**
+ * For long encodes: they leave the cores to other jobs, so the clock says little about their progress. Their CPU time
+ * is limited as usual.
+ */
 const patient = { background: true, limits: { wallMs: 86_400_000 } };
 
 const mapsOf = ({ video, audio }: VideoSource) =>
@@ -218,8 +222,8 @@ function pictureOptions({ size, profile }: EncodePlan, { preset, videoBitrate = 
 }
 
 /**
- * The messages between the parts of an H.264 picture (SEI): cameras of cars, and camcorders, write there where they are. Captions of television
- * stand there too. https://ffmpeg.org/ffmpeg-bitstream-filters.html#filter_005funits
+ * Removes the messages inside an H.264 picture (SEI): car cameras and camcorders write their position there. Captions
+ * of television are removed with them. https://ffmpeg.org/ffmpeg-bitstream-filters.html#filter_005funits
  */
 const withoutMessages = ['-bsf:v', 'filter_units=remove_types=6'];
 
@@ -228,13 +232,13 @@ const soundOptions = (bitrate: number) => `-c:a aac -b:a ${bitrate} -ac 2 -ar 48
 /** ffmpeg before 5 holds 128 packets of one stream while it waits for the first of another, and then gives up. */
 const queue = ['-max_muxing_queue_size', '4096'];
 
-/** Without any of the original's metadata, above all where it was taken; its index in front. */
+/** Without any metadata of the original, above all its position; with the index in front. */
 const containerOptions = ({ maxSeconds }: VideoSettings) => [
   ...queue,
   ...`-map_metadata -1 -map_chapters -1 -fflags +bitexact -t ${maxSeconds + 1} -movflags +faststart -f mp4`.split(' '),
 ];
 
-/** Nothing is given out that was not looked at. */
+/** Checks the file before it is used. */
 async function checkOutput(
   output: Probe,
   media: Media,
@@ -247,7 +251,7 @@ async function checkOutput(
   const [audio] = output.audio;
   const { duration = 0 } = output;
   if ((video && video.codec !== 'h264') || (audio && audio.codec !== 'aac'))
-    throw new RetryableError('output_invalid', 'What ffmpeg made is no video of H.264 and AAC');
+    throw new RetryableError('output_invalid', 'The output of ffmpeg is no video of H.264 and AAC');
   if (duration > maxSeconds + 0.5)
     throw new PermanentError('video_too_long', `The video lasts more than ${maxSeconds} s (VIDEO_MAX_SECONDS)`);
   const found = { picture: video?.duration ?? 0, sound: heard ?? audio?.duration ?? 0 };

@@ -13,14 +13,14 @@ export type Watermark = {
   /** A picture, with its own transparency. */
   path: string;
   position: Position;
-  /** 0 to 1, of what the picture has itself. */
+  /** 0 to 1, multiplied with the picture's own opacity. */
   opacity: number;
-  /** Its width, of the video's. */
+  /** The width of the watermark as a part of the video's width. */
   scale: number;
   sha256: string;
 };
 
-/** A picture in storage, and what is to be otherwise than the settings say. */
+/** A picture in storage, and what differs from the settings. */
 export type WatermarkRequest = {
   key?: string | undefined;
   position?: Position | undefined;
@@ -40,7 +40,8 @@ const maxBytes = 20_000_000;
 
 /**
  * The watermark that a job asks for, or that the settings put on every video whose job does not say.
- * @throws PermanentError `watermark_missing` for one that the job names; DeploymentError as `readOwn` says; what Storage throws
+ * @throws PermanentError `watermark_missing` for one that the job names; DeploymentError as `readOwn` does; what
+ *   Storage throws
  */
 export async function findWatermark(
   storage: Storage,
@@ -72,7 +73,7 @@ export async function findWatermark(
 }
 
 /**
- * Reads the picture that WATERMARK_PATH names, and sees that it is one.
+ * Reads the file that WATERMARK_PATH names, and checks that it is a picture.
  * @throws DeploymentError `watermark_missing`, `watermark_broken`
  */
 export async function readOwn(path: string): Promise<Buffer> {
@@ -101,7 +102,7 @@ function missing(error: unknown): never {
 const reading = { limitInputPixels: 25_000_000, failOn: 'error', autoOrient: true } as const;
 
 /**
- * The watermark at the size and opacity that it has in this video, as an input to lay over it.
+ * Draws the watermark in the size and opacity for this video, as an input to lay over it.
  * @throws PermanentError `watermark_broken`
  */
 export async function drawWatermark(

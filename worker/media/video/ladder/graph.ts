@@ -4,12 +4,13 @@ import { pictureFilters, steadyFps } from '../../ffmpeg/filters.ts';
 import type { Place } from '../position.ts';
 import type { Rungs } from './plan.ts';
 
-/** A fraction, since television's rates are 1000/1001 of whole ones. */
+/** As a fraction, because the rates of television are 1000/1001 of whole numbers. */
 export type Rate = { above: number; below: number };
 
 /**
- * The filter graph that makes the rungs of one video: the picture made fit to be watched once, the watermark laid over it once, and each rung scaled
- * from the one above it. `from` is the label of the picture. Its outputs are `[r0]`, `[r1]`, ...; the watermark, where there is one, is input 1.
+ * The filter graph that makes the rungs of one video: it prepares the picture once, lays the watermark over it once,
+ * and scales each rung from the one above it. `from` is the label of the picture. The outputs are `[r0]`, `[r1]`, ...;
+ * the watermark, if there is one, is input 1.
  */
 export function ladderGraph(
   video: VideoStream,
@@ -32,8 +33,8 @@ export function ladderGraph(
 }
 
 /**
- * Frames a second of the rungs. All have the same, from 0 on and without gaps: key frames fall on the same moments, and no
- * player needs to know more than where a stream begins to keep picture and sound together.
+ * The frame rate of the rungs. All rungs have the same one, from 0 on and without gaps. So their key frames fall on the
+ * same moments, and picture and sound stay together if a player knows where a stream begins.
  */
 export function rateOf(video: VideoStream): Rate {
   const fps = steadyFps(video) ?? video.fps!;

@@ -18,27 +18,31 @@ export type LadderOptions = {
   watermark: Watermark | undefined;
   dir: string;
   signal: AbortSignal;
-  /** The share that is done, 0 to 1. */
+  /** Called with the part that is done, 0 to 1. */
   onProgress: (share: number) => void;
 };
 
-/** Files of one stream each: every rung of the picture, largest first, and the sound. */
+/** Files with one stream each: every rung of the picture, largest first, and the sound. */
 export type Ladder = {
   rungs: (Rung & { path: string })[];
   audio: string | undefined;
-  /** What ffmpeg said of the original, and the seconds of its sound that came out of the decoder. */
+  /** ffmpeg's messages about the original, and the seconds of sound that the decoder returned. */
   stderr: string;
   heard: number;
-  /** What has a say in the bytes besides the options: the names of the rungs that were encoded together, the profile, the threads, the version. */
+  /**
+   * What determines the bytes besides the options: the names of the rungs that were encoded together, the profile, the
+   * threads, the version.
+   */
   made: unknown;
 };
 
-/** Seconds from one key frame to the next, in every rung: where players may change from one to another. */
+/** Seconds between key frames, in every rung. At a key frame, a player may switch to another rung. */
 export const keyFrameSeconds = 2;
 
 /**
  * Encodes a video in several sizes, H.264 in MP4, and its sound once, in AAC with two channels.
- * @throws PermanentError `video_too_large`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
+ * @throws PermanentError `video_too_large`, `watermark_broken`; RetryableError `output_invalid`; what Ffmpeg throws;
+ *   the signal's reason
  */
 export async function encodeLadder(
   path: string,
@@ -81,7 +85,7 @@ export async function encodeLadder(
 /** `sound`: where it goes, and what measures it. */
 type GroupOptions = LadderOptions & { profile: Profile; sound: { path: string; meter: SoundMeter } | undefined };
 
-/** @returns what ffmpeg complained of */
+/** @returns what ffmpeg complained about */
 async function encodeGroup(
   path: string,
   source: VideoSource,
@@ -98,7 +102,7 @@ async function encodeGroup(
   return run.stderr;
 }
 
-/** @returns where the rungs were cut, and what ffmpeg said of the sound; undefined when that did not do */
+/** @returns where the rungs were cut, and ffmpeg's messages about the sound; undefined if encoding in pieces failed */
 async function encodePieces(
   path: string,
   source: VideoSource,
@@ -139,8 +143,9 @@ const soundOf = (path: string, index: number, settings: LadderOptions['settings'
 });
 
 /**
- * Short work is planned to fit beside the long encodes that may run, and a long encode into its share, where that costs no size.
- * @returns undefined when nothing fits
+ * Plans short work so that it fits beside the long encodes that may run, and a long encode so that it fits into its
+ * share, if that does not make the picture smaller.
+ * @returns undefined if nothing fits
  */
 function planBeside(
   source: VideoSource,
@@ -181,18 +186,18 @@ async function taskOf(
   };
 }
 
-/** Of constant quality, with a limit: https://trac.ffmpeg.org/wiki/Encode/H.264 */
+/** Constant quality, with a limit: https://trac.ffmpeg.org/wiki/Encode/H.264 */
 const pictureOptions = ({ bitrate }: Rung, { preset }: LadderOptions['settings']) =>
   words(
     `-c:v libx264 -preset ${preset} -crf 23 -profile:v high -maxrate ${bitrate} -bufsize ${bitrate * 2}`,
     `-force_key_frames expr:gte(t,n_forced*${keyFrameSeconds}) -sc_threshold 0`,
   );
 
-/** From 0 on and without gaps, as the picture is. */
+/** From 0 on and without gaps, like the picture. */
 const soundOptions = ({ audioBitrate }: VideoSettings) =>
   words(`-af aresample=async=1000:first_pts=0 -ac 2 -ar 48000 -c:a aac -b:a ${audioBitrate}`);
 
-/** Older versions of ffmpeg hold 128 packets of one stream until another has its first, and then give up. */
+/** Older versions of ffmpeg hold 128 packets of one stream until another has its first packet, and then give up. */
 const fileOptions = ({ maxSeconds }: VideoSettings) =>
   words(
     '-map_metadata -1 -map_chapters -1 -fflags +bitexact -max_muxing_queue_size 4096',
@@ -201,14 +206,14 @@ const fileOptions = ({ maxSeconds }: VideoSettings) =>
 
 const words = (...lines: string[]) => lines.flatMap((line) => line.split(' '));
 
-/** Slow presets take a multiple of the time that a ladder does; a file holds little more than its bitrate. */
+/** Slow presets take a multiple of the time of the whole ladder; a file contains little more than its bit rate. */
 function limitsOf({ seconds }: VideoSource, { maxSeconds }: VideoSettings) {
   const duration = Math.min(seconds ?? maxSeconds, maxSeconds);
   const wallMs = Math.max(120, duration * 60) * 1_000;
   return { duration, limits: { wallMs, cpuSeconds: (wallMs / 1_000) * 8, fileBytes: 100e6 + duration * 2e6 } };
 }
 
-/** The share of the whole that a group's own share is, by the pixels that are encoded. */
+/** The part of the whole that a group has done, by the pixels that are encoded. */
 function byWork(groups: Group[], onProgress: (share: number) => void) {
   const pixels = groups.map(({ rungs }) => rungs.reduce((sum, { width, height }) => sum + width * height, 0));
   const all = pixels.reduce((sum, some) => sum + some, 0);
@@ -219,7 +224,8 @@ function byWork(groups: Group[], onProgress: (share: number) => void) {
 }
 
 /**
- * Nothing is given out that was not looked at. Where the original is broken, it is not what was made of it that is wrong: that is judged before.
+ * Checks every rung before it is used. Damage of the original is judged earlier: here it would look like a failed
+ * encode.
  * @throws RetryableError `output_invalid`; what Ffmpeg throws
  */
 export async function checkRungs({ rungs }: Ladder, { ffmpeg, dir, signal }: LadderOptions): Promise<void> {
@@ -227,6 +233,6 @@ export async function checkRungs({ rungs }: Ladder, { ffmpeg, dir, signal }: Lad
     const { video } = await ffmpeg.probe(rung.path, { dir, signal });
     const [{ codec, width, height } = {}] = video;
     if (codec !== 'h264' || width !== rung.width || height !== rung.height)
-      throw new RetryableError('output_invalid', `What ffmpeg made is no ${rung.name} of H.264`);
+      throw new RetryableError('output_invalid', `The output of ffmpeg is no ${rung.name} of H.264`);
   }
 }

@@ -6,17 +6,20 @@ import { areSame, asTimes, eachPiece, moveBehind, readTimes, timesOf, type Piece
 import type { VideoSource } from '../../ffmpeg/source.ts';
 import { rateOf } from './graph.ts';
 
-/** Else time stamps are rounded to whole frames. */
+/** Without this, time stamps are rounded to whole frames. */
 const fine = ['-enc_time_base', '1:90000'];
 
-/** What is made of each piece: its options, and the MP4 that all pieces together become. */
+/** How each piece is encoded, and the MP4 that all pieces together become. */
 export type RungOfPieces = { path: string; options: string[] };
 
 /**
- * Encodes rungs of a ladder in pieces, as encodeInPieces in media/pieces.ts does a video. All rungs have one frame rate, from 0 on and without
- * gaps, and no frames out of order: so a piece is a number of frames, and its file nothing but these.
- * @param graph the filter graph of the rungs, of frames that come from the label it is given @param seconds between two key frames
- * @returns where it was cut; undefined when it does not come out as by one run: that is to be made then, and to judge damage
+ * Encodes rungs of a ladder in pieces, as encodeInPieces in video/pieces.ts does with a video. All rungs have one frame
+ * rate, from 0 on and without gaps, and no frames out of order: so a piece is a number of frames, and its file contains
+ * exactly these.
+ * @param graph returns the filter graph of the rungs, for frames from the label that it is given
+ * @param seconds between two key frames
+ * @returns where it was cut; undefined if the result differs from that of one run: then one run must be made, which
+ *   also judges damage
  */
 export async function encodeRungsInPieces(
   path: string,
@@ -30,7 +33,7 @@ export async function encodeRungsInPieces(
   if (seconds === undefined || video.interlaced) return undefined;
   const { above, below } = rateOf(video);
   const frames = (time: number) => Math.ceil((time * above) / below - 1e-6);
-  // A frame counts to the nearest moment of the rate: that is where pieces are cut.
+  // A frame counts to the nearest moment of the rate, and that is where pieces are cut.
   const half = below / above / 2;
   const startOf = (time: number) => (time === 0 ? 0 : (frames(time) * below) / above - half);
   const seen: number[] = [];
@@ -42,8 +45,9 @@ export async function encodeRungsInPieces(
     const times = readTimes();
     const ends = length === undefined ? [] : ['-frames:v', String(frames(from + length) - frames(from))];
     const looks = length === undefined ? mostSeconds - start : startOf(from + length) - start;
-    // A piece begins half a frame before its first moment: rounded down, its frames count to the same moments as in one run. They are
-    // not moved by setpts: that of ffmpeg in 2018 does not move the end with them, and the last frame is shown twice.
+    // A piece begins half a frame before its first moment: rounded down, its frames count to the same moments as in one
+    // run. They are not moved with setpts: in the ffmpeg of 2018 it does not move the end with them, and the last frame
+    // is shown twice.
     const steady = `fps=${above}/${below}:start_time=0:round=${from === 0 ? 'near' : 'down'}`;
     const shown = `[0:${video.index}]split[seen][uncut];[seen]crop=2:2[times];[uncut]${steady}[cut]`;
     const task = {

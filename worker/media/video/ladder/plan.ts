@@ -2,20 +2,24 @@ import { encodeMemory, type Preset, type Profile } from '../../ffmpeg/memory.ts'
 import type { VideoStream } from '../../ffmpeg/probe.ts';
 import type { Rung } from './rungs.ts';
 
-/** How the rungs of a ladder are encoded: each group by one process that decodes the video once, one group after the other. */
+/**
+ * How the rungs of a ladder are encoded: each group by one process that decodes the video once, one group after
+ * another.
+ */
 export type Plan = { groups: Group[]; profile: Profile };
 export type Group = {
   /** Largest first. */
   rungs: Rungs;
-  /** Of memory. */
+  /** Memory. */
   bytes: number;
 };
 export type Rungs = readonly [Rung, ...Rung[]];
 
 /**
- * The quickest way to encode these rungs that the budget of memory allows: all by one process, fast, else lean; else lean in two, the largest by itself;
- * else lean and each by itself. Where the largest is too much even so, the ladder begins with the next.
- * @returns undefined when not even the smallest rung fits
+ * The quickest way to encode these rungs that fits into the memory budget: all in one process, fast; else lean; else
+ * lean in two processes, the largest rung alone; else lean, each rung alone. If even then the largest rung needs too
+ * much, the ladder begins with the next one.
+ * @returns undefined if not even the smallest rung fits
  */
 export function planLadder(
   video: VideoStream,

@@ -1,10 +1,10 @@
 import { fit, type Size } from '../../ffmpeg/filters.ts';
 
-/** One rendition of a video: a size, and what it may cost. */
+/** One rendition of a video: its size and its highest bit rate. */
 export type Rung = Size & {
-  /** Such as `720p`: the pixels of its short side, of a portrait too. */
+  /** Such as `720p`: the pixels of its short side, also for a portrait. */
   name: string;
-  /** Bits a second of the picture, at most. */
+  /** The highest bit rate of the picture, in bits per second. */
   bitrate: number;
 };
 
@@ -16,14 +16,14 @@ const steps = [
 ] as const;
 const lowest = steps[3];
 
-/** A picture this near to a step has cropped edges, or was rounded: 1918x1078 is 1080p. */
+/** A picture this close to a step has cropped edges, or was rounded: 1918x1078 is 1080p. */
 const nearly = 0.95;
-/** Of a panorama the long side counts: it is at most this many times the short side of the step. */
+/** For a panorama the long side counts: it is at most this many times the short side of the step. */
 const longest = 3;
 
 /**
- * The renditions to make of a video, largest first; none is larger than the video, and there is always one.
- * @param maxBitrate bits a second that the largest may have; the others shrink with it, so that the steps stay steps
+ * The renditions to make of a video, largest first. None is larger than the video, and there is always one.
+ * @param maxBitrate the highest bit rate of the largest; the others shrink in proportion
  */
 export function rungsOf(shown: Size, maxBitrate = Infinity): Rung[] {
   const short = Math.min(shown.width, shown.height);
@@ -39,7 +39,7 @@ function rung(shown: Size, { short, bitrate }: { short: number; bitrate: number 
   return { name: `${short}p`, ...fit(shown, box), bitrate };
 }
 
-/** Of a video below all steps: as it is, with bits by its pixels. */
+/** For a video below all steps: its own size, with a bit rate by its pixels. */
 function smallest(shown: Size): Rung {
   const { width, height } = rung(shown, lowest);
   const share = Math.min(1, (width * height) / (lowest.short * lowest.short * (16 / 9)));

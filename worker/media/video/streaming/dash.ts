@@ -1,26 +1,24 @@
 import { bandwidthOf, type PictureTrack, type Segment, type Track } from './hls.ts';
 
 /**
- * An MPD over the segments that the HLS playlists name. ISO/IEC 23009-1, with exact times of all segments, which the live profile allows on
- * demand too. https://dashif.org/docs/DASH-IF-IOP-v4.3.pdf
- * @param listed each segment is named, which that profile does not allow, in place of a pattern for all
+ * An MPD over the segments that the HLS playlists name. ISO/IEC 23009-1, live profile, which allows exact times of all
+ * segments also on demand. https://dashif.org/docs/DASH-IF-IOP-v4.3.pdf
+ * @param listed names each segment, which that profile does not allow, instead of a pattern for all
  */
 export function dashManifest(pictures: readonly PictureTrack[], sound: Track | undefined, listed = false): string {
   const tracks = [...pictures, ...(sound ? [sound] : [])];
   const seconds = Math.max(...tracks.map(({ segments }) => lengthOf(segments)));
   const longest = Math.max(...tracks.flatMap(({ segments }) => segments.map((segment) => segment.seconds)));
+  const profile = `urn:mpeg:dash:profile:${listed ? 'full' : 'isoff-live'}:2011`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:${listed ? 'full' : 'isoff-live'}:2011" type="static"` +
-      ` mediaPresentationDuration="${duration(seconds)}" maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(longest)}">`,
+    `<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="${profile}" type="static"` +
+      ` mediaPresentationDuration="${duration(seconds)}" maxSegmentDuration="${duration(longest)}"` +
+      ` minBufferTime="${duration(longest)}">`,
     '  <Period id="0" start="PT0S">',
     '    <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">',
     ...pictures.flatMap(({ width, height, rate, ...track }) =>
-      representation(
-        track,
-        listed,
-        `width="${width}" height="${height}" frameRate="${rate.above}${rate.below === 1 ? '' : `/${rate.below}`}" sar="1:1"`,
-      ),
+      representation(track, listed, `width="${width}" height="${height}" frameRate="${fraction(rate)}" sar="1:1"`),
     ),
     '    </AdaptationSet>',
     ...(sound ? soundSet(sound, listed) : []),
@@ -29,6 +27,8 @@ export function dashManifest(pictures: readonly PictureTrack[], sound: Track | u
     '',
   ].join('\n');
 }
+
+const fraction = ({ above, below }: PictureTrack['rate']) => (below === 1 ? `${above}` : `${above}/${below}`);
 
 function soundSet(sound: Track, listed: boolean): string[] {
   return [
@@ -53,7 +53,8 @@ function representation(track: Track, listed: boolean, attributes: string, child
 function segmentTemplate({ name, init, timescale, segments }: Track): string[] {
   const media = segments[0]!.file.replace(/^\d+/, (digits) => `$Number%0${digits.length}d$`);
   return [
-    `<SegmentTemplate timescale="${timescale}" initialization="${name}/${init}" media="${name}/${media}" startNumber="0">`,
+    `<SegmentTemplate timescale="${timescale}" initialization="${name}/${init}"` +
+      ` media="${name}/${media}" startNumber="0">`,
     ...segmentTimeline(segments, timescale),
     '</SegmentTemplate>',
   ];
@@ -75,7 +76,9 @@ const segmentTimeline = (segments: readonly Segment[], timescale: number) => [
   '  </SegmentTimeline>',
 ];
 
-/** A line for each run of segments of one length. Ticks are whole: the playlist's six decimals name each of them. */
+/**
+ * A line for each run of segments of one length. Ticks are whole numbers: the playlist's six decimals identify each.
+ */
 export function timeline(segments: readonly Segment[], timescale: number): string[] {
   const runs: { d: number; r: number }[] = [];
   for (const { seconds } of segments) {

@@ -2,11 +2,11 @@ import type { Size } from '../../ffmpeg/filters.ts';
 import type { Rate } from '../ladder/graph.ts';
 import type { Init } from './init.ts';
 
-/** One stream in segments, as its playlist has them. */
+/** A stream in segments, as its playlist lists them. */
 export type Track = Init & {
-  /** Of its folder: `720p`, `audio`. */
+  /** The name of its folder: `720p`, `audio`. */
   name: string;
-  /** File names, in the folder. */
+  /** File names in the folder. */
   init: string;
   segments: Segment[];
 };
@@ -25,12 +25,12 @@ export function readPlaylist(text: string): { init: string; segments: Omit<Segme
   return { init, segments };
 }
 
-/** Bits a second, as measured: the highest, and the average. */
+/** Measured bits per second: the highest and the average. */
 export type Bandwidth = { peak: number; average: number };
 
 /**
- * RFC 8216, 4.1: the peak is the highest of any run of segments that lasts from 0.5 to 1.5 times the target duration, so that a stub
- * at the end does not count by itself.
+ * RFC 8216, 4.1: the peak is the highest rate of any run of segments that lasts from 0.5 to 1.5 times the target
+ * duration. So a short segment at the end does not count alone.
  */
 export function bandwidthOf(segments: readonly Segment[]): Bandwidth {
   const target = Math.max(...segments.map(({ seconds }) => Math.round(seconds)), 1);
@@ -52,13 +52,14 @@ const total = (segments: readonly Segment[]) => ({
   seconds: segments.reduce((sum, { seconds }) => sum + seconds, 0),
 });
 
-/** Players begin with the first that they are offered: the smallest, which starts at once everywhere. */
+/** Players begin with the first stream of the list: the smallest, which starts quickly everywhere. */
 export function masterPlaylist(pictures: readonly PictureTrack[], sound: Track | undefined): string {
   const heard = sound ? bandwidthOf(sound.segments) : { peak: 0, average: 0 };
   const lines = ['#EXTM3U', '#EXT-X-VERSION:7', '#EXT-X-INDEPENDENT-SEGMENTS'];
   if (sound)
     lines.push(
-      `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="${sound.name}/${playlistName}"`,
+      '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",' +
+        `URI="${sound.name}/${playlistName}"`,
     );
   for (const picture of pictures.toReversed()) {
     const { peak, average } = bandwidthOf(picture.segments);

@@ -2,7 +2,7 @@
 export type Init = {
   /** RFC 6381, such as `avc1.64001f`. */
   codec: string;
-  /** Ticks a second. */
+  /** Ticks per second. */
   timescale: number;
 };
 
@@ -10,12 +10,12 @@ const media = ['moov', 'trak', 'mdia'];
 const samples = [...media, 'minf', 'stbl', 'stsd'];
 
 /**
- * Reads the initialisation segment of one stream. Boxes are ISO/IEC 14496-12's.
- * @throws RangeError when it is not whole
+ * Reads the initialisation segment of one stream. Its boxes are defined in ISO/IEC 14496-12.
+ * @throws RangeError if it is incomplete
  */
 export function readInit(file: Buffer): Init {
   const mdhd = boxAt(file, [...media, 'mdhd']);
-  // Version 1 has times of 64 bits before it.
+  // In version 1, times of 64 bits come before it.
   const timescale = mdhd.readUInt32BE(mdhd[0] === 1 ? 20 : 12);
   const stsd = boxAt(file, samples).subarray(8);
   switch (stsd.toString('latin1', 4, 8)) {
@@ -24,14 +24,14 @@ export function readInit(file: Buffer): Init {
       return { codec: `avc1.${avcC.toString('hex', 1, 4)}`, timescale };
     }
     case 'mp4a':
-      // AAC LC is all that ffmpeg's own encoder makes of it.
+      // ffmpeg's own encoder makes only AAC LC.
       return { codec: 'mp4a.40.2', timescale };
     default:
       throw new RangeError('an initialisation segment of neither H.264 nor AAC');
   }
 }
 
-/** What the first box at a path of boxes holds. */
+/** The content of the first box at a path of boxes. */
 function boxAt(bytes: Buffer, path: string[]): Buffer {
   const [name, ...rest] = path;
   if (name === undefined) return bytes;

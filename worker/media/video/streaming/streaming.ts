@@ -11,7 +11,7 @@ import { readInit } from './init.ts';
 export const masterName = 'master.m3u8';
 export const manifestName = 'manifest.mpd';
 
-/** A folder of files that HLS and DASH share, with a master playlist and a manifest under those names. */
+/** A folder of files that HLS and DASH share, with a master playlist and a manifest of these names. */
 export type Stream = {
   dir: string;
   /** Names in the folder, such as `720p/00000.m4s`. */
@@ -20,7 +20,7 @@ export type Stream = {
   renditions: Rendition[];
 };
 
-/** One of the sizes; bandwidths in bits a second, as measured, of the picture alone. */
+/** One of the sizes, with the measured bits per second of the picture alone. */
 export type Rendition = {
   name: string;
   width: number;
@@ -35,15 +35,15 @@ type Options = {
   ffmpeg: Ffmpeg;
   dir: string;
   signal: AbortSignal;
-  /** Whether the DASH manifest names each segment, since each is to have an address of its own. */
+  /** Whether the DASH manifest names each segment, because each gets an address of its own. */
   listed: boolean;
 };
 
-/** Seconds that a segment lasts: two of the ladder's key frames. */
+/** Seconds of a segment: two key frame intervals of the ladder. */
 const segmentSeconds = 4;
 
 /**
- * Cuts a ladder into fragmented MP4 segments, nothing encoded again, with playlists for HLS and a manifest for DASH.
+ * Cuts a ladder into fragmented MP4 segments, without encoding again, with playlists for HLS and a manifest for DASH.
  * @throws RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
  */
 export async function packageStream(ladder: Ladder, rate: Rate, options: Options): Promise<Stream> {
@@ -77,7 +77,7 @@ function renditionOf({ name, width, height, codec, rate, segments }: PictureTrac
   return { name, width, height, fps, codec, bandwidth: peak, average_bandwidth: average };
 }
 
-/** Into one folder a stream: 0, 1, ... */
+/** One folder per stream: 0, 1, ... */
 async function cut({ rungs, audio }: Ladder, to: string, { ffmpeg, dir, signal }: Options): Promise<void> {
   const group = audio ? ',agroup:audio' : '';
   const streams = [...rungs.map((_, n) => `v:${n}${group}`), ...(audio ? ['a:0,agroup:audio'] : [])];
@@ -91,7 +91,8 @@ async function cut({ rungs, audio }: Ladder, to: string, { ffmpeg, dir, signal }
           path: join(to, '%v', playlistName),
           options: [
             ...inputs.flatMap((_, n) => ['-map', `${n}:0`]),
-            // Else each stream would be shifted by what it has before 0, and told so by an edit list, which browsers do not follow.
+            // Without this, each stream would be shifted by what it has before 0, with an edit list, which browsers
+            // ignore.
             ...'-c copy -map_metadata -1 -fflags +bitexact -avoid_negative_ts disabled'.split(' '),
             ...`-f hls -hls_time ${segmentSeconds} -hls_playlist_type vod -hls_list_size 0`.split(' '),
             ...'-hls_segment_type fmp4 -hls_flags independent_segments'.split(' '),
@@ -116,11 +117,11 @@ async function readTrack(dir: string, name: string): Promise<Track> {
     }));
     return { name, init, segments: await Promise.all(sized), ...readInit(await readFile(join(dir, name, init))) };
   } catch (error) {
-    throw new RetryableError('output_invalid', `The segments of ${name} are not as they should be`, { cause: error });
+    throw new RetryableError('output_invalid', `The segments of ${name} are invalid`, { cause: error });
   }
 }
 
-/** Nothing is given out that was not read again: ffprobe opens all streams of the master playlist. */
+/** Checks the files before they are used: ffprobe opens all streams of the master playlist. */
 async function checkStream(master: string, { rungs, audio }: Ladder, { ffmpeg, dir, signal }: Options): Promise<void> {
   const { video, audio: sound } = await ffmpeg.probe(master, { dir, signal, formats: 'hls,mov' });
   const found = video.map(({ width, height }) => `${width}x${height}`);
@@ -128,6 +129,6 @@ async function checkStream(master: string, { rungs, audio }: Ladder, { ffmpeg, d
   if (expected.some((size) => !found.includes(size)) || (audio && sound.length === 0))
     throw new RetryableError(
       'output_invalid',
-      `The playlists have ${found.join(', ')} in place of ${expected.join(', ')}`,
+      `The playlists have ${found.join(', ')} instead of ${expected.join(', ')}`,
     );
 }
