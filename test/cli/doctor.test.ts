@@ -174,7 +174,7 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
     [{ ...good, version: '6.1', libavcodec: 60, sandbox: 'none' }, undefined, 'warn', /AMR.*the network/],
     [{ ...good, sandbox: 'none' }, undefined, 'warn', /the network/],
     [absent, undefined, 'warn', /There is no ffmpeg in PATH: jobs of queue media/],
-    [new RetryableError('out_of_memory', 'no memory'), ['publish'], 'fail', /^it could not be looked up: no memory$/],
+    [new RetryableError('out_of_memory', 'no memory'), ['publish'], 'fail', /^it could not be examined: no memory$/],
     [absent, ['media'], 'fail', /There is no ffmpeg/],
     [absent, ['publish'], 'ok', /none is needed/],
   ];

@@ -117,7 +117,7 @@ for (const { name, config, programs } of ffmpegs)
       await fails(
         ffmpeg.run({ inputs, outputs }, { dir, signal }),
         'PermanentError media_corrupt',
-        /its format is none/,
+        /its format is not accepted/,
       );
     });
 

@@ -23,7 +23,7 @@ export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check
   if (found instanceof Error)
     return fail(
       name,
-      `it could not be looked up: ${messageOf(found)}`,
+      `it could not be examined: ${messageOf(found)}`,
       'give this machine memory, then run this again',
     );
 

@@ -62,7 +62,7 @@ export function createLookout(config: FfmpegConfig, log?: Log): Lookout {
   async function lookPatiently(): Promise<Capabilities> {
     const passing = (error: unknown) => {
       if (!isPassing(error)) return undefined;
-      log?.warn({ err: error }, 'what ffmpeg can do could not be looked up: trying again');
+      log?.warn({ err: error }, 'could not find out what ffmpeg can do, will try again');
       return {};
     };
     return withRetries(look, passing, undefined, patience);
