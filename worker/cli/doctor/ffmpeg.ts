@@ -21,11 +21,7 @@ export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check
     return fail(name, messageOf(found), 'set FFMPEG_PATH and FFPROBE_PATH to programs that run, or to nothing');
   if (codeOf(found) === 'ffmpeg_missing') return judgeNone(messageOf(found), queues);
   if (found instanceof Error)
-    return fail(
-      name,
-      `it could not be examined: ${messageOf(found)}`,
-      'give this machine memory, then run this again',
-    );
+    return fail(name, `it could not be examined: ${messageOf(found)}`, 'give this machine memory, then run this again');
 
   const { version, programs, sandbox, missing } = found as Capabilities;
   const { from } = programs.ffmpeg;
