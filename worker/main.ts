@@ -20,7 +20,7 @@ import { doubtsOf } from './settings.ts';
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
 /**
- * Starts everything, in this order: Postgres, its tables, the worker, HTTP.
+ * Starts everything, in this order: the kinds, Postgres, its tables, the worker, HTTP.
  * @param signal aborts the start at any step; what is open already is closed in reverse order
  */
 export async function startService(
@@ -31,10 +31,11 @@ export async function startService(
   const open = new AsyncDisposableStack();
   const step = <T>(work: Promise<T>) => unlessAborted(work, signal);
   try {
+    const registry = await step(loadRegistry(config.jobsDir));
     const postgres = await step(openPostgres(config));
     open.defer(postgres.stop);
     if (config.databaseUrl) await step(waitForPostgres(postgres.url, { log, signal }));
-    const applied = await step(install(postgres.url));
+    const applied = await step(install(postgres.url, [], config.migrationsDir));
     if (applied.length > 0) log.info({ applied }, 'migrated');
 
     const app = createApp(config, postgres.url, log);
@@ -42,7 +43,7 @@ export async function startService(
     void tellOfFfmpeg(app);
     void tellOfSettings(app);
     open.adopt(keepTidy(config.tempDir), clearInterval);
-    const worker = await step(startWorker(app, postgres.url, await loadRegistry()));
+    const worker = await step(startWorker(app, postgres.url, registry));
     open.defer(worker.stop);
     const http = await listenSomewhere(routes(worker), config, log);
     // The worker stops first: while its jobs finish, /health still answers.
@@ -72,10 +73,11 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 
 /**
  * Runs until SIGTERM or SIGINT, then shuts down in order. A second signal, two seconds later or more, ends it at once.
+ * @param given goes before what the environment says
  * @returns the exit code
  */
-export async function main(): Promise<number> {
-  const config = loadConfig();
+export async function main(given: Partial<Config> = {}): Promise<number> {
+  const config = { ...loadConfig(), ...given };
   const log = createLog(config);
   const stopping = new AbortController();
   let code = 0;

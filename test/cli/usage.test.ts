@@ -29,6 +29,7 @@ const commands = [
   'resume',
   'status',
   'schedule',
+  'queue',
 ];
 const oneLine = /^error: [^\n]+\n$/;
 
@@ -63,6 +64,7 @@ test('each command works by the launcher, as a process of its own', async (t) =>
     works(['show', id], /^kind +file$/m),
     works(['status'], /^publish\b/m),
     works(['schedule', 'list'], /cleanup/),
+    works(['queue', 'list'], /^media\b/m),
     works(['doctor'], /^ok {4}Postgres/m),
   ]);
   await works(['cancel', id], /./);

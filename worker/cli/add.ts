@@ -1,4 +1,5 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
+import { loadConfig } from '../base/config/config.ts';
 import { UsageError } from '../base/errors.ts';
 import { addJob } from '../queue/client/add.ts';
 import type { Job } from '../queue/client/operate.ts';
@@ -7,7 +8,7 @@ import { parsePayload } from '../queue/payload.ts';
 import type { Registry } from '../queue/registry.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
-import { example, integer, json, kindOf, payloadOf, runAt, type Kind } from './options.ts';
+import { example, integer, jobsDir, json, kindOf, payloadOf, runAt, type Kind } from './options.ts';
 import { note, plain, print, printJson } from './output.ts';
 import { follow } from './wait.ts';
 
@@ -19,6 +20,7 @@ type Options = {
   maxRetries?: number;
   wait?: true;
   dryRun?: true;
+  jobs?: string;
   json?: true;
 };
 
@@ -36,10 +38,11 @@ export const add = example(
   .option('--max-retries <n>', "retries after the first attempt (default: the queue's)", integer(0, 1_000_000))
   .option('--dry-run', 'change nothing and say what would be done, with --wait: for cleanup jobs')
   .option('--wait', 'follow the job until it ends; exit code 1 if it fails or is cancelled')
+  .addOption(jobsDir())
   .addOption(json())
   .action(async (kind: Kind, payload: unknown, options: Options) => {
     const { loadRegistry } = await import('../queue/registry.ts');
-    const registry = await loadRegistry();
+    const registry = await loadRegistry(options.jobs ?? loadConfig().jobsDir);
     const asked = options.dryRun ? dryRun(registry, kind, payload) : payload;
     await withDatabase(async (db) => {
       const { id, created } = await addJob(db, registry, { ...kind, payload: asked, ...columnsOf(options) });

@@ -1,9 +1,17 @@
+import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
 
 /** Options and arguments that several commands share. */
 
 export const json = () => new Option('--json', 'print one JSON document');
+
+const folder = (option: string, what: string, setting: string) =>
+  new Option(`${option} <dir>`, `a folder of ${what} of your own (default: ${setting})`).argParser((dir) =>
+    resolve(dir),
+  );
+export const jobsDir = () => folder('--jobs', 'kinds', 'JOBS_DIR');
+export const migrationsDir = () => folder('--migrations', 'migrations', 'MIGRATIONS_DIR');
 
 export function example(command: Command, line: string): Command {
   return command.addHelpText('after', `\nExample:\n  $ ${line}`);

@@ -9,6 +9,7 @@ import { complain, report } from './faults.ts';
 import { jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
 import { pause, resume } from './pause.ts';
+import { queue } from './queue.ts';
 import { retry } from './retry.ts';
 import { schedule } from './schedule.ts';
 import { show } from './show.ts';
@@ -24,7 +25,22 @@ const program = new Command('rowmill')
     writeErr: (text) => void surroundings().stderr.write(text),
     outputError: (text) => complain(oneLine(text)),
   });
-for (const command of [start, migrate, demo, doctor, add, jobs, show, retry, cancel, pause, resume, status, schedule]) {
+for (const command of [
+  start,
+  migrate,
+  demo,
+  doctor,
+  add,
+  jobs,
+  show,
+  retry,
+  cancel,
+  pause,
+  resume,
+  status,
+  schedule,
+  queue,
+]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
   program.addCommand(command);
 }

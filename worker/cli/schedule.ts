@@ -9,10 +9,11 @@ import {
   type Schedule,
   type ScheduleStatus,
 } from '../queue/schedule/schedules.ts';
+import { loadConfig } from '../base/config/config.ts';
 import { surroundings } from '../base/surroundings.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
-import { example, integer, json, kindOf, payloadOf, type Kind } from './options.ts';
+import { example, integer, jobsDir, json, kindOf, payloadOf, type Kind } from './options.ts';
 import {
   count,
   cut,
@@ -38,6 +39,7 @@ type SetOptions = Json & {
   maxRetries?: number;
   overlap?: Schedule['overlap'];
   disabled?: true;
+  jobs?: string;
 };
 
 export const schedule = example(
@@ -80,10 +82,11 @@ example(
     ),
   )
   .option('--disabled', 'it does not tick')
+  .addOption(jobsDir())
   .addOption(json())
   .action(async (name: string, options: SetOptions) => {
     const { loadRegistry } = await import('../queue/registry.ts');
-    const registry = await loadRegistry();
+    const registry = await loadRegistry(options.jobs ?? loadConfig().jobsDir);
     const set = await withDatabase((db) => setSchedule(db, registry, { name, ...changesOf(options) }));
     if (options.json) return printJson(set);
     const when = set.enabled ? `next ${set.next_tick.toISOString()}, ${relative(set.next_tick)}` : 'disabled';

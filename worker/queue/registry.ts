@@ -1,29 +1,97 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { codeOf, UsageError } from '../base/errors.ts';
 import type { JobDefinition } from './job.ts';
 
-/** The kinds there are, by name. The folder is the registry: worker/jobs/<queue>/<kind>.ts is the kind `<queue>.<kind>`. */
+/** The kinds by name. Folders are the registry: `<queue>/<kind>.ts` in worker/jobs, or in JOBS_DIR, is the kind `<queue>.<kind>`. */
 export type Registry = ReadonlyMap<string, JobDefinition>;
 
-const jobsDir = join(import.meta.dirname, '../jobs');
+const boxDir = join(import.meta.dirname, '../jobs');
 
-/** @throws when a file exports no job, or one whose name is not its path */
-export async function loadRegistry(dir = jobsDir): Promise<Registry> {
-  const files = (await readdir(dir, { recursive: true }))
-    .filter((file) => /^[a-z0-9_]+\/[a-z0-9_]+\.ts$/.test(file))
-    .toSorted();
-  const kinds = await Promise.all(files.map((file) => loadKind(dir, file)));
-  return new Map(kinds.map((kind) => [kind.name, kind]));
+/**
+ * Loads the kinds that come with Rowmill, and those of a folder of the user's.
+ * @throws UsageError for a folder without kinds; for a file that does not load, exports no job, is named otherwise than its job, or is a kind
+ *   that exists already
+ */
+export async function loadRegistry(ownDir?: string): Promise<Registry> {
+  const kinds = await loadFolder(boxDir);
+  if (ownDir === undefined) return kinds;
+  const own = await loadFolder(ownDir);
+  if (own.size === 0)
+    throw new UsageError(
+      `There is no kind in ${ownDir}: a kind is a file such as ${join(ownDir, 'notification/hello.ts')}`,
+    );
+  for (const [name, definition] of own) {
+    if (kinds.has(name))
+      throw new UsageError(`${ownDir} has the kind ${name}, which comes with Rowmill: give it another name`);
+    kinds.set(name, definition);
+  }
+  return kinds;
 }
 
+async function loadFolder(dir: string): Promise<Map<string, JobDefinition>> {
+  const queues = (await entriesOf(dir)).filter((entry) => entry.isDirectory() && isWord(entry.name));
+  const files = await Promise.all(
+    queues.map(async ({ name }) => (await entriesOf(join(dir, name))).map((file) => `${name}/${file.name}`)),
+  );
+  const kinds = new Map<string, JobDefinition>();
+  const loaded = await Promise.all(
+    files
+      .flat()
+      .filter(isKind)
+      .toSorted()
+      .map((file) => loadKind(dir, file)),
+  );
+  for (const kind of loaded) {
+    if (kinds.has(kind.name)) throw new UsageError(`${dir} has two files for the kind ${kind.name}: delete one`);
+    kinds.set(kind.name, kind);
+  }
+  return kinds;
+}
+
+async function entriesOf(dir: string) {
+  return readdir(dir, { withFileTypes: true }).catch((error: unknown) => {
+    throw new UsageError(`The folder of kinds ${dir} cannot be read (${codeOf(error)})`, { cause: error });
+  });
+}
+
+const isWord = (name: string) => /^[a-z0-9_]+$/.test(name);
+/** A name with a further dot is a test, a type declaration, or whatever else stands beside kinds. */
+const isKind = (file: string) => /^[^.]+\.(ts|js|mjs)$/.test(file);
+
 async function loadKind(dir: string, file: string): Promise<JobDefinition> {
-  const expected = file.replace(/\.ts$/, '').replace('/', '.');
-  const module = (await import(pathToFileURL(join(dir, file)).href)) as { default?: JobDefinition };
-  const definition = module.default;
-  if (!definition || !('run' in definition || 'runBatch' in definition))
-    throw new Error(`worker/jobs/${file} has no job as its default export`);
-  if (definition.name !== expected)
-    throw new Error(`worker/jobs/${file} names its job ${definition.name}, not ${expected}`);
-  return definition;
+  const path = join(dir, file);
+  const [queue, kind] = file.replace(/\.\w+$/, '').split('/') as [string, string];
+  const expected = `${queue}.${kind}`;
+  if (!isWord(kind))
+    throw new UsageError(`${path} cannot be a kind: name the file with small letters, digits and _ only`);
+  const { default: found } = await load(path);
+  if (!isJob(found))
+    throw new UsageError(
+      `${path} has no job as its default export: it needs export default job({ name: '${expected}', ... })`,
+    );
+  if (found.name !== expected)
+    throw new UsageError(`${path} names its job ${found.name}: name it ${expected}, or move the file`);
+  if (!found.payload?.['~standard'])
+    throw new UsageError(
+      `${path} has no schema as payload: it needs one of zod or another library of standardschema.dev`,
+    );
+  return found;
+}
+
+async function load(path: string): Promise<{ default?: unknown }> {
+  try {
+    return (await import(pathToFileURL(path).href)) as { default?: unknown };
+  } catch (error) {
+    throw new UsageError(`${path} does not load:\n${error instanceof Error ? error.stack : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function isJob(found: unknown): found is JobDefinition {
+  if (typeof found !== 'object' || found === null) return false;
+  const { run, runBatch } = found as { run?: unknown; runBatch?: unknown };
+  return typeof run === 'function' || typeof runBatch === 'function';
 }

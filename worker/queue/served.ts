@@ -1,5 +1,6 @@
 import type { Config } from '../base/config/config.ts';
 import { UsageError } from '../base/errors.ts';
+import type { Registry } from './registry.ts';
 
 // Which queues this process serves, and with how much room.
 
@@ -30,6 +31,15 @@ export function servedQueues<Row extends { name: string }>(rows: Row[], wanted: 
       `QUEUES: there is no queue ${unknown.join(', ')}; there are ${rows.map((row) => row.name).join(', ')}`,
     );
   return rows.filter((row) => wanted.includes(row.name));
+}
+
+/** @throws UsageError for a kind whose queue the database does not have */
+export function checkQueuesOf(registry: Registry, rows: readonly { name: string }[]): void {
+  for (const kind of registry.keys()) {
+    const [queue] = kind.split('.');
+    if (!rows.some(({ name }) => name === queue))
+      throw new UsageError(`There is no queue ${queue}, which the kind ${kind} needs: run rowmill queue add ${queue}`);
+  }
 }
 
 /** CONCURRENCY is the publish queue's, WORKER_CONCURRENCY all others'. */

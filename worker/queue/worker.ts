@@ -14,7 +14,7 @@ import { paced } from '../base/paced.ts';
 import { serveQueue, type ServedQueue } from './queue.ts';
 import type { Registry } from './registry.ts';
 import { createScheduler } from './schedule/scheduler.ts';
-import { servedQueues, type QueueRow } from './served.ts';
+import { checkQueuesOf, servedQueues, type QueueRow } from './served.ts';
 import { keepUp } from './fleet/upkeep.ts';
 
 /**
@@ -31,7 +31,7 @@ const sql = loadStatements(import.meta.dirname, 'worker.sql', [
 ]);
 const abortPatienceMs = 6_000;
 
-/** @throws UsageError when QUEUES names a queue that the database does not have */
+/** @throws UsageError when QUEUES or a kind names a queue that the database does not have */
 export async function startWorker(app: App, databaseUrl: string, registry: Registry) {
   const { config, log } = app;
   const stopping = new AbortController();
@@ -41,6 +41,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
   let waitsTold = '[]';
   let startingOver: Promise<void> | undefined;
   const rows = await query<QueueRow>(app.db, sql.read_queues);
+  checkQueuesOf(registry, rows);
   const settings = servedQueues(rows, config.queues);
   const names = await readNames(app.db);
   const served = settings.map(({ name }) => name);

@@ -70,6 +70,10 @@ function shape(env: Env, searchPath: string) {
     dataDir,
     tempDir: env.TEMP_DIR ?? tmpdir(),
 
+    /** Kinds of the user's own, and the migrations of their tables. */
+    jobsDir: env.JOBS_DIR && resolve(env.JOBS_DIR),
+    migrationsDir: env.MIGRATIONS_DIR && resolve(env.MIGRATIONS_DIR),
+
     /** Undefined: all queues. */
     queues: env.QUEUES,
     publishConcurrency: env.CONCURRENCY,

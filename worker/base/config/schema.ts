@@ -77,6 +77,9 @@ export const schema = z.object({
   DATA_DIR: text.default('.data'),
   TEMP_DIR: text.optional(),
 
+  JOBS_DIR: text.optional(),
+  MIGRATIONS_DIR: text.optional(),
+
   QUEUES: list.refine((names) => names.length > 0, 'names no queue').optional(),
   CONCURRENCY: integer(1, 1000).optional(),
   WORKER_CONCURRENCY: integer(1, 1000).optional(),

@@ -28,4 +28,4 @@ select pg_get_userbyid(c.relowner) as owner,
        has_table_privilege(c.oid, 'update') as lockable
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
- where n.nspname = :schema and c.relname = 'rowmill_migrations';
+ where n.nspname = :schema and c.relname = :table;

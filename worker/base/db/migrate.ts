@@ -97,18 +97,38 @@ async function takeTurn(client: pg.Client, schema: string): Promise<void> {
     if (made.rowCount === 0) await client.query(`create schema ${quoted(schema)}`);
     // "set search_path from current" in a function pins this: no schema of the caller's, and temporary tables last.
     await client.query(`select set_config('search_path', pg_catalog.format('%I, pg_temp', $1::text), true)`, [schema]);
-    const [found] = await query<Ledger>(client, statements.ledger, { schema });
-    if (!found) await client.query(ledger);
-    else if (!found.trusted)
-      throw new UsageError(
-        `Table rowmill_migrations of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: ` +
-          'drop it, or connect as its owner.',
-      );
-    else if (found.lockable) await client.query('lock table rowmill_migrations in share row exclusive mode');
+    const lockable = await openLedger(
+      client,
+      schema,
+      'rowmill_migrations',
+      'The migration files that this database has seen.',
+    );
+    if (lockable) await client.query('lock table rowmill_migrations in share row exclusive mode');
   } catch (error) {
     if (/^(23505|42P06|42P07)$/.test(codeOf(error) ?? '')) throw new Overtaken(messageOf(error));
     throw error;
   }
+}
+
+/**
+ * Makes the table of applied files where it is missing.
+ * @returns whether the role may write to a table that was there
+ */
+export async function openLedger(client: pg.Client, schema: string, table: string, about: string): Promise<boolean> {
+  const [found] = await query<Ledger>(client, statements.ledger, { schema, table });
+  if (found && !found.trusted)
+    throw new UsageError(
+      `Table ${table} of schema ${schema} is owned by ${found.owner}, whose triggers would run as you: ` +
+        'drop it, or connect as its owner.',
+    );
+  if (found) return found.lockable;
+  await client.query(
+    `create table ${table} (
+       name text primary key, checksum text not null, applied_at timestamptz not null default now());
+     alter table ${table} enable row level security;
+     comment on table ${table} is '${about}'`,
+  );
+  return false;
 }
 
 type Ledger = { owner: string; trusted: boolean; lockable: boolean };
@@ -152,14 +172,19 @@ export async function pendingMigrations(
   const wanted = known.filter((set) => sets.includes(set) || hasSet(applied, set));
   const pending = [];
   for (const file of [...migrationFiles(dir), ...wanted.flatMap((set) => migrationFiles(dir, set))]) {
-    const checksum = applied.get(file.name);
-    if (checksum === undefined) pending.push(file);
-    else if (checksum !== file.checksum)
-      throw new UsageError(
-        `${file.name} was changed after it was applied to this database. Undo the change and add a new migration.`,
-      );
+    if (isPending(file, applied)) pending.push(file);
   }
   return pending;
+}
+
+/** @throws UsageError if the file was applied and has changed since */
+export function isPending({ name, checksum }: Migration, applied: ReadonlyMap<string, string>): boolean {
+  const before = applied.get(name);
+  if (before !== undefined && before !== checksum)
+    throw new UsageError(
+      `${name} was changed after it was applied to this database. Undo the change and add a new migration.`,
+    );
+  return before === undefined;
 }
 
 /**
@@ -172,13 +197,15 @@ export function unreleasedMigrations(applied: Iterable<string>, dir: string): st
 }
 
 /** In this schema: search_path may lead to another Rowmill's. */
-export async function appliedMigrations(client: pg.Client, schema: string): Promise<Map<string, string>> {
-  const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = 'rowmill_migrations'`, [
-    schema,
-  ]);
+export async function appliedMigrations(
+  client: pg.Client,
+  schema: string,
+  ledger = 'rowmill_migrations',
+): Promise<Map<string, string>> {
+  const table = await client.query(`select from pg_tables where schemaname = $1 and tablename = $2`, [schema, ledger]);
   if (table.rowCount === 0) return new Map();
   const { rows } = await client.query<{ name: string; checksum: string }>(
-    `select name, checksum from ${quoted(schema)}.rowmill_migrations`,
+    `select name, checksum from ${quoted(schema)}.${ledger}`,
   );
   return new Map(rows.map((row) => [row.name, row.checksum]));
 }
@@ -188,10 +215,12 @@ export function migrationFiles(dir: string, set = ''): Migration[] {
   return readdirSync(join(dir, set))
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
     .toSorted()
-    .map((name) => {
-      const sql = readFileSync(join(dir, set, name), 'utf8');
-      return { name: posix.join(set, name), sql, checksum: createHash('sha256').update(sql).digest('hex') };
-    });
+    .map((name) => readMigration(join(dir, set, name), posix.join(set, name)));
+}
+
+export function readMigration(path: string, name: string): Migration {
+  const sql = readFileSync(path, 'utf8');
+  return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
 }
 
 /** The sets that may be asked for. */
@@ -229,12 +258,6 @@ export async function applyMigrations(client: pg.Client, names: Names, files: Mi
 }
 
 const objects = (client: pg.Client) => query<{ id: string; object: string }>(client, statements.objects);
-
-const ledger = `
-  create table rowmill_migrations (
-    name text primary key, checksum text not null, applied_at timestamptz not null default now());
-  alter table rowmill_migrations enable row level security;
-  comment on table rowmill_migrations is 'The migration files that this database has seen.'`;
 
 /** Replaces variables as psql does: `:"tickets"` is a name, `:'workers'` a literal. */
 const filledIn = (sql: string, { tickets, workers, ended }: Names) =>

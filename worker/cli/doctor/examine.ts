@@ -7,7 +7,7 @@ import { explain } from '../faults.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
-import { checkMemory, checkNode, checkPictures, checkTemp, checkWatermark } from './host.ts';
+import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark } from './host.ts';
 import { checkPostgres } from './postgres.ts';
 import { checkImagorVideo, checkRaid, checkStorage } from './services.ts';
 
@@ -35,6 +35,7 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
   yield checkMemory(config);
   yield await checkFfmpeg(config);
   if (config.watermark.path) yield await checkWatermark(config);
+  if (config.jobsDir) yield await checkKinds(config.jobsDir);
   yield* await database(config);
   yield await checkStorage(config);
   yield await checkRaid(config);

@@ -72,6 +72,17 @@ export async function checkWatermark(config: Pick<Config, 'watermark'>): Promise
   return ok('watermark', `${config.watermark.path} can be read`);
 }
 
+/** Loads them: each file must be a kind. */
+export async function checkKinds(dir: string): Promise<Check> {
+  try {
+    const { loadRegistry } = await import('../../queue/registry.ts');
+    const [all, box] = await Promise.all([loadRegistry(dir), loadRegistry()]);
+    return ok('own kinds', `${all.size - box.size} in ${dir}`);
+  } catch (error) {
+    return fail('own kinds', messageOf(error), 'correct the file, or JOBS_DIR');
+  }
+}
+
 /** The folder itself, or the nearest existing one above it: a check must not create it. */
 export async function existing(dir: string): Promise<string> {
   try {

@@ -8,6 +8,7 @@ import {
   unreleasedMigrations,
   whileMigrating,
 } from '../../base/db/migrate.ts';
+import { applyOwnMigrations } from '../../base/db/migrate-own.ts';
 import { UsageError } from '../../base/errors.ts';
 import type { Names } from '../../base/db/names.ts';
 import { refusePooler } from '../../base/db/pooler.ts';
@@ -20,15 +21,19 @@ export const migrationsDir = join(import.meta.dirname, '../../../migrations');
  * Brings a database up to date: the schema of our tables where the address names one, the tickets' schema, our tables. All or nothing,
  * in one transaction.
  * @param sets folders of migrations/ that are applied only when asked for
- * @returns the names of our files applied now
+ * @param ownDir a folder of migrations of the user's, applied after ours
+ * @returns the names of the files applied now
  * @throws UsageError where DATABASE_URL leads through a transaction pooler; where the database has tables that ours would clash with
  */
-export async function install(databaseUrl: string, sets: string[] = []): Promise<string[]> {
+export async function install(databaseUrl: string, sets: string[] = [], ownDir?: string): Promise<string[]> {
   const client = createClient(databaseUrl);
   await client.connect();
   try {
     await refusePooler(client, databaseUrl);
-    return await whileMigrating(client, readAddress(databaseUrl).schema, (names) => bringUpToDate(client, names, sets));
+    return await whileMigrating(client, readAddress(databaseUrl).schema, async (names) => [
+      ...(await bringUpToDate(client, names, sets)),
+      ...(ownDir === undefined ? [] : await applyOwnMigrations(client, names, ownDir)),
+    ]);
   } finally {
     await client.end();
   }
