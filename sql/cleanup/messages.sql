@@ -1,14 +1,16 @@
--- Messages over a year: the URLs are cleared, and they let go of their objects; the rows and their metadata stay. What is pinned, or under legal hold,
--- stays as it is.
+-- Messages older than a year: their URLs are cleared, and their objects released; the rows and their metadata stay.
+-- Pinned messages, and those under legal hold, are not changed.
 
 -- name: preview
 select due.messages + kept.messages as scanned, due.messages as deleted, kept.messages as skipped
   from (select count(*) as messages
           from messages
-         where created_at < :cutoff and media_type is not null and media_removed_at is null and not pinned and not legal_hold) due,
+         where created_at < :cutoff and media_type is not null and media_removed_at is null
+           and not pinned and not legal_hold) due,
        (select count(*) as messages
           from messages
-         where created_at < :cutoff and media_type is not null and media_removed_at is null and (pinned or legal_hold)) kept;
+         where created_at < :cutoff and media_type is not null and media_removed_at is null
+           and (pinned or legal_hold)) kept;
 
 -- name: foresee
 with due as materialized (
@@ -19,10 +21,11 @@ with due as materialized (
 )
 select f.bytes, f.folders
   from objects_freed(array(select key from objects), array(select bytes from objects),
-                     array(select 'messages ' || id::text from due union all select 'media_objects ' || id::text from objects)) f;
+                     array(select 'messages ' || id::text from due
+                            union all select 'media_objects ' || id::text from objects)) f;
 
 -- name: purge
--- A row of media_objects that has no owner left goes, and hands its key over to storage_deletions: by a trigger.
+-- A row of media_objects without an owner is deleted; a trigger then inserts its key into storage_deletions.
 with due as materialized (
   select id, created_at from messages
    where created_at >= :after and created_at < :cutoff

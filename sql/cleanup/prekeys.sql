@@ -1,5 +1,6 @@
--- One-time prekeys: used ones go after 30 days, and each device has at least ten unused ones again. Where the worker may not make them, or cannot seal
--- them for the device, the device is asked to. Requests go 30 days after they were fulfilled.
+-- One-time prekeys: used ones are deleted after 30 days, and each device has at least ten unused ones again. If the
+-- worker may not make them, or cannot seal them for the device, the device is asked to. Requests are deleted 30 days
+-- after they were fulfilled.
 
 -- name: preview
 select count(*) as scanned, count(*) as deleted, 0 as skipped
@@ -8,8 +9,9 @@ select count(*) as scanned, count(*) as deleted, 0 as skipped
         select from prekey_refill_requests where fulfilled_at < :cutoff) due;
 
 -- name: purge
--- Never unused ones: somebody may hold one, and write to the device with it later. A used one also where the device has not collected it: it was
--- away for 30 days, and what was written with that key it will not be able to read. Locked rows stay where they are, so their places will do.
+-- Never unused ones: somebody may have one, and use it later to write to the device. Used ones also if the device has
+-- not collected them: it was away for 30 days, and will not be able to read what was written with that key. The rows
+-- are locked, so their ctid stays the same, and finds them again.
 with due as materialized (
   select ctid as place, used_at from prekeys
    where used_at >= :after and used_at < :cutoff
@@ -32,7 +34,7 @@ with due as materialized (
 select count(*) as scanned, count(*) as deleted, max(fulfilled_at) as reached from due;
 
 -- name: low_devices
--- Locked, so that two workers do not give the same ids. :minimum and more unused ones are not counted any further.
+-- Locked, so that two workers do not assign the same ids. At most :minimum unused ones are counted.
 select d.id, d.user_id, d.identity_key, d.next_prekey_id, n.unused,
        exists (select from prekey_refill_requests r where r.device_id = d.id and r.fulfilled_at is null) as requested
   from devices d
@@ -45,10 +47,11 @@ select d.id, d.user_id, d.identity_key, d.next_prekey_id, n.unused,
 -- name: add_prekeys
 insert into prekeys (device_id, prekey_id, public_key, sealed_private_key)
 select device_id, prekey_id, decode(public_key, 'base64'), decode(sealed_private_key, 'base64')
-  from pg_catalog.jsonb_to_recordset(:prekeys::jsonb) as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
+  from pg_catalog.jsonb_to_recordset(:prekeys::jsonb)
+    as p (device_id uuid, prekey_id integer, public_key text, sealed_private_key text);
 
 -- name: request_prekeys
--- One open request a device.
+-- One open request per device.
 insert into prekey_refill_requests as r (device_id, missing, reason)
 select a.device_id, a.missing, a.reason
   from pg_catalog.jsonb_to_recordset(:devices::jsonb) as a (device_id uuid, missing integer, reason text)
@@ -58,4 +61,6 @@ select a.device_id, a.missing, a.reason
 -- name: close_requests
 update prekey_refill_requests r set fulfilled_at = clock_timestamp()
  where r.fulfilled_at is null
-   and (select count(*) from (select from prekeys p where p.device_id = r.device_id and p.used_at is null limit :minimum) u) >= :minimum;
+   and (select count(*) from (select from prekeys p
+                               where p.device_id = r.device_id and p.used_at is null
+                               limit :minimum) u) >= :minimum;

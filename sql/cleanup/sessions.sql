@@ -1,4 +1,5 @@
--- Sessions that were inactive for 30 days: deleted with their tokens. A device that has none left becomes inactive, unless it was seen since then.
+-- Sessions that were inactive for 30 days are deleted with their tokens. A device without sessions becomes inactive,
+-- unless it was seen since then.
 
 -- name: preview
 select count(*) as scanned, count(*) as deleted, 0 as skipped
@@ -16,7 +17,7 @@ with due as materialized (
 ), gone as (
   delete from sessions where id = any(array(select id from due))
 ), signed_out as (
-  -- Somebody who signs in at this moment moves last_seen_at: then the device stays as it is.
+  -- A sign-in at this moment moves last_seen_at: then the device stays active.
   update devices d set status = 'inactive'
    where d.id = any(array(select device_id from due)) and d.status = 'active' and d.last_seen_at < :cutoff
      and not exists (select from sessions s where s.device_id = d.id and s.id <> all(array(select id from due)))
@@ -24,10 +25,11 @@ with due as materialized (
 select count(*) as scanned, count(*) as deleted, max(last_active_at) as reached from due;
 
 -- name: repair
--- Devices whose sessions somebody else deleted. `repaired`: as long as that is a whole chunk, there may be more.
+-- Devices whose sessions somebody else deleted. If `repaired` is a whole chunk, there may be more.
 with wrong as materialized (
   select d.id from devices d
-   where d.status = 'active' and d.last_seen_at < :cutoff and not exists (select from sessions s where s.device_id = d.id)
+   where d.status = 'active' and d.last_seen_at < :cutoff
+     and not exists (select from sessions s where s.device_id = d.id)
    limit :chunk
      for no key update skip locked
 ), signed_out as (

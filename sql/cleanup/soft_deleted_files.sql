@@ -1,7 +1,8 @@
--- Auction files that were soft-deleted 30 days ago: their pictures are deleted from storage, then the rows. The original on RAID is not ours to delete.
+-- Auction files that were soft-deleted 30 days ago: their pictures are deleted from storage, then the rows. The
+-- original on RAID is not deleted.
 
 -- name: preview
--- Those too whose objects an earlier run has deleted or tried to.
+-- Includes files whose objects an earlier run has deleted, or tried to.
 select count(*) filter (where purged_at is null) as scanned, count(*) as deleted, 0 as skipped
   from auction_files
  where (deleted_at < :cutoff and purged_at is null) or purged_at is not null;
@@ -12,14 +13,17 @@ with due as materialized (
 ), pictures as materialized (
   select v.key, coalesce(v.bytes, 0)::bigint as bytes
     from due f cross join lateral (values (substring(f.display_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.display_bytes),
-                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)) v (key, bytes)
+                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)
+                                  ) v (key, bytes)
    where starts_with(v.key, f.id::text || '/')
 )
 select f.bytes, f.folders
-  from objects_freed(array(select key from pictures), array(select bytes from pictures), array(select 'auction_files ' || id::text from due)) f;
+  from objects_freed(array(select key from pictures), array(select bytes from pictures),
+                     array(select 'auction_files ' || id::text from due)) f;
 
 -- name: purge
--- Keys begin with the file's id, and a URL ends with the key. Pictures of an earlier original are in the results of the file's jobs.
+-- Keys begin with the file's id, and a URL ends with the key. The results of the file's jobs have the pictures of
+-- earlier originals.
 with due as materialized (
   select * from auction_files
    where deleted_at >= :after and deleted_at < :cutoff and purged_at is null
@@ -30,7 +34,8 @@ with due as materialized (
 ), pictures as (
   select v.key, v.bytes
     from due f cross join lateral (values (substring(f.display_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.display_bytes),
-                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)) v (key, bytes)
+                                          (substring(f.thumb_url from '[^/?#]+/[^/?#]+(?=[?#]|$)'), f.thumb_bytes)
+                                  ) v (key, bytes)
    where starts_with(v.key, f.id::text || '/')
    union all
   select j.result -> v.name ->> 'key'::text, null
@@ -43,11 +48,12 @@ with due as materialized (
 select count(*) as scanned, 0 as deleted, max(deleted_at) as reached from due;
 
 -- name: remove
--- The rows whose objects are gone.
+-- The rows whose objects are deleted.
 with gone as materialized (
   select id, purged_at from auction_files f
    where purged_at >= :after
-     and not exists (select from storage_deletions d where d.key >= (f.id::text || '/') collate "C" and d.key < (f.id::text || '0') collate "C")
+     and not exists (select from storage_deletions d
+                      where d.key >= (f.id::text || '/') collate "C" and d.key < (f.id::text || '0') collate "C")
    order by purged_at limit :chunk
      for update skip locked
 ), removed as (

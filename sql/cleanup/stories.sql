@@ -1,9 +1,11 @@
--- Stories over a day: the rows are soft-deleted and let go of their objects, and the users' statistics are brought up to date.
+-- Stories older than a day: the rows are soft-deleted, their objects released, and the users' statistics updated.
 --
--- Yours to edit, as all files of this folder, where your tables are others. What each statement is given and has to answer is in README.md here.
+-- If your tables are different, edit this file, as all files of this folder. README.md in this folder says which
+-- parameters each statement gets, and what it must return.
 
 -- name: preview
-select count(*) as scanned, count(*) as deleted, 0 as skipped from stories where created_at < :cutoff and deleted_at is null;
+select count(*) as scanned, count(*) as deleted, 0 as skipped
+  from stories where created_at < :cutoff and deleted_at is null;
 
 -- name: foresee
 with due as materialized (
@@ -13,10 +15,11 @@ with due as materialized (
 )
 select f.bytes, f.folders
   from objects_freed(array(select key from objects), array(select bytes from objects),
-                     array(select 'stories ' || id::text from due union all select 'media_objects ' || id::text from objects)) f;
+                     array(select 'stories ' || id::text from due
+                            union all select 'media_objects ' || id::text from objects)) f;
 
 -- name: purge
--- A row of media_objects that has no owner left goes, and hands its key over to storage_deletions: by triggers.
+-- A row of media_objects without an owner is deleted; a trigger then inserts its key into storage_deletions.
 with due as materialized (
   select id, user_id, created_at from stories
    where created_at >= :after and created_at < :cutoff and deleted_at is null
@@ -26,7 +29,8 @@ with due as materialized (
   update stories set deleted_at = clock_timestamp(), media_url = null, thumbnail_url = null
    where id = any(array(select id from due))
 ), counted as (
-  update users u set active_stories = greatest(u.active_stories - n.stories, 0), expired_stories = u.expired_stories + n.stories
+  update users u
+     set active_stories = greatest(u.active_stories - n.stories, 0), expired_stories = u.expired_stories + n.stories
     from (select user_id, count(*)::integer as stories from due group by user_id) n
    where u.id = n.user_id
 )

@@ -1,7 +1,7 @@
 -- Temporary files over a day: the object is deleted from storage, then the row.
 
 -- name: preview
--- Those too whose objects an earlier run has deleted or tried to, or that the application has deleted itself.
+-- Includes files whose objects an earlier run has deleted, or tried to, or that the application has deleted itself.
 select count(*) filter (where deleted_at is null) as scanned, count(*) as deleted, 0 as skipped
   from temp_files
  where (deleted_at is null and created_at < :cutoff) or deleted_at is not null;
@@ -11,10 +11,11 @@ with due as materialized (
   select id, key, bytes from temp_files where deleted_at is null and created_at < :cutoff
 )
 select f.bytes, f.folders
-  from objects_freed(array(select key from due), array(select bytes from due), array(select 'temp_files ' || id::text from due)) f;
+  from objects_freed(array(select key from due), array(select bytes from due),
+                     array(select 'temp_files ' || id::text from due)) f;
 
 -- name: purge
--- A trigger hands the keys over to storage_deletions.
+-- A trigger inserts the keys into storage_deletions.
 with due as materialized (
   select id, created_at from temp_files
    where created_at >= :after and created_at < :cutoff and deleted_at is null
@@ -26,7 +27,7 @@ with due as materialized (
 select count(*) as scanned, 0 as deleted, max(created_at) as reached from due;
 
 -- name: remove
--- The rows whose objects are gone.
+-- The rows whose objects are deleted.
 with gone as materialized (
   select id, deleted_at from temp_files t
    where deleted_at >= :after

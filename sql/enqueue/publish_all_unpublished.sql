@@ -1,5 +1,5 @@
--- Publishes every file that is not published and has no job under way, such as those from before the queue was there. Takes
--- effect as it stands; run again it adds only what is new. 100,000 files take some twenty seconds.
+-- Publishes every file that is not published and has no pending job, such as files from before there was a queue. It
+-- works unedited; if run again, it adds only new jobs. 100,000 files take about twenty seconds.
 insert into publish_jobs (file_id, priority)
 select f.id, 10
   from auction_files f

@@ -1,5 +1,5 @@
--- What part of the attempts of the last hour failed? The worst queue first. A few per cent that retries make good is usual;
--- errors_by_code.sql says what they were. Null: nothing was attempted.
+-- What part of the attempts of the last hour failed? The worst queue first. A few per cent that succeed on a retry are
+-- usual; errors_by_code.sql says what they were. Null: there were no attempts.
 with ended as (
   select queue, true as failed
     from job_errors

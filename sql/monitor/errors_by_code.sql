@@ -1,5 +1,5 @@
--- What went wrong in the last hour? Failed attempts by error_code, the most frequent first, with the newest message of each.
--- Many attempts of few jobs: these jobs are broken. Many jobs: what they all need is.
+-- What went wrong in the last hour? Failed attempts by error_code, the most frequent first, with the newest message of
+-- each. Many attempts of few jobs: these jobs are broken. Many jobs: something that they all need is broken.
 select queue, error_code, count(*) as attempts, count(distinct job_id) as jobs, max(failed_at) as newest_at,
        (array_agg(error order by failed_at desc))[1] as newest_error
   from job_errors

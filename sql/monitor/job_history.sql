@@ -1,4 +1,5 @@
--- What happened to one job? Put its id in place of 0. First the row as it is now, then each failed attempt, the newest first.
+-- What happened to one job? Replace 0 by its id. First the row as it is now, then each failed attempt, the newest
+-- first.
 select 'now' as what, status, attempt, started_at, completed_at as ended_at, error_code, error
   from jobs
  where id = 0

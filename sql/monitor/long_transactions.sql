@@ -1,6 +1,6 @@
--- Who keeps Postgres from cleaning up? A transaction that stays open (`xmin_age` is how many began since) makes every table grow
--- and slows all queues down. Minutes are too long: end it there, or with select pg_terminate_backend(<pid>).
--- What others run is shown to a superuser and to members of pg_read_all_stats only.
+-- Which sessions keep vacuum from removing dead rows? While a transaction stays open (`xmin_age` is how many began
+-- since), every table grows and all queues get slower. Minutes are too long: end the transaction, or run select
+-- pg_terminate_backend(<pid>). Only a superuser and members of pg_read_all_stats see what other roles run.
 select 'session ' || pid as held_by, usename as role, application_name as application, state,
        date_trunc('second', now() - xact_start) as open_for, age(backend_xmin) as xmin_age, left(query, 100) as query
   from pg_stat_activity

@@ -1,6 +1,6 @@
--- Is anything stuck? How long the oldest due job of each queue has waited, the worst first. Waiting while `paused` is true or
--- `workers` is 0 explains itself; otherwise the queue gets more jobs than it can do, or long ones hold all its slots, which
--- running_now.sql shows.
+-- Is anything stuck? For each queue, how long its oldest due job has waited, the worst first. If `paused` is true, or
+-- `workers` is 0, that is the reason. Otherwise the queue gets more jobs than its workers can do, or long jobs hold all
+-- slots: running_now.sql shows them.
 select q.name as queue,
        count(j.id)                                                    as due,
        min(j.run_at)                                                  as oldest_run_at,

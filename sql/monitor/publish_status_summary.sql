@@ -1,4 +1,5 @@
--- How far are the files? One row a publish_status; every row but `published` is work to be done. Reads all of auction_files.
+-- How many files are published? One row per publish_status; every row but `published` is work to do. Reads the whole
+-- table auction_files.
 SELECT publish_status, COUNT(*)
 FROM auction_files
 WHERE deleted_at IS NULL

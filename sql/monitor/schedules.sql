@@ -1,3 +1,4 @@
--- What does the clock add? One row a schedule: its last tick and its next, and what became of its last job. `error` says why one that is
--- enabled adds nothing; a `next_tick` in the past, that no worker runs; `skipped` counts the ticks whose predecessor had not ended.
+-- What do the schedules add? One row per schedule: its last tick, its next tick, and the result of its last job.
+-- `error` says why an enabled schedule adds nothing. If `next_tick` is in the past, no worker runs. `skipped` counts
+-- the ticks at which the previous job had not ended.
 select * from schedule_status order by name;

@@ -1,5 +1,5 @@
--- Which kinds of job take longest? Seconds of the successful attempts of the last hour. `busy` is how many slots each kind took
--- up on average; p95 far above p50 is a few heavy jobs, or something they wait for.
+-- Which kinds of job take longest? Seconds of the successful attempts of the last hour. `busy` is how many slots each
+-- kind used on average. If p95 is far above p50, a few jobs are heavy, or wait for something.
 select queue, kind, count(*) as jobs,
        round(percentile_cont(0.5)  within group (order by seconds)::numeric, 3) as p50,
        round(percentile_cont(0.95) within group (order by seconds)::numeric, 3) as p95,

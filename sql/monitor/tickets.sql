@@ -1,5 +1,6 @@
--- What do the workers know of? Tickets say which jobs to look at: `due` ones that nobody claims are for queues that are paused or
--- that no worker serves. More jobs than tickets is right (batch_size); due jobs with no ticket at all get one within a minute.
+-- Which tickets are there? Tickets tell workers which jobs to look at. `due` tickets that nobody claims belong to
+-- queues that are paused, or that no worker serves. More jobs than tickets is normal (batch_size). Due jobs without a
+-- ticket get one within a minute.
 select q.name as queue,
        count(t.id) filter (where t.locked_at is null and t.run_at <= now()) as due,
        count(t.id) filter (where t.locked_at is not null)                   as claimed,

@@ -1,5 +1,5 @@
--- Who works? One row a process. `heartbeat_age` stays under ten seconds and `alive` true; where not, the others are about to
--- bury it, and its jobs are retried. No rows: nobody works.
+-- Which workers are alive? One row per process. `heartbeat_age` should stay under ten seconds, and `alive` be true;
+-- otherwise the other workers will reap this worker and retry its jobs. No rows: no worker runs.
 select w.id, w.host, w.pid, w.version, w.queues, date_trunc('second', now() - w.started_at) as up_for,
        date_trunc('second', now() - w.heartbeat_at) as heartbeat_age,
        worker_is_alive(w.id) as alive,

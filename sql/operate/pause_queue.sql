@@ -1,4 +1,4 @@
--- Starts nothing new in a queue, from within two seconds on; what runs is finished, and new jobs wait. Takes effect as it
--- stands, for media: edit the name.
+-- Pauses a queue: within two seconds no job starts any more, running jobs finish, and new jobs wait. Unedited it works
+-- on media: edit the name.
 update queues set paused = true where name = 'media'
 returning name, paused;

@@ -1,5 +1,5 @@
--- Lets a job that has not started go before the others of its queue: smaller starts first, new jobs have 0. Put its id in place
--- of 0 (no job has that one).
+-- Makes a job that has not started more urgent than others of its queue: a smaller priority starts first, new jobs have
+-- 0. Replace 0 by its id (no job has id 0).
 update jobs
    set priority = -10
  where id = 0 and status = 'pending'

@@ -1,6 +1,7 @@
--- Changes the settings of a queue for the whole fleet, within two seconds and with no restart. As it stands it sets media to
--- what it was installed with: edit the values, and leave out what is to stay. `\d+ queues` in psql explains each one.
--- max_retries is for new jobs; a worker that is started with MAX_RETRIES or BACKOFF_DELAY set writes these two again.
+-- Changes the settings of a queue for the whole fleet, within two seconds and without a restart. Unedited it sets media
+-- to its settings after installation: edit the values, and remove those that should not change. `\d+ queues` in psql
+-- explains each one. max_retries is for new jobs. A worker that is started with MAX_RETRIES or BACKOFF_DELAY writes
+-- these two again.
 update queues
    set batch_size        = 1,
        max_retries       = 3,

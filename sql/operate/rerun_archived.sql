@@ -1,6 +1,6 @@
--- Runs completed jobs of some past time again, out of the archive, as after a release that made wrong pictures. Edit queue, kind
--- and times: as it stands it touches nothing. `archived = false` is what takes a job out; its queue moves it back later.
--- Safe on a busy database; about 20,000 jobs a second.
+-- Runs completed jobs of a past period again, from the archive, for example after a release that made wrong pictures.
+-- Edit queue, kind and times: unedited it changes nothing. `archived = false` takes a job out of the archive; later it
+-- is archived again. Safe on a busy database; about 20,000 jobs per second.
 update media_jobs
    set status = 'pending', archived = false, retry_count = 0, run_at = now()
  where status = 'completed' and kind = 'image'

@@ -1,5 +1,5 @@
--- Moves a job that has not started to another time; into the past is at once. Put its id in place of 0 (no job has that one).
--- No row back: it is not pending. A retry that waits is moved in the same way.
+-- Moves a job that has not started to another time; a time in the past means at once. Replace 0 by its id (no job has
+-- id 0). No row back: the job is not pending. A retry that waits is moved in the same way.
 update jobs
    set run_at = now() + interval '1 hour'
  where id = 0 and status = 'pending'

@@ -1,3 +1,3 @@
--- Lets a paused queue go on, within two seconds. Takes effect as it stands, for media: edit the name.
+-- Resumes a paused queue, within two seconds. Unedited it works on media: edit the name.
 update queues set paused = false where name = 'media'
 returning name, paused;

@@ -1,5 +1,5 @@
--- The same, spread over the next hour, for when all at once would hurt whom the jobs call: some each minute, oldest first.
--- Takes effect as it stands, for social: edit the table's name and the 60 minutes.
+-- The same, spread over the next hour, if the services that the jobs call could not take them all at once: some each
+-- minute, the oldest first. Unedited it works on social: edit the table's name and the 60 minutes.
 update social_jobs j
    set status = 'pending', retry_count = 0, run_at = now() + interval '1 minute' * f.minute
   from (select id, ntile(60) over (order by id) - 1 as minute
