@@ -1,3 +1,3 @@
-/** The package itself, `import { createClient, job } from 'rowmill'`: what its parts rowmill/job and rowmill/client export. */
+/** The package itself, `import { createClient, job } from 'rowmill'`: the exports of rowmill/job and rowmill/client. */
 export * from './queue/job.ts';
 export * from './queue/client/client.ts';

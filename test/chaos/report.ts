@@ -51,7 +51,7 @@ export async function report(
 /** How often they said what is worth knowing: that what the run is about did happen. */
 function said(log: string): string {
   const worth = [
-    'buried a dead worker',
+    'reaped a dead worker',
     'the fleet has declared this worker dead, starting over',
     'retried jobs that this worker lost track of',
     'retried jobs that no worker ran',

@@ -57,7 +57,7 @@ const endings: fc.Arbitrary<Command>[] = [
     done: async (_, ledger, job, due) =>
       (await ledger.snooze({ ...job, delay_ms: due ? 0 : 3_600_000, bounded: !due })) !== undefined,
   }),
-  fenced('bury', fc.constant(null), {
+  fenced('reap', fc.constant(null), {
     expected: (job, by) => model.fail(job, by, 'worker_lost', false),
     done: ({ db }, _, job, __, worker) => transaction(db, (tx) => failLost(tx, 'media', worker, [job])),
   }),

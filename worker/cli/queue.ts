@@ -86,7 +86,7 @@ set
     for (const line of table([row], columns)) print(line);
   });
 
-/** The names of options in JavaScript are those of columns, but for their case. A value of `none` is null. */
+/** The names of options in JavaScript are those of columns in another case. A value of `none` is null. */
 function columnsOf(options: SetOptions): Partial<QueueSettings> {
   const named = Object.entries(options).map(([name, value]) => [
     name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),

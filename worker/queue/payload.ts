@@ -3,11 +3,11 @@ import { nearest } from '../base/nearest.ts';
 import type { JobDefinition } from './job.ts';
 import type { SchemaIssue, StandardSchema } from './schema.ts';
 
-/** What of a kind tells which payloads it takes. */
+/** The parts of a kind that say which payloads it takes. */
 export type PayloadOf = Pick<JobDefinition, 'name' | 'payload' | 'maxValues'>;
 
 /**
- * A payload as its handler declares it.
+ * Parses a payload with the schema of its kind.
  * @throws PermanentError `invalid_payload`, which names the fields at fault
  */
 export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
@@ -16,7 +16,7 @@ export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
   const result = kind.payload['~standard'].validate(payload);
   if (result instanceof Promise) {
     result.catch(() => {});
-    // zod answers later, too, when a check of the schema throws.
+    // zod also answers asynchronously if a check of the schema throws.
     throw new PermanentError(
       'invalid_payload',
       `The schema of ${kind.name} does not answer at once: its checks may neither be asynchronous nor throw`,
@@ -34,7 +34,7 @@ function faultOf({ path = [], message }: SchemaIssue): string {
 }
 
 /**
- * The same for who adds a job, before it is there: a key that the kind does not know is most likely a slip.
+ * The same before a job is added, and stricter: a key that the kind does not know is most likely a typing error.
  * @throws PermanentError `invalid_payload`
  */
 export function checkPayload(kind: PayloadOf, payload: unknown): void {
@@ -48,7 +48,10 @@ export function checkPayload(kind: PayloadOf, payload: unknown): void {
   if (strange) throw new PermanentError('invalid_payload', strange);
 }
 
-/** Which keys of a payload its kind does not know, in words; undefined when there are none. Jobs run with them all the same. */
+/**
+ * The keys of a payload that its kind does not know, as a sentence; undefined if there are none. Jobs run with them all
+ * the same.
+ */
 export function strangeKeys(kind: PayloadOf, payload: unknown): string | undefined {
   if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return undefined;
   const known = knownKeys(kind.payload);
@@ -63,7 +66,7 @@ export function strangeKeys(kind: PayloadOf, payload: unknown): string | undefin
   return `${kind.name} knows no key ${named.join(', ')}`;
 }
 
-/** Of each value a schema makes a fault when it is wrong, and people make lists: more of either would keep the process from all else. */
+/** A schema reports each wrong value, and people make long lists: without a limit, either would block the process. */
 const defaultMaxValues = 10_000;
 const deepest = 100;
 const shownFaults = 10;
@@ -71,7 +74,7 @@ const shownKeys = 5;
 
 const shown = (key: PropertyKey) => String(key).slice(0, 60);
 
-/** Why a payload is too much to be looked at, if it is. */
+/** Why a payload is too large to be checked, if it is. */
 function excessOf(payload: unknown, maxValues: number): string | undefined {
   let values = 0;
   let level = [payload];
@@ -94,7 +97,7 @@ type Shape = { properties?: object; additionalProperties?: unknown; anyOf?: Shap
 
 const shapes = new WeakMap<StandardSchema, Set<string> | undefined>();
 
-/** The keys that a schema names; undefined where it takes others as well, or its library does not say. */
+/** The keys that a schema names; undefined if it takes others as well, or its library does not say. */
 function knownKeys(schema: StandardSchema): Set<string> | undefined {
   if (!shapes.has(schema)) shapes.set(schema, readKeys(schema));
   return shapes.get(schema);

@@ -4,15 +4,18 @@ import { pathToFileURL } from 'node:url';
 import { codeOf, UsageError } from '../base/errors.ts';
 import type { JobDefinition } from './job.ts';
 
-/** The kinds by name. Folders are the registry: `<queue>/<kind>.ts` in worker/jobs, or in JOBS_DIR, is the kind `<queue>.<kind>`. */
+/**
+ * The kinds by name. The folders are the registry: `<queue>/<kind>.ts` in worker/jobs, or in JOBS_DIR, is the kind
+ * `<queue>.<kind>`.
+ */
 export type Registry = ReadonlyMap<string, JobDefinition>;
 
 const boxDir = join(import.meta.dirname, '../jobs');
 
 /**
- * Loads the kinds that come with Rowmill, and those of a folder of the user's.
- * @throws UsageError for a folder without kinds; for a file that does not load, exports no job, is named otherwise than its job, or is a kind
- *   that exists already
+ * Loads the kinds of Rowmill, and those in a folder of the user's.
+ * @throws UsageError for a folder without kinds; for a file that does not load, exports no job, has another name than
+ *   its job, or is a kind that exists already
  */
 export async function loadRegistry(ownDir?: string): Promise<Registry> {
   const kinds = await loadFolder(boxDir);
@@ -57,7 +60,7 @@ async function entriesOf(dir: string) {
 }
 
 const isWord = (name: string) => /^[a-z0-9_]+$/.test(name);
-/** A name with a further dot is a test, a type declaration, or whatever else stands beside kinds. */
+/** A name with another dot is a test, a type declaration, or another file beside the kinds. */
 const isKind = (file: string) => /^[^.]+\.(ts|js|mjs)$/.test(file);
 
 async function loadKind(dir: string, file: string): Promise<JobDefinition> {

@@ -1,6 +1,7 @@
 /**
- * The schema of a payload: anything that follows https://standardschema.dev, such as a schema of zod, valibot or arktype. Of a library that
- * also gives JSON Schema (https://standardschema.dev/json-schema) we know which keys a payload may have.
+ * The schema of a payload: anything that follows https://standardschema.dev, such as a schema of zod, valibot or
+ * arktype. If its library also provides JSON Schema (https://standardschema.dev/json-schema), we know which keys a
+ * payload may have.
  */
 export type StandardSchema<Input = unknown, Output = Input> = {
   readonly '~standard': {
@@ -22,6 +23,6 @@ export type SchemaIssue = {
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 };
 
-/** What a payload is before its schema has read it, and after. */
+/** The type of a payload before its schema has parsed it, and after. */
 export type InputOf<Schema extends StandardSchema> = NonNullable<Schema['~standard']['types']>['input'];
 export type OutputOf<Schema extends StandardSchema> = NonNullable<Schema['~standard']['types']>['output'];

@@ -2,7 +2,7 @@ import type { Config } from '../base/config/config.ts';
 import { UsageError } from '../base/errors.ts';
 import type { Registry } from './registry.ts';
 
-// Which queues this process serves, and with how much room.
+// Which queues this process serves, and with how many slots.
 
 /** What a row of `queues` tells a worker. */
 export type QueueRow = {
@@ -22,7 +22,7 @@ const defaultConcurrency: Record<string, number> = {
   cleanup: 1,
 };
 
-/** The queues that QUEUES names, or all. @throws UsageError when it names one that the database does not have */
+/** The queues that QUEUES names, or all. @throws UsageError if it names one that the database does not have */
 export function servedQueues<Row extends { name: string }>(rows: Row[], wanted: string[] | undefined): Row[] {
   if (!wanted) return rows;
   const unknown = wanted.filter((name) => !rows.some((row) => row.name === name));
@@ -42,7 +42,7 @@ export function checkQueuesOf(registry: Registry, rows: readonly { name: string 
   }
 }
 
-/** CONCURRENCY is the publish queue's, WORKER_CONCURRENCY all others'. */
+/** CONCURRENCY is for the queue publish, WORKER_CONCURRENCY for all others. */
 export function concurrencyOf(queue: string, config: Config): number {
   const set = queue === 'publish' ? config.publishConcurrency : config.otherConcurrency;
   return set ?? defaultConcurrency[queue] ?? 2;

@@ -8,7 +8,8 @@ select name, paused, batch_size, timeout_ms, rate_limit from queues
 update queues
    set max_retries = coalesce(:max_retries, max_retries), backoff_ms = coalesce(:backoff_ms, backoff_ms)
  where name = any(:queues)
-   and (max_retries, backoff_ms) is distinct from (coalesce(:max_retries, max_retries), coalesce(:backoff_ms, backoff_ms));
+   and (max_retries, backoff_ms)
+         is distinct from (coalesce(:max_retries, max_retries), coalesce(:backoff_ms, backoff_ms));
 
 -- name: tell_waits
 update workers set waiting = :waiting where id = :id;

@@ -164,7 +164,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(500, () => stayAlive(membership.hold)),
     every(2_000, membership.ping),
     watchSessions(databaseUrl, app.instance, log, stopping.signal),
-    every(config.sweepMs, membership.bury),
+    every(config.sweepMs, membership.reap),
     every(1_000, watch),
     every(5_000, lookForTrouble),
     every(1_000, alarm.look),

@@ -71,7 +71,7 @@ test('a job that kills its worker each time ends as a dead letter', async () => 
   await reads(db, id, { status: 'failed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 15_000);
 });
 
-test('a worker that froze is buried; when it wakes it changes nothing and starts over', async () => {
+test('a worker that froze is reaped; when it wakes it changes nothing and starts over', async () => {
   const times = { WORKER_DEAD_AFTER: '1000', HEARTBEAT_INTERVAL: '200', SWEEP_INTERVAL: '200' };
   const frozen = await spawn(times);
   const id = await add(db, 'media', 'late_commit', { payload: { ms: 1_500, name: 'effect' } });

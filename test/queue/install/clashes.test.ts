@@ -60,16 +60,16 @@ suite('refused, in one error that names all, with nothing made', () => {
       given: `create type s as enum ('PENDING', 'DONE'); create table media (id text primary key, status s);
               create table auction_files (id bigint primary key, publish_status text check (publish_status in ('pending', 'published')))`,
       says: [
-        /media\.status \(s\) does not take 'PROCESSING', 'READY', 'FAILED'/,
-        /auction_files\.publish_status \(text\) does not take 'processing', 'failed'/,
+        /media\.status \(s\) does not accept 'PROCESSING', 'READY', 'FAILED'/,
+        /auction_files\.publish_status \(text\) does not accept 'processing', 'failed'/,
       ],
     },
     'statuses that are too short, or of a domain': {
       given: `create domain d as text check (value <> 'FAILED'); create table media (id text primary key, status d);
               create table auction_files (id bigint primary key, publish_status varchar(9))`,
       says: [
-        /media\.status \(d\) does not take 'FAILED'/,
-        /publish_status \(character varying\(9\)\) does not take 'processing'/,
+        /media\.status \(d\) does not accept 'FAILED'/,
+        /publish_status \(character varying\(9\)\) does not accept 'processing'/,
       ],
     },
     'columns of ours with another type, or that cannot be written': {

@@ -7,16 +7,18 @@ import type { Names } from './names.ts';
 import { quoted } from './sql.ts';
 
 /**
- * The SQL files of a folder of the user's, for tables that belong to kinds of their own. They have a ledger of their own, so that their names
- * never meet those of Rowmill's files, run as they are, and create their objects in the schema of Rowmill's tables.
+ * Applies the SQL files of a folder of the user's, for tables of the user's own kinds. They have a ledger of their own,
+ * so that their names cannot collide with those of Rowmill's files. They run as they are, and create their objects in
+ * the schema of Rowmill's tables.
  */
 const ledger = 'rowmill_own_migrations';
 
 /**
- * Applies the files that this database has not seen, in the order of their numbers, in the transaction that `client` is in.
+ * Applies the files that this database has not seen, in the order of their numbers, in the transaction that `client` is
+ * in.
  * @returns the names applied
- * @throws UsageError for a folder that cannot be read, a name without a number, a file that was changed after it was applied, and for what Postgres
- *   says of a statement
+ * @throws UsageError for a folder that cannot be read, a name without a number, a file that was changed after it was
+ *   applied, and for an error of a statement
  */
 export async function applyOwnMigrations(client: pg.Client, { schema }: Names, dir: string): Promise<string[]> {
   const files = ownMigrationFiles(dir);
@@ -39,7 +41,7 @@ export async function applyOwnMigrations(client: pg.Client, { schema }: Names, d
   return pending.map(({ name }) => name);
 }
 
-/** @throws UsageError for a folder that cannot be read, and for a file whose name has no number */
+/** @throws UsageError for a folder that cannot be read, and for a file without a number in its name */
 function ownMigrationFiles(dir: string): Migration[] {
   const names = namesIn(dir).filter((name) => name.endsWith('.sql'));
   const wrong = names.find((name) => !/^\d+_/.test(name));
@@ -60,7 +62,7 @@ function namesIn(dir: string): string[] {
   }
 }
 
-/** With the line that Postgres means. A lock that was not had in time is the caller's, who tries again. */
+/** Names the line that Postgres reports. A lock timeout is passed on to the caller, who tries again. */
 function refusal(error: unknown, { name, sql }: Migration, dir: string): Error {
   const { position } = error as { position?: string };
   const line = position === undefined ? '' : `:${sql.slice(0, Number(position)).split('\n').length}`;

@@ -5,18 +5,18 @@ import { paced } from '../../base/paced.ts';
 type Due = { queue: string; in_ms: number | null; looked_at: string };
 
 const sql = loadStatements(import.meta.dirname, 'alarm.sql', ['due_soon']);
-/** Jobs that are due at nearly the same time are found by one look. */
+/** Jobs that fall due at nearly the same time are found by one query. */
 const restMs = 10;
 
 /**
- * Wakes a queue's runner when a job of it falls due, to the hundredth of a second: what is due within the next seconds is looked up
- * ahead, by the database's clock.
+ * Wakes a queue's runner when one of its jobs falls due, to a hundredth of a second. The jobs of the next seconds are
+ * read in advance, by the database's clock.
  */
 export function createAlarm(db: Db, queues: string[], wake: (queue: string) => void) {
   const set = new Map<string, { at: number; timer: NodeJS.Timeout }>();
   let since: string | null = null;
 
-  /** To be called each second, and when somebody adds a job that is due within the next few. */
+  /** Must be called each second, and when a job is added that is due within the next seconds. */
   const look = paced(restMs, async () => {
     const asked = performance.now();
     for (const { queue, in_ms, looked_at } of await query<Due>(db, sql.due_soon, { queues, since })) {

@@ -10,31 +10,31 @@ import type { Ticket } from '../run/backlog.ts';
 import { createGate, type Gate } from './gate.ts';
 
 /**
- * Claims one queue's tickets with graphile-worker, and keeps doing so: as many at a time as there is room for. graphile-worker shuts its
- * pool down on one failed batch, and its promise may never settle when Postgres restarts; so it is watched by its events, and replaced
- * when it stops by itself.
+ * Claims the tickets of one queue with graphile-worker, as many at a time as there is room for. graphile-worker shuts
+ * its pool down on one failed batch, and its promise may never settle when Postgres restarts. So its events are
+ * watched, and it is replaced when it stops by itself.
  */
 export type Runner = ReturnType<typeof createRunner>;
 
 export type RunnerOptions = {
   queue: string;
-  /** Where the tickets are. */
+  /** The schema of the tickets. */
   schema: string;
-  /** Tickets held at once. */
+  /** The most tickets that are held at once. */
   slots: number;
   db: Db;
   log: Log;
   pollIntervalMs: number;
   take: (ticket: Ticket) => Promise<void>;
-  /** How many more tickets are to be claimed now. */
+  /** How many more tickets may be claimed now. */
   room: () => number;
-  /** Pools are known to the fleet, so that a dead worker's tickets can be unlocked. */
+  /** The fleet knows the pools, so that a dead worker's tickets can be unlocked. */
   pools: { add(id: string): Promise<void>; drop(id: string, queue: string): Promise<void> };
 };
 
 const ticketPayload = z.object({ kind: z.string().optional(), ids: z.array(z.number()) });
-/** Looks in flight while nobody knows how many tickets there are. */
-const looksAtOnce = 4;
+/** Claims in flight while the number of due tickets is unknown. */
+const mostInFlight = 4;
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 2_000;
 
@@ -42,8 +42,8 @@ type Running = {
   graphile?: GraphileRunner;
   pool?: WorkerPool;
   gate: Gate;
-  /** Looks for a ticket that were let through and are not answered. */
-  asking: number;
+  /** Claims that were admitted and not answered yet. */
+  inFlight: number;
   registered: Promise<void>;
   lost: PromiseWithResolvers<void>;
 };
@@ -53,10 +53,10 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
-  /** When a search began that has not come to its end: a look that found nothing. */
+  /** When the current search began. A search ends with a claim that began later and found nothing. */
   let searchedAt = Infinity;
 
-  /** Starts claiming; when the engine below fails, starts it again. */
+  /** Starts claiming. If graphile-worker fails, it is started again. */
   function start(): void {
     if (stopped) return;
     const { signal } = (stopped = new AbortController());
@@ -68,7 +68,7 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
       let poll: NodeJS.Timeout | undefined;
       const running: Running = {
         gate: createGate(),
-        asking: 0,
+        inFlight: 0,
         registered: Promise.resolve(),
         lost: Promise.withResolvers(),
       };
@@ -77,7 +77,7 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
         current = running;
         const since = (claimedAt = Date.now());
         poll = setInterval(search, pollIntervalMs);
-        // What came meanwhile woke nobody.
+        // No notification of the meantime has reached us.
         search();
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
@@ -105,26 +105,26 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
     });
     events.on('pool:gracefulShutdown', () => {
       running.lost.resolve();
-      // It waits for its slots, and has none of them look any more.
+      // It waits for its slots, which do not claim any more.
       running.gate.open();
     });
-    // Its tickets may have been claimed, and the answer lost: they are unlocked with the pool.
+    // Tickets may have been claimed, and the answer lost: they are unlocked with the pool.
     events.on('worker:getJob:error', () => running.lost.resolve());
     events.on('worker:getJob:start', ({ worker }) => void asked.set(worker, performance.now()));
     events.on('worker:getJob:empty', ({ worker }) => {
-      running.asking--;
+      running.inFlight--;
       claimedAt = Date.now();
       if (asked.get(worker)! >= searchedAt) searchedAt = Infinity;
-      // What it was to find came after it had asked.
+      // The ticket that it was to find came after the claim began.
       else goOn(1);
     });
     events.on('job:start', () => {
-      running.asking--;
+      running.inFlight--;
       claimedAt = Date.now();
     });
 
     return run({
-      pgPool: deaf(db),
+      pgPool: withoutListening(db),
       noHandleSignals: true,
       events,
       logger: quiet(log, queue),
@@ -143,9 +143,9 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
         worker: {
           schema,
           concurrentJobs: slots,
-          // A slot that found nothing goes to the gate.
+          // A slot that found nothing returns to the gate at once.
           pollInterval: 0,
-          // Batching is what makes graphile-worker await its own writes (reference: its performance.md).
+          // Without batching, graphile-worker awaits its own writes (its performance.md).
           completeJobBatchDelay: 0,
           failJobBatchDelay: 0,
         },
@@ -154,35 +154,37 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
   }
 
   /**
-   * Looks for so many tickets that are due. A look that was in flight before may find nothing though it was for one: when a later look has
-   * just locked that, and what the later one was for it cannot see yet. So then the search goes on until a look of now finds nothing.
+   * Claims this number of due tickets. An earlier claim that is still in flight may return nothing: a later claim took
+   * its ticket, and the newer ticket is not in its snapshot. So then we keep claiming, until a claim that began after
+   * this wake finds nothing.
    */
   function wake(tickets: number): void {
-    const overlaps = current !== undefined && current.asking > 0;
-    if (look(tickets) < tickets || overlaps) searchedAt = performance.now();
+    const overlaps = current !== undefined && current.inFlight > 0;
+    if (claim(tickets) < tickets || overlaps) searchedAt = performance.now();
   }
 
-  /** Looks for due tickets when nobody knows how many there are: who finds one has others look for more. */
+  /** Claims due tickets when their number is unknown: a claim that finds one is followed by more. */
   function search(): void {
     searchedAt = performance.now();
-    look(1);
+    claim(1);
   }
 
-  /** Goes on with a search that has not come to its end. */
-  function goOn(looks = looksAtOnce): void {
-    if (searchedAt < Infinity && current) look(looks - current.asking);
+  /** Continues a search that has not ended. */
+  function goOn(most = mostInFlight): void {
+    if (searchedAt < Infinity && current) claim(most - current.inFlight);
   }
 
-  /** Looks for a ticket so many times, if there is room for what may be found. @returns how many times */
-  function look(times: number): number {
+  /** Claims tickets, as far as there is room. @returns how many claims it started */
+  function claim(times: number): number {
     if (!current) return 0;
-    const looks = Math.max(0, Math.min(times, room() - current.asking));
-    current.asking += looks;
-    current.gate.admit(looks);
-    return looks;
+    const claims = Math.max(0, Math.min(times, room() - current.inFlight));
+    current.inFlight += claims;
+    current.gate.admit(claims);
+    return claims;
   }
 
-  // Waits a little for tickets in hand; what is left locked is unlocked, and its jobs are started by whoever claims it next.
+  // Waits a little for the tickets that it holds. Those that stay locked are unlocked, and the worker that claims them
+  // next starts their jobs.
   async function discard({ graphile, pool }: Running): Promise<void> {
     if (graphile) {
       graphile.promise.catch(() => {});
@@ -201,7 +203,7 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
 
   return {
     start,
-    /** Claims nothing more. Resolves when tickets in hand are done, or after two seconds. */
+    /** Claims nothing more. Resolves when its tickets are done, or after two seconds. */
     async stop(): Promise<void> {
       stopped?.abort();
       stopped = undefined;
@@ -210,14 +212,14 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
     wake,
     search,
     goOn: () => goOn(),
-    /** Starts the engine below again. */
+    /** Starts graphile-worker again. */
     restart: () => current?.lost.resolve(),
-    /** Whether it is meant to claim, and when it last asked Postgres for a ticket and was answered. */
+    /** Whether it should claim, and when Postgres last answered a claim. */
     state: () => ({ wanted: stopped !== undefined, claiming: current !== undefined, claimed_at: claimedAt }),
   };
 }
 
-/** A runner that does not come up in time is given up, and stopped when it does after all. */
+/** A runner that does not start in time is given up, and stopped if it starts after all. */
 async function startedInTime(starting: Promise<GraphileRunner>): Promise<GraphileRunner> {
   const runner = await within(startTimeoutMs, starting);
   if (runner) return runner;
@@ -231,7 +233,7 @@ const aborted = (signal: AbortSignal) =>
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
 
-/** graphile-worker's own lines, where somebody who looks for them finds them. */
+/** graphile-worker's own log lines, at debug level. */
 function quiet(log: Log, queue: string): Logger {
   return new Logger(() => (level, message) => {
     if (level === 'error' || level === 'warning') log.debug({ queue, detail: message }, 'graphile-worker says');
@@ -239,38 +241,38 @@ function quiet(log: Log, queue: string): Logger {
 }
 
 /**
- * The pool as graphile-worker is given it. Its callers cannot LISTEN: graphile-worker wakes every runner of every process for every ticket;
- * ours are woken for tickets of their queue, by what the membership's session hears. graphile-worker asks for its listening connection,
- * and for that alone, with a callback.
+ * The pool for graphile-worker, whose connections cannot LISTEN. graphile-worker would wake every runner of every
+ * process for every ticket. Ours are woken for the tickets of their queue only, by the membership's session.
+ * graphile-worker asks for its listening connection, and for no other, with a callback.
  */
-function deaf(db: Db): Db {
-  const ear = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
+function withoutListening(db: Db): Db {
+  const dummy = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
   const connect = (listener?: (error: undefined, client: Tx, release: () => void) => void) =>
-    listener ? listener(undefined, ear, () => {}) : impatiently(db.connect().then(impatient));
+    listener ? listener(undefined, dummy, () => {}) : withoutRetryCode(db.connect().then(withoutRetries));
   return new Proxy(db, {
     get(pool, name) {
       if (name === 'connect') return connect;
       const value: unknown = Reflect.get(pool, name, pool);
-      // Called on the proxy, the pool's own `query` would be given the ear by our `connect`, and wait for an answer for ever.
+      // Called on the proxy, the pool's own `query` would get the dummy client from our `connect`, and wait for ever.
       return typeof value === 'function' ? (value.bind(pool) as unknown) : value;
     },
   });
 }
 
-function impatient(client: Tx): Tx {
+function withoutRetries(client: Tx): Tx {
   const query = (...given: Parameters<Tx['query']>) =>
-    impatiently(client.query(...given) as unknown as Promise<unknown>);
+    withoutRetryCode(client.query(...given) as unknown as Promise<unknown>);
   return new Proxy(client, {
     get: (target, name) => (name === 'query' ? query : (Reflect.get(target, name, target) as unknown)),
   });
 }
 
 /**
- * graphile-worker itself tries again after these, a hundred times, and sleeps 3 s to 2 min between: for so long nothing is claimed when
- * Postgres is back. Without their code it gives up, and its runner is started again within a second.
- * https://github.com/graphile/worker/blob/main/src/lib.ts (RETRYABLE_ERRORS)
+ * Strips the code from these errors. With it, graphile-worker retries a hundred times and sleeps 3 s to 2 min in
+ * between, so nothing is claimed for so long after Postgres is back. Without it, graphile-worker gives up, and its
+ * runner is started again within a second. https://github.com/graphile/worker/blob/main/src/lib.ts (RETRYABLE_ERRORS)
  */
-async function impatiently<T>(work: Promise<T>): Promise<T> {
+async function withoutRetryCode<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {

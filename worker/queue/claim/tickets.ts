@@ -5,9 +5,9 @@ import type { Names } from '../../base/db/names.ts';
 import { quoted } from '../../base/db/sql.ts';
 
 /**
- * Brings graphile-worker's tables up to date, in the tickets' schema and in the transaction that `client` is in. Their two tables of the
- * start are made here, as its documentation says one may: `create schema if not exists` needs a right that the owner of a ready schema may
- * lack. https://worker.graphile.org/docs/schema
+ * Migrates graphile-worker's tables, in the tickets' schema and in the transaction that `client` is in. The schema and
+ * the table of its migrations are created here, as its documentation allows: `create schema if not exists` needs a
+ * right that the owner of an existing schema may lack. https://worker.graphile.org/docs/schema
  */
 export async function migrateTickets(client: Client, { tickets, workers }: Names): Promise<void> {
   const { rows } = await client.query<{ exists: boolean }>(
@@ -24,7 +24,8 @@ export async function migrateTickets(client: Client, { tickets, workers }: Names
 
   let migrated = false;
   const inside = inTransactionOf(client, () => (migrated = true));
-  // graphile-worker qualifies what is its own: it calls no function or operator of whoever may make some in the schema of our tables.
+  // graphile-worker qualifies its own names. So with this search_path it calls no function or operator that another
+  // role may have created in the schema of our tables.
   const [found] = (await client.query<{ path: string }>(`select current_setting('search_path') as path`)).rows;
   const setPath = (path: string) => client.query(`select set_config('search_path', $1, true)`, [path]);
   await setPath('pg_catalog, pg_temp');
@@ -35,8 +36,9 @@ export async function migrateTickets(client: Client, { tickets, workers }: Names
 }
 
 /**
- * A pool whose one client is in a transaction of ours: the transactions inside are savepoints. And it does not tell of migrations: the channel
- * is the same for all schemas, and every worker of every application on graphile-worker in this database would shut down.
+ * A pool with one client, which is in our transaction: its transactions become savepoints. It also swallows the
+ * notification of migrations: that channel is the same for all schemas, and every worker of every application on
+ * graphile-worker in this database would shut down.
  */
 function inTransactionOf(client: Client, told: () => void): Db {
   const instead: Record<string, string> = {
@@ -50,7 +52,7 @@ function inTransactionOf(client: Client, told: () => void): Db {
   }
   const inside = Object.assign(new EventEmitter(), { query, release() {} });
   const pool = Object.assign(new EventEmitter(), { connect: async () => inside, query, options: { max: 1 } });
-  // A pool without listeners is complained about.
+  // graphile-worker warns about a pool without listeners.
   pool.on('error', () => {}).on('connect', () => {});
   return pool as unknown as Db;
 }

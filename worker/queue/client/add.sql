@@ -1,6 +1,7 @@
 -- name: add_jobs
--- One insert, whose triggers make the tickets. The jobs that are not in the answer were skipped, for their dedupe keys are taken;
--- by another of these jobs, perhaps, of which the first gets it. A null max_retries is filled in from the queue's row.
+-- One insert, whose triggers make the tickets. A job that is not in the answer was skipped, because its dedupe key is
+-- taken: by an earlier job, or by one of these, of which the first gets it. A null max_retries is filled in from the
+-- queue's row.
 with given as materialized (
   select nextval('job_ids'::regclass) as id, f.*
     from jsonb_to_recordset(:jobs::jsonb)

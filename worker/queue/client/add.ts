@@ -7,16 +7,17 @@ import { checkPayload } from '../payload.ts';
 import { kindOf } from '../accept.ts';
 import type { Registry } from '../registry.ts';
 
-/** The one way in for jobs that do not come by plain SQL: from the CLI, by HTTP, by the client. */
+/** The one way in for jobs that are not inserted with plain SQL: from the command line and the client. */
 
 const sql = loadStatements(import.meta.dirname, 'add.sql', ['add_jobs', 'jobs_of_keys']);
 
-/** `created` is false where the dedupe key was taken: then `id` is the job that has it. */
+/** `created` is false if the dedupe key was taken: then `id` is the job that has it. */
 export type Added = { id: number; created: boolean };
 
 /**
- * Inserts a job of a kind that there is.
- * @throws UsageError for a queue that is not there; InvalidJob for a kind or file that is not there, or a payload that does not fit its kind
+ * Inserts a job of a known kind.
+ * @throws UsageError for an unknown queue; InvalidJob for an unknown kind or file, or a payload that does not fit its
+ *   kind
  */
 export async function addJob(db: Queryable, registry: Registry, job: NewJob): Promise<Added> {
   await checkQueue(db, job.queue);
@@ -25,7 +26,7 @@ export async function addJob(db: Queryable, registry: Registry, job: NewJob): Pr
   return added!;
 }
 
-/** @throws InvalidJob for a kind that is not there, or a payload that does not fit it */
+/** @throws InvalidJob for an unknown kind, or a payload that does not fit it */
 export function checkFits(
   registry: Registry,
   { queue, kind, payload = {} }: Pick<NewJob, 'queue' | 'kind' | 'payload'>,
@@ -39,7 +40,7 @@ export function checkFits(
 }
 
 /**
- * Inserts jobs, whatever their kinds: all in one statement or none. The answer is in the order of `jobs`.
+ * Inserts jobs of any kinds, all in one statement or none. The answer is in the order of `jobs`.
  * @throws InvalidJob that names the column, and which of several jobs
  */
 export async function addJobs(db: Queryable, jobs: readonly NewJob[]): Promise<Added[]> {
@@ -49,9 +50,9 @@ export async function addJobs(db: Queryable, jobs: readonly NewJob[]): Promise<A
 }
 
 /**
- * Inserts jobs that come from elsewhere, each by itself: one that cannot be added is refused, and the others are there when `tx` commits.
- * Neither kinds nor payloads are checked: a worker does that.
- * @returns in the order of `jobs` what became of each
+ * Inserts jobs that come from elsewhere, independently of each other: one that cannot be added is refused, and the
+ * others exist when `tx` commits. Kinds and payloads are not checked: a worker does that.
+ * @returns the outcome of each job, in the order of `jobs`
  */
 export async function addEach(tx: Tx, jobs: readonly NewJob[]): Promise<(Added | InvalidJob)[]> {
   const outcomes: (Added | InvalidJob)[] = [];
@@ -67,7 +68,7 @@ export async function addEach(tx: Tx, jobs: readonly NewJob[]): Promise<(Added |
   return outcomes;
 }
 
-/** What Postgres refuses does not say which of the rows it was: each half is tried by itself, until one row is left. */
+/** An error of Postgres does not say which row it refused: each half is tried alone, until one row is left. */
 async function insertEach(tx: Tx, rows: Row[], outcomes: (Added | InvalidJob)[]): Promise<void> {
   await tx.query('savepoint add_each');
   try {
@@ -97,10 +98,10 @@ function rowOf(job: NewJob, n: number, which = ''): Row {
   }
 }
 
-/** How an error of several jobs begins. */
+/** The beginning of an error about one of several jobs. */
 export const whichOf = (n: number, of: number) => (of === 1 ? '' : `job ${n + 1} of ${of}: `);
 
-/** @returns what became of each row, by its `n` */
+/** @returns the outcome of each row, by its `n` */
 async function insertRows(db: Queryable, rows: Row[]): Promise<Map<number, Added>> {
   const added = new Map<number, Added>();
   let rest = rows;
@@ -114,7 +115,7 @@ async function insertRows(db: Queryable, rows: Row[]): Promise<Map<number, Added
     if (keys.length > 0)
       for (const { n, id } of await query<Numbered>(db, sql.jobs_of_keys, { jobs: JSON.stringify(keys) }))
         added.set(n, { id, created: false });
-    // Jobs that had a key and were deleted between the two statements: those that they kept out are tried again.
+    // A job with the same key was deleted between the two statements: then the insert is tried again.
     rest = rest.filter(({ n }) => !added.has(n));
   }
   return added;
@@ -131,14 +132,14 @@ async function insert<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What is wrong with a row that Postgres refused; undefined for an error that is no row's. */
+/** Why Postgres refused a row; undefined for an error that is not about a row. */
 function refusal(error: unknown): string | undefined {
   const code = codeOf(error) ?? '';
   const { detail = '', hint } = error as { detail?: string; hint?: string };
   if (code === '23503') return `file_id: there is no such file, ${/=\((.*?)\)/.exec(detail)?.[1]}`;
-  // What check_job and the table of no queue refuse has a hint. P0001 is a trigger of the user's.
+  // Errors of check_job, and of the partition for unknown queues, have a hint. P0001 is a trigger of the user's.
   if (/^(23(502|514)|P0001)$/.test(code)) return `${messageOf(error)}${hint ? `. ${hint}` : ''}`;
-  // jsonb takes neither NUL nor lone surrogates, and no more than some thousand levels.
+  // jsonb accepts neither NUL nor lone surrogates, and at most some thousand levels.
   // https://www.postgresql.org/docs/current/datatype-json.html
   if (/^(22|54)/.test(code)) return `payload: ${messageOf(error)}`;
   return undefined;

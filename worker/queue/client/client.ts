@@ -14,21 +14,29 @@ import { createWaits, NotCompleted, type WaitOptions } from './waits.ts';
 export { InvalidJob, NotCompleted, UsageError };
 export type { Added, Ended, Job };
 
-/** A kind of job: what its file under worker/jobs exports. Only its name and its schema are used. */
+/** A kind of job: what its file exports. Only its name and its schema are used. */
 export type Kind<Schema extends StandardSchema = StandardSchema> = { name: string; payload: Schema };
 
 /** `file_id`, `run_at` or `delay_ms`, `priority`, `max_retries`, `dedupe_key`. */
 export type JobOptions = Omit<NewJob, 'queue' | 'kind' | 'payload'>;
 
-/** `tx`: a client of any pg pool in a transaction of yours. The jobs are there when it commits, and never were if it does not. */
+/**
+ * `tx`: a client of any pg pool, in a transaction of yours. The jobs exist when it commits, and never if it does not.
+ */
 export type In = { tx?: Queryable };
 
 export type ClientOptions = {
-  /** A pool of yours for everything but waiting and events, which have a session of their own. Default: one of the client's. */
+  /**
+   * A pool of yours for everything but `wait` and `on`, which have a session of their own. Default: a pool of the
+   * client's.
+   */
   pool?: Db;
   /** How many connections the client's own pool may open. Default 5. */
   connections?: number;
-  /** Where Rowmill's tables are, as ROWMILL_SCHEMA says. Default: as the address (`?schema=acme`) or the role's search_path says. */
+  /**
+   * The schema of Rowmill's tables, as ROWMILL_SCHEMA. Default: as in the address (`?schema=acme`), or the role's
+   * search_path.
+   */
   schema?: string;
 };
 
@@ -36,7 +44,7 @@ export type Client = ReturnType<typeof createClient>;
 
 /**
  * Adds jobs from TypeScript, follows them, and changes them.
- * @param address for waiting and events it must be a direct or session-mode connection, as a worker's
+ * @param address for `wait` and `on` it must be a direct or session-mode connection, as for a worker
  */
 export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}) {
   const databaseUrl = withSchema(address, schema);
@@ -52,7 +60,8 @@ export function createClient(address: string, { pool, connections = 5, schema }:
     wanted: () => waits.any() || Object.values(listeners).some((set) => set.size > 0),
     heard(jobs) {
       waits.look(jobs.map(({ id }) => id));
-      // One that throws is the process's uncaught exception, as with an EventEmitter, and no trouble to the others.
+      // An error in a listener is an uncaught exception of the process, as with an EventEmitter, and does not affect
+      // the others.
       for (const job of jobs) for (const listener of listeners[job.status]) queueMicrotask(() => listener(job));
     },
     look: () => waits.look(),
@@ -73,7 +82,8 @@ export function createClient(address: string, { pool, connections = 5, schema }:
 
   return {
     /**
-     * Adds a job. Where its dedupe key is taken nothing is added, `created` is false, and `id` is the job that has it.
+     * Adds a job. If its dedupe key is taken, nothing is added, `created` is false, and `id` is the job that has the
+     * key.
      * @throws InvalidJob that names the fields at fault
      */
     async add<Schema extends StandardSchema>(
@@ -87,7 +97,8 @@ export function createClient(address: string, { pool, connections = 5, schema }:
     },
 
     /**
-     * Adds many jobs of a kind in one insert, all or none; 10,000 a call is a good size. The answer is in their order.
+     * Adds many jobs of a kind in one insert, all or none; 10,000 per call is a good size. The answer is in their
+     * order.
      * @throws InvalidJob that names the first job at fault and its fields
      */
     async addMany<Schema extends StandardSchema>(
@@ -101,19 +112,24 @@ export function createClient(address: string, { pool, connections = 5, schema }:
       );
     },
 
-    /** Runs jobs again, now and with all their retries. One that is running is left alone: its `done` is false. */
+    /** Runs jobs again, now and with all their retries. A running job is not changed: its `done` is false. */
     retry: (ids: number[]) => retryJobs(db, { ids }),
 
-    /** Cancels jobs that have not ended; a running one is told to stop. One that has ended is left alone: its `done` is false. */
+    /**
+     * Cancels jobs that have not ended; a running one is told to stop. A job that has ended is not changed: its `done`
+     * is false.
+     */
     cancel: (ids: number[]) => cancelJobs(db, ids),
 
-    /** A job and why its attempts failed; undefined when there is none of this id. */
+    /** A job, and why its attempts failed; undefined if there is none with this id. */
     show: (id: number) => showJob(db, id),
 
     /**
-     * The job, once it has completed; a retry on the way is waited for. A job that another transaction has not committed yet is not there.
-     * @throws NotCompleted when it failed for good, was cancelled or deleted, or took longer than `timeoutMs`; it carries the job and its
-     *   error_code. The signal's reason, when `signal` aborts. Neither ends the job itself: see `cancel`.
+     * Resolves with the job when it has completed; it waits for retries, too. A job that another transaction has not
+     * committed yet does not exist.
+     * @throws NotCompleted if the job failed for good, was cancelled or deleted, or took longer than `timeoutMs`; the
+     *   error has the job and its error_code. The signal's reason if `signal` aborts. The job itself goes on: see
+     *   `cancel`.
      */
     async wait(id: number, options: WaitOptions = {}): Promise<Job> {
       if (closing) throw new NotCompleted('closed', closedWords);
@@ -121,12 +137,13 @@ export function createClient(address: string, { pool, connections = 5, schema }:
     },
 
     /**
-     * Calls `listener` for each job of any queue that ends so from now on, once it is committed. Resolves when it listens, with what ends
-     * that. While the connection is lost events are lost; they are hints, and the rows are the truth.
+     * Calls `listener` for each job of any queue that ends with this status from now on, after its commit. Resolves
+     * once it listens, with a function that ends that. Events sent while the connection is down are lost: they are
+     * hints, and the rows are the truth.
      */
     async on(status: Ended['status'], listener: (job: Ended) => void): Promise<() => void> {
       if (closing) throw new NotCompleted('closed', closedWords);
-      // A wrapper, for a listener may be given twice.
+      // A wrapper, because the same listener may be added twice.
       const entry: Listener = (job) => listener(job);
       listeners[status].add(entry);
       try {
@@ -138,7 +155,7 @@ export function createClient(address: string, { pool, connections = 5, schema }:
       return () => void listeners[status].delete(entry);
     },
 
-    /** Ends the connections. What is still waited for is rejected; the jobs go on. */
+    /** Closes the connections. Pending waits reject; the jobs go on. */
     close: () => (closing ??= end()),
   };
 }
@@ -158,7 +175,7 @@ function newJob(kind: Kind, payload: unknown, options: JobOptions, which: string
   return { ...options, queue, kind: name, payload: stored };
 }
 
-/** As the worker will read it: what JSON makes of a payload, such as a string of a date, must fit too. */
+/** The worker reads the payload as JSON, such as a date as a string: that must fit the schema, too. */
 function storedAs(payload: unknown, which: string): unknown {
   try {
     return JSON.parse(JSON.stringify(payload)) as unknown;

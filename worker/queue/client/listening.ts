@@ -18,28 +18,29 @@ export type Ended = { id: number; queue: string; status: 'completed' | 'failed' 
 
 export type ListeningOptions = {
   databaseUrl: string;
-  /** Whether there is anybody to listen for. */
+  /** Whether anybody waits or listens. */
   wanted: () => boolean;
   heard: (jobs: Ended[]) => void;
-  /** Something may have ended unheard. */
+  /** Jobs may have ended without a notification: read them. */
   look: () => void;
-  /** The session is lost, and for a reason that will not go away by itself. */
+  /** The session is lost, for a reason that will not pass. */
   gaveUp: (error: unknown) => void;
 };
 
 const lookEveryMs = 5_000;
 const lookAgainAfterMs = 500;
-/** In looks: every 20 s, of the minute that a row counts. */
+/** In checks: every 20 s. A registration is valid for a minute. */
 const renewEvery = 4;
 const answerWithinMs = 15_000;
 const reopenEveryMs = 5_000;
 
 /**
- * The one session by which a client hears that jobs ended. It is opened at first need, opened again when it is lost, and closed
- * soon after nobody needs it any more: as long as it is registered, workers pay for a NOTIFY.
+ * The one session by which a client hears that jobs ended. It is opened at first need, reopened when it is lost, and
+ * closed soon after nobody needs it any more: while it is registered, workers pay for a NOTIFY.
  *
- * What was missed is looked for: when the session is (re)opened, for all that went before; half a second later, for statements that were
- * under way and did not see us registered; and every five seconds, for transactions that took longer, and for jobs that were deleted.
+ * Missed notifications are made up for by reading the rows: when the session is (re)opened, for everything before; half
+ * a second later, for statements that were under way and did not see the registration; and every five seconds, for
+ * longer transactions and for deleted jobs.
  */
 export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: ListeningOptions) {
   const closing = new AbortController();
@@ -47,7 +48,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
   let opening: Promise<Session> | undefined;
   let beat: NodeJS.Timeout | undefined;
 
-  /** The session, once it listens. Waits for a Postgres that is not there. @throws what will not go away by itself */
+  /** The session, once it listens. Waits while Postgres is away. @throws an error that will not pass */
   async function open(): Promise<Session> {
     return session ?? (opening ??= keepTrying().finally(() => (opening = undefined)));
   }
@@ -60,7 +61,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
 
   async function connect(): Promise<Session> {
     const client = createClient(databaseUrl);
-    // An id for each session: one that is being left must not take the registration of the next with it.
+    // Each session has an id of its own: a session that is closing must not delete the registration of the next.
     const opened: Session = { client, id: randomUUID() };
     client.on('error', () => {});
     client.on('notification', ({ payload }) => heard(parse(payload)));
@@ -68,7 +69,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     try {
       await client.connect();
       const { ended } = await readNames(client);
-      // By index, whatever the statistics of a fresh table say; see engineSettings in worker.ts for jit.
+      // By index, whatever the statistics of a fresh table say; for jit see engineSettings in fleet/connections.ts.
       await client.query(
         `set application_name = 'rowmill client'; set enable_seqscan = off; set jit = off; listen ${quoted(ended)}`,
       );
@@ -91,7 +92,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
     if (wanted()) look();
     if (looks % renewEvery > 0) return;
     if (!wanted()) return leave(current);
-    // A session whose query fails is lost, and what comes then is said there.
+    // If the query fails, the session is lost, and its end event handles that.
     const fresh = await answered(current, register(current)).catch(() => false);
     if (fresh) look();
   }
@@ -109,7 +110,7 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
         await open();
         return;
       } catch (error) {
-        // Who waits is told; who only listens goes on, since it was possible once.
+        // Pending waits reject. Listeners stay, since the connection was possible once.
         gaveUp(error);
         await sleep(reopenEveryMs, undefined, { signal: closing.signal }).catch(() => {});
       }
@@ -125,12 +126,12 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
 
   return {
     open,
-    /** The rows of some jobs, read on the session: then a query that gets no answer is a session lost, too. */
+    /** Reads some jobs on the session: so a query without an answer also means that the session is lost. */
     async read(ids: number[]): Promise<Job[]> {
       const current = await open();
       return answered(current, query<Job>(current.client, sql.read_waited, { ids }));
     },
-    /** @param reason what those get who are waiting for it to open */
+    /** @param reason with which calls that wait for it to open reject */
     async close(reason: Error): Promise<void> {
       closing.abort(reason);
       await opening?.catch(() => {});
@@ -141,13 +142,13 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
 
 type Session = { client: Client; id: string };
 
-/** @returns whether it did not count before */
+/** @returns whether it was not registered, or no longer */
 async function register({ client, id }: Session): Promise<boolean> {
   const [row] = await query<{ fresh: boolean }>(client, sql.register_listener, { id });
   return row!.fresh;
 }
 
-/** Ends a session that does not answer: its network may have vanished without a word. */
+/** Ends a session that does not answer: its network may have vanished without an error. */
 async function answered<T>({ client }: Session, answer: Promise<T>): Promise<T> {
   const timer = setTimeout(() => void client.end().catch(() => {}), answerWithinMs);
   try {
@@ -159,7 +160,7 @@ async function answered<T>({ client }: Session, answer: Promise<T>): Promise<T> 
 
 const ends: readonly unknown[] = ['completed', 'failed', 'cancelled'] satisfies Ended['status'][];
 
-/** Anybody may notify anything: what is not ours says nothing. */
+/** Anybody may send notifications: those that are not ours are ignored. */
 function parse(payload: string | undefined): Ended[] {
   const { queue, status, ids } = objectOf(payload);
   if (typeof queue !== 'string' || !ends.includes(status) || !Array.isArray(ids)) return [];

@@ -10,7 +10,7 @@ type AddMediaJob = (
 ) => Promise<Added>;
 
 /**
- * The functions by which a messenger's code adds its media jobs, under the names that it calls them by:
+ * The functions by which a messenger's code adds its media jobs, under the names that it uses:
  *
  *     // queues/media.queue.ts
  *     import { createClient } from 'rowmill/client';
@@ -18,7 +18,7 @@ type AddMediaJob = (
  *     const client = createClient(databaseUrl);
  *     export const { addImageProcessingJob, addVideoProcessingJob, addAudioProcessingJob } = mediaQueue(client);
  *
- * They know nothing of how the work is done, so that a producer loads neither sharp nor ffmpeg.
+ * They do not import the kinds, so a producer loads neither sharp nor ffmpeg.
  */
 export function mediaQueue(client: Client): {
   addImageProcessingJob: AddMediaJob;

@@ -1,15 +1,15 @@
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { nearest } from '../../base/nearest.ts';
 
-/** The columns of a job that is to be added. */
+/** The columns of a job to add. */
 export type NewJob = {
   queue: string;
   kind: string;
   /** Default `{}`. */
   payload?: unknown;
-  /** The id of a row of auction_files (publish) or media, whatever type it has there. */
+  /** The id of a row of auction_files (publish) or media, of whatever type it is there. */
   file_id?: string | number | bigint;
-  /** When it becomes due: a time, or so long from now by the database's clock. Default: now. */
+  /** When it becomes due: a time, or a delay by the database's clock. Default: now. */
   run_at?: Date;
   delay_ms?: number;
   /** A job that has not been started by then ends `cancelled` with error_code `expired`. Default: never. */
@@ -28,7 +28,7 @@ export class InvalidJob extends UsageError {
 
 /**
  * The columns as the JSON that add_jobs reads.
- * @param n its place among the jobs that are added together
+ * @param n its index among the jobs that are added together
  * @throws InvalidJob that names each column at fault
  */
 export function jsonOf(job: NewJob, n: number): string {
@@ -79,7 +79,7 @@ const time = (value: unknown) =>
     ? undefined
     : 'must be a Date of the years 1 to 9999';
 
-/** What is wrong with the value of a column. */
+/** What is wrong with a column's value. */
 const checks: Record<keyof NewJob, (value: unknown) => string | undefined> = {
   queue: text,
   kind: text,

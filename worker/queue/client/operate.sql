@@ -1,12 +1,13 @@
--- What people do to jobs and queues, by the CLI, by HTTP and by the client. Everything is written through `jobs`, never through a leaf, so that
--- the triggers see it: they make the tickets, and tell workers that a running job was taken from them.
+-- What people do with jobs and queues, from the command line and the client. Everything is written through
+-- `jobs`, never through a leaf, so that the triggers run: they make the tickets, and tell workers that a running job
+-- was taken from them.
 
 -- name: queue_names
--- A row that somebody made by hand, and not by create_queue, has no table.
+-- A row that was inserted by hand, without create_queue, has no table.
 select name from queues where to_regclass(quote_ident(name || '_jobs_live')) is not null order by name;
 
 -- name: list_jobs
--- Newest first: the primary keys of the leaves begin with id, so a short list costs little however long the history is.
+-- Newest first: the primary keys of the leaves begin with id, so a short list is cheap however long the history is.
 select * from jobs
  where (:queue::text is null or queue = :queue)
    and (:kind::text is null or kind = :kind)
@@ -16,7 +17,7 @@ select * from jobs
  limit :limit;
 
 -- name: show_job
--- `waits`: for what it waits while it runs, and since when. `cause` and `solution` as in dead_letters.
+-- `waits`: for what a running job waits, and since when. `cause` and `solution` as in dead_letters.
 select j.*,
        (select pg_catalog.format('for %s since %s', t.waits_for, t.since)
           from workers w, jsonb_to_recordset(w.waiting) as t (job_id bigint, waits_for text, since timestamptz)
@@ -28,10 +29,11 @@ select j.*,
  where j.id = :id;
 
 -- name: errors_of_job
-select attempt, worker, started_at, failed_at, error_code, error, stack from job_errors where job_id = :id order by attempt;
+select attempt, worker, started_at, failed_at, error_code, error, stack
+  from job_errors where job_id = :id order by attempt;
 
 -- name: retry_jobs
--- A running job is left alone: to set it back would abort it. A pending one becomes due now.
+-- A running job is not changed: that would abort it. A pending one becomes due now.
 with chosen as (
   select id, queue, kind, status, archived from jobs where id = any(:ids) for update
 ), again as (
@@ -77,11 +79,14 @@ update queues q
 returning q.name as queue, q.paused, d.waiting, d.active;
 
 -- name: fleet_queues
--- What finished lately is found in the archive by its index on completed_at, and the live leaves are small.
+-- Recently finished jobs are found in the archive by its index on completed_at; the live leaves are small.
 select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed, l.oldest_waiting_s,
        coalesce(r.completed_lately, 0) as completed_lately, coalesce(r.failed_lately, 0) as failed_lately
   from queue_depth d
-  left join (select queue, extract(epoch from clock_timestamp() - min(case when isfinite(run_at) then run_at else created_at end))::float8 as oldest_waiting_s
+  left join (select queue,
+                    extract(epoch from clock_timestamp()
+                                       - min(case when isfinite(run_at) then run_at else created_at end)
+                           )::float8 as oldest_waiting_s
                from jobs
               where not archived and status = 'pending' and run_at <= now()
               group by queue) l using (queue)
@@ -106,7 +111,7 @@ select queue, kind, error_code, cause, solution, count(*) as jobs, max(completed
  order by jobs desc, queue, kind, error_code;
 
 -- name: fleet_incidents
--- Open, the oldest first. The jobs are counted as they are now.
+-- Open ones, the oldest first. The jobs are counted as they are now.
 select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
        extract(epoch from clock_timestamp() - i.since)::float8 as age_s,
        (select count(*) from jobs j
@@ -119,7 +124,7 @@ select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
  order by i.since;
 
 -- name: fleet_schedules
--- In trouble: enabled, and adding nothing.
+-- Schedules in trouble: enabled, but adding nothing.
 select name, error from schedules
  where enabled and error is not null
  order by name;

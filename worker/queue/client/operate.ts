@@ -3,7 +3,7 @@ import { codeOf, UsageError } from '../../base/errors.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { withRetries } from '../../base/retry.ts';
 
-/** What people do to jobs and queues from outside, by the CLI, by HTTP and by the client. Adding is in add.ts. */
+/** What people do with jobs and queues, from the command line and the client. add.ts adds jobs. */
 
 const sql = loadStatements(import.meta.dirname, 'operate.sql', [
   'queue_names',
@@ -50,7 +50,7 @@ export type Job = {
 };
 export type JobFilter = { queue?: string; kind?: string; status?: Status; error_code?: string };
 
-/** @throws UsageError that names the queues there are */
+/** @throws UsageError that names the existing queues */
 export async function checkQueue(db: Queryable, queue: string): Promise<void> {
   const names = await queueNames(db);
   if (!names.includes(queue)) throw new UsageError(`There is no queue ${queue}: there are ${names.join(', ')}`);
@@ -60,7 +60,7 @@ export async function queueNames(db: Queryable): Promise<string[]> {
   return (await query<{ name: string }>(db, sql.queue_names)).map(({ name }) => name);
 }
 
-/** The newest first. @throws UsageError for a queue that is not there */
+/** The newest first. @throws UsageError for an unknown queue */
 export async function listJobs(db: Queryable, filter: JobFilter & { limit: number }): Promise<Job[]> {
   if (filter.queue !== undefined) await checkQueue(db, filter.queue);
   const { queue = null, kind = null, status = null, error_code = null, limit } = filter;
@@ -74,27 +74,27 @@ export type JobError = {
   failed_at: Date;
   error_code: string;
   error: string;
-  /** Where in the code it arose, if nobody foresaw it. */
+  /** Where in the code an unforeseen error arose. */
   stack: string | null;
 };
 
-/** What the catalogue of errors says about a code; null for a code that it does not have. */
+/** What the catalogue of errors says about a code; null for an unknown one. */
 type Explained = { cause: string | null; solution: string | null };
 type Shown = Job & Explained & { waits: string | null };
 
-/** A job, and why its attempts failed; undefined when there is none of this id. */
+/** A job, and why its attempts failed; undefined if there is none with this id. */
 export async function showJob(db: Queryable, id: number): Promise<(Shown & { errors: JobError[] }) | undefined> {
   const [job] = await query<Shown>(db, sql.show_job, { id });
   return job && { ...job, errors: await query<JobError>(db, sql.errors_of_job, { id }) };
 }
 
-/** `done` is false for a job whose status, `was`, does not allow what was asked: then it is as before. */
+/** `done` is false if the job's status, `was`, does not allow the change: then the job is as before. */
 export type Change = { id: number; queue: string; kind: string; was: Status; done: boolean };
 
 /**
- * Makes jobs pending and due now, with all their retries before them: by their ids, whatever their status but `processing`;
- * or all failed ones of a queue. An id that is not in the answer is no job's.
- * @throws UsageError for a queue that is not there
+ * Makes jobs pending and due now, with all their retries: by their ids, in any status but `processing`; or all failed
+ * ones of a queue. An id that is not in the answer is no job's.
+ * @throws UsageError for an unknown queue
  */
 export async function retryJobs(
   db: Queryable,
@@ -113,7 +113,7 @@ export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]
 
 export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
 
-/** Takes effect within two seconds. @throws UsageError for a queue that is not there */
+/** Takes effect within two seconds. @throws UsageError for an unknown queue */
 export async function setPaused(db: Queryable, queue: string, paused: boolean): Promise<Paused> {
   await checkQueue(db, queue);
   const [row] = await query<Paused>(db, sql.set_paused, { queue, paused });
@@ -128,9 +128,9 @@ export type FleetQueue = {
   delayed: number;
   failed: number;
   completed: number;
-  /** For how long the job that has waited longest has been due. */
+  /** How long the oldest due job has waited. */
   oldest_waiting_s: number | null;
-  /** Within the last `lately_s` seconds. */
+  /** In the last `lately_s` seconds. */
   completed_lately: number;
   failed_lately: number;
 };
@@ -143,7 +143,7 @@ export type FleetWorker = {
   started_at: Date;
   heartbeat_age_s: number;
   alive: boolean;
-  /** Its jobs that wait for a turn, as for memory. */
+  /** Its jobs that wait for a turn, such as for memory. */
   waiting: { job_id: number; waits_for: string; since: string }[];
 };
 export type DeadLetters = Explained & {
@@ -153,7 +153,7 @@ export type DeadLetters = Explained & {
   jobs: number;
   last_at: Date;
 };
-/** One that is enabled, and why it adds nothing. */
+/** An enabled schedule, and why it adds nothing. */
 export type FailingSchedule = { name: string; error: string };
 export type FleetIncident = Explained & {
   dependency: string;
@@ -175,7 +175,7 @@ export type FleetStatus = {
   failing_schedules: FailingSchedule[];
 };
 
-/** What there is to do, who does it, and what waits for a person. Its time does not grow with the history. */
+/** What there is to do, which workers do it, and what waits for a person. Its time does not grow with the history. */
 export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
   const lately_s = 300;
   return {
@@ -189,8 +189,8 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
 }
 
 /**
- * Asks again after a conflict: Postgres refuses a row that the archiver moves at the same instant; asked again, it finds it in its
- * new place. Not inside somebody's transaction, which such an error has ended.
+ * Tries again after a conflict: Postgres refuses to change a row that the archiver moves at the same instant; the
+ * second try finds it in its new place. Not inside the caller's transaction, which such an error has aborted.
  */
 export async function again<T>(work: () => Promise<T>): Promise<T> {
   return withRetries(work, (error) => (isConflict(error) ? {} : undefined), undefined, { tries: 5, waitMs: 0 });

@@ -1,12 +1,12 @@
 import { isTransient } from '../../base/db/db.ts';
 import type { Job } from './operate.ts';
 
-/** Why there is no result to give. */
+/** Why a wait has no result. */
 export class NotCompleted extends Error {
   override name = 'NotCompleted';
-  /** `closed`: the client was closed. After `timeout` and `closed` the job goes on. */
+  /** `closed`: the client was closed. After `timeout` and `closed`, the job itself goes on. */
   readonly because: 'failed' | 'cancelled' | 'deleted' | 'timeout' | 'closed';
-  /** Of a failed job: the stable word for its last failure. */
+  /** The error_code of a failed job. */
   readonly error_code: string | undefined;
   /** The job that failed or was cancelled. */
   readonly job: Job | undefined;
@@ -29,15 +29,18 @@ type Wait = PromiseWithResolvers<Job>;
 const jobsALook = 500;
 
 /**
- * Who waits for which job. Each look reads all jobs that are asked for meanwhile in one query.
- * @param read the rows of some jobs
+ * The waits for jobs. All jobs that are asked for in the meantime are read with one query.
+ * @param read returns the rows of some jobs
  */
 export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
   const waits = new Map<number, Set<Wait>>();
   const asked = new Set<number>();
   let looking = false;
 
-  /** The job, once it has completed. @throws NotCompleted when it will not, or not in time; the reason of an aborted signal */
+  /**
+   * Resolves with the job when it has completed.
+   * @throws NotCompleted if it will not, or not in time; the reason of an aborted signal
+   */
   async function wait(id: number, { timeoutMs, signal }: WaitOptions = {}): Promise<Job> {
     signal?.throwIfAborted();
     const entry = Promise.withResolvers<Job>();
@@ -58,7 +61,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
     }
   }
 
-  /** Looks whether jobs that are waited for have ended: these, or all. */
+  /** Reads whether jobs that are waited for have ended: these, or all. */
   function look(ids: Iterable<number> = waits.keys()): void {
     for (const id of ids) if (waits.has(id)) asked.add(id);
     if (!looking) void lookAtAsked();
@@ -66,7 +69,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
 
   async function lookAtAsked(): Promise<void> {
     looking = true;
-    // All that is asked for in this turn of the event loop goes together.
+    // All that is asked for in this turn of the event loop is read together.
     await Promise.resolve();
     while (asked.size > 0) {
       const ids = [...asked].slice(0, jobsALook);
@@ -75,7 +78,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
         const jobs = new Map((await read(ids)).map((job) => [job.id, job]));
         for (const id of ids) settle(id, jobs.get(id));
       } catch (error) {
-        // When Postgres is back, all are looked at again.
+        // When Postgres is back, all are read again.
         if (!isTransient(error)) for (const id of ids) reject(id, error);
       }
     }

@@ -2,10 +2,10 @@ import type { App } from '../../app.ts';
 import { createPool } from '../../base/db/db.ts';
 
 /**
- * What the engine's connections set. Its statements find a few rows of large tables by their keys: they always go by index and one row
- * at a time, whatever the statistics of a fresh table say. Up to Postgres 17 forbidden plans look so costly that they would be planned
- * anew each time, which takes longer than to run them. Rows that somebody holds locked are asked for again and again, so that they keep
- * no connection from the others.
+ * The settings of the engine's connections. Its statements find a few rows of large tables by their keys: always by
+ * index and one row at a time, whatever the statistics of a fresh table say. Up to Postgres 17, disabled plans look so
+ * expensive that statements would be planned anew each time, which takes longer than to run them. A locked row is
+ * waited for only briefly and asked for again, so that it keeps no connection from the others.
  */
 const engineSettings = [
   'set enable_seqscan = off',
@@ -18,8 +18,9 @@ const engineSettings = [
   'set lock_timeout = 100',
 ].join('; ');
 /**
- * A claim or a start that is lost when Postgres crashes is made again, so it need not wait for the disk. What ends an attempt does.
- * graphile-worker qualifies what is its own: where anybody may make functions in the schema of our tables, it calls none of them.
+ * If a claim or a start is lost when Postgres crashes, it is made again, so it need not wait for the disk. The outcome
+ * of an attempt must. graphile-worker qualifies its own names, so with this search_path it calls no function that
+ * another role may have created in the schema of our tables.
  */
 const claimSettings = `${engineSettings}; set synchronous_commit = off; set search_path = pg_catalog, pg_temp`;
 

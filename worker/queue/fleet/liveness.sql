@@ -1,5 +1,6 @@
--- Who is alive. A worker holds a session advisory lock under its id and renews its heartbeat; the others bury it when the lock is
--- free (its process or connection is gone) or the heartbeat is old (its host froze). The database's clock only.
+-- Which workers are alive. A worker holds a session advisory lock under its id, and renews its heartbeat. The others
+-- reap it when the lock is free (its process or connection is gone), or the heartbeat is old (its host froze). By the
+-- database's clock only.
 
 -- name: join_fleet
 insert into workers (id, instance, host, pid, version, queues)
@@ -9,8 +10,8 @@ values (:id, :instance, :host, :pid, :version, :queues);
 select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0::bigint)) as held;
 
 -- name: is_member
--- Every role of the database may read the key of our lock and wait for it. Where a session of another role has it, it does not come back: the
--- worker starts over under another id.
+-- Every role of the database may read the key of our lock, and wait for it. If a session of another role gets it, the
+-- worker cannot take it again: it starts over under another id.
 select w.id
   from workers w
  where w.id = :id
@@ -30,7 +31,8 @@ update workers set pools = pg_catalog.array_append(pools, :pool) where id = :id 
 update workers set pools = pg_catalog.array_remove(pools, :pool) where id = :id;
 
 -- name: find_dead
--- A heartbeat ahead of the clock is from before the clock was set back, and would keep a frozen worker alive until the clock is there again.
+-- A heartbeat in the future is from before the clock was set back. It would keep a frozen worker alive until the clock
+-- is there again.
 with ahead as (
   update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second'
 )
@@ -40,16 +42,19 @@ select w.id, w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs 
    and (w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)
         or not worker_is_alive(w.id));
 
--- name: bury
--- A queue that it served may have been dropped since. Of several that want to bury one worker, one gets its row. A worker that is back at its lock in the last moment lives.
+-- name: reap
+-- A queue that it served may have been dropped since. If several workers want to reap one, one gets its row. A worker
+-- that takes its lock again in the last moment lives.
 delete from workers
  where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0::bigint)))
 returning id, instance, host, pid, pools,
-          array(select q from pg_catalog.unnest(queues) q where to_regclass(quote_ident(q || '_jobs_live')) is not null) as queues;
+          array(select q from pg_catalog.unnest(queues) q
+                 where to_regclass(quote_ident(q || '_jobs_live')) is not null) as queues;
 
 -- name: end_sessions
--- All sessions of a program share a lock under its name. A role may end the sessions of its own, and of no other. All are told before the
--- first is waited for: rows that they still hold locked are left to the reconciler, half a minute later.
+-- All sessions of a process share a lock under its name. A role may end its own sessions, and no others. All get the
+-- signal before the first is waited for. Rows that they still hold locked are left to the reconciler, half a minute
+-- later.
 with told as (
   select pg_catalog.array_agg(l.pid) filter (where pg_terminate_backend(l.pid)) as pids
     from pg_locks l
@@ -70,12 +75,13 @@ select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ende
    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:id::uuid::text, 0::bigint);
 
 -- name: unlock_tickets
--- The unlock wakes nobody, so the workers are told to look.
-select :"tickets".force_unlock_workers(:pools::text[]), (select count(pg_notify(:channel, 'soon ' || q)) from pg_catalog.unnest(:queues::text[]) q
+-- Unlocking wakes nobody, so the workers are told to claim.
+select :"tickets".force_unlock_workers(:pools::text[]),
+       (select count(pg_notify(:channel, 'soon ' || q)) from pg_catalog.unnest(:queues::text[]) q
          where pg_notification_queue_usage() < 0.9::float8) as told;
 
 -- name: jobs_of
--- A row that somebody holds locked does not keep the others waiting: the reconciler comes back for it.
+-- A locked row does not make the others wait: the reconciler retries it later.
 select id, attempt from :"live" where status = 'processing' and locked_by = :worker for update skip locked;
 
 -- name: leave_fleet

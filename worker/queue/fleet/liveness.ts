@@ -20,16 +20,16 @@ import { version } from './version.ts';
 export type MembershipOptions = {
   databaseUrl: string;
   names: Names;
-  /** Of the app: its sessions are ended when this worker is reaped. */
+  /** The app's instance: its sessions are ended when this worker is reaped. */
   instance: string;
   db: Db;
   log: Log;
   queues: string[];
   heartbeatMs: number;
   deadAfterMs: number;
-  /** Told what is said on the workers' channel. */
+  /** Called with each notification on the workers' channel. */
   onNews: (news: Notification) => void;
-  /** Told when the session listens, again: news may have been missed. */
+  /** Called when the session listens, also again: notifications may have been missed. */
   onBack: () => void;
 };
 
@@ -41,7 +41,7 @@ const sql = loadStatements(import.meta.dirname, 'liveness.sql', [
   'add_pool',
   'drop_pool',
   'find_dead',
-  'bury',
+  'reap',
   'end_sessions',
   'end_former_session',
   'unlock_tickets',
@@ -50,9 +50,9 @@ const sql = loadStatements(import.meta.dirname, 'liveness.sql', [
 ]);
 
 /**
- * When Postgres comes back, all locks are free and all heartbeats old for a moment. Nobody is declared dead until we have been back
- * ourselves for as long as the others may take to show up again. Who has just been started knows of no such moment, and waits for as long
- * as it takes to open a connection.
+ * When Postgres comes back, all locks are free and all heartbeats old for a moment. So nobody is declared dead until we
+ * have been back for as long as the others may need to reconnect. A worker that has just started knows of no such
+ * moment, and waits for as long as it takes to open a connection.
  */
 const settleMs = { back: connectTimeoutMs + 1_000, started: 1_500 };
 /** How long a lock must have been free. */
@@ -64,8 +64,8 @@ type Dead = { id: string; instance: string; host: string; pid: number; queues: s
 export type Membership = Awaited<ReturnType<typeof joinFleet>>;
 
 /**
- * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens for pokes, and its
- * part in burying others.
+ * This process as a member of the fleet: its row in `workers`, the session that holds its lock and listens, and its
+ * part in reaping dead workers.
  */
 export async function joinFleet({
   databaseUrl,
@@ -87,7 +87,7 @@ export async function joinFleet({
   let holding: Promise<boolean> | undefined;
   const leaving = new AbortController();
 
-  /** Opens the session of this id: its lock first, so that nobody finds our row without it, then the row. */
+  /** Opens the session of this id: first its lock, so that nobody finds our row without it, then the row. */
   async function join(): Promise<void> {
     await connect(async (client) => {
       await query(client, sql.join_fleet, { id, instance, host: hostname(), pid: process.pid, version, queues });
@@ -95,7 +95,7 @@ export async function joinFleet({
     });
   }
 
-  /** Opens the session again, if it is lost. @returns false when the fleet has declared us dead */
+  /** Opens the session again if it is lost. @returns false if the fleet has declared us dead */
   function hold(): Promise<boolean> {
     if (session) return Promise.resolve(true);
     return (holding ??= connect(async (client) => (await query(client, sql.is_member, { id })).length === 1).finally(
@@ -119,7 +119,7 @@ export async function joinFleet({
       await client.query(`listen ${quoted(names.workers)}`);
       const held = await takeLock(client);
       const member = await belongs(client);
-      // We have started over meanwhile: this lock is of the worker that we were.
+      // We have started over meanwhile: this lock belongs to the worker that we were.
       if (as !== id) {
         await client.end();
         return true;
@@ -136,7 +136,7 @@ export async function joinFleet({
     }
   }
 
-  /** The server may not have noticed yet that the session which held the lock before is lost: then we end it. */
+  /** The server may not have noticed yet that the session with the lock is lost: then we end that session. */
   async function takeLock(client: Client): Promise<boolean> {
     for (let tries = 1; ; tries++) {
       const [lock] = await query<{ held: boolean }>(client, sql.hold_lock, { id });
@@ -145,7 +145,7 @@ export async function joinFleet({
     }
   }
 
-  /** Those whose lock is free, and those silent for too long: as far as we have been here long enough to judge. */
+  /** Workers whose lock is free, or whose heartbeat is old, if we have been connected for long enough to judge. */
   async function findDead(): Promise<Suspect[]> {
     const backForMs = performance.now() - heldSince;
     if (backForMs < settle) return [];
@@ -153,16 +153,16 @@ export async function joinFleet({
     return found.filter(({ silent }) => !silent || backForMs > settle + heartbeatMs);
   }
 
-  /** Buries one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
-  async function buryOne(dead: Suspect): Promise<void> {
+  /** Reaps one worker: its tickets are unlocked, and its jobs are retried as `worker_lost`. */
+  async function reapOne(dead: Suspect): Promise<void> {
     await transaction(db, async (tx) => {
-      const [worker] = await query<Dead>(tx, sql.bury, dead);
+      const [worker] = await query<Dead>(tx, sql.reap, dead);
       if (!worker) return;
       // A process that is frozen inside a transaction holds its rows locked.
       await query(tx, sql.end_sessions, { instance: worker.instance });
       const lost = await retryJobs(tx, worker);
       await query(tx, unlock, { channel: names.workers, pools: worker.pools, queues: worker.queues });
-      log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'buried a dead worker');
+      log.warn({ worker: worker.id, host: worker.host, pid: worker.pid, jobs: lost }, 'reaped a dead worker');
     });
   }
 
@@ -184,13 +184,13 @@ export async function joinFleet({
     join,
     hold,
 
-    /** Renews the heartbeat. @returns false when the fleet has declared us dead */
+    /** Renews the heartbeat. @returns false if the fleet has declared us dead */
     async beat(): Promise<boolean> {
       const as = id;
       return (await query(db, sql.heartbeat, { id })).length === 1 || as !== id;
     },
 
-    /** Asks the session for an answer: one that is lost without a word is found by `watchSessions` when none comes. */
+    /** Expects an answer on the session: if it is lost without an error, none comes, and `watchSessions` finds it. */
     async ping(): Promise<void> {
       await session?.query('select');
     },
@@ -198,14 +198,15 @@ export async function joinFleet({
     /** Whether our lock is held: without it we may be declared dead at any moment. */
     holdsLock: () => session !== undefined,
 
-    /** Starts over under a new id, after having been declared dead; when nothing runs here any more. */
+    /** Starts over under a new id after we were declared dead. Call it when nothing runs here any more. */
     async rejoin(): Promise<void> {
       const old = session;
       session = undefined;
       heldSince = Infinity;
       settle = settleMs.back;
       await old?.end().catch(() => {});
-      // What we started under the old id after it was reaped; of what cannot be retried here, the reconciler takes care.
+      // Jobs that we started under the old id after it was reaped. The reconciler retries those that cannot be retried
+      // here.
       await transaction(db, (tx) => retryJobs(tx, { id, queues })).catch((error: unknown) =>
         log.warn({ err: error }, 'could not retry the jobs of the worker that this one was'),
       );
@@ -214,23 +215,23 @@ export async function joinFleet({
     },
 
     /**
-     * Buries the workers that are dead: those silent for too long, and those whose lock was free at two looks, since a session that
-     * broke is opened again at once.
+     * Reaps the dead workers: those whose heartbeat is old, and those whose lock was free at two checks, because a
+     * session that broke is reopened at once.
      */
-    async bury(): Promise<void> {
+    async reap(): Promise<void> {
       const suspects = await findDead();
       if (suspects.length === 0) return;
       await sleep(secondLookMs, undefined, { ref: false });
       for (const dead of await findDead())
         if (suspects.some(({ id: suspect }) => suspect === dead.id))
-          await buryOne(dead).catch((error: unknown) =>
-            log.warn({ err: error, worker: dead.id }, 'could not bury a dead worker'),
+          await reapOne(dead).catch((error: unknown) =>
+            log.warn({ err: error, worker: dead.id }, 'could not reap a dead worker'),
           );
     },
 
     pools: {
       add: async (pool: string) => void (await query(db, sql.add_pool, { id, pool })),
-      /** Asks until Postgres has answered: while we live, nobody else unlocks the tickets of a pool that is known to the fleet. */
+      /** Retries until Postgres has answered: while we live, nobody else unlocks the tickets of a known pool. */
       async drop(pool: string, queue: string) {
         await persist(async () => {
           await query(db, unlock, { channel: names.workers, pools: [pool], queues: [queue] });
@@ -239,7 +240,7 @@ export async function joinFleet({
       },
     },
 
-    /** Leaves the fleet. Where jobs of ours still run, our row stays: the others bury it as soon as our lock is free. */
+    /** Leaves the fleet. If jobs of ours still run, our row stays: the others reap it as soon as our lock is free. */
     async leave(clean: boolean): Promise<void> {
       leaving.abort();
       if (clean) await query(db, sql.leave_fleet, { id }).catch(() => {});

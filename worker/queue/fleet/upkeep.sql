@@ -1,9 +1,9 @@
--- What keeps the tables small and the invariant true. One worker does it at a time.
+-- Keeps the tables small and their invariants true. One worker does it at a time.
 
 -- name: upkeep_lock
--- A table that somebody has locked is left for the next time: a transaction that waits for it holds up the other queues.
--- An advisory lock writes nothing, so an idle look costs no commit. Every role of the database may take one, though: where a session of another
--- role holds it, a row of ours stands in for it.
+-- A table that is locked is skipped until next time: a transaction that waits for it would hold up the other queues. An
+-- advisory lock writes nothing, so an idle run costs no commit. But every role of the database may take one: if a
+-- session of another role holds it, a lock on a row of ours stands in for it.
 select set_config('lock_timeout', '1s', true),
        case when pg_try_advisory_xact_lock(u.key) then true
             else exists (select from rowmill_objects
@@ -11,23 +11,27 @@ select set_config('lock_timeout', '1s', true),
                             and exists (select from pg_locks l
                                           join pg_stat_activity a on a.pid = l.pid and a.usename <> session_user
                                          where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-                                           and l.database = (select oid from pg_database where datname = current_database())
+                                           and l.database = (select oid from pg_database
+                                                              where datname = current_database())
                                            and (l.classid::bigint << 32 | l.objid::bigint) = u.key)
                             for no key update skip locked) end as ours
   from (select hashtextextended('rowmill upkeep ' || current_schema()::text, 0::bigint) as key) u;
 
 -- name: archive_jobs
--- After a rest, so that a job that has just finished can be run again without taking it out of the archive. By arrays and not by joins:
--- between a prune and the next vacuum the statistics say anything, and a join would compare each row with each.
+-- After a while, so that a job that has just ended can be run again without taking it out of the archive. With arrays
+-- instead of joins: between a prune and the next vacuum, the statistics may say anything, and a join would compare each
+-- row with each.
 with finished as (
   select pg_catalog.array_agg(id) as ids
     from (select id from :"live"
-           where status in ('completed', 'cancelled') and completed_at < now() - (select archive_after from queues where name = :queue)
+           where status in ('completed', 'cancelled')
+             and completed_at < now() - (select archive_after from queues where name = :queue)
            limit 5000
              for update skip locked) f
 ), doubled as (
-  -- An id that is in the archive already was given by hand to two jobs: it must not keep the others from it.
-  select coalesce(pg_catalog.array_agg(d.id), '{}') as ids from :"done" d where d.id = any((select ids from finished)::bigint[])
+  -- If an id is in the archive already, somebody gave it to two jobs: it must not keep the others from being archived.
+  select coalesce(pg_catalog.array_agg(d.id), '{}') as ids
+    from :"done" d where d.id = any((select ids from finished)::bigint[])
 ), moved as (
   update :"jobs" j set archived = true
    where j.id = any((select ids from finished)::bigint[]) and j.archived = false
@@ -56,40 +60,43 @@ select count(*) as jobs from :"done"
  where completed_at < (select now() - keep_completed from queues where name = :queue);
 
 -- name: vacuum
--- What was moved and pruned leaves room that is used again only once it has been vacuumed, and autovacuum looks once a minute. Without
--- truncation, which would lock everybody out for a moment.
+-- Space of moved and pruned rows is reused only after a vacuum, and autovacuum runs once a minute. Without truncation,
+-- which would block everybody for a moment.
 vacuum (truncate false, skip_locked) :"live", :"done", :"tickets"._private_jobs;
 
 -- name: fleet_size
 select count(*) as workers from workers;
 
 -- name: reticket_jobs
--- Pending, overdue, and on no ticket: should not be, and is mended here. A ticket that was claimed long ago may have been lost on its way to who
--- claimed it. graphile-worker's public view does not show payloads.
+-- Jobs that are pending, overdue, and on no ticket: this should not happen, and is repaired here. A ticket that was
+-- claimed long ago may have been lost on the way to its worker. graphile-worker's public view does not show payloads.
 with ticketed as (
   select json_array_elements_text(t.payload -> 'ids'::text)::bigint as id
     from :"tickets"._private_jobs t
     join :"tickets"._private_tasks k on k.id = t.task_id
    where k.identifier = :queue
-     and ((t.locked_at is null and t.run_at <= now()) or t.locked_at between now() - interval '5 minutes' and now() + interval '1 minute')
+     and ((t.locked_at is null and t.run_at <= now())
+          or t.locked_at between now() - interval '5 minutes' and now() + interval '1 minute')
 ), forgotten as (
   select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
      and not exists (select from ticketed t where t.id = j.id)
-     -- Held by an incident: without tickets until it ends.
+     -- Jobs that an incident holds have no tickets until it ends.
      and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
 )
-select count(*) as jobs, add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) as ticketed
+select count(*) as jobs,
+       add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
+                   pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) as ticketed
   from forgotten;
 
 -- name: orphaned_jobs
--- Processing for nobody: set so by hand, or left by a worker whose row was deleted by hand.
+-- Jobs that are processing without a worker: set so by hand, or left by a worker whose row was deleted by hand.
 select id, attempt, locked_by from :"live" j
  where status = 'processing' and not exists (select from workers w where w.id = j.locked_by)
    for update skip locked;
 
 -- name: unlock_strays
--- Tickets locked by a pool that no worker has: it died before it could register.
+-- Tickets locked by a pool of no known worker: it died before it could register the pool.
 select :"tickets".force_unlock_workers(pg_catalog.array_agg(distinct locked_by)) as unlocked
   from :"tickets".jobs
  where locked_at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'

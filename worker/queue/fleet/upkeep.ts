@@ -18,16 +18,16 @@ const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
 ]);
 const reconcileEveryMs = 30_000;
 const restFactor = 20;
-/** A look may be slow because it waited, and that is no load. */
+/** A run may be slow because it waited for a lock, which is no load. */
 const longestRestMs = 30_000;
 const chunk = 5_000;
-/** Rows moved and pruned after which a queue's tables are vacuumed. */
+/** A queue's tables are vacuumed after this number of moved and pruned rows. */
 const vacuumAfter = 20_000;
 
 /**
- * Moves finished jobs to the archive, prunes the archive, and mends what should not be broken, until `signal` aborts. Over the whole fleet
- * it looks about once in `restMs`; and after a look that found little to do it rests twenty times as long as the look took, so that
- * looking costs five percent of a connection; half a minute at most.
+ * Moves finished jobs to the archive, prunes the archive, and repairs what should not be broken, until `signal` aborts.
+ * The fleet as a whole does this about once per `restMs`. After a run that found little to do, it rests twenty times as
+ * long as the run took, at most half a minute, so that idle runs cost five per cent of a connection.
  */
 export async function keepUp(
   db: Db,
@@ -54,7 +54,7 @@ export async function keepUp(
     await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
   }
 
-  /** @returns how many milliseconds it took to see that there is no more to archive */
+  /** @returns how many milliseconds it took to see that there is nothing more to archive */
   async function look(queue: string, reconcileNow: boolean): Promise<number> {
     const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
@@ -72,8 +72,8 @@ export async function keepUp(
 }
 
 /**
- * Repeats `work`, which gives the number of rows it changed, while these are a chunk or more.
- * @returns the rows of all times, and how many milliseconds the last took, which found no more
+ * Repeats `work`, which returns the number of rows that it changed, while these are a chunk or more.
+ * @returns the rows of all runs, and the milliseconds of the last run, which found nothing more
  */
 async function repeat(
   db: Db,
@@ -88,7 +88,7 @@ async function repeat(
   }
 }
 
-/** Does `work` in a transaction, unless another worker is at it. */
+/** Runs `work` in a transaction, unless another worker does so. */
 function locked<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T | undefined> {
   return transaction(db, async (tx) => {
     const [lock] = await query<{ ours: boolean }>(tx, sql.upkeep_lock);
@@ -100,7 +100,7 @@ function tablesOf(queue: string) {
   return { live: `${queue}_jobs_live`, done: `${queue}_jobs_done`, jobs: `${queue}_jobs` };
 }
 
-/** @returns how many jobs it moved and pruned: of each a chunk, at most */
+/** @returns how many jobs it moved and pruned, at most a chunk of each */
 export async function archive(tx: Tx, queue: string): Promise<number> {
   const tables = tablesOf(queue);
   const [moved] = await query<{ jobs: number }>(tx, bind(sql.archive_jobs, tables), { queue });
@@ -116,13 +116,13 @@ export async function prune(tx: Tx, queue: string): Promise<number> {
   return pruned!.jobs;
 }
 
-/** How many jobs there are to prune. */
+/** How many jobs can be pruned. */
 export async function countPrunable(db: Db, queue: string): Promise<number> {
   const [prunable] = await query<{ jobs: number }>(db, bind(sql.prunable_jobs, tablesOf(queue)), { queue });
   return prunable!.jobs;
 }
 
-/** Tickets for pending jobs that lost theirs, retries for jobs that nobody runs. */
+/** Makes tickets for pending jobs that lost theirs, and retries orphaned jobs. */
 export async function reconcile(tx: Tx, tickets: string, queue: string, log: Log): Promise<void> {
   const { live } = tablesOf(queue);
   const [forgotten] = await query<{ jobs: number }>(tx, bind(sql.reticket_jobs, { live, tickets }), { queue });

@@ -12,9 +12,9 @@ const sql = loadStatements(import.meta.dirname, 'clashes.sql', [
 ]);
 
 /**
- * Looks over the schema before anything is made in it: whether it has tables, views, sequences, types or functions of the names that the
- * migrations are about to make, and whether the tables of the user's that they extend can be used.
- * @throws UsageError that names everything that is in the way
+ * Checks the schema before anything is created in it: whether it has tables, views, sequences, types or functions with
+ * the names that the migrations are about to use, and whether the user's tables that they extend can be used.
+ * @throws UsageError that names everything that clashes
  */
 export async function refuseClashes(client: Client, names: Names, pending: Migration[]): Promise<void> {
   if (pending.length === 0) return;
@@ -31,7 +31,8 @@ export async function refuseClashes(client: Client, names: Names, pending: Migra
     found.length > longestList ? [...found.slice(0, longestList), `and ${found.length - longestList} more`] : found;
   throw new UsageError(
     `Schema ${schema} has what Rowmill's tables would clash with, so nothing was changed:\n  ${listed.join('\n  ')}\n` +
-      `Rename what is in the way, or give Rowmill a schema of its own: ROWMILL_SCHEMA=${schema === 'rowmill' ? 'jobs' : 'rowmill'} makes it.`,
+      'Rename what clashes, or give Rowmill a schema of its own: ' +
+      `ROWMILL_SCHEMA=${schema === 'rowmill' ? 'jobs' : 'rowmill'} creates it.`,
   );
 }
 
@@ -46,7 +47,10 @@ async function takenTickets(client: Client, { tickets, schema }: Names): Promise
   ];
 }
 
-/** By the statements at the beginnings of lines: what is made only where it is missing is indented, in a block of its own. */
+/**
+ * By the statements at the beginning of lines. Objects that are created only if they are missing are indented, in a
+ * block.
+ */
 async function taken(client: Client, schema: string, text: string): Promise<string[]> {
   const made = (what: string) => text.matchAll(new RegExp(`^create ${what} (\\w+)`, 'gm')).map((match) => match[1]!);
   const queues = text.matchAll(/^select create_queue\('(\w+)'/gm).map((match) => match[1]!);
@@ -65,13 +69,13 @@ async function taken(client: Client, schema: string, text: string): Promise<stri
   return rows.map(({ what, name }) => `${what} ${name} is there already, and not Rowmill's`);
 }
 
-/** Tables that are usually the user's: what the migrations expect of them, and what of their status columns. */
+/** Tables that usually belong to the user: which values the migrations write to their status columns. */
 const used: Record<string, Record<string, string[]>> = {
   auction_files: { publish_status: ['pending', 'processing', 'published', 'failed'] },
   media: { status: ['PENDING', 'PROCESSING', 'READY', 'FAILED'] },
 };
 
-/** What a column may be of that the migrations would make of this type. */
+/** The types that a column may have if the migrations would create it with this type. */
 const acceptable: Record<string, RegExp> = {
   text: /^(text|character varying|character)$/,
   integer: /^(integer|bigint|numeric)$/,
@@ -134,7 +138,7 @@ async function faultsOf(
   return faults;
 }
 
-/** A status is written by triggers: each value must be one that the column's type and checks let through. */
+/** Triggers write the status: each value must be accepted by the column's type and checks. */
 async function refusedValues(
   client: Client,
   table: string,
@@ -161,6 +165,7 @@ async function refusedValues(
   if (refused.length === 0) return [];
   const each = refused.map((value) => `'${value}'`).join(', ');
   return [
-    `${table}.${name} (${type}) does not take ${each}, which Rowmill writes: add ${refused.length > 1 ? 'these values' : 'this value'}`,
+    `${table}.${name} (${type}) does not accept ${each}, which Rowmill writes: ` +
+      `add ${refused.length > 1 ? 'these values' : 'this value'}`,
   ];
 }

@@ -18,12 +18,13 @@ import { migrateTickets } from '../claim/tickets.ts';
 export const migrationsDir = join(import.meta.dirname, '../../../migrations');
 
 /**
- * Brings a database up to date: the schema of our tables where the address names one, the tickets' schema, our tables. All or nothing,
- * in one transaction.
- * @param sets folders of migrations/ that are applied only when asked for
- * @param ownDir a folder of migrations of the user's, applied after ours
+ * Migrates a database: the schema of our tables if the address names one, the tickets' schema, our tables. All or
+ * nothing, in one transaction.
+ * @param sets folders of migrations/ that are applied only if asked for
+ * @param ownDir a folder with migrations of the user's, applied after ours
  * @returns the names of the files applied now
- * @throws UsageError where DATABASE_URL leads through a transaction pooler; where the database has tables that ours would clash with
+ * @throws UsageError if DATABASE_URL leads through a transaction pooler, or the database has tables that clash with
+ *   ours
  */
 export async function install(databaseUrl: string, sets: string[] = [], ownDir?: string): Promise<string[]> {
   const client = createClient(databaseUrl);

@@ -1,15 +1,16 @@
--- The queues of a database, as people make and change them.
+-- The queues of a database, as people create and change them.
 
 -- name: create_queue
-select create_queue(:queue, batch_size => :batch_size, max_retries => :max_retries, backoff_ms => :backoff_ms, kind => :kind);
+select create_queue(:queue, batch_size => :batch_size, max_retries => :max_retries,
+                    backoff_ms => :backoff_ms, kind => :kind);
 
 -- name: set_queue
--- A setting that the changes do not name stays as it is.
+-- A setting that is not named does not change.
 update queues q
    set (batch_size, max_retries, backoff_ms, timeout_ms, rate_limit, max_payload_bytes, snooze_limit, keep_completed,
         archive_after, incident_patience)
-     = (select n.batch_size, n.max_retries, n.backoff_ms, n.timeout_ms, n.rate_limit, n.max_payload_bytes, n.snooze_limit,
-               n.keep_completed, n.archive_after, n.incident_patience
+     = (select n.batch_size, n.max_retries, n.backoff_ms, n.timeout_ms, n.rate_limit, n.max_payload_bytes,
+               n.snooze_limit, n.keep_completed, n.archive_after, n.incident_patience
           from jsonb_populate_record(q, :changes::jsonb) n)
  where q.name = :queue;
 

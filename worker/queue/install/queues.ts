@@ -7,7 +7,7 @@ import { checkQueue, queueNames } from '../client/operate.ts';
 
 const sql = loadStatements(import.meta.dirname, 'queues.sql', ['create_queue', 'set_queue', 'list_queues']);
 
-/** Settings that hold for the whole fleet, as the table `queues` explains them. */
+/** Settings of the whole fleet, explained in the table `queues`. */
 export type QueueSettings = {
   batch_size: number;
   max_retries: number;
@@ -15,7 +15,7 @@ export type QueueSettings = {
   timeout_ms: number | null;
   rate_limit: number | null;
   max_payload_bytes: number;
-  /** Intervals, in the words of Postgres. */
+  /** Intervals, as Postgres writes them. */
   snooze_limit: string;
   keep_completed: string;
   archive_after: string;
@@ -23,14 +23,14 @@ export type QueueSettings = {
 };
 export type Queue = QueueSettings & { name: string; paused: boolean };
 
-/** `kind`: that of jobs whose insert does not name one. */
+/** `kind`: the default kind of its jobs. */
 export type NewQueue = { name: string; kind?: string } & Partial<
   Pick<QueueSettings, 'batch_size' | 'max_retries' | 'backoff_ms'>
 >;
 
 /**
- * Makes a queue, with its table `<name>_jobs`. Workers serve it from their next start on.
- * @throws UsageError for a name that is taken, or cannot be one
+ * Creates a queue with its table `<name>_jobs`. Workers serve it from their next start on.
+ * @throws UsageError for a name that is taken, or invalid
  */
 export async function addQueue(databaseUrl: string, queue: NewQueue): Promise<void> {
   const { name, kind = null, batch_size = 1, max_retries = 3, backoff_ms = 5_000 } = queue;
@@ -42,7 +42,8 @@ export async function addQueue(databaseUrl: string, queue: NewQueue): Promise<vo
   await client.connect();
   try {
     if ((await queueNames(client)).includes(name)) throw new UsageError(`There is a queue ${name} already`);
-    // A partition is made under a lock on all jobs, which is not waited for in front of everybody else.
+    // Creating a partition needs a lock on all jobs. It waits only briefly for it, because everybody else would wait
+    // behind it.
     await whileMigrating(client, readAddress(databaseUrl).schema, () =>
       query(client, sql.create_queue, { queue: name, batch_size, max_retries, backoff_ms, kind }),
     );
@@ -54,13 +55,13 @@ export async function addQueue(databaseUrl: string, queue: NewQueue): Promise<vo
   }
 }
 
-/** Takes effect within two seconds. @throws UsageError for a queue that is not there, and a value that a setting cannot have */
+/** Takes effect within two seconds. @throws UsageError for an unknown queue, and for an invalid value */
 export async function setQueue(db: Queryable, queue: string, changes: Partial<QueueSettings>): Promise<Queue> {
   await checkQueue(db, queue);
   try {
     await query(db, sql.set_queue, { queue, changes: JSON.stringify(changes) });
   } catch (error) {
-    // Data that is no value of the type, or refused by a check.
+    // Data that is no value of the type, or that a check refuses.
     if (!/^(22|23514)/.test(codeOf(error) ?? '')) throw error;
     throw new UsageError(`Queue ${queue} cannot be set so: ${messageOf(error)}`, { cause: error });
   }

@@ -1,11 +1,11 @@
 import { createTask, parse } from 'node-cron';
 import { messageOf, UsageError } from '../../base/errors.ts';
 
-/** The moments that a cron expression means, in whole seconds. They depend on nothing but the expression and the zone. */
+/** The ticks of a cron expression, in whole seconds. They depend only on the expression and the time zone. */
 export type Ticks = {
-  /** The first one after a moment. @throws UsageError when there is none */
+  /** The first tick after a moment. @throws UsageError if there is none */
   after(moment: Date): Date;
-  /** The last one up to `now`. @param tick one that is not later */
+  /** The last tick up to `now`. @param tick one that is not later */
   latest(tick: Date, now: Date): Date;
 };
 
@@ -13,25 +13,26 @@ const secondMs = 1_000;
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 const dayMs = 86_400_000;
-/** No zone moves its clocks by more. */
+/** No time zone moves its clocks by more. */
 const shiftMs = 3 * hourMs;
 /** There may be 40 years between two 29ths of February on a Monday. */
 const farMs = 50 * 366 * dayMs;
 
 /**
- * Five fields, six with seconds, or such as `@daily`. A time that a zone leaves out when its clocks go forward is left out. Of the hour that
- * comes twice when they go back the first counts; both do where the expression names no hours.
+ * Reads five fields, six with seconds, or such as `@daily`. A time that does not exist when clocks go forward is
+ * skipped. Of an hour that comes twice when they go back, the first counts; both count if the expression names no
+ * hours.
  *
- * node-cron reads the expression. It finds the tick after another, too, but only by the clock of this machine, and from within the hour that
- * comes twice not always the first.
- * @throws UsageError for what is no expression, or no zone
+ * node-cron parses the expression. It can also compute the next tick, but only from this machine's clock, and within
+ * the hour that comes twice not always the first.
+ * @throws UsageError for an invalid expression or time zone
  */
 export function readCron(cron: string, timeZone: string): Ticks {
   const { hour, minute, second } = named(`cron ${cron}`, () => parse(cron));
   const isDay = dayMatcher(cron, hour[0]! * hourMs + minute[0]! * minuteMs + second[0]! * secondMs);
   const wallOf = named(`time zone ${timeZone}`, () => wallClock(timeZone));
 
-  /** How long it takes until a tick may come, 0 for a tick. `wall` is what the clocks show, as if in UTC. */
+  /** How long it takes until there may be a tick; 0 for a tick. `wall` is the local time, as if it were UTC. */
   function wait(at: number): number {
     const wall = wallOf(at);
     if (!isDay(wall)) return Math.max(daysTo(wall) * dayMs - (wall % dayMs) - shiftMs, hourMs - (wall % hourMs));
@@ -47,7 +48,7 @@ export function readCron(cron: string, timeZone: string): Ticks {
     return days;
   }
 
-  /** Whether the clocks have been put back since they showed this before. */
+  /** Whether the clocks have been put back since they showed this time before. */
   function showedBefore(wall: number, at: number): boolean {
     const yesterday = at - dayMs;
     const before = wall - (wallOf(yesterday) - yesterday);
@@ -79,14 +80,14 @@ export function readCron(cron: string, timeZone: string): Ticks {
   };
 }
 
-/** Whether an expression may tick on a day. @param time one of the day at which it does */
+/** Whether an expression may tick on a day. @param time a time of day at which it ticks */
 function dayMatcher(cron: string, time: number): (wall: number) => boolean {
   const task = createTask(cron, () => {}, { timezone: 'UTC' });
   void task.destroy();
   return (wall) => task.match(new Date(wall - (wall % dayMs) + time));
 }
 
-/** What the clocks of a zone show, as if it were in UTC. @throws for a zone that there is not */
+/** The local time in a zone, as if it were UTC. @throws for an unknown zone */
 function wallClock(timeZone: string): (at: number) => number {
   const format = new Intl.DateTimeFormat('en', { timeZone, timeZoneName: 'longOffset' });
   return (at) => {

@@ -1,25 +1,30 @@
 -- What workers do with schedules. See migrations/0006_schedules.sql.
 
 -- name: schedules_at_hand
--- Those that have no next tick yet, those whose tick has come, and those whose tick comes before the next look.
-select name, cron, time_zone, greatest(since, last_tick) as began_at, next_tick, next_tick::text as planned, error, now() as now
+-- Schedules without a next tick, those whose tick is due, and those whose tick is due before the next query.
+select name, cron, time_zone, greatest(since, last_tick) as began_at, next_tick, next_tick::text as planned, error,
+       now() as now
   from schedules
  where enabled and case when next_tick is null then error is null else next_tick < now() + interval '2 s' end;
 
 -- name: tick
--- Inserts the jobs of these ticks, and writes down the ticks after them; of a schedule that has had none yet, the first. One that ticked or
--- was changed meanwhile is left alone, for its next tick is no more what was planned; so is one that another worker is at.
+-- Inserts the jobs of these ticks, and records the next ticks; for a new schedule, the first. A schedule that ticked,
+-- or was changed, in the meantime is skipped, because its next tick is no longer the planned one; so is one that
+-- another worker has locked.
 with due as materialized (
   select s.*, t.tick, t.next, nextval('job_ids'::regclass) as job_id,
-         s.overlap = 'skip' and exists (select from jobs j where j.id = s.last_job_id and j.status in ('pending', 'processing')) as skip
+         s.overlap = 'skip'
+           and exists (select from jobs j where j.id = s.last_job_id and j.status in ('pending', 'processing')) as skip
     from jsonb_to_recordset(:ticks::jsonb)
       as t (name text, cron text, time_zone text, planned timestamptz, tick timestamptz, next timestamptz)
-    join schedules s on s.name = t.name and s.cron = t.cron and s.time_zone = t.time_zone and s.next_tick is not distinct from t.planned
+    join schedules s on s.name = t.name and s.cron = t.cron and s.time_zone = t.time_zone
+                    and s.next_tick is not distinct from t.planned
    where s.enabled
      for update of s skip locked
 ), added as (
   insert into jobs (id, queue, kind, payload, priority, max_retries, dedupe_key)
-  select job_id, queue, kind, payload, priority, max_retries, name || '@' || to_char(tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+  select job_id, queue, kind, payload, priority, max_retries,
+         name || '@' || to_char(tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
     from due
    where tick is not null and not skip
   returning id

@@ -12,7 +12,7 @@ type Schedule = {
   /** Only later ticks count. */
   began_at: Date;
   next_tick: Date | null;
-  /** The next tick, as exactly as Postgres has it. */
+  /** The next tick, in Postgres' own precision. */
   planned: string | null;
   /** Why it could not tick the last time. */
   error: string | null;
@@ -23,17 +23,17 @@ type Tick = Pick<Schedule, 'name' | 'cron' | 'time_zone' | 'planned'> & { tick: 
 
 const sql = loadStatements(import.meta.dirname, 'scheduler.sql', ['schedules_at_hand', 'tick', 'refuse']);
 const restMs = 20;
-/** A tick that comes to its job within this time was not missed. Of those that were, only the latest is made up. */
+/** A tick that is processed within this time was not missed. Of missed ticks, only the latest is made up. */
 const missedAfterMs = 3_000;
 
 /**
- * Inserts the jobs of schedules when their time has come, by the clock of the database. The process's own clock only says when to look: to look
- * too early or too late, or in several processes at once, does no harm.
+ * Inserts the jobs of schedules when they are due, by the database's clock. The process's own clock only decides when
+ * to ask. Asking too early or too late, or in several processes at once, does no harm.
  */
 export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   let timer: NodeJS.Timeout | undefined;
 
-  /** To be called each second, and when a schedule was changed. */
+  /** Must be called each second, and when a schedule was changed. */
   const look = paced(restMs, async () => {
     const asked = performance.now();
     const schedules = await query<Schedule>(db, sql.schedules_at_hand);
@@ -47,7 +47,8 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
       }
     }
     if (ticks.length > 0) await tick(ticks);
-    // A schedule that was due has another next tick now, and may be due again. One that cannot tick is tried again by the look of each second.
+    // A schedule that was due has another next tick now, and may be due again. One that cannot tick is tried again each
+    // second.
     const waits = schedules.filter(({ error }) => error === null).map((schedule) => Math.max(waitOf(schedule), restMs));
     lookAgain(asked + Math.min(...waits));
   });
@@ -68,7 +69,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
     } catch (error) {
       if (isTransient(error)) throw error;
       if (ticks.length === 1) return refuse(ticks[0]!, error);
-      // A job that cannot be inserted must not keep the others from it.
+      // A job that cannot be inserted must not keep the others from being inserted.
       for (const one of ticks) await tick([one]);
     }
   }
@@ -85,7 +86,10 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
 /** In milliseconds. */
 const waitOf = ({ next_tick, now }: Schedule) => (next_tick ? next_tick.getTime() - now.getTime() : 0);
 
-/** Which tick to insert now, if any, and which is the one after. @throws UsageError for a cron expression or a time zone that is none */
+/**
+ * Which tick to insert now, if any, and which tick is next. @throws UsageError for an invalid cron expression or time
+ * zone
+ */
 function decide({ name, cron, time_zone, planned, next_tick, began_at, now }: Schedule): Tick {
   const ticks = readCron(cron, time_zone);
   if (!next_tick) return { name, cron, time_zone, planned, tick: null, next: ticks.after(began_at) };

@@ -1,8 +1,9 @@
--- What people do with schedules, by the CLI. The triggers on the table tell the workers.
+-- What people do with schedules from the command line. The triggers on the table tell the workers.
 
 -- name: list_schedules
-select name, cron, time_zone, queue, kind, payload, priority, max_retries, enabled, overlap, last_tick, next_tick, skipped, skipped_tick, error,
-       last_job_id, last_status, last_result, last_error_code, last_error, last_completed_at
+select name, cron, time_zone, queue, kind, payload, priority, max_retries, enabled, overlap, last_tick, next_tick,
+       skipped, skipped_tick, error, last_job_id, last_status, last_result, last_error_code, last_error,
+       last_completed_at
   from schedule_status
  order by name;
 
@@ -10,14 +11,16 @@ select name, cron, time_zone, queue, kind, payload, priority, max_retries, enabl
 select name from schedules order by name;
 
 -- name: read_schedule
-select name, cron, time_zone, queue, kind, payload, priority, max_retries, overlap, enabled from schedules where name = :name;
+select name, cron, time_zone, queue, kind, payload, priority, max_retries, overlap, enabled
+  from schedules where name = :name;
 
 -- name: set_schedule
 insert into schedules (name, cron, time_zone, queue, kind, payload, priority, max_retries, overlap, enabled)
 values (:name, :cron, :time_zone, :queue, :kind, :payload, :priority, :max_retries, :overlap, :enabled)
     on conflict (name) do update
-   set cron = excluded.cron, time_zone = excluded.time_zone, queue = excluded.queue, kind = excluded.kind, payload = excluded.payload,
-       priority = excluded.priority, max_retries = excluded.max_retries, overlap = excluded.overlap, enabled = excluded.enabled;
+   set cron = excluded.cron, time_zone = excluded.time_zone, queue = excluded.queue, kind = excluded.kind,
+       payload = excluded.payload, priority = excluded.priority, max_retries = excluded.max_retries,
+       overlap = excluded.overlap, enabled = excluded.enabled;
 
 -- name: enable_schedule
 update schedules set enabled = :enabled where name = :name returning name;

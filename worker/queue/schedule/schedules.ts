@@ -5,7 +5,7 @@ import { readCron } from './cron.ts';
 import { checkQueue, type Status } from '../client/operate.ts';
 import type { Registry } from '../registry.ts';
 
-/** What people do with schedules from outside. That they tick is in scheduler.ts. */
+/** What people do with schedules from outside. scheduler.ts makes them tick. */
 
 const sql = loadStatements(import.meta.dirname, 'schedules.sql', [
   'list_schedules',
@@ -62,9 +62,10 @@ const defaults = {
 } as const;
 
 /**
- * Makes a schedule, or changes what is given of one that there is.
- * @returns it, and when it ticks next by this machine's clock
- * @throws UsageError for what could never run: no cron expression, time zone, queue or kind; a payload that does not fit the kind
+ * Creates a schedule, or changes the given fields of an existing one.
+ * @returns the schedule, and its next tick by this machine's clock
+ * @throws UsageError for what could never run: an invalid cron expression, time zone, queue or kind; a payload that
+ *   does not fit the kind
  */
 export async function setSchedule(
   db: Queryable,
@@ -83,16 +84,16 @@ export async function setSchedule(
   return { ...schedule, next_tick };
 }
 
-/** Ticks of the time in which it was disabled are not made up. @throws UsageError for a schedule that is not there */
+/** Ticks of the time in which it was disabled are not made up. @throws UsageError for an unknown schedule */
 export async function enableSchedule(db: Queryable, name: string, enabled: boolean): Promise<void> {
   const found = await query(db, sql.enable_schedule, { name, enabled });
   if (found.length === 0) throw await unknown(db, name);
 }
 
 /**
- * Inserts a job now, also of one that is disabled.
- * @returns its id, or undefined while the last job has not ended and `overlap` is `skip`
- * @throws UsageError for a schedule that is not there
+ * Inserts a job now, also if the schedule is disabled.
+ * @returns its id; undefined if the last job has not ended and `overlap` is `skip`
+ * @throws UsageError for an unknown schedule
  */
 export async function runSchedule(db: Queryable, name: string): Promise<number | undefined> {
   try {
@@ -105,7 +106,7 @@ export async function runSchedule(db: Queryable, name: string): Promise<number |
   }
 }
 
-/** Its jobs stay. @throws UsageError for a schedule that is not there */
+/** Its jobs stay. @throws UsageError for an unknown schedule */
 export async function deleteSchedule(db: Queryable, name: string): Promise<void> {
   const found = await query(db, sql.delete_schedule, { name });
   if (found.length === 0) throw await unknown(db, name);
@@ -118,7 +119,7 @@ async function unknown(db: Queryable, name: string): Promise<UsageError> {
   );
 }
 
-/** What Postgres refuses: a name with an @, a time zone that it does not know, JSON that it cannot store. */
+/** What Postgres refuses: a name with an @, an unknown time zone, JSON that it cannot store. */
 async function refused<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
