@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPool } from '../../worker/base/db/db.ts';
-import { createLedger } from '../../worker/queue/run/ledger.ts';
+import { Ledger } from '../../worker/queue/run/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
@@ -29,12 +29,15 @@ test('a file that somebody holds locked keeps no other job from its start', asyn
   const other = await add(db, 'publish', 'file');
   const pool = createPool(db.url, { max: 3, log: silent, setUp: 'set lock_timeout = 100' });
   const worker = '00000000-0000-4000-8000-00000000000b';
-  const ledger = createLedger(
-    { db: pool, claims: pool, schema: 'public', path: 'public' },
-    'publish',
-    () => worker,
-    new AbortController().signal,
-  );
+  const ledger = new Ledger({
+    db: pool,
+    claims: pool,
+    schema: 'public',
+    path: 'public',
+    queue: 'publish',
+    worker: () => worker,
+    signal: new AbortController().signal,
+  });
   const start = async () => (await ledger.start([locked, other])).map(({ id }) => id);
   const holder = await db.connect();
   try {

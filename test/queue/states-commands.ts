@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { transaction } from '../../worker/base/db/db.ts';
-import { failLost, type Ledger } from '../../worker/queue/run/ledger.ts';
+import type { Ledger } from '../../worker/queue/run/ledger.ts';
+import { failLost } from '../../worker/queue/run/lost.ts';
 import * as upkeep from '../../worker/queue/fleet/upkeep.ts';
 import { silent } from '../support/log.ts';
 import { byHand, point, queues, type Command, type Real } from './states-hand.ts';

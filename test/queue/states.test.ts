@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { createLedger } from '../../worker/queue/run/ledger.ts';
+import { Ledger } from '../../worker/queue/run/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { commands } from './states-commands.ts';
 import { queues, type Command, type Real } from './states-hand.ts';
@@ -20,7 +20,15 @@ before(async () => {
   await db.query(`update queues set backoff_ms = 0, batch_size = 2 where name = any($1)`, [queues]);
   const workers = [randomUUID(), randomUUID()].map((id) => ({
     id,
-    ledger: createLedger({ db, claims: db, schema: 'public', path: 'public' }, 'media', () => id, ended.signal),
+    ledger: new Ledger({
+      db,
+      claims: db,
+      schema: 'public',
+      path: 'public',
+      queue: 'media',
+      worker: () => id,
+      signal: ended.signal,
+    }),
   }));
   for (const { id } of workers)
     await db.query(`insert into workers (id, host, pid, version, queues) values ($1, 'here', 1, '0', '{media}')`, [id]);

@@ -6,6 +6,7 @@ import { createApp, type App } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config/config.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';
 import type { Registry } from '../../worker/queue/registry.ts';
+import type { Observer } from '../../worker/queue/run/observer.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
 import { install } from '../../worker/queue/install/install.ts';
 import { ffmpeg, ffmpegEnv } from './clips.ts';
@@ -19,7 +20,11 @@ export type Env = Record<string, string>;
 export type Rig = {
   db: TestDatabase;
   /** Starts a worker in this process, with all kinds there are, or with `{ 'media.echo': async ({ payload }) => payload }`. */
-  worker(handlers: Registry | Record<string, Handler>, env?: Env, url?: string): Promise<Worker & { app: App }>;
+  worker(
+    handlers: Registry | Record<string, Handler>,
+    env?: Env,
+    options?: { url?: string; observers?: Observer[] },
+  ): Promise<Worker & { app: App }>;
   close(): Promise<void>;
 };
 
@@ -34,7 +39,7 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
   const started: { worker: Worker; app: App }[] = [];
   return {
     db,
-    async worker(handlers, env = {}, url = db.url) {
+    async worker(handlers, env = {}, { url = db.url, observers = [] } = {}) {
       const config = loadConfig({
         DATA_DIR: dir,
         SHUTDOWN_TIMEOUT: '2000',
@@ -49,7 +54,7 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
       if (Object.entries(ffmpegEnv).every(([name, value]) => env[name] === value)) app.ffmpeg = ffmpeg;
       const registry =
         handlers instanceof Map ? (handlers as Registry) : registryOf(handlers as Record<string, Handler>);
-      const worker = await startWorker(app, url, registry);
+      const worker = await startWorker(app, url, registry, { observers });
       started.push({ worker, app });
       return Object.assign(worker, { app });
     },

@@ -17,6 +17,8 @@ export type JobRow = {
   attempt: number;
   retry_count: number;
   max_retries: number;
+  /** Milliseconds since it was due, or since it was inserted if that was later, by the clock of Postgres. */
+  waited_ms: number;
 };
 
 /** What a handler is given for one attempt. */
@@ -31,23 +33,25 @@ export type JobContext<Payload> = {
   /** 0 to 100; written to the row at most once a second. */
   progress(percent: number): void;
   /**
-   * Waits for a turn at something that others hold, such as memory. The time limit does not run meanwhile, and after five seconds the log and the
-   * worker's row in `workers` say what the job waits for. `turn` is to reject when the signal fires.
+   * Waits for a turn at something that others hold, such as memory. The time limit does not run meanwhile, and after
+   * five seconds the log and the worker's row in `workers` say what the job waits for. `turn` is to reject when the
+   * signal fires.
    */
   waiting<T>(what: string, turn: Promise<T>): Promise<T>;
   /**
-   * Gives up the place that the job holds among those that its queue runs at once, so that another starts: for work that takes long, and whose
-   * number something else bounds. A batch keeps its place. @throws Snooze when many jobs of the queue have done so: it comes back later
+   * Gives up the place that the job holds among those that its queue runs at once, so that another starts: for work
+   * that takes long, and whose number something else bounds. A batch keeps its place. @throws Snooze when many jobs of
+   * the queue have done so: it comes back later
    */
   aside(): void;
   /**
-   * Runs `work` in the transaction that marks the job completed with what it returns: both happen or neither does, and only while
-   * this attempt still owns the job. `work` may run more than once; it must touch nothing but Postgres.
+   * Runs `work` in the transaction that marks the job completed with what it returns: both happen or neither does, and
+   * only while this attempt still owns the job. `work` may run more than once; it must touch nothing but Postgres.
    */
   commit<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
   /**
-   * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a second for
-   * it. @throws Snooze when it would take longer: the job comes back when its turn is, with no retry used
+   * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a
+   * second for it. @throws Snooze when it would take longer: the job comes back when its turn is, with no retry used
    */
   rateLimit(key: string, perSecond: number): Promise<void>;
 };
@@ -57,7 +61,10 @@ type Common<Schema extends StandardSchema> = {
   name: string;
   /** Any schema of https://standardschema.dev that answers at once, such as one of zod, valibot or arktype. */
   payload: Schema;
-  /** How many values a payload may hold, at all depths together. Default 10,000; a longer list belongs into a table or into storage. */
+  /**
+   * How many values a payload may hold, at all depths together. Default 10,000; a longer list belongs into a table or
+   * into storage.
+   */
   maxValues?: number;
   /** Milliseconds an attempt may take. Default five minutes. */
   timeout?: number;
@@ -66,19 +73,22 @@ type Common<Schema extends StandardSchema> = {
 /** Does one job at a time. */
 export type SingleJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
   /**
-   * Does the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else, which is
-   * retried. It may be executed more than once: a repeat must do no harm.
+   * Does the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else,
+   * which is retried. It may be executed more than once: a repeat must do no harm.
    */
   run(context: JobContext<OutputOf<Schema>>): Promise<unknown>;
 };
 
-/** Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold (queues.batch_size). */
+/**
+ * Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold
+ * (queues.batch_size).
+ */
 export type BatchJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
   /** The most jobs that come together; they count as one against the queue's concurrency. */
   batchSize: number;
   /**
-   * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is its result.
-   * What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
+   * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is
+   * its result. What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
    */
   runBatch(jobs: JobContext<OutputOf<Schema>>[]): Promise<unknown[]>;
 };

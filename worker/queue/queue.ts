@@ -2,13 +2,16 @@ import type { App } from '../app.ts';
 import { transaction, type Db } from '../base/db/db.ts';
 import type { Names } from '../base/db/names.ts';
 import { bind, loadStatements, query } from '../base/db/sql.ts';
-import { createExecutor, mostAside, type Executor } from './run/executor.ts';
+import { Executor } from './run/executor.ts';
 import type { Incidents, ProbeJob } from './run/incidents.ts';
-import { createLedger, failLost } from './run/ledger.ts';
+import { Ledger } from './run/ledger.ts';
+import { failLost } from './run/lost.ts';
+import type { Observer } from './run/observer.ts';
 import type { Membership } from './fleet/liveness.ts';
 import { Stopped } from './run/outcome.ts';
 import { paced } from '../base/paced.ts';
 import { createLimiter } from './run/rate-limit.ts';
+import { mostAside } from './run/slots.ts';
 import type { Registry } from './registry.ts';
 import { createRunner, type Runner } from './claim/runner.ts';
 import { concurrencyOf, type QueueRow } from './served.ts';
@@ -26,6 +29,7 @@ export type Serving = {
   membership: Membership;
   incidents: Incidents;
   registry: Registry;
+  observer: Observer;
   signal: AbortSignal;
 };
 
@@ -38,12 +42,13 @@ const neglectMs = 15_000;
 
 /** @param settings its row as it is at first */
 export function serveQueue(settings: QueueRow, serving: Serving) {
-  const { app, names, path, db, claims, membership, incidents, registry, signal } = serving;
+  const { app, names, path, db, claims, membership, incidents, registry, observer, signal } = serving;
   const { name } = settings;
   const { config, log } = app;
   const concurrency = concurrencyOf(name, config);
-  const ledger = createLedger({ db, claims, path, schema: names.schema }, name, membership.id, signal);
-  const executor: Executor = createExecutor({
+  const { schema } = names;
+  const ledger = new Ledger({ db, claims, schema, path, queue: name, worker: membership.id, signal });
+  const executor = new Executor({
     queue: name,
     concurrency,
     app,
@@ -51,6 +56,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     incidents,
     limiter: createLimiter(db, name, () => settings.rate_limit, log, signal),
     registry,
+    observer,
     log: log.child({ queue: name }),
     timeoutMs: () => settings.timeout_ms,
     ticketSize: () => settings.batch_size,
@@ -67,7 +73,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       tookAt = Date.now();
       return executor.take(ticket);
     },
-    room: executor.room,
+    room: () => executor.room(),
     pools: membership.pools,
   });
 
@@ -109,7 +115,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
         executor.resume();
         runner.start();
       }
-      const attempts = executor.attempts();
+      const attempts = executor.running.attempts();
       if (attempts.length > 0) void executor.abort(new Stopped('taken'), await ledger.taken(attempts));
     },
 
@@ -117,7 +123,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     paused: () => settings.paused,
 
     /** Gives back the jobs that wait here and are held by an incident. */
-    letGo: executor.letGo,
+    letGo: () => executor.letGo(),
 
     /** Runs one of these next. Resolves when it has ended, or has turned out not to be ours. */
     probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: mostUrgent, probe: true }),
@@ -142,10 +148,10 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       }
     },
 
-    waits: executor.waits,
+    waits: (ms: number) => executor.running.waits(ms),
 
     async reportProgress(): Promise<void> {
-      const reports = executor.takeProgress();
+      const reports = executor.running.takeProgress();
       if (reports.length > 0) await ledger.progress(reports);
     },
 
@@ -156,7 +162,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     halt: () => Promise.all([executor.pause(), runner.stop()]),
 
     /** Resolves when nothing runs. */
-    idle: executor.idle,
+    idle: () => executor.idle(),
 
     abort: (because: Stopped['because']) => executor.abort(new Stopped(because)),
 
@@ -173,6 +179,11 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     },
 
     /** What runs here, now. */
-    activity: () => ({ queue: name, running: executor.attempts().length, concurrency, paused: settings.paused }),
+    activity: () => ({
+      queue: name,
+      running: executor.running.attempts().length,
+      concurrency,
+      paused: settings.paused,
+    }),
   };
 }

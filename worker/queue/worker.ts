@@ -6,9 +6,10 @@ import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import { createAlarm } from './claim/alarm.ts';
-import { longWaitMs } from './run/attempt.ts';
+import { longWaitMs } from './run/context.ts';
 import { openEnginePools } from './fleet/connections.ts';
-import { createIncidents } from './run/incidents.ts';
+import { Incidents } from './run/incidents.ts';
+import { logAttempts, observeAll, type Observer } from './run/observer.ts';
 import { joinFleet } from './fleet/liveness.ts';
 import { paced } from '../base/paced.ts';
 import { serveQueue, type ServedQueue } from './queue.ts';
@@ -31,8 +32,16 @@ const sql = loadStatements(import.meta.dirname, 'worker.sql', [
 ]);
 const abortPatienceMs = 6_000;
 
-/** @throws UsageError when QUEUES or a kind names a queue that the database does not have */
-export async function startWorker(app: App, databaseUrl: string, registry: Registry) {
+/**
+ * @param observers are told of each attempt, after the log
+ * @throws UsageError when QUEUES or a kind names a queue that the database does not have
+ */
+export async function startWorker(
+  app: App,
+  databaseUrl: string,
+  registry: Registry,
+  { observers = [] }: { observers?: Observer[] } = {},
+) {
   const { config, log } = app;
   const stopping = new AbortController();
   let draining = false;
@@ -67,7 +76,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
       void watch().catch(() => {});
     },
   });
-  const incidents = createIncidents({
+  const incidents = new Incidents({
     db,
     channel: names.workers,
     dependencies: app.dependencies ?? {},
@@ -79,7 +88,8 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     run: async (name, job) => queues.find((queue) => queue.name === name)?.probe(job),
   });
   const [{ path }] = (await query<{ path: string }>(app.db, sql.search_path)) as [{ path: string }];
-  const serving = { app, names, path, db, claims, membership, incidents, registry, signal: stopping.signal };
+  const observer = observeAll([logAttempts(log), ...observers], log);
+  const serving = { app, names, path, db, claims, membership, incidents, registry, observer, signal: stopping.signal };
   const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const alarm = createAlarm(db, served, wake);
   const scheduler = createScheduler(db, log, stopping.signal);
@@ -168,7 +178,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     every(1_000, watch),
     every(5_000, lookForTrouble),
     every(1_000, alarm.look),
-    every(1_000, incidents.look),
+    every(1_000, () => incidents.look()),
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
     every(1_000, tellWaits),
@@ -217,7 +227,7 @@ export async function startWorker(app: App, databaseUrl: string, registry: Regis
     ping: async () => void (await db.query('select 1')),
 
     /** The fleet's open incidents, the oldest first. */
-    incidents: incidents.open,
+    incidents: () => incidents.open(),
 
     /** What each queue runs here, now. */
     activity: () => queues.map((queue) => queue.activity()),

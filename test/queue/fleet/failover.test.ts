@@ -32,7 +32,7 @@ suite('connections that are lost without a word', () => {
       'media.slow_statement': async ({ app }: { app: { db: { query: Function } } }) =>
         void (await app.db.query('select pg_sleep(4)')),
     };
-    await rig.worker(handlers as never, {}, proxy.url);
+    await rig.worker(handlers as never, {}, { url: proxy.url });
   });
   after(() => proxy.close());
 

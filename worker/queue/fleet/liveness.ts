@@ -14,7 +14,7 @@ import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
 import { persist } from '../../base/db/persist.ts';
 import { bind, loadStatements, query, quoted } from '../../base/db/sql.ts';
-import { failLost } from '../run/ledger.ts';
+import { failLost } from '../run/lost.ts';
 import { version } from './version.ts';
 
 export type MembershipOptions = {

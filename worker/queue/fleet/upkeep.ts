@@ -3,7 +3,7 @@ import { isTransient, transaction, type Db, type Tx } from '../../base/db/db.ts'
 import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
 import { bind, loadStatements, query } from '../../base/db/sql.ts';
-import { failLost } from '../run/ledger.ts';
+import { failLost } from '../run/lost.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'upkeep_lock',

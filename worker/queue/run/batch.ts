@@ -1,33 +1,32 @@
 import { RetryableError } from '../../base/errors.ts';
-import { conclude, contextOf, loadPayload, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import type { BatchJob, JobContext, JobDefinition } from '../job.ts';
+import type { Registry } from '../registry.ts';
+import { begin, conclude, prepare, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
 import { asCulprit } from './culprit.ts';
-import type { BatchJob, JobContext } from '../job.ts';
-import { accept } from '../accept.ts';
 import { inTime, type Stop } from './stop.ts';
 
 type Asked = { context: JobContext<unknown>; stop: Stop; answered: (answer: Answer) => void };
 
 /**
- * Runs the handler of a kind that does many jobs by one call, and writes down the outcome of each as if it had run alone: fenced, and
- * retried one by one. Never throws.
+ * Runs the handler of a kind that does many jobs by one call, and writes the outcome of each as if it had run alone:
+ * fenced, and retried one by one. Never throws.
  */
 export async function runBatch(definition: BatchJob, batch: Attempting[], options: AttemptOptions): Promise<void> {
-  const began = performance.now();
-  const writes: Promise<void>[] = [];
+  const concluded: Promise<void>[] = [];
   const asked: Asked[] = [];
   for (const attempting of batch) {
-    const answered = (answer: Answer) => void writes.push(conclude(attempting, answer, options, began));
+    const began = begin(attempting, options);
+    const answered = (answer: Answer) => void concluded.push(conclude(attempting, answer, began, options));
     try {
-      if (attempting.row.large) await loadPayload(attempting.row, options.ledger);
-      const { payload } = accept(options.registry, attempting.row);
-      asked.push({ context: contextOf(attempting, payload, options), stop: attempting.stop, answered });
+      const { context } = await prepare(attempting, options);
+      asked.push({ context, stop: attempting.stop, answered });
     } catch (error) {
       answered({ error });
     }
   }
   const answers = await ask(definition, asked, options.timeoutMs() ?? definition.timeout);
   asked.forEach(({ answered }, index) => answered(answers[index]!));
-  await Promise.all(writes);
+  await Promise.all(concluded);
 }
 
 async function ask(definition: BatchJob, jobs: Asked[], limit: number | undefined): Promise<Answer[]> {
@@ -42,4 +41,14 @@ async function ask(definition: BatchJob, jobs: Asked[], limit: number | undefine
   } catch (error) {
     return jobs.map(() => ({ error }));
   }
+}
+
+/** How many jobs of a kind run by one call. */
+export const batchSizeOf = (definition: JobDefinition | undefined): number =>
+  definition && 'runBatch' in definition ? definition.batchSize : 1;
+
+/** The most jobs that one call runs, of any kind of the queue. */
+export function largestBatch(registry: Registry, queue: string): number {
+  const kinds = [...registry].filter(([name]) => name.startsWith(`${queue}.`));
+  return Math.max(1, ...kinds.map(([, definition]) => batchSizeOf(definition)));
 }

@@ -1,6 +1,7 @@
 /**
- * Turns many small writes into few large ones without a timer: while flushes are in flight the next items collect, then go together. A
- * lone item goes at once. Each `add` settles with its own result, or with the error of the flush that carried it.
+ * Turns many small writes into few large ones without a timer: while flushes are in flight the next items collect,
+ * then go together. A lone item goes at once. Each `add` settles with its own result, or with the error of the flush
+ * that carried it.
  * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres does the other
  */
 export function coalesce<Item, Result>(

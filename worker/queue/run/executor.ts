@@ -1,20 +1,14 @@
 import { isTransient, isUnsent } from '../../base/db/db.ts';
-import { messageOf, Snooze } from '../../base/errors.ts';
-import { runAttempt, type Attempting, type AttemptOptions } from './attempt.ts';
-import { createBacklog, type Ticket, type Waiting } from './backlog.ts';
-import { runBatch } from './batch.ts';
-import type { Attempt } from './ledger.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { JobRow } from '../job.ts';
+import { runAttempt, type AttemptOptions } from './attempt.ts';
+import { Backlog, type Ticket, type Waiting } from './backlog.ts';
+import { batchSizeOf, largestBatch, runBatch } from './batch.ts';
+import type { Attempt } from './ledger.ts';
 import type { Stopped } from './outcome.ts';
 import type { Limiter } from './rate-limit.ts';
-import type { Registry } from '../registry.ts';
-import { Stop } from './stop.ts';
-
-/**
- * The jobs of one queue in this process: a ticket's jobs come in by `take`, wait in the backlog for room, are started, and run
- * (attempt.ts).
- */
-export type Executor = ReturnType<typeof createExecutor>;
+import { endOf, Running, type Entry } from './running.ts';
+import { Slots, type Lease } from './slots.ts';
 
 export type ExecutorOptions = AttemptOptions & {
   queue: string;
@@ -23,214 +17,190 @@ export type ExecutorOptions = AttemptOptions & {
   concurrency: number;
   /** Jobs on a ticket, of those that were inserted together. */
   ticketSize: () => number;
-  /** Told whenever jobs have left the backlog and there is room for more. */
+  /** Called when jobs have left the backlog and there is room for more. */
   onRoom: () => void;
 };
 
-type Running = Attempting & {
-  key: string;
-  settle: () => void;
-  /** Resolves when its outcome is written; made when somebody waits for it. */
-  ended?: PromiseWithResolvers<void>;
-};
+/** Jobs that are started together, on the slot that was taken for them. */
+type Group = { jobs: Waiting[]; lease: Lease };
 
-/** As workers.waiting has it. */
-export type Waits = { job_id: number; waits_for: string; since: string };
-
-/** Jobs that may run without a place: each may have a large original on the disk. */
-export const mostAside = 4;
-/** When one that found no room beside these comes back: it downloads its original again. */
-const asideMs = 300_000;
+/** While Postgres starts the jobs of one statement, those of the other are set running here. */
 const startsInFlight = 2;
 /** Jobs, or batches, that one statement starts at most. */
 const startsAtOnce = 500;
 
-export function createExecutor(options: ExecutorOptions) {
-  const { queue, concurrency, incidents, ledger, limiter, registry, log } = options;
-  const backlog = createBacklog();
+/** The jobs of one queue in this process: they come by `take`, wait for a slot, are started, and run (attempt.ts). */
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #backlog = new Backlog();
+  readonly running = new Running();
+  readonly #slots: Slots;
   /** Jobs that may wait here: what can be started soon. More would only be kept from other workers. */
-  const enough = 4 * concurrency * largestBatch(registry, queue);
-  // By attempt and not by job: one that was set back to pending by hand may start again while its last attempt is still stopping.
-  const running = new Map<string, Running>();
+  readonly #enough: number;
   /** Tickets in hand. */
-  let tickets = 0;
-  /** Room for more jobs, or batches: what is being started has taken its place already. */
-  let places = concurrency;
-  /** Jobs that run without a place. */
-  let aside = 0;
-  let filling = 0;
+  #tickets = 0;
+  #filling = 0;
   /** The start statements in flight, and what they are to start. */
-  const starting = new Map<Promise<number>, Set<number>>();
-  let paused = false;
+  readonly #starting = new Map<Promise<number>, Set<number>>();
+  #paused = false;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#enough = 4 * options.concurrency * largestBatch(options.registry, options.queue);
+    this.#slots = new Slots(options.concurrency, () => {
+      this.#fill();
+      options.onRoom();
+    });
+  }
 
   /** Takes on the jobs of one ticket. Resolves when each has been run or turned out not to be ours. */
-  async function take(ticket: Ticket): Promise<void> {
-    tickets++;
-    const settled = backlog.add(ticket);
+  async take(ticket: Ticket): Promise<void> {
+    this.#tickets++;
+    const settled = this.#backlog.add(ticket);
     // It may have been claimed while we paused.
-    if (paused) void giveBack(backlog.takeAll());
-    else if (isHeld(ticket)) letGo();
-    else fill();
+    if (this.#paused) void this.#giveBack(this.#backlog.takeAll());
+    else if (this.#isHeld(ticket)) this.letGo();
+    else this.#fill();
     await settled;
-    tickets--;
+    this.#tickets--;
   }
 
-  const isHeld = ({ kind, probe }: Ticket) => !probe && kind !== undefined && incidents.holds({ queue, kind });
+  #isHeld({ kind, probe }: Ticket): boolean {
+    const { queue, incidents } = this.#options;
+    return !probe && kind !== undefined && incidents.holds({ queue, kind });
+  }
 
   /** Gives back the jobs that wait here and are held by an incident. */
-  function letGo(): void {
-    void giveBack(backlog.takeWhere(isHeld));
+  letGo(): void {
+    void this.#giveBack(this.#backlog.takeWhere((ticket) => this.#isHeld(ticket)));
   }
 
-  // Two start statements may be in flight: while Postgres does one, the jobs of the other are set running here.
-  function fill(): void {
-    while (filling < startsInFlight && hasWork()) {
-      filling++;
-      void startSome().finally(() => {
-        filling--;
-        fill();
+  #fill(): void {
+    while (this.#filling < startsInFlight && !this.#paused && this.#slots.free > 0 && this.#backlog.size > 0) {
+      this.#filling++;
+      void this.#startSome().finally(() => {
+        this.#filling--;
+        this.#fill();
       });
     }
   }
 
-  /** How many more tickets are to be claimed: as many as there are slots for, and as have jobs that can be started soon. */
-  function room(): number {
-    const jobs = Math.max(0, places + enough - backlog.size());
-    return Math.min(Math.max(0, concurrency + aside - tickets), Math.ceil(jobs / options.ticketSize()));
+  /** How many more tickets to claim: as many as there are slots for, and as have jobs that can be started soon. */
+  room(): number {
+    const { concurrency, ticketSize } = this.#options;
+    const jobs = Math.max(0, this.#slots.free + this.#enough - this.#backlog.size);
+    return Math.min(Math.max(0, concurrency + this.#slots.aside - this.#tickets), Math.ceil(jobs / ticketSize()));
   }
 
-  const hasWork = () => !paused && places > 0 && backlog.size() > 0;
-
-  async function startSome(): Promise<void> {
-    const allowed = await limiter.take(backlog.usable(places, batchSize));
-    const groups = paused ? [] : backlog.next(Math.min(places, startsAtOnce), batchSize, allowed);
-    places -= groups.length;
-    if (room() > 0) options.onRoom();
+  async #startSome(): Promise<void> {
+    const { limiter, onRoom } = this.#options;
+    const batchSize = (kind: string | undefined) => this.#batchSize(kind);
+    const allowed = await limiter.take(this.#backlog.usable(this.#slots.free, batchSize));
+    const room = Math.min(this.#slots.free, startsAtOnce);
+    const next = this.#paused ? [] : this.#backlog.next(room, batchSize, allowed);
+    const groups = next.map((jobs): Group => ({ jobs, lease: this.#slots.take() }));
+    if (this.room() > 0) onRoom();
     let started = 0;
     if (groups.length > 0) {
-      const statement = start(groups);
-      starting.set(statement, new Set(groups.flatMap((group) => group.map(({ id }) => id))));
+      const statement = this.#start(groups);
+      this.#starting.set(statement, new Set(next.flatMap((jobs) => jobs.map(({ id }) => id))));
       started = await statement;
-      starting.delete(statement);
+      this.#starting.delete(statement);
     }
     limiter.giveBack(allowed - started);
   }
 
   /** @returns how many jobs it started */
-  async function start(groups: Waiting[][]): Promise<number> {
+  async #start(groups: Group[]): Promise<number> {
+    const { ledger } = this.#options;
+    const jobs = groups.flatMap((group) => group.jobs);
     try {
-      const ids = groups.flatMap((group) => group.map(({ id }) => id));
-      const rows = await ledger.start(ids);
+      const rows = await ledger.start(jobs.map(({ id }) => id));
       const ours = new Map(rows.map((row) => [row.id, row]));
-      for (const group of groups) runGroup(group, ours);
+      for (const group of groups) this.#runGroup(group, ours);
       return rows.length;
     } catch (error) {
+      for (const { lease } of groups) lease.release();
+      if (jobs.length === 1) return this.#cannotStart(jobs[0]!, error);
       // One row that cannot be started must not keep its neighbours from it.
-      const jobs = groups.flat();
-      if (jobs.length > 1) {
-        let started = 0;
-        places += groups.length - jobs.length;
-        for (const job of jobs) started += await start([[job]]);
-        return started;
-      }
-      log.error({ err: error, job_id: jobs[0]?.id }, 'could not start a job');
-      // Refused, unless Postgres is away: then it is pending still, and found by the reconciler; or processing, and found by the look for strays.
-      if (!isTransient(error) && !isUnsent(error)) await ledger.refuse(jobs[0]!.id, messageOf(error)).catch(() => {});
-      for (const { settle } of jobs) settle();
-      places++;
-      return 0;
+      const alone = jobs.map((job): Group => ({ jobs: [job], lease: this.#slots.take() }));
+      let started = 0;
+      for (const group of alone) started += await this.#start([group]);
+      return started;
     }
   }
 
-  /** Runs those jobs of a group that were started, on the place that is held for it. */
-  function runGroup(group: Waiting[], ours: Map<number, JobRow>): void {
-    places++;
-    const entries: Running[] = [];
-    for (const job of group) {
-      const entry = enter(job, ours);
+  async #cannotStart({ id, settle }: Waiting, error: unknown): Promise<number> {
+    const { ledger, log } = this.#options;
+    log.error({ err: error, job_id: id }, 'could not start a job');
+    // While Postgres is away the job is pending still, and the reconciler finds it; or it is processing, and is found
+    // among the orphaned jobs.
+    if (!isTransient(error) && !isUnsent(error)) await ledger.refuse(id, messageOf(error)).catch(() => {});
+    settle();
+    return 0;
+  }
+
+  /**
+   * Runs those jobs of a group that were started. The first run has the group's slot; where the jobs are of several
+   * kinds, others take one each.
+   */
+  #runGroup({ jobs, lease }: Group, ours: Map<number, JobRow>): void {
+    const entries: Entry[] = [];
+    for (const { id, settle } of jobs) {
+      const row = ours.get(id);
+      const entry = row && this.running.enter(row, settle);
       if (entry) entries.push(entry);
+      else settle();
     }
-    if (entries.length === 1) void run(entries[0]!.row.kind, entries);
-    else runEach(entries);
+    const [first, ...others] = entries.length > 1 ? this.#runsOf(entries) : [entries];
+    if (first!.length > 0) void this.#run(first!, lease);
+    else lease.release();
+    for (const run of others) void this.#run(run, this.#slots.take());
   }
 
-  /** Runs jobs of any kinds: together those that their kind runs by one call. */
-  function runEach(entries: Running[]): void {
-    for (const [kind, some] of Map.groupBy(entries, ({ row }) => row.kind)) {
-      if (batchSize(kind) > 1) void run(kind, some);
-      else for (const entry of some) void run(kind, [entry]);
-    }
-  }
-
-  /** A job that was started and does not run already: two tickets may name one job. */
-  function enter({ id, settle }: Waiting, ours: Map<number, JobRow>): Running | undefined {
-    const row = ours.get(id);
-    const key = row ? keyOf(row) : '';
-    if (!row || running.has(key)) {
-      settle();
-      return undefined;
-    }
-    const entry: Running = { key, row, settle, stop: new Stop() };
-    running.set(key, entry);
-    return entry;
+  /** Jobs by the runs that do them: together those that their kind runs by one call. */
+  #runsOf(entries: Entry[]): Entry[][] {
+    return [...Map.groupBy(entries, ({ row }) => row.kind)].flatMap(([kind, some]) =>
+      this.#batchSize(kind) > 1 ? [some] : some.map((entry) => [entry]),
+    );
   }
 
   /** Runs one job, or one batch of jobs of one kind. */
-  async function run(kind: string, entries: Running[]): Promise<void> {
-    places--;
-    const definition = registry.get(`${queue}.${kind}`);
-    if (definition && 'runBatch' in definition) {
-      await runBatch(definition, entries, options);
-      places++;
-    } else await runAlone(entries[0]!);
-    entries.forEach(leave);
-    fill();
+  async #run(entries: Entry[], lease: Lease): Promise<void> {
+    const entry = entries[0]!;
+    const definition = this.#definition(entry.row.kind);
+    try {
+      if (definition && 'runBatch' in definition) await runBatch(definition, entries, this.#options);
+      else {
+        entry.stepAside = lease.stepAside;
+        await runAttempt(entry, this.#options);
+      }
+    } finally {
+      lease.release();
+    }
+    for (const ended of entries) this.running.leave(ended);
+    this.#fill();
   }
 
-  /** Runs a job on its place, which it may give up before it ends. */
-  async function runAlone(entry: Running): Promise<void> {
-    let isAside = false;
-    entry.stepAside = () => {
-      if (isAside) return;
-      if (aside >= mostAside) throw new Snooze(asideMs, 'as many long jobs as may wait here do', { bounded: false });
-      isAside = true;
-      aside++;
-      places++;
-      fill();
-      options.onRoom();
-    };
-    await runAttempt(entry, options);
-    if (isAside) aside--;
-    else places++;
-    // Of a handler that goes on although it was judged.
-    delete entry.stepAside;
+  #definition(kind: string | undefined) {
+    return this.#options.registry.get(`${this.#options.queue}.${kind}`);
   }
 
-  function leave({ key, settle, ended }: Running): void {
-    running.delete(key);
-    settle();
-    ended?.resolve();
+  #batchSize(kind: string | undefined): number {
+    return batchSizeOf(this.#definition(kind));
   }
-
-  const endOf = (entry: Running) => (entry.ended ??= Promise.withResolvers<void>()).promise;
-
-  function batchSize(kind: string | undefined): number {
-    const definition = registry.get(`${queue}.${kind}`);
-    return definition && 'runBatch' in definition ? definition.batchSize : 1;
-  }
-
-  const runs = (attempt: Attempt) => running.has(keyOf(attempt));
 
   /** Stops all running attempts, or those given. Resolves when their outcomes are written. */
-  async function abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
-    if (!attempts) await Promise.all(starting.keys());
-    const entries = attempts ? attempts.flatMap((attempt) => running.get(keyOf(attempt)) ?? []) : [...running.values()];
+  async abort(reason: Stopped, attempts?: Attempt[]): Promise<void> {
+    if (!attempts) await Promise.all(this.#starting.keys());
+    const entries = this.running.entries(attempts);
     for (const { stop } of entries) stop.now(reason);
     await Promise.all(entries.map(endOf));
   }
 
   /** Gives jobs that were not started a ticket for another worker, or for later. */
-  async function giveBack(jobs: Waiting[]): Promise<void> {
+  async #giveBack(jobs: Waiting[]): Promise<void> {
+    const { ledger, log } = this.#options;
     if (jobs.length === 0) return;
     await ledger
       .giveBack(jobs.map(({ id }) => id))
@@ -238,68 +208,40 @@ export function createExecutor(options: ExecutorOptions) {
     for (const { settle } of jobs) settle();
   }
 
-  return {
-    take,
-    letGo,
-    abort,
+  /** Starts nothing more, and gives back what waits. */
+  pause(): Promise<void> {
+    this.#paused = true;
+    return this.#giveBack(this.#backlog.takeAll());
+  }
 
-    /** Starts nothing more, and gives back what waits. */
-    pause(): Promise<void> {
-      paused = true;
-      return giveBack(backlog.takeAll());
-    },
+  resume(): void {
+    this.#paused = false;
+    this.#fill();
+  }
 
-    resume(): void {
-      paused = false;
-      if (hasWork()) fill();
-    },
+  /** The least urgent priority that waits, when so many tickets are held that a more urgent one cannot be claimed. */
+  crowdedBy(): number | undefined {
+    return this.room() === 0 ? this.#backlog.leastUrgent() : undefined;
+  }
 
-    /** The least urgent priority that waits, when so many tickets are held that a more urgent one cannot be claimed. */
-    crowdedBy: (): number | undefined => (room() === 0 ? backlog.leastUrgent() : undefined),
+  /** Makes room for a more urgent ticket: gives back what waits of the least urgent one. */
+  makeRoom(): Promise<void> {
+    return this.#giveBack(this.#backlog.takeLast());
+  }
 
-    /** Makes room for a more urgent ticket: gives back what waits of the least urgent one. */
-    makeRoom: (): Promise<void> => giveBack(backlog.takeLast()),
+  /** Jobs that were claimed and are not started yet. */
+  waiting(): number {
+    return this.#backlog.size;
+  }
 
-    room,
+  /** Whether this attempt is under way here, or may be about to be. */
+  mayRun(attempt: Attempt): boolean {
+    return this.running.has(attempt) || [...this.#starting.values()].some((ids) => ids.has(attempt.id));
+  }
 
-    /** Jobs that were claimed and are not started yet. */
-    waiting: () => backlog.size(),
-
-    /** Whether this attempt is under way here, or may be about to be. */
-    mayRun: (attempt: Attempt) => runs(attempt) || [...starting.values()].some((ids) => ids.has(attempt.id)),
-
-    /** The attempts under way. */
-    attempts: (): Attempt[] => [...running.values()].map(({ row: { id, attempt } }) => ({ id, attempt })),
-
-    /** Resolves when nothing runs. */
-    async idle(): Promise<void> {
-      while (starting.size > 0 || running.size > 0)
-        await Promise.all([...starting.keys(), ...[...running.values()].map(endOf)]);
-    },
-
-    /** The jobs that have waited for longer than this. */
-    waits: (ms: number): Waits[] =>
-      [...running.values()].flatMap(({ row, waits }) =>
-        waits && Date.now() - waits.since > ms
-          ? [{ job_id: row.id, waits_for: waits.for, since: new Date(waits.since).toISOString() }]
-          : [],
-      ),
-
-    /** The progress reported since the last call. */
-    takeProgress: () =>
-      [...running.values()].flatMap((entry) => {
-        const { row, progress } = entry;
-        delete entry.progress;
-        return progress === undefined ? [] : [{ id: row.id, attempt: row.attempt, progress }];
-      }),
-  };
+  /** Resolves when nothing runs. */
+  async idle(): Promise<void> {
+    while (this.#starting.size > 0 || this.running.size > 0)
+      await Promise.all([...this.#starting.keys(), ...this.running.entries().map(endOf)]);
+  }
 }
-
-function largestBatch(registry: Registry, queue: string): number {
-  const sizes = [...registry].map(([name, kind]) =>
-    name.startsWith(`${queue}.`) && 'runBatch' in kind ? kind.batchSize : 1,
-  );
-  return Math.max(1, ...sizes);
-}
-
-const keyOf = ({ id, attempt }: Attempt) => `${id} ${attempt}`;

@@ -36,7 +36,8 @@ returning dependency, code, extract(epoch from resolved_at - since)::float8 as l
           (select pg_notify(:channel, 'incidents') where pg_notification_queue_usage() < 0.9::float8)::text as told;
 
 -- name: resolve_abandoned
--- Those of machines that have had no worker for a while, such as a container that is gone: nobody could probe or check them.
+-- Those of machines that have had no worker for a while, such as a container that is gone: nobody could probe or check
+-- them.
 update incidents i set resolved_at = clock_timestamp()
  where i.resolved_at is null and i.host is not null and i.last_seen < clock_timestamp() - interval '10 minutes'
    and not exists (select from workers w where w.host = i.host)
@@ -84,7 +85,8 @@ update incidents set check_ok = true, probe_at = clock_timestamp()
 returning (select pg_notify(:channel, 'incidents') where pg_notification_queue_usage() < 0.9::float8)::text as told;
 
 -- name: claim_probe
--- The waits grow from five seconds to five minutes. A worker that dies with its probe delays the next by no more than that.
+-- The waits grow from five seconds to five minutes. A worker that dies with its probe delays the next by no more than
+-- that.
 with due as (
   select id, check_ok from incidents
    where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
@@ -118,7 +120,8 @@ update incidents i set released = true
 returning array(select distinct q.name from queues q join pg_catalog.unnest(i.kinds) k on q.name = split_part(k, '.', 1)) as queues, i.kinds;
 
 -- name: release_jobs
--- Tickets for the due jobs of a chunk, as far as no other incident holds them. Those that are not due yet have kept theirs.
+-- Tickets for the due jobs of a chunk, as far as no other incident holds them. Those that are not due yet have kept
+-- theirs.
 with chunk as (
   select id, queue, kind, priority, run_at from :"live"
    where id > :after and status = 'pending' and run_at <= clock_timestamp() and queue || '.' || kind = any(:kinds)

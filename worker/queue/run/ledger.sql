@@ -1,38 +1,42 @@
--- What the engine does to rows. :"live" is the queue's live leaf, filled in once at start: naming it keeps the statement triggers
--- off the hot path. Every statement that ends an attempt is fenced: it touches a row only while that row is still
--- `processing`, run by this worker, in this attempt.
+-- What the engine does to rows. :"live" is the queue's live leaf, filled in once at start: naming it keeps the
+-- statement triggers off the hot path. Every statement that ends an attempt is fenced: it touches a row only while
+-- that row is still `processing`, run by this worker, in this attempt.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A payload that is large, as it is
--- stored, does not come along: it is loaded by its own attempt, so that one that cannot be loaded fails alone. Its session has graphile-worker's
--- search_path; triggers of the user's own have the worker's.
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A payload
+-- that is large, as it is stored, does not come along: it is loaded by its own attempt, so that one that cannot be
+-- loaded fails alone. Its session has graphile-worker's search_path; triggers of the user's own have the worker's.
 update :"schema".:"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
    and (select set_config('search_path', :path, true)) is not null
 returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
-          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
+          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
 
 -- name: start_unlocked_jobs
--- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is being made to it, or by
--- the reconciler.
+-- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is
+-- being made to it, or by the reconciler.
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
 returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
-          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries;
+          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
 
 -- name: start_without_payload
 -- When Postgres could not answer with the payload of one job: starting it without, its attempt finds out why.
 update :"live"
    set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
-returning id, queue, kind, null as payload, true as large, file_id, attempt, retry_count, max_retries;
+returning id, queue, kind, null as payload, true as large, file_id, attempt, retry_count, max_retries,
+          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
 
 -- name: load_payload
--- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it. `offset 0`: printed once.
+-- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it.
+-- `offset 0`: printed once.
 select bytes, case when bytes <= 64000000 then payload end as payload
   from (select octet_length(payload::text) as bytes, payload
           from :"live"
@@ -57,7 +61,8 @@ select id, announce(array[queue], array[id], array[status]) as announced from re
 -- name: started_jobs
 -- After an answer to start_jobs was lost: what it had started nonetheless.
 select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
-       pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries
+       pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+       (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 
@@ -93,10 +98,10 @@ returning id, announce(array[queue], array[id], array[status]) as announced;
 select id from jobs where id = :id and queue = :queue and attempt = :attempt and status = 'completed';
 
 -- name: fail_jobs
--- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A permanent error spends the
--- retries: status = 'failed' and retry_count >= max_retries is true of every dead letter. A job that lost its worker
--- is due again at once. One that did so before may be what kills them: counted from its start it waits about the backoff, some longer and
--- some shorter, so that it does not meet the same neighbours again.
+-- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A
+-- permanent error spends the retries: status = 'failed' and retry_count >= max_retries is true of every dead letter. A
+-- job that lost its worker is due again at once. One that did so before may be what kills them: counted from its start
+-- it waits about the backoff, some longer and some shorter, so that it does not meet the same neighbours again.
 with failures as (
   select f.*, clock_timestamp() as failed_at
     from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, stack text, permanent boolean)
@@ -132,9 +137,10 @@ select id, status, retry_count,
   from failed;
 
 -- name: snooze_jobs
--- Back to pending with no retry used. A snooze that a handler asks for is bounded: each waits a second at least, and a tenth of the time that
--- the job has been snoozing already; one that has only snoozed for queues.snooze_limit is left processing and named as too_long. A job whose worker
--- shuts down, or that waits for its turn at a rate limit of ours, waits as long as it is told, and is never too long.
+-- Back to pending with no retry used. A snooze that a handler asks for is bounded: each waits a second at least, and a
+-- tenth of the time that the job has been snoozing already; one that has only snoozed for queues.snooze_limit is left
+-- processing and named as too_long. A job whose worker shuts down, or that waits for its turn at a rate limit of ours,
+-- waits as long as it is told, and is never too long.
 with asked as (
   select f.id, f.attempt, f.bounded, clock_timestamp() as asked_at,
          coalesce(f.bounded and clock_timestamp() - j.snoozed_since > q.snooze_limit, false) as too_long,
@@ -166,8 +172,8 @@ update :"live" j
  where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker;
 
 -- name: put_off_jobs
--- Back to pending with no retry used, because of an incident. The job gets a ticket only where a worker of another host may do it; this host
--- leaves it alone for a while.
+-- Back to pending with no retry used, because of an incident. The job gets a ticket only where a worker of another
+-- host may do it; this host leaves it alone for a while.
 with held as (
   update :"live" j
      set status = 'pending', error_code = f.error_code, error = f.error, locked_by = null, progress = null, snoozed_since = null
@@ -184,8 +190,9 @@ select id,
   from held;
 
 -- name: give_back
--- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another worker. The jobs of a kind
--- that an incident holds need none until it ends; one that holds them only on this host leaves them to the others for a while.
+-- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another
+-- worker. The jobs of a kind that an incident holds need none until it ends; one that holds them only on this host
+-- leaves them to the others for a while.
 select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), pg_catalog.array_agg(j.id), pg_catalog.array_agg(j.priority),
                    pg_catalog.array_agg(case when exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.host = :host)
                                   then greatest(j.run_at, now() + interval '5 seconds') else j.run_at end))
@@ -194,12 +201,14 @@ select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), 
    and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere);
 
 -- name: stray_jobs
--- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended unheard.
+-- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended
+-- unheard.
 select id, attempt from :"live"
  where status = 'processing' and locked_by = :worker and coalesce(started_at, created_at) < clock_timestamp() - interval '10 seconds';
 
 -- name: taken_jobs
--- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by hand.
+-- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by
+-- hand.
 select r.id, r.attempt
   from jsonb_to_recordset(:jobs) as r (id bigint, attempt integer)
   left join :"live" j on j.id = r.id

@@ -1,54 +1,31 @@
 import { hostname } from 'node:os';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../../base/db/db.ts';
 import { persist } from '../../base/db/persist.ts';
+import { bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import { codeOf, PermanentError } from '../../base/errors.ts';
-import { bind, bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import type { JobRow } from '../job.ts';
 import { coalesce } from './coalesce.ts';
-
-/**
- * The engine's writes to one queue's rows, coalesced and fenced. What ends an attempt is safe to repeat: a second try finds no row
- * in the state it expects and changes nothing. So whatever may well work when asked again is asked again, until `signal` aborts.
- */
+import { storable, storableResult } from './storable.ts';
 
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 type Completion = Attempt & { result: string };
-type Failure = Attempt & { error_code: string; error: string; stack?: string | undefined; permanent: boolean };
+export type Failure = Attempt & { error_code: string; error: string; stack?: string | undefined; permanent: boolean };
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
-/** What the engine writes; what touches a row that is no longer this attempt's resolves to undefined, or false. */
-export type Ledger = {
-  /** Starts those of the jobs that are pending and due, and gives their rows. */
-  start(ids: number[]): Promise<JobRow[]>;
-  /** The payload of a job that was started without it; undefined when the row is no longer this attempt's. @throws PermanentError `payload_too_large` */
-  loadPayload(job: Attempt): Promise<{ payload: unknown } | undefined>;
-  /** Makes a dead letter of a job that cannot be started. */
-  refuse(id: number, error: string): Promise<void>;
-  /** @param job its result is JSON that Postgres can store. @returns whether it was still ours */
-  complete(job: Completion): Promise<boolean>;
-  /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
-  holdIn(tx: Tx, job: Attempt): Promise<boolean>;
-  /** Completes a job that the transaction holds. */
-  completeIn(tx: Tx, job: Attempt, result: unknown): Promise<void>;
-  /** Whether it was this attempt that completed the job. */
-  completedBy(job: Attempt): Promise<boolean>;
-  /** A retry or a dead letter, as the row's max_retries says. */
-  fail(job: Failure): Promise<Failed | undefined>;
-  /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running for the caller to fail. */
-  snooze(job: Attempt & { delay_ms: number; bounded: boolean }): Promise<{ id: number; too_long: boolean } | undefined>;
-  /** Back to pending because of an incident, with no retry used. */
-  putOff(job: Attempt & { error_code: string; error: string }): Promise<{ id: number } | undefined>;
-  /** Best effort: a report that is lost is followed by the next. */
-  progress(jobs: (Attempt & { progress: number })[]): Promise<void>;
-  /** New tickets for jobs that were claimed and not started, as far as no incident holds them. */
-  giveBack(ids: number[]): Promise<void>;
-  /** Attempts that Postgres says this worker has been running for a while. */
-  strays(): Promise<Attempt[]>;
-  /** Which of the given attempts this worker no longer runs by right. */
-  taken(attempts: Attempt[]): Promise<Attempt[]>;
+export type LedgerOptions = {
+  db: Db;
+  claims: Db;
+  schema: string;
+  /** The worker's search_path. */
+  path: string;
+  queue: string;
+  /** The id under which this process is registered now: it changes when the process was declared dead. */
+  worker: () => string;
+  /** Ends all waiting for Postgres. */
+  signal: AbortSignal;
 };
 
-const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
+export const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
   'start_jobs',
   'start_unlocked_jobs',
   'start_without_payload',
@@ -70,133 +47,172 @@ const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
 const batch = { max: 500, parallel: 2 };
 
 /**
- * @param path the worker's search_path
- * @param worker gives the id under which this process is registered now: it changes when the process was declared dead */
-export function createLedger(
-  { db, claims, schema, path }: { db: Db; claims: Db; schema: string; path: string },
-  queue: string,
-  worker: () => string,
-  signal: AbortSignal,
-): Ledger {
-  const sql = bindEach(statements, { live: `${queue}_jobs_live`, schema });
+ * The engine's writes to the rows of one queue, coalesced and fenced. What touches a row that is no longer this
+ * attempt's resolves to undefined, or false. What ends an attempt is safe to repeat: a second try finds no row in the
+ * state that it expects, and changes nothing. So each write is repeated while Postgres is away.
+ */
+export class Ledger {
+  readonly #options: LedgerOptions;
+  readonly #sql: typeof statements;
 
-  const run = <Row extends Record<string, unknown>>(
-    statement: Statement,
-    values: Record<string, unknown>,
-    { waits = true } = {},
-  ): Promise<Row[]> =>
-    persist(
-      () => query<Row>(db, statement, values),
-      signal,
-      (error) => (isTransient(error) || isUnsent(error)) && (waits || !isLockTimeout(error)),
-    );
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#sql = bindEach(statements, { live: `${options.queue}_jobs_live`, schema: options.schema });
+    this.complete = this.#coalesced((items, how) => this.#completeAll(items, how));
+    this.fail = this.#fenced(this.#sql.fail_jobs, 'failures');
+    this.snooze = this.#fenced(this.#sql.snooze_jobs, 'jobs');
+    this.putOff = this.#fenced(this.#sql.put_off_jobs, 'jobs');
+  }
+
+  /** @param job its result is JSON that Postgres can store. @returns whether it was still ours */
+  readonly complete: (job: Completion) => Promise<boolean>;
+  /** A retry or a dead letter, as the row's max_retries says. */
+  readonly fail: (job: Failure) => Promise<Failed | undefined>;
+  /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running for the caller to fail. */
+  readonly snooze: (
+    job: Attempt & { delay_ms: number; bounded: boolean },
+  ) => Promise<{ id: number; too_long: boolean } | undefined>;
+  /** Back to pending because of an incident, with no retry used. */
+  readonly putOff: (job: Attempt & { error_code: string; error: string }) => Promise<{ id: number } | undefined>;
+
+  /** Starts those of the jobs that are pending and due, and gives their rows. */
+  async start(ids: number[]): Promise<JobRow[]> {
+    const { claims, path } = this.#options;
+    const values = { ids: arrayOf(ids), worker: this.#worker };
+    try {
+      return await query<JobRow>(claims, this.#sql.start_jobs, { ...values, path });
+    } catch (error) {
+      if (isLockTimeout(error)) return this.#startUnlocked(ids);
+      if (!isTransient(error) && !isUnsent(error)) {
+        if (ids.length > 1) throw error;
+        return this.#run<JobRow>(this.#sql.start_without_payload, values);
+      }
+      const rows = await this.#startUnlocked(ids);
+      const others = await this.#run<JobRow>(this.#sql.started_jobs, values);
+      return [...rows, ...others.filter(({ id }) => !rows.some((row) => row.id === id))];
+    }
+  }
 
   /**
-   * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job is started by itself, and
-   * those that cannot be for a second are left to the reconciler.
+   * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job
+   * is started by itself, and those that cannot be started within a second are left to the reconciler.
    */
-  async function startUnlocked(ids: number[]): Promise<JobRow[]> {
-    const values = { ids: arrayOf(ids), worker: worker() };
-    const start = () => run<JobRow>(sql.start_unlocked_jobs, values, { waits: false });
+  async #startUnlocked(ids: number[]): Promise<JobRow[]> {
+    const { signal } = this.#options;
+    const values = { ids: arrayOf(ids), worker: this.#worker };
+    const start = () => this.#run<JobRow>(this.#sql.start_unlocked_jobs, values, { waits: false });
     try {
       return await persist(start, signal, isLockTimeout, { tries: ids.length > 1 ? 1 : 5, waitMs: 80 });
     } catch (error) {
       if (signal.aborted || !isLockTimeout(error)) throw error;
-      return ids.length > 1 ? (await Promise.all(ids.map((id) => startUnlocked([id])))).flat() : [];
+      return ids.length > 1 ? (await Promise.all(ids.map((id) => this.#startUnlocked([id])))).flat() : [];
     }
   }
 
-  /** A coalesced write of many items by one statement. */
-  function coalesced<Item extends Attempt, Result>(
-    write: (items: Item[], options: { waits: boolean }) => Promise<Result[]>,
-  ): (item: Item) => Promise<Result> {
-    // A batch does not wait long for one row that somebody holds locked: its items go on alone.
-    return coalesce((items) => write(items, { waits: items.length === 1 }), batch);
+  /**
+   * The payload of a job that was started without it; undefined when the row is no longer this attempt's.
+   * @throws PermanentError `payload_too_large`
+   */
+  async loadPayload({ id, attempt }: Attempt): Promise<{ payload: unknown } | undefined> {
+    const load = this.#run<{ bytes: number; payload: unknown }>(this.#sql.load_payload, { id, attempt });
+    const [row] = await load.catch((error: unknown) => {
+      // Postgres cannot print what would take a gigabyte, or is nested too deeply.
+      if (codeOf(error)?.startsWith('54')) return [{ bytes: Infinity, payload: null }];
+      throw error;
+    });
+    if (row && row.bytes > maxPayloadBytes) {
+      const size = row.bytes === Infinity ? 'more than Postgres can print' : `${row.bytes} bytes as text`;
+      throw new PermanentError(
+        'payload_too_large',
+        `The payload is ${size}; a worker takes ${maxPayloadBytes} at most`,
+      );
+    }
+    return row && { payload: row.payload };
   }
 
-  /** A fenced write of one parameter, a list of jobs, in the order of their ids: so no two statements wait for each other. */
-  function fenced<Row extends { id: number }>(statement: Statement, param: string) {
-    return coalesced<Attempt, Row | undefined>(async (items, options) => {
+  /** Makes a dead letter of a job that cannot be started. */
+  async refuse(id: number, error: string): Promise<void> {
+    const words = error.slice(0, 2_000).replaceAll('\0', '\u{fffd}').toWellFormed();
+    await this.#run(this.#sql.refuse_job, { id, error: words });
+  }
+
+  /** Locks the row for the rest of a handler's transaction, if it is still this attempt's. */
+  async holdIn(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
+    return (await query(tx, this.#sql.hold_job, { id, attempt, worker: this.#worker })).length === 1;
+  }
+
+  /** Completes a job that the transaction holds. */
+  async completeIn(tx: Tx, { id, attempt }: Attempt, result: unknown): Promise<void> {
+    await query(tx, this.#sql.complete_job, { id, attempt, worker: this.#worker, result: storableResult(result) });
+  }
+
+  /** Whether it was this attempt that completed the job. */
+  async completedBy({ id, attempt }: Attempt): Promise<boolean> {
+    return (await this.#run(this.#sql.completed_by, { id, queue: this.#options.queue, attempt })).length === 1;
+  }
+
+  /** Best effort: a report that is lost is followed by the next. */
+  async progress(jobs: (Attempt & { progress: number })[]): Promise<void> {
+    const values = { jobs: storable(jobs), worker: this.#worker };
+    await query(this.#options.db, this.#sql.report_progress, values).catch(() => {});
+  }
+
+  /** New tickets for jobs that were claimed and not started, as far as no incident holds them. */
+  async giveBack(ids: number[]): Promise<void> {
+    await this.#run(this.#sql.give_back, { ids, host: hostname() });
+  }
+
+  /** Attempts that Postgres says this worker has been running for a while. */
+  strays(): Promise<Attempt[]> {
+    return query<Attempt>(this.#options.db, this.#sql.stray_jobs, { worker: this.#worker });
+  }
+
+  /** Which of the given attempts this worker no longer runs by right. */
+  taken(attempts: Attempt[]): Promise<Attempt[]> {
+    const values = { jobs: storable(attempts), worker: this.#worker };
+    return query<Attempt>(this.#options.db, this.#sql.taken_jobs, values);
+  }
+
+  get #worker(): string {
+    return this.#options.worker();
+  }
+
+  async #completeAll(items: Completion[], how: { waits: boolean }): Promise<boolean[]> {
+    const values = { ...columnsOf(items), queue: this.#options.queue, worker: this.#worker };
+    const [row] = await this.#run<{ some: number[] | null }>(this.#sql.complete_jobs, values, how);
+    const some = row!.some && new Set(row!.some);
+    return items.map(({ id }) => some === null || some.has(id));
+  }
+
+  /** A coalesced write of many items by one statement. */
+  #coalesced<Item extends Attempt, Result>(write: (items: Item[], how: { waits: boolean }) => Promise<Result[]>) {
+    // A batch does not wait long for one row that somebody holds locked: its items go on alone.
+    return coalesce<Item, Result>((items) => write(items, { waits: items.length === 1 }), batch);
+  }
+
+  /**
+   * A fenced write of one parameter, a list of jobs, in the order of their ids: so no two statements wait for each
+   * other.
+   */
+  #fenced<Row extends { id: number }>(statement: Statement, param: string) {
+    return this.#coalesced<Attempt, Row | undefined>(async (items, how) => {
       const json = storable(items.toSorted(byId));
-      const rows = await run<Row>(statement, { [param]: json, worker: worker() }, options);
+      const rows = await this.#run<Row>(statement, { [param]: json, worker: this.#worker }, how);
       const found = new Map(rows.map((row) => [row.id, row]));
       return items.map((item) => found.get(item.id));
     });
   }
 
-  const complete = coalesced<Completion, boolean>(async (items, options) => {
-    const jobs = items.toSorted(byId);
-    const values = {
-      ids: arrayOf(jobs.map(({ id }) => id)),
-      attempts: arrayOf(jobs.map(({ attempt }) => attempt)),
-      results: `[${jobs.map(({ result }) => result).join()}]`,
-    };
-    const [row] = await run<{ some: number[] | null }>(
-      sql.complete_jobs,
-      { ...values, queue, worker: worker() },
-      options,
-    );
-    const some = row!.some && new Set(row!.some);
-    return items.map(({ id }) => some === null || some.has(id));
-  });
-
-  return {
-    async start(ids) {
-      const values = { ids: arrayOf(ids), worker: worker() };
-      try {
-        return await query<JobRow>(claims, sql.start_jobs, { ...values, path });
-      } catch (error) {
-        if (isLockTimeout(error)) return startUnlocked(ids);
-        if (!isTransient(error) && !isUnsent(error)) {
-          if (ids.length > 1) throw error;
-          return run<JobRow>(sql.start_without_payload, values);
-        }
-        const rows = await startUnlocked(ids);
-        return [
-          ...rows,
-          ...(await run<JobRow>(sql.started_jobs, values)).filter(({ id }) => !rows.some((row) => row.id === id)),
-        ];
-      }
-    },
-    loadPayload: ({ id, attempt }) => loadPayload(() => run<Loaded>(sql.load_payload, { id, attempt })),
-    async refuse(id, error) {
-      await run(sql.refuse_job, { id, error: error.slice(0, 2_000).replaceAll('\0', '\u{fffd}').toWellFormed() });
-    },
-    complete,
-    fail: fenced<Failed>(sql.fail_jobs, 'failures'),
-    snooze: fenced<{ id: number; too_long: boolean }>(sql.snooze_jobs, 'jobs'),
-    putOff: fenced<{ id: number }>(sql.put_off_jobs, 'jobs'),
-    holdIn: async (tx, { id, attempt }) =>
-      (await query(tx, sql.hold_job, { id, attempt, worker: worker() })).length === 1,
-    async completeIn(tx, { id, attempt }, result) {
-      await query(tx, sql.complete_job, { id, attempt, worker: worker(), result: storableResult(result) });
-    },
-    completedBy: async ({ id, attempt }) => (await run(sql.completed_by, { id, queue, attempt })).length === 1,
-    async progress(jobs) {
-      await query(db, sql.report_progress, { jobs: storable(jobs), worker: worker() }).catch(() => {});
-    },
-    async giveBack(ids) {
-      await run(sql.give_back, { ids, host: hostname() });
-    },
-    strays: () => query<Attempt>(db, sql.stray_jobs, { worker: worker() }),
-    taken: (attempts) => query<Attempt>(db, sql.taken_jobs, { jobs: storable(attempts), worker: worker() }),
-  };
-}
-
-type Loaded = { bytes: number; payload: unknown };
-
-async function loadPayload(load: () => Promise<Loaded[]>): Promise<{ payload: unknown } | undefined> {
-  const [row] = await load().catch((error: unknown) => {
-    // Postgres cannot print what would take a gigabyte, or is nested too deeply.
-    if (codeOf(error)?.startsWith('54')) return [{ bytes: Infinity, payload: null }];
-    throw error;
-  });
-  if (row && row.bytes > maxPayloadBytes)
-    throw new PermanentError(
-      'payload_too_large',
-      `The payload is ${row.bytes === Infinity ? 'more than Postgres can print' : `${row.bytes} bytes as text`}; a worker takes ${maxPayloadBytes} at most`,
-    );
-  return row && { payload: row.payload };
+  /** Runs a statement, again and again while Postgres is away. */
+  #run<Row extends Record<string, unknown>>(
+    statement: Statement,
+    values: Record<string, unknown>,
+    { waits = true } = {},
+  ): Promise<Row[]> {
+    const { db, signal } = this.#options;
+    const passes = (error: unknown) => (isTransient(error) || isUnsent(error)) && (waits || !isLockTimeout(error));
+    return persist(() => query<Row>(db, statement, values), signal, passes);
+  }
 }
 
 /** As load_payload has it. */
@@ -207,68 +223,12 @@ const byId = (a: Attempt, b: Attempt) => a.id - b.id;
 /** An array of Postgres, of numbers. */
 const arrayOf = (numbers: number[]) => `{${numbers.join()}}`;
 
-// An escaped character of JSON: NUL and lone surrogates, which are what jsonb does not take, and all others.
-const escaped = /\\(u0000|ud[89a-f][0-9a-f]{2}|.)/gi;
-
-/** JSON that Postgres can store as jsonb. https://www.postgresql.org/docs/current/datatype-json.html */
-function storable(value: unknown): string {
-  return JSON.stringify(value ?? null).replace(escaped, (whole, code: string) =>
-    code.length > 1 ? '\u{fffd}' : whole,
-  );
-}
-
-const maxResultBytes = 1_000_000;
-
-/** The result of a job as JSON for its row. @throws PermanentError `result_too_large` */
-export function storableResult(value: unknown): string {
-  const json = jsonOf(value);
-  if (json !== undefined && Buffer.byteLength(json) <= maxResultBytes) return json;
-  const size = json === undefined ? 'too long, or too deeply nested, for JSON' : `${Buffer.byteLength(json)} bytes`;
-  throw new PermanentError(
-    'result_too_large',
-    `The result is ${size}, and a row takes ${maxResultBytes}: store it elsewhere, and return where it is`,
-  );
-}
-
-/** Undefined for what V8 has no room for, in a string or on its stack. */
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return storable(value);
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
-}
-
-/**
- * Sends the jobs of a worker that died down the retry path: one that kills its worker each time ends as a dead letter. A job whose file
- * somebody holds locked is left to the reconciler.
- */
-export async function failLost(tx: Tx, queue: string, worker: string | null, jobs: Attempt[]): Promise<void> {
-  if (jobs.length === 0) return;
-  const failures = jobs.map(({ id, attempt }): Failure => {
-    return {
-      id,
-      attempt,
-      error_code: 'worker_lost',
-      error: 'The worker that ran this job died or lost its database connection',
-      permanent: false,
-    };
-  });
-  const statement = bind(statements.fail_jobs, { live: `${queue}_jobs_live` });
-  const write = (some: Failure[]) => unlessLocked(tx, () => query(tx, statement, { failures: storable(some), worker }));
-  if (!(await write(failures))) for (const failure of failures) await write([failure]);
-}
-
-/** @returns false when somebody held a lock for too long: then nothing was done */
-async function unlessLocked(tx: Tx, work: () => Promise<unknown>): Promise<boolean> {
-  await tx.query('savepoint unless_locked');
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (!isLockTimeout(error)) throw error;
-    await tx.query('rollback to savepoint unless_locked');
-    return false;
-  }
+/** Completions as one array each of ids, attempts and results, in the order of their ids. */
+function columnsOf(items: Completion[]) {
+  const jobs = items.toSorted(byId);
+  return {
+    ids: arrayOf(jobs.map(({ id }) => id)),
+    attempts: arrayOf(jobs.map(({ attempt }) => attempt)),
+    results: `[${jobs.map(({ result }) => result).join()}]`,
+  };
 }

@@ -5,9 +5,9 @@ import type { Log } from '../../base/log.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
 
 /**
- * Token buckets that the whole fleet shares: rows of `rate_limits`, by the database's clock. A token may be given out ahead of its
- * time to who then waits for it, so that the rate holds exactly however many ask, and a process that dies takes a fiftieth of a
- * second's tokens with it at most.
+ * Token buckets that the whole fleet shares: rows of `rate_limits`, by the database's clock. A token may be given out
+ * ahead of its time to who then waits for it, so that the rate holds exactly however many ask, and a process that dies
+ * takes a fiftieth of a second's tokens with it at most.
  */
 
 const sql = loadStatements(import.meta.dirname, 'rate-limit.sql', ['take_tokens']);
@@ -38,7 +38,10 @@ export function createLimiter(db: Db, queue: string, rate: () => number | null, 
   const key = `queue ${queue}`;
   let unused = { tokens: 0, limit: 0, at: 0 };
   return {
-    /** Waits until some jobs may be started, and says how many: as many as there are without a limit, none when `signal` has aborted. */
+    /**
+     * Waits until some jobs may be started, and says how many: as many as there are without a limit, none when
+     * `signal` has aborted.
+     */
     async take(wanted: number): Promise<number> {
       for (;;) {
         const limit = rate();

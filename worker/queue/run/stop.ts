@@ -45,8 +45,9 @@ const graceMs = 5_000;
 const defaultLimitMs = 300_000;
 
 /**
- * The result of the work, which is stopped when its time limit is over; or the reason why it was stopped, thrown, when it has not ended
- * within the grace after all of its attempts were stopped. The limit does not run while one of them waits for a turn.
+ * The result of the work, which is stopped when its time limit is over; or the reason why it was stopped, thrown, when
+ * it has not ended within the grace after all of its attempts were stopped. The limit does not run while one of them
+ * waits for a turn.
  */
 export function inTime<T>(work: Promise<T>, stops: Stop[], limitMs = defaultLimitMs): Promise<T> {
   return new Promise((resolve, reject) => {

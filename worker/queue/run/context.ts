@@ -1,0 +1,82 @@
+import type { Tx } from '../../base/db/db.ts';
+import type { Log } from '../../base/log.ts';
+import type { JobContext } from '../job.ts';
+import type { Attempting, AttemptOptions } from './attempt.ts';
+import { commit } from './commit.ts';
+import { rateLimit } from './rate-limit.ts';
+
+type ContextOptions = Pick<AttemptOptions, 'app' | 'ledger' | 'log'>;
+
+/** What a handler is given for one attempt. */
+export const contextOf = (attempting: Attempting, payload: unknown, options: ContextOptions): JobContext<unknown> =>
+  new Context(attempting, payload, options);
+
+/** Handlers take it apart, so no function in it uses `this`. What few handlers ask for is made when they ask. */
+class Context implements JobContext<unknown> {
+  readonly #attempting: Attempting;
+  readonly #options: ContextOptions;
+  readonly payload: unknown;
+
+  constructor(attempting: Attempting, payload: unknown, options: ContextOptions) {
+    this.#attempting = attempting;
+    this.#options = options;
+    this.payload = payload;
+  }
+
+  get job() {
+    return this.#attempting.row;
+  }
+
+  get app() {
+    return this.#options.app;
+  }
+
+  get log() {
+    return this.#options.log.child(named(this.#attempting));
+  }
+
+  get signal() {
+    return this.#attempting.stop.signal;
+  }
+
+  get progress() {
+    return (percent: number) => {
+      this.#attempting.progress = Math.max(0, Math.min(100, Math.round(percent)));
+    };
+  }
+
+  get waiting() {
+    return <T>(what: string, turn: Promise<T>) => waitFor(this.#attempting, what, turn, this.#options.log);
+  }
+
+  get aside() {
+    return () => this.#attempting.stepAside?.();
+  }
+
+  get commit() {
+    return <Result>(work: (tx: Tx) => Promise<Result>) => commit(this.#attempting, work, this.#options);
+  }
+
+  get rateLimit() {
+    return (key: string, perSecond: number) => rateLimit(this.app.db, key, perSecond, this.signal);
+  }
+}
+
+const named = ({ row: { id, kind, attempt } }: Attempting) => ({ kind, job_id: id, attempt });
+
+/** The log and the row of the worker tell of a wait that is longer. */
+export const longWaitMs = 5_000;
+
+async function waitFor<T>(attempting: Attempting, what: string, turn: Promise<T>, log: Log): Promise<T> {
+  const since = Date.now();
+  attempting.waits = { for: what, since };
+  const told = setTimeout(() => log.info({ ...named(attempting), waits_for: what }, 'the job waits'), longWaitMs);
+  try {
+    return await attempting.stop.await(turn);
+  } finally {
+    clearTimeout(told);
+    delete attempting.waits;
+    const waited_ms = Date.now() - since;
+    if (waited_ms > longWaitMs) log.info({ ...named(attempting), waited_for: what, waited_ms }, 'the job goes on');
+  }
+}

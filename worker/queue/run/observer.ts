@@ -1,0 +1,57 @@
+import type { Log } from '../../base/log.ts';
+import type { JobRow } from '../job.ts';
+
+/**
+ * What became of an attempt. It holds the code of an error and where an unforeseen one arose (`at`), but never its
+ * words: those quote payloads, keys, addresses and what a far side said. They are in the row, for people who may read
+ * it.
+ */
+export type Ended =
+  | { outcome: 'completed' }
+  | { outcome: 'retry' | 'fail'; error_code: string; status: 'pending' | 'failed'; retry_count: number; at?: string }
+  | { outcome: 'snooze'; delay_ms: number; reason: string }
+  | { outcome: 'held'; dependency: string; error_code: string }
+  | { outcome: 'dropped'; reason: string }
+  /** Postgres refused or lost the outcome: the job is retried as `worker_lost`. */
+  | { outcome: 'unwritten' };
+
+/**
+ * The one seam for telemetry: log lines, metrics and traces hang on it. Each `started` is followed by one `ended`; the
+ * next attempt of a job may start before the end of this one is told. Both are called while the job waits, so they must
+ * be quick.
+ */
+export type Observer = {
+  /**
+   * An attempt begins.
+   * @param waited_ms since the job was due, or since it was inserted if that was later; by the clock of Postgres
+   */
+  started(job: Readonly<JobRow>, waited_ms: number): void;
+  /** Its outcome is written. */
+  ended(job: Readonly<JobRow>, ended: Ended, duration_ms: number): void;
+};
+
+/** Tells all of them. One that throws is logged, and harms neither the job nor the others. */
+export function observeAll(observers: readonly Observer[], log: Log): Observer {
+  const each = (tell: (observer: Observer) => void) => {
+    for (const observer of observers)
+      try {
+        tell(observer);
+      } catch (error) {
+        log.error({ err: error }, 'an observer failed');
+      }
+  };
+  return {
+    started: (job, waited_ms) => each((observer) => observer.started(job, waited_ms)),
+    ended: (job, ended, duration_ms) => each((observer) => observer.ended(job, ended, duration_ms)),
+  };
+}
+
+/** One line in the log for each attempt. */
+export const logAttempts = (log: Log): Observer => ({
+  started() {},
+  ended({ queue, kind, id, attempt }, ended, duration_ms) {
+    const level = ended.outcome === 'completed' ? 'info' : 'warn';
+    if (log.isLevelEnabled(level))
+      log[level]({ queue, kind, job_id: id, attempt, ...ended, duration_ms }, 'attempt ended');
+  },
+});
