@@ -71,6 +71,11 @@ insert into error_codes (code, family, what, cause, solution) values
  'A crash, too little memory, or a broken network. A job that fails so again and again may itself kill its worker.',
  'Look at the log of the worker and at the memory of its host. Then retry the job.'),
 
+('expired', 'JobError',
+ 'The job did not start before its expires_at, and was cancelled.',
+ 'It waited too long: for its turn, a retry, an incident or a paused queue, or while no worker ran.',
+ 'If it is still wanted, move expires_at and set status to pending. If many expire, start more workers.'),
+
 ('snoozed_too_long', 'JobError',
  'The job did nothing but wait for longer than queues.snooze_limit.',
  'A service or a rate limit told it again and again to come back later. The message has the last reason.',

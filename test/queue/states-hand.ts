@@ -26,6 +26,7 @@ const inserted: fc.Arbitrary<Command> = fc
     status: mostly<Status>('pending', 'processing', 'completed', 'failed', 'cancelled'),
     archived: fc.boolean(),
     due: mostly(true, false),
+    expired: mostly(false, true),
     max_retries: fc.integer({ min: 0, max: 2 }),
     priority: fc.integer({ min: -1, max: 1 }),
     result: mostly(null, 77),
@@ -37,7 +38,7 @@ const inserted: fc.Arbitrary<Command> = fc
     check: ({ jobs }) => jobs.length < 5,
     toString: () => `insert(${JSON.stringify(of)})`,
     async run({ jobs }, { db, workers, files }) {
-      const { queue, status, due, max_retries, priority, result } = of;
+      const { queue, status, due, expired, max_retries, priority, result } = of;
       const archived = of.archived && (status === 'completed' || status === 'cancelled');
       const file_id = (queue === 'media' && files[of.file]) || null;
       const taken = jobs.some((job) => job.queue === queue && job.dedupe_key === of.dedupe_key);
@@ -45,8 +46,8 @@ const inserted: fc.Arbitrary<Command> = fc
       const dedupe_key = archived && (taken || of.n > 1) ? null : of.dedupe_key;
       const { rows } = await db.query<{ id: number }>(
         `insert into ${of.through === 'jobs' ? 'jobs' : `${queue}_jobs`}
-                (queue, kind, run_at, max_retries, priority, status, archived, result, progress, locked_by, completed_at, dedupe_key, file_id)
-         select $1, 'model', now() + $2::interval, $3, $4, $5, $6, jsonb_build_object('attempt', $7::int), $7::int, $8, $9, $10, $11
+                (queue, kind, run_at, max_retries, priority, status, archived, result, progress, locked_by, completed_at, dedupe_key, file_id, expires_at)
+         select $1, 'model', now() + $2::interval, $3, $4, $5, $6, jsonb_build_object('attempt', $7::int), $7::int, $8, $9, $10, $11, now() + $13::interval
            from generate_series(1, $12) returning id`,
         [
           queue,
@@ -61,6 +62,7 @@ const inserted: fc.Arbitrary<Command> = fc
           dedupe_key,
           file_id,
           of.n,
+          expired ? '-1 minute' : null,
         ],
       );
       assert.equal(rows.length, dedupe_key === null ? of.n : taken ? 0 : 1);
@@ -71,6 +73,7 @@ const inserted: fc.Arbitrary<Command> = fc
             status,
             archived,
             due,
+            expired,
             max_retries,
             retry_count: status === 'failed' ? max_retries : 0,
             priority,

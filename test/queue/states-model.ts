@@ -10,6 +10,8 @@ export type ModelJob = {
   archived: boolean;
   /** Whether run_at is in the past. */
   due: boolean;
+  /** Whether expires_at is in the past. */
+  expired: boolean;
   attempt: number;
   retry_count: number;
   max_retries: number;
@@ -33,6 +35,7 @@ export const inserted = (id: number, of: Partial<ModelJob>): ModelJob => ({
   status: 'pending',
   archived: false,
   due: true,
+  expired: false,
   attempt: 0,
   retry_count: 0,
   max_retries: 0,
@@ -68,7 +71,9 @@ export function follow({ jobs, files }: Model, file: string): void {
 
 /** A ticket for the job was claimed. @returns whether it starts */
 export function start(job: ModelJob, worker: string): boolean {
-  const starts = job.status === 'pending' && job.due;
+  const starts = job.status === 'pending' && job.due && !job.expired;
+  if (job.status === 'pending' && job.due && job.expired)
+    Object.assign(job, { status: 'cancelled', error_code: 'expired' });
   if (starts) Object.assign(job, { status: 'processing', attempt: job.attempt + 1, locked_by: worker });
   return starts;
 }

@@ -98,7 +98,8 @@ const flagsOf = (row?: RowNow) => ({ ticketed: row?.ticketed, keyed: row?.keyed,
 
 async function agree({ jobs, files }: Model): Promise<void> {
   const { rows } = await db.query<RowNow>(`
-    select id, queue, status, archived, run_at <= clock_timestamp() as due, attempt, retry_count, max_retries, priority, error_code,
+    select id, queue, status, archived, run_at <= clock_timestamp() as due,
+           coalesce(expires_at <= clock_timestamp(), false) as expired, attempt, retry_count, max_retries, priority, error_code,
            (result ->> 'attempt')::integer as result, locked_by, dedupe_key, file_id,
            coalesce((select jsonb_object_agg(e.attempt, e.error_code) from job_errors e where e.job_id = j.id), '{}') as errors,
            exists (select from rowmill_tickets.jobs t join rowmill_tickets._private_jobs p using (id)

@@ -112,13 +112,15 @@ export class Executor {
 
   /** @returns how many jobs it started */
   async #start(groups: Group[]): Promise<number> {
-    const { ledger } = this.#options;
+    const { ledger, log } = this.#options;
     const jobs = groups.flatMap((group) => group.jobs);
     try {
-      const rows = await ledger.start(jobs.map(({ id }) => id));
-      const ours = new Map(rows.map((row) => [row.id, row]));
+      const ours = new Map<number, JobRow>();
+      for (const row of await ledger.start(jobs.map(({ id }) => id)))
+        if (row.expired) log.info({ kind: row.kind, job_id: row.id }, 'a job has expired before it could start');
+        else ours.set(row.id, row);
       for (const group of groups) this.#runGroup(group, ours);
-      return rows.length;
+      return ours.size;
     } catch (error) {
       for (const { lease } of groups) lease.release();
       if (jobs.length === 1) return this.#cannotStart(jobs[0]!, error);

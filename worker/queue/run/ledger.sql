@@ -3,36 +3,51 @@
 -- that row is still `processing`, run by this worker, in this attempt.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A payload
--- that is large, as it is stored, does not come along: it is loaded by its own attempt, so that one that cannot be
--- loaded fails alone. Its session has graphile-worker's search_path; triggers of the user's own have the worker's.
+-- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A row whose
+-- expires_at has passed ends here: it is cancelled in place of started. A payload that is large, as it is stored, does
+-- not come along: its own attempt loads it, so that one that cannot be loaded fails alone. The session has
+-- graphile-worker's search_path; triggers of the user's own have the worker's.
 update :"schema".:"live"
-   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
+   set status       = case when expires_at <= now() then 'cancelled' else 'processing' end,
+       attempt      = case when expires_at <= now() then attempt else attempt + 1 end,
+       started_at   = case when expires_at <= now() then started_at else clock_timestamp() end,
+       locked_by    = case when expires_at <= now() then null else :worker::uuid end,
+       completed_at = case when expires_at <= now() then clock_timestamp() end,
+       error_code   = case when expires_at <= now() then 'expired' else error_code end,
+       error        = case when expires_at <= now() then 'The job did not start before its expires_at' else error end,
+       progress     = null
  where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
    and (select set_config('search_path', :path, true)) is not null
 returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
           pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
-          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
+          1000::float8 * (pg_catalog.date_part('epoch', started_at)
+                          - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
+          status = 'cancelled' as expired,
+          case when status = 'cancelled'
+               then :"schema".announce(array[queue], array[id], array[status]) end as announced;
 
 -- name: start_unlocked_jobs
--- The same when a row was held locked by somebody: that one is left out. It gets a new ticket by the change that is
--- being made to it, or by the reconciler.
+-- The same where start_jobs failed. A row that somebody holds locked is left out: it gets a new ticket by the change
+-- that is being made to it, or by the reconciler. Without :payloads each attempt loads its own, because Postgres could
+-- not answer with one of them.
 update :"live"
-   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
+   set status       = case when expires_at <= now() then 'cancelled' else 'processing' end,
+       attempt      = case when expires_at <= now() then attempt else attempt + 1 end,
+       started_at   = case when expires_at <= now() then started_at else clock_timestamp() end,
+       locked_by    = case when expires_at <= now() then null else :worker::uuid end,
+       completed_at = case when expires_at <= now() then clock_timestamp() end,
+       error_code   = case when expires_at <= now() then 'expired' else error_code end,
+       error        = case when expires_at <= now() then 'The job did not start before its expires_at' else error end,
+       progress     = null
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
-returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
-          pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
-          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
-
--- name: start_without_payload
--- When Postgres could not answer with the payload of one job: starting it without, its attempt finds out why.
-update :"live"
-   set status = 'processing', attempt = attempt + 1, started_at = clock_timestamp(), locked_by = :worker, progress = null
- where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
-returning id, queue, kind, null as payload, true as large, file_id, attempt, retry_count, max_retries,
-          (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms;
+returning id, queue, kind, case when :payloads and pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
+          not :payloads or pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+          1000::float8 * (pg_catalog.date_part('epoch', started_at)
+                          - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
+          status = 'cancelled' as expired,
+          case when status = 'cancelled' then announce(array[queue], array[id], array[status]) end as announced;
 
 -- name: load_payload
 -- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it.
@@ -62,7 +77,9 @@ select id, announce(array[queue], array[id], array[status]) as announced from re
 -- After an answer to start_jobs was lost: what it had started nonetheless.
 select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
        pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
-       (pg_catalog.date_part('epoch', started_at) - pg_catalog.date_part('epoch', greatest(run_at, created_at))) * 1000::float8 as waited_ms
+       1000::float8 * (pg_catalog.date_part('epoch', started_at)
+                       - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
+       false as expired
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 

@@ -12,6 +12,9 @@ type Completion = Attempt & { result: string };
 export type Failure = Attempt & { error_code: string; error: string; stack?: string | undefined; permanent: boolean };
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
+/** `expired`: it was cancelled in place of started, because its expires_at has passed. */
+export type Started = JobRow & { expired: boolean };
+
 export type LedgerOptions = {
   db: Db;
   claims: Db;
@@ -28,7 +31,6 @@ export type LedgerOptions = {
 export const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
   'start_jobs',
   'start_unlocked_jobs',
-  'start_without_payload',
   'load_payload',
   'refuse_job',
   'started_jobs',
@@ -75,20 +77,20 @@ export class Ledger {
   /** Back to pending because of an incident, with no retry used. */
   readonly putOff: (job: Attempt & { error_code: string; error: string }) => Promise<{ id: number } | undefined>;
 
-  /** Starts those of the jobs that are pending and due, and gives their rows. */
-  async start(ids: number[]): Promise<JobRow[]> {
+  /** Starts those of the jobs that are pending and due, and cancels those that have expired. @returns their rows */
+  async start(ids: number[]): Promise<Started[]> {
     const { claims, path } = this.#options;
     const values = { ids: arrayOf(ids), worker: this.#worker };
     try {
-      return await query<JobRow>(claims, this.#sql.start_jobs, { ...values, path });
+      return await query<Started>(claims, this.#sql.start_jobs, { ...values, path });
     } catch (error) {
       if (isLockTimeout(error)) return this.#startUnlocked(ids);
       if (!isTransient(error) && !isUnsent(error)) {
         if (ids.length > 1) throw error;
-        return this.#run<JobRow>(this.#sql.start_without_payload, values);
+        return this.#run<Started>(this.#sql.start_unlocked_jobs, { ...values, payloads: false });
       }
       const rows = await this.#startUnlocked(ids);
-      const others = await this.#run<JobRow>(this.#sql.started_jobs, values);
+      const others = await this.#run<Started>(this.#sql.started_jobs, values);
       return [...rows, ...others.filter(({ id }) => !rows.some((row) => row.id === id))];
     }
   }
@@ -97,10 +99,10 @@ export class Ledger {
    * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job
    * is started by itself, and those that cannot be started within a second are left to the reconciler.
    */
-  async #startUnlocked(ids: number[]): Promise<JobRow[]> {
+  async #startUnlocked(ids: number[]): Promise<Started[]> {
     const { signal } = this.#options;
-    const values = { ids: arrayOf(ids), worker: this.#worker };
-    const start = () => this.#run<JobRow>(this.#sql.start_unlocked_jobs, values, { waits: false });
+    const values = { ids: arrayOf(ids), worker: this.#worker, payloads: true };
+    const start = () => this.#run<Started>(this.#sql.start_unlocked_jobs, values, { waits: false });
     try {
       return await persist(start, signal, isLockTimeout, { tries: ids.length > 1 ? 1 : 5, waitMs: 80 });
     } catch (error) {
