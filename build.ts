@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-// The end of `npm run build`. tsc has made dist/ of worker/; what follows lets a bundler take the files apart from their folder:
-// statements of SQL stand in the code that loads them, and types import files by the names that these have in dist/.
+// The end of `npm run build`. tsc has made dist/ of worker/; what follows lets a bundler take the files apart from
+// their folder: statements of SQL stand in the code that loads them, and types import files by the names that these
+// have in dist/.
 
 const root = import.meta.dirname;
 const dist = join(root, 'dist');

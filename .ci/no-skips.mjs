@@ -1,4 +1,5 @@
-// A reporter of node:test that names what was skipped, and why, and makes the run fail for it: on the machine of .ci/run nothing is.
+// A reporter of node:test that names what was skipped, and why, and makes the run fail for it: on the machine of
+// .ci/run nothing is.
 export default async function* noSkips(events) {
   const skipped = [];
   for await (const { type, data } of events)

@@ -1,6 +1,6 @@
--- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the tickets, which is
--- graphile-worker's, is not in here. To change the schema, add a migration and run `npm run schema`, which writes this
--- file. test/queue/install/schema.test.ts checks it.
+-- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the
+-- tickets, which is graphile-worker's, is not included. To change the schema, add a migration and run
+-- `npm run schema`, which writes this file. test/queue/install/schema.test.ts checks it.
 
 set check_function_bodies = off;
 

@@ -16,7 +16,9 @@ const floors = [
   ['cli'],
 ];
 
-/** Each outside thing has one door: the part of worker/ that may import it. What is not listed needs a line here first. */
+/**
+ * Each outside thing has one door: the part of worker/ that may import it. What is not listed needs a line here first.
+ */
 const doors: Record<string, string> = {
   pg: 'base/db',
   pino: 'base',

@@ -84,7 +84,7 @@ test('it says which ffmpeg it found, and one that is slow to answer holds nothin
   assert.match(String(sandbox), /^(bwrap|unshare|none)$/);
 });
 
-test('a worker killed in the middle of a video: its ffmpeg is gone at once, its files when another starts', async (t) => {
+test('a worker killed in the middle of a video: ffmpeg is gone at once, its files when another starts', async (t) => {
   const sound = join(dir, 'sound.wav');
   const { ffmpeg, ffprobe } = ffmpegs[0]!.programs;
   await promisify(execFile)(ffmpeg.path, ['-v', 'error', '-f', 'lavfi', '-i', 'sine=d=1', sound]);

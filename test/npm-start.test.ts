@@ -14,7 +14,8 @@ import { reads } from './support/jobs.ts';
 import { picture } from './support/pictures.ts';
 import { processes } from './support/process-table.ts';
 
-// `npm start` as containers, supervisors and terminals end it: the worker gets the signal and finishes its jobs, and no process is left.
+// `npm start` as containers, supervisors and terminals end it: the worker gets the signal and finishes its jobs, and no
+// process is left.
 
 let db: TestDatabase;
 let dir: string;
@@ -32,7 +33,7 @@ after(async () => {
   await rm(dir, { recursive: true });
 });
 
-test('SIGTERM to npm alone, as docker stop sends it: the worker finishes its job and ends, and so does npm', async (t) => {
+test('SIGTERM to npm alone, as from docker stop: the worker finishes its job and ends, and so does npm', async (t) => {
   const npm = await npmStart(t);
   const id = await publishing();
   npm.child.kill('SIGTERM');
@@ -56,7 +57,7 @@ test('a signal to all processes, which npm forwards too, ends nothing at once', 
   assert.deepEqual(await npm.left(), []);
 });
 
-test('below npx, whose shell dies of SIGTERM and forwards none, the worker sees that and finishes its job', async (t) => {
+test('below npx, whose shell dies of SIGTERM without forwarding it, the worker finishes its job', async (t) => {
   const npx = await npmStart(t, 'npx', 'rowmill', 'start');
   const id = await publishing();
   npx.child.kill('SIGTERM');

@@ -110,7 +110,7 @@ suite('SIGTERM is heeded', () => {
   });
 });
 
-test('an exception that nobody caught fails the job whose handler threw it, and ends the process in order', async (t) => {
+test('an uncaught exception fails the job whose handler threw it, and ends the process in order', async (t) => {
   await db.query(`update queues set backoff_ms = 60000 where name = 'media'`);
   const worker = await spawnWorker(db.url, { WORKER_CONCURRENCY: '2', SHUTDOWN_TIMEOUT: '20000' });
   t.after(() => worker.end('SIGKILL'));

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 
 /**
- * The frame of an anchor: works through the files that the process was started with, so many at once, when it is told to.
+ * The frame of an anchor: works through the files that the process was started with, so many at once, when it is told
+ * to.
  * @param work is given a file, and a path to put its own behind
  */
 export async function workThrough(work: (path: string, to: string) => Promise<void>): Promise<void> {

@@ -19,9 +19,9 @@ import { full, smoke, type Sizes } from './sizes.ts';
 import { table } from './table.ts';
 import { wal } from './wal.ts';
 
-// npm run bench -- [SUITE...] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15] [--deadline 60]
-// Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
-// --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
+// npm run bench -- [SUITE...] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15] [--deadline
+// 60] Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone
+// meanwhile. --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   queue,

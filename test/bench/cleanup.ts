@@ -21,8 +21,9 @@ type Kind = { kind: string; hours: number; rows: number; due: string };
 type Rate = { rows: number; seconds: number };
 
 /**
- * A messenger of so many messages, a tenth as many stories and objects, a twentieth as many sessions: rows a second of each cleanup against a
- * bare loop of the same statements and the same storage, in turns on the same tables, while a writer inserts.
+ * A messenger of so many messages, a tenth as many stories and objects, a twentieth as many sessions: rows a second of
+ * each cleanup against a bare loop of the same statements and the same storage, in turns on the same tables, while a
+ * writer inserts.
  */
 export async function cleanup({ server, rows, notes }: Bench): Promise<Result[]> {
   const sizes = { messages: rows, stories: rows / 10, sessions: rows / 20, objects: rows / 10 };
@@ -52,7 +53,8 @@ export async function cleanup({ server, rows, notes }: Bench): Promise<Result[]>
       kind: 'messages',
       hours: 8_760,
       rows: sizes.messages,
-      due: `messages where media_url is not null and not (pinned or legal_hold) and created_at < $1::timestamptz - interval '365 days'`,
+      due: `messages where media_url is not null and not (pinned or legal_hold)
+            and created_at < $1::timestamptz - interval '365 days'`,
     },
   ];
   const kept = await countKept(db);
@@ -74,7 +76,8 @@ export async function cleanup({ server, rows, notes }: Bench): Promise<Result[]>
   const left = await countKept(db);
   if (left < kept) throw new Error(`${kept - left} rows are gone that should have stayed`);
   notes.push(
-    `cleanup: the writer inserted ${writer.written()} times; the slowest of its statements beside the bare loop took ${writer.slowest.bare.toFixed(0)} ms`,
+    `cleanup: the writer inserted ${writer.written()} times; ` +
+      `the slowest of its statements beside the bare loop took ${writer.slowest.bare.toFixed(0)} ms`,
   );
   await db.drop();
   return [
@@ -138,7 +141,8 @@ async function runBare(url: string, kind: string, olderThan: number, dir: string
   const storage = new LocalStorage({ provider: 'local', dir: join(dir, 'storage') });
   await client.connect();
   await client.query(
-    'set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off',
+    'set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; ' +
+      'set enable_mergejoin = off; set jit = off',
   );
   const { text, params } = statementOf(`sql/cleanup/${kind}.sql`, 'purge');
   const began = now();
@@ -176,7 +180,8 @@ async function countKept(db: Database): Promise<number> {
   const { rows } = await db.query<{ kept: number }>(
     `select (select count(*) from stories where created_at >= now() - interval '20 hours')
           + (select count(*) from sessions where last_active_at >= now() - interval '29 days')
-          + (select count(*) from messages) + (select count(*) from messages where media_url is not null and (pinned or legal_hold)) as kept`,
+          + (select count(*) from messages) + (select count(*) from messages where media_url is not null
+            and (pinned or legal_hold)) as kept`,
   );
   return rows[0]!.kept;
 }

@@ -17,8 +17,9 @@ import { openServer, type Database, type Server } from './server.ts';
 //
 //   node test/bench/crowd.ts --memory 280,700 --jobs 50 --seconds 20
 //
-// For each budget of MEDIA_MEMORY_MB it tells how long the short jobs waited, whether any failed, how far the long ones came, and the most
-// memory that the worker and its ffmpeg held together. Not on a busy machine: `load` says how many others wanted its cores. Exit code 1 when a job waited for more than 30 s, or failed. Linux only.
+// For each budget of MEDIA_MEMORY_MB it tells how long the short jobs waited, whether any failed, how far the long ones
+// came, and the most memory that the worker and its ffmpeg held together. Not on a busy machine: `load` says how many
+// others wanted its cores. Exit code 1 when a job waited for more than 30 s, or failed. Linux only.
 
 const { values } = parseArgs({
   options: {

@@ -37,7 +37,8 @@ const faults: Record<string, (ground: Ground, seconds: number) => Promise<void>>
   async 'read-only'({ db }, seconds) {
     const set = (how: string) => db.query(`alter database rowmill ${how}`);
     await set('set default_transaction_read_only = on');
-    const others = `select pg_terminate_backend(pid) from pg_stat_activity where usename = session_user and pid <> pg_backend_pid()`;
+    const others = `select pg_terminate_backend(pid) from pg_stat_activity where usename = session_user
+                    and pid <> pg_backend_pid()`;
     await db.query(others);
     await sleep(seconds * 1_000);
     await set('reset default_transaction_read_only');
@@ -53,8 +54,8 @@ const faults: Record<string, (ground: Ground, seconds: number) => Promise<void>>
 };
 
 /**
- * From the moment at which the server is writable and can be reached again until a job that is inserted then has run. Settings as
- * shipped; the worker goes through a proxy that can go silent.
+ * From the moment at which the server is writable and can be reached again until a job that is inserted then has run.
+ * Settings as shipped; the worker goes through a proxy that can go silent.
  */
 export async function failover({ faults: runs, faultSeconds }: Bench): Promise<Result[]> {
   const server = await startOwnServer();

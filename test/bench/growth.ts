@@ -79,18 +79,20 @@ const addLessUrgent = (db: Database, from: number, to: number) =>
 async function addArchived(db: Database, from: number, to: number): Promise<void> {
   await db.query('set session_replication_role = replica');
   await db.query(
-    `insert into analytics_jobs_done (queue, archived, kind, payload, status, attempt, max_retries, run_at, created_at, started_at, completed_at)
+    `insert into analytics_jobs_done (queue, archived, kind, payload, status, attempt, max_retries, run_at, created_at,
+     started_at, completed_at)
      select 'analytics', true, 'noop', jsonb_build_object('n', n), 'completed', 1, 3, at, at, at, at
-       from generate_series($1::int, $2::int) n, lateral (select now() - interval '60 days' + n * interval '0.1 s') t (at)`,
+       from generate_series($1::int, $2::int) n,
+         lateral (select now() - interval '60 days' + n * interval '0.1 s') t (at)`,
     [from, to],
   );
   await db.query('reset session_replication_role');
 }
 
 /**
- * Bytes of the tables and indexes while ten times so many jobs pass through, each time archived and pruned: the largest of the second half
- * of the times against the largest of the first half. Vacuumed once a time, as autovacuum does; without giving back space, so that it has to be used
- * again, as in a queue that is never empty.
+ * Bytes of the tables and indexes while ten times so many jobs pass through, each time archived and pruned: the largest
+ * of the second half of the times against the largest of the first half. Vacuumed once a time, as autovacuum does;
+ * without giving back space, so that it has to be used again, as in a queue that is never empty.
  */
 async function size({ server, jobs, rounds }: Bench): Promise<Result> {
   const queue = await rowmill.create(server);

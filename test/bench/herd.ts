@@ -15,8 +15,9 @@ type Cost = { cpu: number; commits: number };
 type Run = { quiet: Cost; loaded: Cost; inserts: number };
 
 /**
- * What processes (`runners`) cost whose queue has no jobs, while another queue, with a worker of its own, gets 500 single inserts a second:
- * graphile-worker notifies every runner of every insert. Linux only, and the server on this machine: it reads /proc.
+ * What processes (`runners`) cost whose queue has no jobs, while another queue, with a worker of its own, gets 500
+ * single inserts a second: graphile-worker notifies every runner of every insert. Linux only, and the server on this
+ * machine: it reads /proc.
  */
 export async function herd(bench: Bench): Promise<Result[]> {
   const ours: Run[] = [];
@@ -107,7 +108,9 @@ async function underLoad<T>(producer: Child, work: () => Promise<T>): Promise<T 
   return { ...watched, inserts: (count / (last - first)) * 1_000 };
 }
 
-/** A second's CPU of the processes and of the connections named `idle`, and a second's commits of the whole database. */
+/**
+ * A second's CPU of the processes and of the connections named `idle`, and a second's commits of the whole database.
+ */
 async function watch(db: Database, processes: Child[], seconds: number): Promise<Cost> {
   const pids = async () => [...processes.map(({ pid }) => pid), ...(processes.length > 0 ? await backends(db) : [])];
   const first = new Map<number, number>();

@@ -8,9 +8,9 @@ import * as rowmill from './tools/rowmill.ts';
 const perSecond = 300;
 
 /**
- * What a transaction that stays open elsewhere does to the tables, with a steady load of jobs that are archived and pruned after a second:
- * no vacuum may remove a row that it could still see. Sizes with indexes, at the end of the hold and after it was released and vacuumed,
- * against before.
+ * What a transaction that stays open elsewhere does to the tables, with a steady load of jobs that are archived and
+ * pruned after a second: no vacuum may remove a row that it could still see. Sizes with indexes, at the end of the hold
+ * and after it was released and vacuumed, against before.
  */
 export async function horizon({ server, seconds }: Bench): Promise<Result[]> {
   const held = seconds * 2;

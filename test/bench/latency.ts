@@ -7,7 +7,10 @@ import * as rowmill from './tools/rowmill.ts';
 const warmUp = 50;
 const pauseMs = 15;
 
-/** From just before a single insert to the start of its handler, one insert each 7 to 22 ms, against graphile-worker's add_job. */
+/**
+ * From just before a single insert to the start of its handler, one insert each 7 to 22 ms, against graphile-worker's
+ * add_job.
+ */
 export async function latency(bench: Bench): Promise<Result[]> {
   const ours: number[][] = [];
   const bare: number[][] = [];

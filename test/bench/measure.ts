@@ -43,7 +43,9 @@ export async function launchProducer(options: ProducerOptions): Promise<Child> {
   return producer;
 }
 
-/** Jobs a second: from the start of the first handler until all jobs that are in the queue are written down as finished. */
+/**
+ * Jobs a second: from the start of the first handler until all jobs that are in the queue are written down as finished.
+ */
 export async function burnDown(queue: Queue, jobs: number): Promise<number> {
   const worker = await launchWorker(queue, jobs, bulk[queue.tool]);
   worker.tell('go');
@@ -59,7 +61,10 @@ export async function drained(queue: Pick<Queue, 'left'>): Promise<number> {
   return now();
 }
 
-/** Runs each of the contestants once a round, turning the order round each time: what wears the machine down wears them all. */
+/**
+ * Runs each of the contestants once a round, turning the order round each time: what wears the machine down wears them
+ * all.
+ */
 export async function interleave(runs: number, contestants: Record<string, () => Promise<void>>): Promise<void> {
   const names = Object.keys(contestants);
   for (let round = 0; round < runs; round++) {

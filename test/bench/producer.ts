@@ -14,7 +14,10 @@ export type ProducerOptions = {
   count: number;
   /** Connections that insert at a time. */
   connections: number;
-  /** The mean pause in ms between the starts of two inserts, spread evenly over half to one and a half of it; 0: as fast as they go. */
+  /**
+   * The mean pause in ms between the starts of two inserts, spread evenly over half to one and a half of it; 0: as fast
+   * as they go.
+   */
   pauseMs: number;
 };
 

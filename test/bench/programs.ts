@@ -48,7 +48,8 @@ export async function runWorker(
   await insert();
   for (;;) {
     const { rows } = await db.query<{ open: number; failed: number }>(
-      `select count(*) filter (where status in ('pending', 'processing'))::int as open, count(*) filter (where status = 'failed')::int as failed from ${queue}_jobs`,
+      `select count(*) filter (where status in ('pending', 'processing'))::int as open,
+       count(*) filter (where status = 'failed')::int as failed from ${queue}_jobs`,
     );
     if (rows[0]!.failed > 0) throw new Error(`a ${queue} job of the benchmark failed`);
     if (rows[0]!.open === 0) break;

@@ -11,9 +11,9 @@ const concurrency = 3;
 const budgetMb = 300;
 
 /**
- * The publish job against the bare sharp pipeline (bare-publish.ts): the same 24-megapixel JPEGs, the same two WebP variants, three
- * at a time. The job downloads from RAID over a socket and keeps its rows; the anchor reads files. Only the worker's own process
- * is counted, not Postgres and RAID. Linux only: it reads /proc.
+ * The publish job against the bare sharp pipeline (bare-publish.ts): the same 24-megapixel JPEGs, the same two WebP
+ * variants, three at a time. The job downloads from RAID over a socket and keeps its rows; the anchor reads files. Only
+ * the worker's own process is counted, not Postgres and RAID. Linux only: it reads /proc.
  */
 export async function publish({ server, runs, pictures, notes }: Bench): Promise<Result[]> {
   notes.push(`sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}`);

@@ -10,9 +10,10 @@ import type { ToolName } from './tools/tool.ts';
 const goals: Partial<Record<ToolName, number>> = { 'graphile-worker': 1.5, bullmq: 4, 'pg-boss': 4 };
 
 /**
- * Jobs a second, ours with full status. In bulk: jobs inserted beforehand, at their tool's fastest, into a queue that is new and has
- * no statistics; the clock runs from the first handler's start until all are written down as finished. Then inserted one at a
- * time, each in its own transaction, while a worker works: from the first insert until all are finished.
+ * Jobs a second, ours with full status. In bulk: jobs inserted beforehand, at their tool's fastest, into a queue that
+ * is new and has no statistics; the clock runs from the first handler's start until all are written down as finished.
+ * Then inserted one at a time, each in its own transaction, while a worker works: from the first insert until all are
+ * finished.
  */
 export async function queue(bench: Bench): Promise<Result[]> {
   const versions = installPeers();

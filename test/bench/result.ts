@@ -1,6 +1,6 @@
 /**
- * One line of the table: `ratio` is ours / anchor, both medians of interleaved runs, or the anchor is a budget. `goal` is what the
- * ratio should be at least or at most; null: for information.
+ * One line of the table: `ratio` is ours / anchor, both medians of interleaved runs, or the anchor is a budget. `goal`
+ * is what the ratio should be at least or at most; null: for information.
  */
 export type Result = {
   name: string;

@@ -8,8 +8,8 @@ import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install/install.ts';
 
 /**
- * The Postgres under all suites: the embedded one, durable (fsync on), with its own settings and nobody else on it; or the one
- * at BENCH_DATABASE_URL, whose user must be a superuser.
+ * The Postgres under all suites: the embedded one, durable (fsync on), with its own settings and nobody else on it; or
+ * the one at BENCH_DATABASE_URL, whose user must be a superuser.
  */
 export type Server = {
   /** Such as 18.4. */

@@ -12,7 +12,9 @@ export type Sizes = {
   rounds: number;
   /** Workers that are killed, one after another. */
   kills: number;
-  /** How long each of those works before it is killed. A job that is lost soon after it started waits for its backoff. */
+  /**
+   * How long each of those works before it is killed. A job that is lost soon after it started waits for its backoff.
+   */
   settleSeconds: number;
   /** How often each fault befalls the way to Postgres, and how long it lasts. */
   faults: number;

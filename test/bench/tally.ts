@@ -8,7 +8,10 @@ export type Tally = { handle(payload: Payload): void };
 export type Handled = {
   /** When the first handler started, on the shared clock. */
   first: number;
-  /** Milliseconds from before the insert to the start of the handler, in the order of the starts; of jobs that say when they were sent. */
+  /**
+   * Milliseconds from before the insert to the start of the handler, in the order of the starts; of jobs that say when
+   * they were sent.
+   */
   waits: number[];
 };
 

@@ -11,8 +11,8 @@ const budgetKb = 0.9;
 type Run = { insert: number; process: number; archive: number };
 
 /**
- * What Postgres writes to its log for no-op jobs in bulk, each part after a checkpoint: their insert, their processing, and later their move
- * to the archive. graphile-worker has no archive: a finished job is gone.
+ * What Postgres writes to its log for no-op jobs in bulk, each part after a checkpoint: their insert, their processing,
+ * and later their move to the archive. graphile-worker has no archive: a finished job is gone.
  */
 export async function wal({ server, runs, jobs }: Bench): Promise<Result[]> {
   const count = jobs * 2.5;
@@ -70,7 +70,10 @@ async function measure(queue: Measured, jobs: number): Promise<Omit<Run, 'archiv
   return { insert, process };
 }
 
-/** Kilobytes of log a job that `work` made the server write, beginning with a checkpoint: pages touched first are logged whole. */
+/**
+ * Kilobytes of log a job that `work` made the server write, beginning with a checkpoint: pages touched first are logged
+ * whole.
+ */
 async function written(db: Database, jobs: number, work: () => Promise<unknown>): Promise<number> {
   await db.query('checkpoint');
   const from = await position(db);

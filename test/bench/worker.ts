@@ -3,7 +3,8 @@ import { createTally } from './tally.ts';
 import { load } from './tools/all.ts';
 import type { ToolName, WorkOptions } from './tools/tool.ts';
 
-// A worker of one tool, in a process of its own. Starts when told to, says when it works, and when all it waits for was handled.
+// A worker of one tool, in a process of its own. Starts when told to, says when it works, and when all it waits for was
+// handled.
 
 const { tool, expect, ...rest } = options() as WorkOptions & { tool: ToolName; expect: number };
 const { work } = await load(tool);

@@ -8,7 +8,7 @@ import { makePlan } from './plan.ts';
 const chaos = join(import.meta.dirname, 'chaos.ts');
 
 // Each kind of fault. A longer one is a step of .ci/run.
-test('through killed, frozen and stopped workers and crashes of Postgres, no job is lost, doubled or stuck', async () => {
+test('killed, frozen and stopped workers, and crashes of Postgres, leave no job lost, doubled or stuck', async () => {
   const child = spawn(process.execPath, [chaos, '--jobs', '600', '--faults', '8', '--seed', '1'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -13,13 +13,15 @@ import { makePlan, type Fault, type Plan } from './plan.ts';
 import { report, tellCounts } from './report.ts';
 import { judge, type Verdict } from './verdict.ts';
 
-// npm run chaos -- --jobs 20000 --faults 200 --seed 1 [--minutes M]
-// Four workers do jobs while they are killed, frozen, cut off and stopped, Postgres crashes, and people change jobs by SQL. Then every
-// job must have ended as it may, once, with its effects. The same seed makes the same plan. The last line is the verdict; exit code 1
-// unless all is well.
+// npm run chaos -- --jobs 20000 --faults 200 --seed 1 [--minutes M] Four workers do jobs while they are killed, frozen,
+// cut off and stopped, Postgres crashes, and people change jobs by SQL. Then every job must have ended as it may, once,
+// with its effects. The same seed makes the same plan. The last line is the verdict; exit code 1 unless all is well.
 
 const fleetSize = 4;
-/** So long nothing may happen before what is left counts as stuck: more than the reconciler, which comes each half minute, can need. */
+/**
+ * So long nothing may happen before what is left counts as stuck: more than the reconciler, which comes each half
+ * minute, can need.
+ */
 const drainPatienceMs = 100_000;
 
 const options = readOptions();

@@ -12,14 +12,18 @@ type Control = keyof typeof shares;
 const statements: Record<Exclude<Control, 'pause'>, string> = {
   // What runs, too: then it is taken from its worker.
   retry: `set status = 'pending', archived = false where id = any($1)`,
-  rerun: `set status = 'pending', archived = false, retry_count = 0, run_at = now() where id = any($1) and status <> 'processing'`,
+  rerun: `set status = 'pending', archived = false, retry_count = 0, run_at = now() where id = any($1)
+          and status <> 'processing'`,
   cancel: `set status = 'cancelled' where id = any($1) and status in ('pending', 'processing')`,
   reschedule: `set run_at = now() + random() * interval '3 seconds' where id = any($1) and status = 'pending'`,
   prioritise: `set priority = (random() * 4 - 2)::smallint where id = any($1) and status = 'pending'`,
   raise: `set max_retries = max_retries + 1 where id = any($1) and status = 'failed'`,
 };
 
-/** Changes jobs drawn by lot from `ids`, until `signal` aborts; then no queue is paused. @returns how many changes there were */
+/**
+ * Changes jobs drawn by lot from `ids`, until `signal` aborts; then no queue is paused.
+ * @returns how many changes there were
+ */
 export async function control({ db }: Ground, seed: number, ids: number[], signal: AbortSignal): Promise<number> {
   const next = random(seed, 'controls');
   const pauses: Promise<void>[] = [];

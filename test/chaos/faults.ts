@@ -5,8 +5,8 @@ import type { Ground } from './ground.ts';
 import type { Fault } from './plan.ts';
 
 /**
- * Deals all faults, each at its time, or when there is somebody to deal it to; then those that follow are as much later. Resolves
- * when the last is over.
+ * Deals all faults, each at its time, or when there is somebody to deal it to; then those that follow are as much
+ * later. Resolves when the last is over.
  */
 export async function dealFaults(
   faults: Fault[],

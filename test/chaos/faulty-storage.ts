@@ -12,9 +12,9 @@ import { startS3Server, type Failure } from '../support/s3-server.ts';
 import { prepareGround } from './ground.ts';
 import { random } from './random.ts';
 
-// npm run chaos:storage -- [--transcodes 20] [--percent 2] [--seconds 1160] [--seed 1]
-// Transcodes, of some 300 requests each, on a storage of whose requests some fail: 500, 503, 429 or a connection that is reset. None may
-// cost an attempt. The last line is the verdict; exit code 1 unless all is well.
+// npm run chaos:storage -- [--transcodes 20] [--percent 2] [--seconds 1160] [--seed 1] Transcodes, of some 300 requests
+// each, on a storage of whose requests some fail: 500, 503, 429 or a connection that is reset. None may cost an
+// attempt. The last line is the verdict; exit code 1 unless all is well.
 
 const options = readOptions();
 const ground = await prepareGround();
@@ -49,14 +49,16 @@ s3.requests.length = 0;
 const began = performance.now();
 const worker = await startWorker(app, ground.url, await loadRegistry());
 await ground.db.query(
-  `insert into media_jobs (kind, payload) select 'transcode', '{"s3Key": "clip.mp4", "options": {"formats": ["hls"]}}' from generate_series(1, $1)`,
+  `insert into media_jobs (kind, payload) select 'transcode', '{"s3Key": "clip.mp4", "options": {"formats": ["hls"]}}'
+   from generate_series(1, $1)`,
   [options.transcodes],
 );
 type Seen = { completed: number; left: number; retries: number; lost: number };
 const seen = async (): Promise<Seen> =>
   (
     await ground.db.query<Seen>(
-      `select count(*) filter (where status = 'completed') as completed, count(*) filter (where completed_at is null) as left,
+      `select count(*) filter (where status = 'completed') as completed,
+       count(*) filter (where completed_at is null) as left,
               sum(attempt - 1) as retries, (select count(*) from job_errors) as lost from media_jobs`,
     )
   ).rows[0]!;
@@ -72,7 +74,8 @@ await app.close();
 const asked = s3.requests.length;
 const each = Math.round((asked - faulty) / options.transcodes);
 console.log(
-  `${options.transcodes} transcodes of ${each} requests in ${Math.round((performance.now() - began) / 1_000)} s, ${faulty} of ${asked} requests failed (${((faulty / asked) * 100).toFixed(1)} %)`,
+  `${options.transcodes} transcodes of ${each} requests in ${Math.round((performance.now() - began) / 1_000)} s, ` +
+    `${faulty} of ${asked} requests failed (${((faulty / asked) * 100).toFixed(1)} %)`,
 );
 console.log(`completed ${now.completed}, attempts lost ${now.lost}, attempts more than one each ${now.retries}`);
 await s3.close();

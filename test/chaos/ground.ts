@@ -10,7 +10,10 @@ import { silent } from '../support/log.ts';
 import { kindNames, kinds } from './kinds.ts';
 import { scratch } from '../support/scratch.ts';
 
-/** What the run stands on: a Postgres of its own that keeps what it has committed, with our tables, and a place for logs. */
+/**
+ * What the run stands on: a Postgres of its own that keeps what it has committed, with our tables, and a place for
+ * logs.
+ */
 export type Ground = {
   url: string;
   dir: string;

@@ -9,7 +9,8 @@ import { withTempDir } from '../../worker/base/temp.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';
 
-// One worker process of the run of incidents, as `rowmill start` is, with a kind for each dependency. Started by incident.ts.
+// One worker process of the run of incidents, as `rowmill start` is, with a kind for each dependency. Started by
+// incident.ts.
 
 const payload = z.unknown();
 const kinds = [

@@ -16,7 +16,7 @@ async function run(name: string, ...args: string[]): Promise<string> {
   return said.trimEnd().split('\n').at(-1)!;
 }
 
-test('through incidents of storage and RAID three workers use no retry, and all is done soon after their end', async () => {
+test('three workers use no retry in incidents of storage and RAID, and finish soon after their end', async () => {
   const args = ['--incident', 'storage,raid', '--minutes', '0.05', '--jobs', '200', '--check-ms', '1000'];
   assert.match(
     await run('incident', ...args),

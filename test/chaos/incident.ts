@@ -10,10 +10,11 @@ import { startRaid } from '../support/raid.ts';
 import { s3Failures, startS3Server } from '../support/s3-server.ts';
 import { prepareGround, type Ground } from './ground.ts';
 
-// npm run chaos:incident -- --incident storage --minutes 60 [--jobs 5000] [--workers 3]
-// --incident: storage (403, as of a cap that is reached), bucket (gone), raid (401), disk (full; needs root), or several with commas.
-// Worker processes do jobs, the dependencies break, and are mended after so many minutes. No retry may be used meanwhile, other kinds must
-// go on, and a minute after the end all must be done. The last line is the verdict; exit code 1 unless all is well.
+// npm run chaos:incident -- --incident storage --minutes 60 [--jobs 5000] [--workers 3] --incident: storage (403, as of
+// a cap that is reached), bucket (gone), raid (401), disk (full; needs root), or several with commas. Worker processes
+// do jobs, the dependencies break, and are mended after so many minutes. No retry may be used meanwhile, other kinds
+// must go on, and a minute after the end all must be done. The last line is the verdict; exit code 1 unless all is
+// well.
 
 const run = promisify(execFile);
 const kindOf = { storage: 'store', bucket: 'store', raid: 'fetch', disk: 'scratch' } as const;
@@ -70,7 +71,8 @@ async function scenario({ db, dir }: Ground): Promise<number> {
   const held = await seen(db);
   const requests = s3.requests.length + raid.requests.length - asked;
   console.log(
-    `mended after ${options.minutes} minutes: ${tell(held)}; ${requests} requests, ${(cpu * 100).toFixed(1)} % of a core`,
+    `mended after ${options.minutes} minutes: ${tell(held)}; ` +
+      `${requests} requests, ${(cpu * 100).toFixed(1)} % of a core`,
   );
 
   const end = performance.now();
@@ -97,12 +99,16 @@ async function scenario({ db, dir }: Ground): Promise<number> {
     rows.length === 0 && 'there was no incident',
   ].filter(Boolean);
   console.log(
-    `retries ${now.retries}, dead letters ${now.dead}, failed attempts ${now.errors}, done ${tookS.toFixed(1)} s after its end${faults.length > 0 ? `: ${faults.join(', ')}` : ''}`,
+    `retries ${now.retries}, dead letters ${now.dead}, failed attempts ${now.errors}, ` +
+      `done ${tookS.toFixed(1)} s after its end${faults.length > 0 ? `: ${faults.join(', ')}` : ''}`,
   );
   return faults.length > 0 ? 1 : 0;
 }
 
-/** Until `deadline`: tells each minute how it stands, and has a job of another kind done now and then. @returns how many of these were late */
+/**
+ * Until `deadline`: tells each minute how it stands, and has a job of another kind done now and then.
+ * @returns how many of these were late
+ */
 async function wait(db: Ground['db'], deadline: number): Promise<number> {
   let late = 0;
   for (let told = performance.now(); performance.now() < deadline;) {
@@ -130,7 +136,8 @@ async function wait(db: Ground['db'], deadline: number): Promise<number> {
 
 type Seen = { completed: number; left: number; dead: number; retries: number; errors: number; tickets: number };
 function tell({ completed, left, dead, retries, errors, tickets }: Seen): string {
-  return `${completed} completed, ${left} left, ${dead} dead, ${retries} retries, ${errors} failed attempts, ${tickets} tickets`;
+  const jobs = `${completed} completed, ${left} left, ${dead} dead`;
+  return `${jobs}, ${retries} retries, ${errors} failed attempts, ${tickets} tickets`;
 }
 
 async function seen(db: Ground['db']): Promise<Seen> {

@@ -4,8 +4,9 @@ import type { JobContext } from '../../worker/queue/job.ts';
 import { between, random } from './random.ts';
 
 /**
- * The kinds of jobs of the chaos run. What an attempt does is decided by the seed, the job and the attempt. All that complete say in
- * their result which attempt it was, and those that commit insert one row of `effects`, which no constraint keeps from coming twice.
+ * The kinds of jobs of the chaos run. What an attempt does is decided by the seed, the job and the attempt. All that
+ * complete say in their result which attempt it was, and those that commit insert one row of `effects`, which no
+ * constraint keeps from coming twice.
  */
 export type Kind = {
   /** How many of a hundred jobs. */

@@ -1,7 +1,9 @@
 import { kindNames, kinds, type KindName } from './kinds.ts';
 import { between, random, shuffled, weighted } from './random.ts';
 
-/** What will be done, all from the seed: only the moment at which each thing meets the workers differs from run to run. */
+/**
+ * What will be done, all from the seed: only the moment at which each thing meets the workers differs from run to run.
+ */
 export type Plan = { faults: Fault[]; batches: Batch[]; overMs: number };
 
 export type Fault = { at_ms: number; pick: number } & (

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 
-/** Numbers from 0 to 1 (exclusive): the same keys give the same ones. mulberry32, https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */
+/**
+ * Numbers from 0 to 1 (exclusive): the same keys give the same ones. mulberry32,
+ * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c
+ */
 export function random(...keys: (string | number)[]): () => number {
   let state = createHash('sha256').update(keys.join('/')).digest().readUInt32LE();
   return () => {

@@ -27,8 +27,10 @@ export async function report(
   run: { verdict: Verdict; dealt: Fault['kind'][]; changes: number; drained: number; logFile: string },
 ): Promise<void> {
   const { rows } = await db.query(`
-    select (select count(*) from jobs) as jobs, (select sum(attempt) from jobs)::bigint as attempts, (select count(*) from effects) as effects,
-           (select count(*) from job_errors) as failures, (select count(*) from job_errors where error_code = 'worker_lost') as worker_lost,
+    select (select count(*) from jobs) as jobs, (select sum(attempt) from jobs)::bigint as attempts,
+      (select count(*) from effects) as effects,
+           (select count(*) from job_errors) as failures,
+             (select count(*) from job_errors where error_code = 'worker_lost') as worker_lost,
            (select count(*) from jobs where archived) as archived`);
   const faults = Object.entries(Object.groupBy(run.dealt, (kind) => kind)).map(
     ([kind, list]) => `${list.length} ${kind}`,

@@ -8,7 +8,8 @@ const rules = readStatements(import.meta.dirname, 'verdict.sql');
 
 /**
  * Looks for what must not be, by SQL over what the triggers and the handlers wrote.
- * @param from `told`: the jobs that the client was told are committed; `faults`: what processes did that they should not have
+ * @param from `told`: the jobs that the client was told are committed; `faults`: what processes did that they should
+ *   not have
  */
 export async function judge(
   { db }: Ground,

@@ -7,7 +7,8 @@ import { startWorker } from '../../worker/queue/worker.ts';
 import { kindNames, runKind } from './kinds.ts';
 import { queues } from './plan.ts';
 
-// One worker process of the chaos run, as `rowmill start` is, with kinds of its own. Started by fleet.ts, with the seed; says when it works.
+// One worker process of the chaos run, as `rowmill start` is, with kinds of its own. Started by fleet.ts, with the
+// seed; says when it works.
 
 const seed = Number(process.argv[2]);
 const kinds = queues.flatMap((queue) =>

@@ -10,7 +10,8 @@ import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { picture } from '../support/pictures.ts';
 
-// `rowmill demo` on a machine that has nothing, again on what it left, and the embedded Postgres as other commands see it.
+// `rowmill demo` on a machine that has nothing, again on what it left, and the embedded Postgres as other commands see
+// it.
 
 let dir: string;
 before(async () => {
@@ -56,7 +57,7 @@ test('a second demo works, and takes files of your own', async () => {
   assert.match(own.stdout, /not\.jpg, failed:\n {2}error_code {2}not_an_image\n/);
 });
 
-test('without DATABASE_URL a command uses the embedded Postgres that runs, or starts it for as long as it takes', async (t) => {
+test('without DATABASE_URL a command uses the embedded Postgres that runs, or starts it for itself', async (t) => {
   const dataDir = join(dir, '.data');
   const started = await runRowmill(['jobs', '--json', '--limit', '1'], { cwd: dir });
   assert.equal(JSON.parse(started.stdout).jobs.length, 1);

@@ -160,7 +160,9 @@ test('it finds what holds back vacuum', async (t) => {
   assert.deepEqual(found, {
     name: 'vacuum',
     state: 'warn',
-    detail: `held back for n s by an open transaction, pid ${pid} (monthly report): the live tables grow until that ends`,
+    detail:
+      `held back for n s by an open transaction, pid ${pid} (monthly report): ` +
+      'the live tables grow until that ends',
     mend: `let it commit, or end it: select pg_terminate_backend(${pid})`,
   });
   assert.deepEqual(await look(300), [
@@ -187,8 +189,10 @@ test('prepared transactions, replication slots and standbys may hold back vacuum
   ).map(({ detail, mend }) => `${detail.replace(/^held back for |: the live tables.*/g, '')} | ${mend}`);
   assert.deepEqual(said, [
     "2 h by the prepared transaction 'it''s' | in database shop: commit prepared 'it''s', or rollback prepared 'it''s'",
-    "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; if the standby is gone: select pg_drop_replication_slot('it''s')",
-    "1,200,000 transactions by the standby 'it''s', pid 17 | end long queries there, or set hot_standby_feedback = off there",
+    "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; " +
+      "if the standby is gone: select pg_drop_replication_slot('it''s')",
+    "1,200,000 transactions by the standby 'it''s', pid 17 | " +
+      'end long queries there, or set hot_standby_feedback = off there',
   ]);
 });
 

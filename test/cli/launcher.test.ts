@@ -42,7 +42,8 @@ test('where it was not built, and where npm ci has not run, it says so, without 
 });
 
 const report = (from: string) =>
-  `console.log('${from}', process.argv.slice(2).join(), process.execArgv.join(' '), process.env.MALLOC_ARENA_MAX, process.env.X);`;
+  `const { argv, execArgv, env } = process;
+   console.log('${from}', argv.slice(2).join(), execArgv.join(' '), env.MALLOC_ARENA_MAX, env.X);`;
 
 test('it starts dist/, or worker/ where that is, with the arguments, the settings of memory, and .env', async () => {
   await mkdir(join(project, 'node_modules'), { recursive: true });

@@ -122,7 +122,9 @@ test('show gives all of a job and the failures of its attempts', async () => {
     error: 'too late',
   });
   await db.query(
-    `insert into job_errors (queue, job_id, attempt, error_code, error, stack) values ('social', $1, 2, 'late', 'too late', e'at run (a.ts:1:2)\\nat b.ts:3:4'), ('social', $1, 1, 'early', 'too early', null)`,
+    `insert into job_errors (queue, job_id, attempt, error_code, error, stack)
+     values ('social', $1, 2, 'late', 'too late', e'at run (a.ts:1:2)\\nat b.ts:3:4'),
+       ('social', $1, 1, 'early', 'too early', null)`,
     [id],
   );
   const { code, document } = await json('show', String(id));
@@ -231,12 +233,14 @@ test('status counts, names the workers, and says what needs attention', async (t
   );
   await own.query(
     `insert into schedules (name, cron, queue, kind, error, enabled)
-     values ('wrong', '61 * * * *', 'media', 'x', 'no such minute', true), ('off', '61 * * * *', 'media', 'x', 'no such minute', false)`,
+     values ('wrong', '61 * * * *', 'media', 'x', 'no such minute', true),
+       ('off', '61 * * * *', 'media', 'x', 'no such minute', false)`,
   );
   await own.query(
     `insert into incidents (dependency, host, code, message, kinds, since)
      values ('storage', null, 'storage_full', 'storage cap exceeded', '{media.x}', now() - interval '20 minutes'),
-            ('temp_space', 'there', 'disk_full', 'full', '{social.x}', now()), ('raid', null, 'raid_unauthorized', 'x', '{media.x}', now())`,
+            ('temp_space', 'there', 'disk_full', 'full', '{social.x}', now()),
+            ('raid', null, 'raid_unauthorized', 'x', '{media.x}', now())`,
   );
   await own.query(`update incidents set resolved_at = now() where dependency = 'raid'`);
   const client = await own.connect();
@@ -270,10 +274,10 @@ test('status counts, names the workers, and says what needs attention', async (t
     attention.map(({ name }: { name: string }) => name),
     ['incidents', 'incidents', 'workers', 'paused', 'waiting', 'schedules', 'dead_letters', 'dead_letters'],
   );
-  assert.match(
-    text.stdout,
-    /^incident for 20 min: storage, storage_full; 1 job of media\.x wait: storage cap exceeded\n {2}Raise the cap, .* go on by themselves, .*\n\nincident for .*: temp_space of there, disk_full; 0 jobs of social\.x wait: full\n/,
-  );
+  const incident =
+    /^incident for 20 min: storage, storage_full; 1 job of media\.x wait: storage cap exceeded\n {2}Raise/;
+  assert.match(text.stdout, incident);
+  assert.match(text.stdout, /\n\nincident for .*: temp_space of there, disk_full; 0 jobs of social\.x wait: full\n/);
   assert.match(text.stdout, /^media +1 +0 +0 +0 +1 +0\.2 +10 min$/m);
   assert.match(text.stdout, /^ {4}rowmill resume cleanup$/m);
   assert.match(text.stdout, /^ {2}schedule wrong adds nothing: no such minute\n {4}rowmill schedule set wrong /m);

@@ -101,10 +101,12 @@ test('list shows each, with its last tick, its next, and what became of the last
     id,
   ]);
   await db.query(
-    `update schedules set last_tick = now() - interval '2 minutes', next_tick = now() + interval '3 minutes 40 s', skipped = 4 where name = 'often'`,
+    `update schedules set last_tick = now() - interval '2 minutes', next_tick = now() + interval '3 minutes 40 s',
+     skipped = 4 where name = 'often'`,
   );
   await db.query(
-    `insert into schedules (name, cron, queue, kind, error) values ('wrong', '61 * * * *', 'media', 'x', 'no such minute')`,
+    `insert into schedules (name, cron, queue, kind, error)
+     values ('wrong', '61 * * * *', 'media', 'x', 'no such minute')`,
   );
   const { stdout } = await run('list');
   assert.deepEqual(stdout.split('\n'), [

@@ -59,14 +59,18 @@ export async function open(t: TestContext, dir: string, options: EmbeddedOptions
 
 type Opened = { url: string; started: boolean; dataPath: string };
 
-/** Another process that opens `dir`, prints what it got, and stays until killed or orphaned unless `script` says otherwise. */
+/**
+ * Another process that opens `dir`, prints what it got, and stays until killed or orphaned unless `script` says
+ * otherwise.
+ */
 export async function ownerProcess(
   t: TestContext,
   dir: string,
   { script = 'process.stdin.resume();', ...options }: SpawnOptions & { script?: string } = {},
 ) {
   const source = `
-    import { openEmbeddedPostgres } from ${JSON.stringify(new URL('../../worker/embedded/postgres.ts', import.meta.url).href)};
+    import { openEmbeddedPostgres }
+      from ${JSON.stringify(new URL('../../worker/embedded/postgres.ts', import.meta.url).href)};
     const postgres = await openEmbeddedPostgres(process.argv[1], { durable: false });
     console.log(JSON.stringify(postgres));
     ${script}`;

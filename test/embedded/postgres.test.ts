@@ -204,7 +204,7 @@ test('a copied data directory gets a server of its own, also while the first one
 });
 
 for (const state of ['new', 'used']) {
-  test(`of two processes that start at once on a ${state} directory one starts the server and both use it`, async (t) => {
+  test(`two processes that start at once on a ${state} directory start one server and both use it`, async (t) => {
     const dir = state === 'used' ? await usedDir(t) : await dataDir(t);
     const owners = await Promise.all([ownerProcess(t, dir), ownerProcess(t, dir), ownerProcess(t, dir)]);
     const opened = await Promise.all(owners.map((owner) => owner.opened));

@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test';
 import { add, reads } from '../support/jobs.ts';
 import { createMessenger, putAll, type Messenger } from '../support/messenger.ts';
 
-// What would have a cleanup delete more than is due: payloads that were changed or misspelt, rows and objects that two have a hand in.
+// What would have a cleanup delete more than is due: payloads that were changed or misspelt, rows and objects that two
+// have a hand in.
 
 let messenger: Messenger;
 before(async () => {
@@ -16,7 +17,8 @@ after(() => messenger.close());
 async function halfWay(payload: object, log: { age: string; dry_run: boolean; scanned: number }): Promise<number> {
   const id = await add(messenger.rig.db, 'cleanup', 'stories', { status: 'failed', payload });
   await messenger.sql(
-    `insert into cleanup_logs (job_id, kind, cutoff, dry_run, scanned) values ($1, 'stories', now() - $2::interval, $3, $4)`,
+    `insert into cleanup_logs (job_id, kind, cutoff, dry_run, scanned)
+     values ($1, 'stories', now() - $2::interval, $3, $4)`,
     [id, log.age, log.dry_run, log.scanned],
   );
   return id;
@@ -24,7 +26,7 @@ async function halfWay(payload: object, log: { age: string; dry_run: boolean; sc
 
 const age = (cutoff: string) => Math.round((Date.now() - Date.parse(cutoff)) / 3_600_000);
 
-test('a job that is run again goes on by its cutoff, or by an older one that it was given meanwhile, never by a younger', async () => {
+test('a job that is run again keeps its cutoff, or takes an older one from its payload, never a younger', async () => {
   const { sql, rig } = messenger;
   for (const [olderThan, hours] of [
     ['48 hours', 48],
@@ -45,7 +47,7 @@ test('a dry run that died on the way counts afresh', async () => {
   assert.equal(result.scanned, 0);
 });
 
-test('what a payload says that no cleanup understands is refused: a dry run that was misspelt would be none', async () => {
+test('a payload key that no cleanup knows is refused: a misspelt dryRun would delete', async () => {
   const { sql, one, rig } = messenger;
   await sql(`insert into stories (user_id, created_at) select id, now() - interval '2 days' from users limit 1`);
   for (const [kind, payload] of Object.entries({
@@ -108,17 +110,19 @@ test('a temporary file that a media job is still to read stays in storage until 
 });
 
 for (const published of ['', 'with published_at'])
-  test(`a file ${published} that is undeleted while its pictures go is a file like others again: it stays, and is published anew`, async () => {
+  test(`a file ${published} that is undeleted while its pictures go stays, and is published anew`, async () => {
     const { sql, one, cleanUp, keys, storage } = messenger;
     const id = await one(
       `insert into auction_files (source_key, deleted_at, purged_at, published_at)
-     values ('original', now() - interval '31 days', now(), ${published ? `now() - interval '60 days'` : 'null'}) returning id`,
+     values ('original', now() - interval '31 days', now(), ${published ? `now() - interval '60 days'` : 'null'})
+       returning id`,
     );
     // One of the two is gone already.
     const thumb = `${id}/thumb.webp`;
     await putAll(storage, [thumb]);
     await sql(
-      `insert into storage_deletions (key, reason, due_at) values ($1, 'soft_deleted_files', now() + interval '1 hour')`,
+      `insert into storage_deletions (key, reason, due_at)
+       values ($1, 'soft_deleted_files', now() + interval '1 hour')`,
       [thumb],
     );
     await sql(`update auction_files set deleted_at = null where id = $1`, [id]);

@@ -5,8 +5,8 @@ import { reads } from '../support/jobs.ts';
 import { createMessenger, putAll, type Messenger } from '../support/messenger.ts';
 import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
 
-// Storage that fails in all its ways while temporary files are cleaned up: what can be deleted is, the rest is told of and tried again, and no
-// row goes before its object.
+// Storage that fails in all its ways while temporary files are cleaned up: what can be deleted is, the rest is told of
+// and tried again, and no row goes before its object.
 
 let s3: S3Server;
 let messenger: Messenger;
@@ -44,7 +44,7 @@ const left = async () => ({
 
 const nothing = { objects: [], rows: [], deletions: 0 };
 
-test('some keys cannot be deleted: the others are, with their rows; those are tried again by a job of its own', async () => {
+test('some keys cannot be deleted: the others are, with their rows; a job of its own tries those again', async () => {
   const keys = await fill('some', 40);
   const refused = [keys[3]!, keys[7]!];
   s3.refuseToDelete(refused);
@@ -67,7 +67,7 @@ test('some keys cannot be deleted: the others are, with their rows; those are tr
   await eventually(async () => assert.equal(Number(await messenger.one('select sum(bytes) from cleanup_logs')), 400));
 });
 
-test('storage throttles: the same request is asked again and goes through; for longer, and nothing is lost', async () => {
+test('storage throttles: the same request is repeated and succeeds; if it lasts, nothing is lost', async () => {
   await fill('throttled once', 30);
   s3.fail({ ...s3Failures.slowDown, times: 1, when: ({ url }) => url.includes('delete') });
   assert.equal((await messenger.cleanUp('temp_files')).deleted, 30);
@@ -83,7 +83,7 @@ test('storage throttles: the same request is asked again and goes through; for l
   assert.deepEqual(await left(), nothing);
 });
 
-test('storage is away: rows are marked and none goes before its object; it all goes on when storage is back', async () => {
+test('storage is away: rows are marked, and none goes before its object; then the cleanup goes on', async () => {
   const keys = await fill('away', 20);
   await s3.stop();
   const { deleted, errors, remaining } = await messenger.cleanUp('temp_files');
@@ -116,12 +116,13 @@ test('a row whose key is empty keeps the others from nothing', async () => {
   await messenger.sql('delete from storage_deletions; delete from temp_files');
 });
 
-test('a key that is used again is not deleted: neither one that a row names by then, nor one whose row was written first', async () => {
+test('a key that is used again is not deleted, whether its row was written before or after', async () => {
   const { sql, one, cleanUp, keys, storage } = messenger;
   await putAll(storage, ['temp/a', 'temp/b', 'temp/c']);
   await sql(`insert into temp_files (key) values ('temp/a')`);
   await sql(
-    `insert into storage_deletions (key, reason) values ('temp/a', 'temp_files'), ('temp/b', 'temp_files'), ('temp/c', 'temp_files')`,
+    `insert into storage_deletions (key, reason)
+     values ('temp/a', 'temp_files'), ('temp/b', 'temp_files'), ('temp/c', 'temp_files')`,
   );
   // keep_object calls off what waits.
   await sql(`insert into media_objects (key) values ('temp/b')`);
@@ -137,7 +138,8 @@ test('a temporary file that became the original of a row of media stays in stora
   const { sql, cleanUp, keys, storage } = messenger;
   await putAll(storage, ['temp/original', 'temp/rubbish', 'temp/forgotten']);
   await sql(
-    `insert into temp_files (key, created_at) select unnest(array['temp/original', 'temp/rubbish', 'temp/forgotten']), now() - interval '2 days'`,
+    `insert into temp_files (key, created_at)
+     select unnest(array['temp/original', 'temp/rubbish', 'temp/forgotten']), now() - interval '2 days'`,
   );
   await sql(`insert into media (source_key, deleted_at) values ('temp/original', null), ('temp/forgotten', now())`);
   await cleanUp('temp_files');
@@ -173,7 +175,8 @@ test('a run that its budget cuts off says so and goes on in a job of its own, un
   const { sql, one, rig } = messenger;
   await sql(`insert into users (id) values ('00000000-0000-4000-8000-000000000001')`);
   await sql(
-    `insert into stories (user_id, created_at) select '00000000-0000-4000-8000-000000000001', now() - interval '2 days' from generate_series(1, 3000)`,
+    `insert into stories (user_id, created_at) select '00000000-0000-4000-8000-000000000001', now() - interval '2 days'
+     from generate_series(1, 3000)`,
   );
   // Each chunk takes a tenth of a second.
   await sql(
@@ -226,7 +229,7 @@ const expired: Record<string, string> = {
   messages: `insert into messages (media_type, created_at) values ('image', now() - interval '400 days') returning id`,
 };
 for (const [kind, insert] of Object.entries(expired))
-  test(`an object of expired ${kind} that is the original of a row of media, or of a job to be done, stays in storage`, async () => {
+  test(`an object of expired ${kind} that is the original of a row of media or of a pending job stays`, async () => {
     const { sql, one, cleanUp, keys, storage } = messenger;
     const objects = ['original', 'rubbish', 'forgotten', 'waiting'].map((name) => `uploads/${kind}/${name}`);
     await putAll(storage, objects);

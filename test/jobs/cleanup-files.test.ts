@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => messenger.close());
 
-test('soft-deleted files: after 30 days the pictures of the file go, older ones too, then its row; an undeleted file keeps its own', async () => {
+test('soft-deleted files: after 30 days all pictures go, then the row; an undeleted file keeps its own', async () => {
   const { sql, one, cleanUp, keys, storage } = messenger;
   const file = async (age: string) =>
     one(
@@ -29,7 +29,8 @@ test('soft-deleted files: after 30 days the pictures of the file go, older ones 
   const [due, young, back] = [await file('31 days'), await file('29 days'), await file('31 days')];
   await sql(
     `insert into publish_jobs (file_id, status, archived, result)
-     values ($1::text::uuid, 'completed', true, jsonb_build_object('display', jsonb_build_object('key', $1::text || '/old-display.webp')))`,
+     values ($1::text::uuid, 'completed', true,
+       jsonb_build_object('display', jsonb_build_object('key', $1::text || '/old-display.webp')))`,
     [due],
   );
   const of = (id: string) => ['new-display.webp', 'new-thumb.webp'].map((name) => `${id}/${name}`);
@@ -97,7 +98,7 @@ test('cleanup_logs go with the archive of cleanup jobs, but for those that a fai
   assert.deepEqual(await kept(), [{ job_id: failed }]);
 });
 
-test('a dry run from the command line changes nothing and prints what would be done; other kinds have none', async () => {
+test('a dry run by command changes nothing and prints what would be done; other kinds have none', async () => {
   const { sql, one, rig } = messenger;
   await sql(`insert into temp_files (key, created_at) values ('temp/old', now() - interval '2 days')`);
   const env = { DATABASE_URL: rig.db.url };
@@ -142,7 +143,8 @@ test('the messenger is made only when asked for, and then kept up to date', asyn
     assert.equal(made.stdout, 'applied messenger/0001_messenger.sql\n');
     assert.deepEqual(await install(db.url), []);
     await db.query(
-      `delete from rowmill_migrations where name like 'messenger/%'; insert into rowmill_migrations (name, checksum) values ('messenger/0000_earlier.sql', '')`,
+      `delete from rowmill_migrations where name like 'messenger/%'; insert into rowmill_migrations (name, checksum)
+       values ('messenger/0000_earlier.sql', '')`,
     );
     await assert.rejects(install(db.url), /so nothing was changed:[\s\S]* table users /);
   } finally {
@@ -150,7 +152,7 @@ test('the messenger is made only when asked for, and then kept up to date', asyn
   }
 });
 
-test('an output of a media job is in use from the moment the job completes, by the message it was made for', async () => {
+test('an output of a media job is in use by its message from the moment the job completes', async () => {
   const { sql, one } = messenger;
   const message = await one(`insert into messages (media_type) values ('image') returning id`);
   const result = {
@@ -195,7 +197,7 @@ test('the original of a video is in use too, by whichever name its job has it', 
   );
 });
 
-test('the segments of a stream go with its playlist, though no row names them, and not before the last row that shows it', async () => {
+test('the segments of a stream, which no row names, go with its playlist after the last row with it', async () => {
   const { sql, one, cleanUp, keys, storage } = messenger;
   await sql(`delete from media_objects; delete from storage_deletions`);
   const folder = 'processed/uploads/film-0123456789abcdef0123';

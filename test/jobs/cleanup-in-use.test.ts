@@ -13,8 +13,9 @@ import { add, rows } from '../support/jobs.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { addProducts, plantReferences, type Planned } from '../support/references.ts';
 
-// Nothing that is shown anywhere is deleted, and everything else is: by each kind twice at once, on two workers, which are killed at random. A plan
-// says what has to stay (test/support/references.ts), and the files on the disk say what did.
+// Nothing that is shown anywhere is deleted, and everything else is: by each kind twice at once, on two workers, which
+// are killed at random. A plan says what has to stay (test/support/references.ts), and the files on the disk say what
+// did.
 
 const [share, kills] = unlessEverything ? [0.1, 3] : [1, 12];
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e6));
@@ -53,16 +54,18 @@ const start = () =>
 
 const settled = async (jobs: number[]) => {
   // The time until the next try, as if it had passed.
-  await db.query(`update storage_deletions set due_at = clock_timestamp() where due_at < 'infinity' and due_at > clock_timestamp();
+  await db.query(`update storage_deletions set due_at = clock_timestamp() where due_at < 'infinity'
+                  and due_at > clock_timestamp();
                   update cleanup_jobs set run_at = now() where status = 'pending' and run_at > now()`);
   for (const { status, error } of await rows(db, jobs)) assert.equal(status, 'completed', error ?? '');
   const { rows: left } = await db.query(
-    `select (select count(*) from storage_deletions) + (select count(*) from cleanup_jobs where status in ('pending', 'processing')) as left`,
+    `select (select count(*) from storage_deletions) + (select count(*) from cleanup_jobs
+     where status in ('pending', 'processing')) as left`,
   );
   assert.equal(left[0]!.left, 0);
 };
 
-test(`what a row shows stays and everything else goes, with two jobs of each kind at once, and kills (SEED=${seed})`, async (t) => {
+test(`what a row shows stays, all else goes, with two jobs of a kind at once, and kills (SEED=${seed})`, async (t) => {
   const workers = [await start(), await start()];
   const twice = async (kind: string, payload: object) => [
     await add(db, 'cleanup', kind, { payload, max_retries: 1000 }),

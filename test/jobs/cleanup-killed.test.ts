@@ -13,8 +13,8 @@ import { add, rows } from '../support/jobs.ts';
 import { fillMessenger, putAll } from '../support/messenger.ts';
 import { spawnRowmill } from '../support/processes.ts';
 
-// Workers are killed while they clean up (CLEANUP_KILLS times), while somebody writes: the end is the same as without, and the figures are exact.
-// MESSAGES=1000000 CLEANUP_KILLS=10 is a large messenger, and takes some minutes.
+// Workers are killed while they clean up (CLEANUP_KILLS times), while somebody writes: the end is the same as without,
+// and the figures are exact. MESSAGES=1000000 CLEANUP_KILLS=10 is a large messenger, and takes some minutes.
 
 const kills = Number(process.env['CLEANUP_KILLS'] ?? 3);
 const messages = Number(process.env['MESSAGES'] ?? 6_000);
@@ -82,7 +82,8 @@ test(`a fleet whose workers are killed ${kills} times cleans up what is due, and
   await db.query(`create table begun as select now() as at`);
   const due: Record<string, string> = {
     stories: `select count(*) from stories, begun where deleted_at is null and created_at < at - interval '24 hours'`,
-    messages: `select count(*) from messages, begun where media_url is not null and not pinned and not legal_hold and created_at < at - interval '365 days'`,
+    messages: `select count(*) from messages, begun where media_url is not null and not pinned and not legal_hold
+               and created_at < at - interval '365 days'`,
     temp_files: `select count(*) from temp_files, begun where created_at < at - interval '24 hours'`,
     sessions: `select count(*) from sessions, begun where last_active_at < at - interval '30 days'`,
   };

@@ -70,7 +70,7 @@ test('as it stands it is a dry run: nothing is deleted, and nothing is remembere
   assert.deepEqual(await messenger.keys(), objects);
 });
 
-test('orphans go when they were seen twice, a day apart; what is young, used, of a used folder or elsewhere stays', async () => {
+test('orphans go when seen twice, a day apart; what is young, used, of a used folder or elsewhere stays', async () => {
   assert.deepEqual(await figures({ dryRun: false }), {
     scanned,
     deleted: 0,

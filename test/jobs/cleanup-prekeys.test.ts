@@ -55,7 +55,7 @@ const openRequests = () =>
   messenger.sql(`select device_id, missing, reason from prekey_refill_requests where fulfilled_at is null`);
 const clear = () => messenger.sql('delete from devices');
 
-test('every device that can be served has ten unused keys after a run, which only its identity key opens, and collects them once', async () => {
+test('each device has ten unused keys after a run, which only its identity key opens, and gets them once', async () => {
   const fresh = await device();
   const plain = await device({ identity_key: sodium.crypto_box_keypair().publicKey });
   const worn = await device({ unused: 4, used: ['31 days', '40 days', '29 days'] });
@@ -109,8 +109,8 @@ test('every device that can be served has ten unused keys after a run, which onl
 
 /** Looks through the text of all rows of all tables, as a dump would have it. */
 async function everyColumnIsFreeOf(secrets: Buffer[]): Promise<void> {
-  const tables =
-    await messenger.sql(`select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  const tables = await messenger.sql(`select c.oid::regclass::text as name from pg_class c
+                         join pg_namespace n on n.oid = c.relnamespace
                                        where c.relkind = 'r' and n.nspname in (current_schema(), 'rowmill_tickets')`);
   let dump = '';
   for (const { name } of tables) dump += String(await messenger.one(`select string_agg(t::text, ' ') from ${name} t`));
@@ -143,7 +143,8 @@ test('a device that cannot be served is asked instead, once; the request is clos
   assert.deepEqual(await messenger.sql(`select from notification_jobs`), []);
 
   await messenger.sql(
-    `insert into prekeys (device_id, prekey_id, public_key) select $1::uuid, n, decode('05' || repeat('11', 32), 'hex') from generate_series(100, 110) n`,
+    `insert into prekeys (device_id, prekey_id, public_key) select $1::uuid, n, decode('05' || repeat('11', 32), 'hex')
+     from generate_series(100, 110) n`,
     [keyless.id],
   );
   await messenger.cleanUp('prekeys');
@@ -172,8 +173,10 @@ test('a run whose time is over goes on with the devices after it, and so comes t
   await asking.sql(`with u as (insert into users (name) values ('Bea') returning id)
                     insert into devices (user_id) select id from u, generate_series(1, 100)`);
   // Each chunk takes longer than half a second.
-  await asking.sql(`create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.6); return null; end';
-                    create trigger slow after insert on prekey_refill_requests for each statement execute function slow()`);
+  await asking.sql(`create function slow() returns trigger language plpgsql
+                      as 'begin perform pg_sleep(0.6); return null; end';
+                    create trigger slow after insert on prekey_refill_requests for each statement
+                      execute function slow()`);
   const first = await asking.cleanUp('prekeys', { seconds: 1 });
   assert.deepEqual([first.remaining, first.requested < 100], [true, true]);
   await eventually(async () => {
@@ -189,7 +192,8 @@ test('requests that were fulfilled 30 days ago go, and no others', async () => {
   const { id } = await device({ unused: 3, identity_key: null });
   await messenger.sql(
     `insert into prekey_refill_requests (device_id, missing, reason, requested_at, fulfilled_at)
-     select $1, 7, 'no_identity_key', now() - interval '60 days', now() - age from unnest(array[interval '31 days', interval '29 days', null]) age`,
+     select $1, 7, 'no_identity_key', now() - interval '60 days', now() - age
+       from unnest(array[interval '31 days', interval '29 days', null]) age`,
     [id],
   );
   const foretold = await messenger.cleanUp('prekeys', { dryRun: true });

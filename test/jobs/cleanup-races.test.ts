@@ -55,7 +55,7 @@ for (const [end, stays] of [
   ['commit', true],
   ['rollback', false],
 ] as const)
-  test(`an object that an open transaction began to use waits for its end; ${end}: it ${stays ? 'stays' : 'goes'}`, async () => {
+  test(`an object in use by an open transaction waits for it; ${end}: it ${stays ? 'stays' : 'goes'}`, async () => {
     const { one, cleanUp, keys } = messenger;
     const [key, other] = [`stories/${end}`, `stories/${end}-other`];
     await expired(key);
@@ -64,7 +64,8 @@ for (const [end, stays] of [
       await expired(other);
       const { deleted, errors, remaining } = await cleanUp('stories');
       assert.deepEqual({ deleted, errors, remaining }, { deleted: 2, errors: 0, remaining: true });
-      const later = `select count(*) from storage_deletions where due_at > now() + interval '1 minute' and attempts = 0`;
+      const later = `select count(*) from storage_deletions where due_at > now() + interval '1 minute'
+                     and attempts = 0`;
       assert.equal(await one(later), 2);
       await hurry();
       assert.equal((await cleanUp('storage_deletions')).remaining, true);
@@ -82,10 +83,12 @@ test('an object that was kept for a URL goes after the row with the URL, whichev
   const names = ['kept/message', 'kept/file', 'kept/media'];
   for (const key of names) await expired(key);
   await sql(
-    `insert into messages (media_type, media_url, created_at) values ('image', 'https://a.example/kept/message', now() - interval '2 years')`,
+    `insert into messages (media_type, media_url, created_at)
+     values ('image', 'https://a.example/kept/message', now() - interval '2 years')`,
   );
   await sql(
-    `insert into auction_files (thumb_url, deleted_at) values ('https://a.example/kept/file', now() - interval '31 days')`,
+    `insert into auction_files (thumb_url, deleted_at)
+     values ('https://a.example/kept/file', now() - interval '31 days')`,
   );
   await sql(`insert into media (url) values ('https://a.example/kept/media')`);
 
@@ -149,7 +152,7 @@ async function process(age: string): Promise<number> {
   return add(messenger.rig.db, 'media', 'written', { payload });
 }
 
-test('what a running media job writes again is kept, though the message that it was first made for is over', async () => {
+test('what a running media job writes again is kept, though its first message has expired', async () => {
   const { sql, one, cleanUp, keys, rig } = messenger;
   const { result } = await reads(rig.db, await process('366 days'), { status: 'completed' });
   const goOn = Promise.withResolvers<void>();

@@ -9,8 +9,8 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { rowsRead, type PlanNode } from '../support/plans.ts';
 import { rolledBack, sqlFiles } from '../support/sql-files.ts';
 
-// The statements of sql/cleanup/ against the reference tables: that they fit, and that a chunk reads little more than it deletes, also
-// where the statistics say that the tables are empty.
+// The statements of sql/cleanup/ against the reference tables: that they fit, and that a chunk reads little more than
+// it deletes, also where the statistics say that the tables are empty.
 
 const folder = join(import.meta.dirname, '../../sql/cleanup');
 let db: TestDatabase;
@@ -47,11 +47,13 @@ suite('a chunk reads little more than it deletes', () => {
     messages: `insert into messages (media_type, created_at) select 'image', ${old} from generate_series(1, ${rows}) n;
                insert into media_objects (key, message_id) select 'k' || id, id from messages`,
     temp_files: `insert into temp_files (key, created_at) select 'k' || n, ${old} from generate_series(1, ${rows}) n`,
-    sessions: `insert into sessions (user_id, device_id, last_active_at) select '${user}', '${user}', ${old} from generate_series(1, ${rows}) n;
+    sessions: `insert into sessions (user_id, device_id, last_active_at) select '${user}', '${user}', ${old}
+      from generate_series(1, ${rows}) n;
                insert into session_tokens (session_id, token_hash) select id, '' from sessions`,
     prekeys: `insert into prekeys (device_id, prekey_id, public_key, used_at)
               select '${user}', n, decode('05' || repeat('00', 32), 'hex'), ${old} from generate_series(1, ${rows}) n;
-              insert into prekey_refill_requests (device_id, missing, reason, fulfilled_at) select '${user}', 1, 'request_mode', ${old} from generate_series(1, ${rows}) n`,
+              insert into prekey_refill_requests (device_id, missing, reason, fulfilled_at)
+                select '${user}', 1, 'request_mode', ${old} from generate_series(1, ${rows}) n`,
     soft_deleted_files: `insert into auction_files (deleted_at) select ${old} from generate_series(1, ${rows}) n`,
   };
 

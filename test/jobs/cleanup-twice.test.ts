@@ -29,20 +29,23 @@ const sum = (reports: Record<string, number>[], figure: string) =>
 test('sessions: every device whose last session goes becomes inactive', async () => {
   const { sql, one } = messenger;
   await sql(
-    `insert into devices (user_id, last_seen_at) select id, now() - interval '60 days' from users, generate_series(1, 2000)`,
+    `insert into devices (user_id, last_seen_at) select id, now() - interval '60 days'
+     from users, generate_series(1, 2000)`,
   );
   // Those of one device lie far apart, so that they are in chunks of different jobs.
   await sql(`insert into sessions (user_id, device_id, last_active_at)
-             select user_id, id, now() - interval '60 days' + (row_number() over (order by md5(id::text || n))) * interval '1 s'
+             select user_id, id,
+               now() - interval '60 days' + (row_number() over (order by md5(id::text || n))) * interval '1 s'
                from devices, generate_series(1, 2) n`);
   assert.equal(sum(await twice('sessions', { chunk: 20 }), 'deleted'), 4000);
   assert.equal(await one(`select count(*) from devices where status = 'active'`), 0);
 });
 
-test('sessions: a device that is active without a session is put right by the next run, one that was seen lately stays', async () => {
+test('sessions: the next run corrects a device active without a session, unless seen lately', async () => {
   const { sql, cleanUp } = messenger;
   await sql(
-    `update devices set status = 'active'; update devices set last_seen_at = now() where id = (select min(id::text)::uuid from devices)`,
+    `update devices set status = 'active'; update devices set last_seen_at = now()
+     where id = (select min(id::text)::uuid from devices)`,
   );
   const { scanned, deleted, remaining } = await cleanUp('sessions', { chunk: 300 });
   assert.deepEqual({ scanned, deleted, remaining }, { scanned: 0, deleted: 0, remaining: false });
@@ -66,11 +69,14 @@ test('prekeys: no device gets more than it lacks', async () => {
 test('a row that names a story and a message goes with the second of them, also when both go at once', async () => {
   const { sql, rig } = messenger;
   await sql(`with u as (select id from users), n as (select generate_series(1, 2000) n),
-                  m as (insert into messages (media_type, created_at) select 'image', now() - interval '400 days' from n returning id),
-                  s as (insert into stories (user_id, created_at) select u.id, now() - interval '2 days' from u, n returning id)
+                  m as (insert into messages (media_type, created_at) select 'image', now() - interval '400 days'
+                    from n returning id),
+                  s as (insert into stories (user_id, created_at) select u.id, now() - interval '2 days' from u, n
+                    returning id)
              insert into media_objects (key, message_id, story_id)
              select 'stories/both-' || row_number() over (), m.id, s.id
-               from (select id, row_number() over () as n from m) m join (select id, row_number() over () as n from s) s using (n)`);
+               from (select id, row_number() over () as n from m) m
+                 join (select id, row_number() over () as n from s) s using (n)`);
   const ids = [
     await add(rig.db, 'cleanup', 'stories', { payload: { chunk: 10 } }),
     await add(rig.db, 'cleanup', 'messages', { payload: { chunk: 10 } }),
@@ -101,7 +107,8 @@ test('a table that a role without our rights planted under an expected name is n
   const { sql, rig } = messenger;
   const role = `planter_${new URL(rig.db.url).pathname.slice(3, 11)}`;
   await sql(
-    `create role ${role}; alter table stories rename to stories_of_ours; create table stories (like stories_of_ours); alter table stories owner to ${role}`,
+    `create role ${role}; alter table stories rename to stories_of_ours; create table stories (like stories_of_ours);
+      alter table stories owner to ${role}`,
   );
   t.after(() => sql(`drop table stories; alter table stories_of_ours rename to stories; drop role ${role}`));
   await sql(

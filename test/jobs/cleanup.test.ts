@@ -3,7 +3,8 @@ import { after, before, suite, test } from 'node:test';
 import { createMessenger, fillMessenger, putAll, type Messenger } from '../support/messenger.ts';
 import { startS3Server, type S3Server } from '../support/s3-server.ts';
 
-// Each cleanup on a messenger that has been used for two years: it removes what is due, which queries of their own say here, and nothing else.
+// Each cleanup on a messenger that has been used for two years: it removes what is due, which queries of their own say
+// here, and nothing else.
 
 type Case = {
   kind: string;
@@ -101,7 +102,8 @@ for (const storage of ['a folder', 's3'] as const)
       const { one } = messenger;
       assert.equal(
         await one(
-          `select count(*) from users u where active_stories <> (select count(*) from stories s where s.user_id = u.id and deleted_at is null)`,
+          `select count(*) from users u
+           where active_stories <> (select count(*) from stories s where s.user_id = u.id and deleted_at is null)`,
         ),
         0,
       );
@@ -114,14 +116,16 @@ for (const storage of ['a folder', 's3'] as const)
       );
       assert.equal(
         await one(
-          `select count(*) from devices d where (status = 'active') <> exists (select from sessions s where s.device_id = d.id)`,
+          `select count(*) from devices d
+           where (status = 'active') <> exists (select from sessions s where s.device_id = d.id)`,
         ),
         0,
       );
       assert.ok((await one(`select count(*) from devices where status = 'inactive'`)) > 0);
       assert.equal(
         await one(
-          `select count(*) from messages where media_removed_at is not null and (media_url is not null or metadata is null or body is null)`,
+          `select count(*) from messages where media_removed_at is not null
+           and (media_url is not null or metadata is null or body is null)`,
         ),
         0,
       );

@@ -72,7 +72,7 @@ test('the message of the documentation is processed: MP3 stored, waveform on the
   await eventually(async () => assert.deepEqual(await readdir(rig.temp), []));
 });
 
-test('when storage fails in the middle, for longer than it is asked again, the job is tried again, and writes the same key', async () => {
+test('when storage fails for longer than its retries, the job is retried, and writes the same key', async () => {
   rig.s3.fail({
     ...s3Failures.slowDown,
     times: 7,

@@ -239,7 +239,8 @@ suite('The message', () => {
   ] as const)
     test(`is told in the transaction that completes the job, where its id is ${type}`, async () => {
       await rig.sql(
-        `create table messages (id ${type} primary key, media_url text, thumbnail_url text, metadata jsonb, processed_at timestamptz)`,
+        `create table messages (id ${type} primary key, media_url text, thumbnail_url text, metadata jsonb,
+          processed_at timestamptz)`,
       );
       try {
         await rig.sql(`insert into messages (id) values ($1)`, [messageId]);

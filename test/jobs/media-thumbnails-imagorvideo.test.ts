@@ -14,7 +14,8 @@ import { startS3Server, type S3Server } from '../support/s3-server.ts';
 import { checkStored, openBench, settings, shapes, type Bench } from '../support/thumbnails.ts';
 import { createRig } from '../support/worker.ts';
 
-// media.thumbnails with an imagorvideo that takes the frames of videos; and, since that can be made to wait, what happens in the middle of a job.
+// media.thumbnails with an imagorvideo that takes the frames of videos; and, since that can be made to wait, what
+// happens in the middle of a job.
 
 let s3: S3Server;
 let imagor: FakeImagorVideo;

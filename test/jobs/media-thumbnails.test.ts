@@ -33,7 +33,7 @@ for (const name of ['a folder', 'a bucket'])
     let bench: Bench;
     before(() => (bench = name === 'a folder' ? local : bucket));
 
-    test('a message makes thumbnails of a picture: upright, without its place, on its row, whose status follows all the way', async () => {
+    test('a picture of a message gets thumbnails: upright, without GPS, on its row, whose status follows', async () => {
       const { sql } = bench;
       await sql(`create table seen (job text, media text)`);
       await sql(`create function look() returns trigger language plpgsql as $$ begin
@@ -220,7 +220,7 @@ suite('a dead letter at once, and FAILED', () => {
   });
 });
 
-test('storage that fails is asked again; when it stays down the row is FAILED, and READY when the job is run again', async () => {
+test('storage that fails is asked again; if it stays down the row is FAILED, and READY after a rerun', async () => {
   const { id } = await bucket.upload(photo);
   s3.fail(s3Failures.internalError);
   const job = await bucket.add({ mediaId: id }, { max_retries: 1 });

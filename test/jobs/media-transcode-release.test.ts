@@ -7,7 +7,8 @@ import { keyOf } from '../support/media-rig.ts';
 import { s3Failures, type AskedRequest } from '../support/s3-server.ts';
 import { clip, createTranscodeRig, namedBy, text, type TranscodeRig } from '../support/transcoding.ts';
 
-// What media.transcode leaves when it is cancelled, loses its job, fails or is repeated: all that it gives out, or nothing.
+// What media.transcode leaves when it is cancelled, loses its job, fails or is repeated: all that it gives out, or
+// nothing.
 
 let rig: TranscodeRig;
 before(async () => {

@@ -53,7 +53,7 @@ for (const position of places)
     },
   );
 
-test('a watermark out of storage has the size and the opacity that are asked for; without one there is none', async () => {
+test('a watermark from storage has the size and opacity that are asked for; without one there is none', async () => {
   const mark = sharp({ create: { width: 40, height: 40, channels: 4, background: '#ff0000' } });
   await rig.put('logo.webp', await mark.webp({ lossless: true }).toBuffer());
   const watermark = { key: 'logo.webp', position: 'topleft', opacity: 0.5, scale: 0.5 };

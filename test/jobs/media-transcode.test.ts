@@ -22,7 +22,10 @@ beforeEach(() => {
 });
 after(() => rig.close());
 
-/** The addresses that a manifest names: one initialisation segment and as many others as there are times, for each representation. */
+/**
+ * The addresses that a manifest names: one initialisation segment and as many others as there are times, for each
+ * representation.
+ */
 function namedByManifest(mpd: string, url: string): string[] {
   return mpd
     .split('<Representation')

@@ -27,7 +27,8 @@ before(async () => {
   });
   // As it stands in the messenger's own database.
   await rig.sql(
-    `create table messages (id text primary key, media_url text, thumbnail_url text, metadata jsonb, processed_at timestamptz)`,
+    `create table messages (id text primary key, media_url text, thumbnail_url text, metadata jsonb,
+     processed_at timestamptz)`,
   );
   clip = await clips.make(
     'clip.mp4',
@@ -125,7 +126,7 @@ test('a repeat writes the same keys', async () => {
   assert.deepEqual([keys.length, new Set(keys).size], [4, 2]);
 });
 
-test('when storage fails in the middle, for longer than it is asked again, the job is tried again, until it is right', async () => {
+test('when storage fails for longer than its retries, the job is retried until it succeeds', async () => {
   await store('retried.mp4');
   rig.s3.fail({
     ...s3Failures.internalError,

@@ -104,7 +104,8 @@ suite('is no error, and changes nothing:', () => {
 
 test('what a result does not have, or has as null, stays as it was', () =>
   rolledBack(db, async (tx) => {
-    const table = `id text, media_url text default 'before', thumbnail_url text default 'before', waveform jsonb, processed_at timestamptz`;
+    const table = `id text, media_url text default 'before', thumbnail_url text default 'before', waveform jsonb,
+                   processed_at timestamptz`;
     const [message] = await told(tx, table, { id: 'm', result: { url: null, waveform: null } });
     const { processed_at, ...rest } = message!;
     assert.deepEqual(rest, { id: 'm', media_url: 'before', thumbnail_url: 'before', waveform: null });
@@ -114,7 +115,8 @@ test('what a result does not have, or has as null, stays as it was', () =>
 test("an error of the user's own trigger on messages is not hidden, whatever its code", () =>
   rolledBack(db, async (tx) => {
     await tx.query(
-      `create function no() returns trigger language plpgsql as $$ begin raise '%', 'not so' using errcode = '22P02'; end $$`,
+      `create function no() returns trigger language plpgsql as $$ begin raise '%', 'not so'
+       using errcode = '22P02'; end $$`,
     );
     await tx.query(`create table messages (id text, media_url text)`);
     await tx.query(`insert into messages values ('m')`);
@@ -125,7 +127,7 @@ test("an error of the user's own trigger on messages is not hidden, whatever its
     );
   }));
 
-test("the user's own on_media_processed runs in the transaction that completes the job: with it, or not at all", async () => {
+test("the user's own on_media_processed runs in the transaction that completes the job", async () => {
   const rig = await createRig();
   try {
     await rig.db.query(`update queues set backoff_ms = 50 where name = 'media'`);

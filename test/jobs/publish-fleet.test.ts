@@ -78,7 +78,8 @@ test('a crash between upload and commit leaves no orphan: the re-run stores the 
   raid.files.set('k', await picture({ width: 640, height: 480, format: 'jpeg' }));
   const doomed = await start();
   const { rows } = await db.query(
-    `with f as (insert into auction_files (source_key) values ('k') returning id) insert into publish_jobs (file_id) select id from f returning id, file_id`,
+    `with f as (insert into auction_files (source_key) values ('k') returning id) insert into publish_jobs (file_id)
+     select id from f returning id, file_id`,
   );
   const { id, file_id } = rows[0];
   const holder = await db.connect();

@@ -83,7 +83,8 @@ async function fileOf(file: string): Promise<Row> {
 test('a file is published: variants stored, URLs on its row, its status followed all the way', async () => {
   await sql(`create table seen (status text, publish_status text)`);
   await sql(`create function look() returns trigger language plpgsql as $$ begin
-      insert into seen select new.status, f.publish_status from auction_files f where f.id::text = new.file_id; return null; end $$`);
+      insert into seen select new.status, f.publish_status from auction_files f
+        where f.id::text = new.file_id; return null; end $$`);
   await sql(`create trigger zz_look after insert or update on publish_jobs for each row execute function look()`);
   const { id, file } = await publish('lots/1/photo one.jpg', await photo(2000, 1000));
   const row = await reads(rig.db, id, { status: 'completed', attempt: 1, progress: 100, error_code: null });
@@ -144,7 +145,10 @@ test('a re-run stores the same keys and the same URLs', async () => {
   assert.equal(new Set(keys).size, 2);
 });
 
-/** What becomes of a job whose first attempt goes wrong: [name, what goes wrong, code, permanent?, words in the message]. What fails for a moment is asked again within the attempt. */
+/**
+ * What becomes of a job whose first attempt goes wrong: [name, what goes wrong, code, permanent?, words in the
+ * message]. What fails for a moment is asked again within the attempt.
+ */
 const failures: [string, () => void | Promise<void>, { code: string; permanent: boolean; says: RegExp }][] = [
   [
     'RAID answers 404',

@@ -17,7 +17,8 @@ const inserted = async (text: string) => (await db.query(text)).rowCount;
 
 test('an insert that is skipped for its id leaves no key behind that would keep out a job', async () => {
   await sql(`insert into jobs (id, queue, kind) values (1000000, 'media', 'x')`);
-  const again = `insert into jobs (id, queue, kind, dedupe_key) values (1000000, 'media', 'x', 'a') on conflict do nothing`;
+  const again = `insert into jobs (id, queue, kind, dedupe_key) values (1000000, 'media', 'x', 'a')
+                 on conflict do nothing`;
   assert.equal(await inserted(again), 0);
   const keyed = `insert into jobs (queue, kind, dedupe_key) values ('media', 'x', 'a')`;
   assert.equal(await inserted(keyed), 1);
@@ -59,7 +60,8 @@ test('jobs of two queues that were given one id are told apart', async () => {
 
 test('a dead letter that is given more retries and another time runs at that time', async () => {
   await sql(
-    `insert into media_jobs (kind, status, max_retries, retry_count) values ('x', 'failed', 3, 3), ('y', 'failed', 3, 3)`,
+    `insert into media_jobs (kind, status, max_retries, retry_count)
+     values ('x', 'failed', 3, 3), ('y', 'failed', 3, 3)`,
   );
   await sql(
     `update media_jobs set max_retries = 5, run_at = case kind when 'x' then now() + interval '1 hour' else run_at end`,
@@ -84,7 +86,7 @@ for (const [queue, files] of [
   ['publish', 'auction_files'],
   ['media', 'media'],
 ])
-  test(`a bulk insert of ${queue} jobs looks at a few rows for each, also when the statistics say that there are none`, async () => {
+  test(`a bulk insert of ${queue} jobs reads a few rows for each, also if the statistics say 0 rows`, async () => {
     await db.query(`insert into ${queue}_jobs (kind) select 'x' from generate_series(1, 2000)`);
     await db.query(`delete from ${queue}_jobs`);
     await db.query(`analyze ${queue}_jobs_live, ${queue}_jobs_done`);
@@ -93,7 +95,8 @@ for (const [queue, files] of [
     await tx.query(`insert into ${files} (id) select gen_random_uuid() from generate_series(1, 2000)`);
     await tx.query(`insert into ${queue}_jobs (kind, file_id) select 'x', id from ${files}`);
     const { rows } = await tx.query<{ read: number }>(
-      `select sum(seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables where relname like '${queue}_jobs_%'`,
+      `select sum(seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables
+       where relname like '${queue}_jobs_%'`,
     );
     await tx.query('rollback');
     tx.release();

@@ -89,7 +89,8 @@ test('a retryable failure is tried again after the doubled backoff, each attempt
   const id = await add(rig.db, 'media', 'flaky', { payload: { name: 'twice', failures: 2 } });
   await reads(rig.db, id, { status: 'completed', attempt: 3, retry_count: 2, error_code: 'far_side_down' });
   const errors = await rig.db.query(
-    `select attempt, error_code, error, failed_at, started_at, worker from job_errors where job_id = $1 order by attempt`,
+    `select attempt, error_code, error, failed_at, started_at, worker from job_errors where job_id = $1
+     order by attempt`,
     [id],
   );
   assert.deepEqual(
@@ -103,7 +104,8 @@ test('a retryable failure is tried again after the doubled backoff, each attempt
 
 test('the wait doubles, and up to a tenth comes on top', async () => {
   const { rows: waits } = await rig.db.query(
-    `select n, extract(epoch from retry_delay(5000, n))::float8 as s from generate_series(0, 40) n, generate_series(1, 20)`,
+    `select n, extract(epoch from retry_delay(5000, n))::float8 as s
+     from generate_series(0, 40) n, generate_series(1, 20)`,
   );
   for (const { n, s } of waits) {
     const base = Math.min(5 * 2 ** n, 21_600);
@@ -193,7 +195,8 @@ test("no more jobs run at once than the queue's concurrency", async () => {
   let most = 0;
   await eventually(async () => {
     const { rows: counts } = await rig.db.query(
-      `select count(*) filter (where status = 'processing') as active, count(*) filter (where status = 'completed') as done from media_jobs where payload ->> 'name' = 'crowd'`,
+      `select count(*) filter (where status = 'processing') as active,
+       count(*) filter (where status = 'completed') as done from media_jobs where payload ->> 'name' = 'crowd'`,
     );
     most = Math.max(most, counts[0].active);
     assert.equal(counts[0].done, 8);

@@ -33,7 +33,10 @@ test('every code that worker/ writes is in the catalogue, and every code in the 
 /** Names that Node gives to errors of the network and of the operating system. */
 const systemNames = [...getSystemErrorMap().values()].map(([name]) => name).concat(dns.NOTFOUND);
 
-/** Whether the worker makes this code of an error that somebody else threw: of Postgres, of Node, of the system, or without a code. */
+/**
+ * Whether the worker makes this code of an error that somebody else threw: of Postgres, of Node, of the system, or
+ * without a code.
+ */
 function ofOthers(code: string): boolean {
   const example = code.replace('*', '00000');
   const name = example.replace('postgres_', '').toUpperCase();
@@ -55,7 +58,7 @@ test('an entry is short: one or two sentences, each text on a line of its own', 
   for (const line of file!.text.split('\n')) assert.ok(line.length <= 120, line);
 });
 
-test('dead_letters says what to do, also about codes that have no row of their own, and about codes of yours', async () => {
+test('dead_letters says what to do, also about codes without a row of their own, and codes of yours', async () => {
   const entries = new Map((await catalogue()).map((entry) => [entry.code, entry]));
   await db.query(`insert into error_codes values ('no_luck', 'ShopError', 'No luck.', 'Bad luck.', 'Try again.')`);
   const explained = {

@@ -7,7 +7,8 @@ import { add, reads, type Row } from '../support/jobs.ts';
 import { startRaid, type FakeRaid } from '../support/raid.ts';
 import { createRig, type Rig } from '../support/worker.ts';
 
-// auction_files and media are the user's tables, and so are the types of their ids. Jobs name rows of each as by a foreign key.
+// auction_files and media are the user's tables, and so are the types of their ids. Jobs name rows of each as by a
+// foreign key.
 
 /** As Prisma makes media: ids of text, a status of an enum, times without a zone. */
 const types = {
@@ -20,8 +21,10 @@ const types = {
 type Type = keyof typeof types;
 const tables = (ofFiles: Type, ofMedia: Type) => `
   create type "MediaStatus" as enum ('PENDING', 'PROCESSING', 'READY', 'FAILED');
-  create table media (id ${types[ofMedia]}, status "MediaStatus" not null default 'PENDING', "createdAt" timestamp(3) not null default now());
-  create table auction_files (id ${types[ofFiles]}, deleted_at timestamp(3), publish_status varchar(20) not null default 'pending')`;
+  create table media (id ${types[ofMedia]}, status "MediaStatus" not null default 'PENDING',
+    "createdAt" timestamp(3) not null default now());
+  create table auction_files (id ${types[ofFiles]}, deleted_at timestamp(3),
+    publish_status varchar(20) not null default 'pending')`;
 const missing = '00000000-0000-4000-8000-000000000001';
 
 for (const [ofFiles, ofMedia] of [
@@ -71,7 +74,7 @@ for (const [ofFiles, ofMedia] of [
         await sql(`delete from jobs`);
       });
 
-      test(`${table}: a job outlives its file, live and archived, and the id of a file that jobs name is fixed`, async () => {
+      test(`${table}: a job, live or archived, outlives its file; the id of a file with jobs is fixed`, async () => {
         const [first, other] = [await fresh(), await fresh()];
         const jobs = [
           await add(rig.db, queue, 'x', { file_id: first }),
@@ -92,7 +95,7 @@ for (const [ofFiles, ofMedia] of [
         await sql(`delete from jobs; delete from ${table}`);
       });
 
-      test(`${table}: who deletes a file waits for a job that is being inserted, and takes its file_id along`, async () => {
+      test(`${table}: deleting a file waits for a job that is being inserted, and clears its file_id`, async () => {
         const file = await fresh();
         const inserting = await rig.db.connect();
         await inserting.query('begin');
@@ -110,7 +113,7 @@ for (const [ofFiles, ofMedia] of [
       });
     }
 
-    test('a payload names its row of media by mediaId, and a file and its job are inserted in one statement', async () => {
+    test('a payload names its row of media by mediaId; a file and its job are inserted in one statement', async () => {
       const [media] = await sql(`insert into media default values returning id, id::text as text`);
       const number = ofMedia === 'integer' ? media!.id : media!['text'];
       const job = await add(rig.db, 'media', 'x', { payload: { mediaId: number } });

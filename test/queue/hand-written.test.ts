@@ -91,7 +91,7 @@ for (const [what, statement, fault] of refusals)
     assert.deepEqual(await sql('select id from jobs'), []);
   });
 
-test('a payload that is as large as the one before, and prints as many times as much, is refused in an UPDATE', async () => {
+test('an UPDATE is refused whose payload is as large as before, but prints as many times as much', async () => {
   const numbers = `jsonb_build_object('a', '[${Array(60).fill('1e131071').join()}]'::jsonb)`;
   const [same] = await sql(
     `select ${text(1).replace('1)', 'n)')} as payload from generate_series(500, 2000) n
@@ -123,7 +123,8 @@ suite('a dead letter has used its retries', () => {
   const seeds = `select kind from media_jobs where status = 'failed' and retry_count >= max_retries order by kind`;
   test('however it became one, and none is left out of the query that every dashboard has', async () => {
     await sql(
-      `insert into media_jobs (kind, status) values ('inserted', 'failed'), ('set', 'pending'), ('run', 'processing'), ('forgot', 'failed')`,
+      `insert into media_jobs (kind, status)
+       values ('inserted', 'failed'), ('set', 'pending'), ('run', 'processing'), ('forgot', 'failed')`,
     );
     await sql(`update jobs set status = 'failed' where kind in ('set', 'run')`);
     await sql(`update media_jobs set retry_count = 0 where kind = 'forgot'`);
@@ -157,7 +158,8 @@ test('a completed job cannot be cancelled, by SQL as little as by a command', as
 
 test('a key that no storage can have keeps no other object from being deleted', async () => {
   await sql(`insert into storage_deletions (key, reason)
-             select string_agg(md5(n::text), ''), 'test' from generate_series(1, 500) n union all select 'fine', 'test'`);
+             select string_agg(md5(n::text), ''), 'test' from generate_series(1, 500) n union all
+               select 'fine', 'test'`);
   assert.deepEqual(
     await sql(`select length(key) as length, error_code, isfinite(due_at) as due from storage_deletions order by 1`),
     [

@@ -141,7 +141,8 @@ test('the queries of the media publishing worker are here word for word', () => 
     average_processing_time: `SELECT AVG(EXTRACT(EPOCH FROM (completed_at - started_at))) as avg_seconds
 FROM publish_jobs
 WHERE status = 'completed' AND completed_at > NOW() - INTERVAL '1 hour';`,
-    publish_status_summary: `SELECT publish_status, COUNT(*)\nFROM auction_files\nWHERE deleted_at IS NULL\nGROUP BY publish_status;`,
+    publish_status_summary:
+      'SELECT publish_status, COUNT(*)\nFROM auction_files\nWHERE deleted_at IS NULL\nGROUP BY publish_status;',
   };
   for (const [name, text] of Object.entries(asWritten))
     assert.ok(readFileSync(join(root, `sql/monitor/${name}.sql`), 'utf8').endsWith(`${text}\n`), name);

@@ -10,8 +10,8 @@ import { startWorker, type Worker } from '../../worker/queue/worker.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add, reads } from '../support/jobs.ts';
 
-// A canary goes through every channel of a job, and a configured secret into an error: neither may come out in a log line, and
-// the secret not in a text column either.
+// A canary goes through every channel of a job, and a configured secret into an error: neither may come out in a log
+// line, and the secret not in a text column either.
 
 const canary = 'canary-41d5';
 const secret = 'raid-secret-9f3b';

@@ -7,7 +7,8 @@ import { job } from '../../worker/queue/job.ts';
 import { eventually } from '../support/eventually.ts';
 import { createRig, type Rig } from '../support/worker.ts';
 
-// The queries that users of the media publishing worker have in their dashboards, word for word, on a table with every sort of failure.
+// The queries that users of the media publishing worker have in their dashboards, word for word, on a table with every
+// sort of failure.
 
 const queries = {
   pending: `SELECT COUNT(*) FROM publish_jobs WHERE status = 'pending';`,

@@ -17,7 +17,8 @@ const onSomeJobs = (work: (tx: Tx) => Promise<void>) => () =>
   rolledBack(db, async (tx) => {
     await addSomeJobs(tx);
     await tx.query(`create temporary table before_it on commit drop as select * from jobs;
-                    create temporary table tickets_before on commit drop as select id from rowmill_tickets._private_jobs`);
+                    create temporary table tickets_before on commit drop as select id
+                      from rowmill_tickets._private_jobs`);
     await work(tx);
   });
 
@@ -28,7 +29,8 @@ async function changed(tx: Tx): Promise<string[]> {
       select json_array_elements_text(payload -> 'ids')::bigint as id
         from rowmill_tickets._private_jobs where id not in (select id from tickets_before)
     )
-    select concat_ws(' ', b.queue, b.status, '->', coalesce(j.status, 'gone'), case when j.id in (select id from ticketed) then 'ticket' end) as change
+    select concat_ws(' ', b.queue, b.status, '->', coalesce(j.status, 'gone'), case
+      when j.id in (select id from ticketed) then 'ticket' end) as change
       from before_it b
       left join jobs j on j.id = b.id
      where (j.status, j.run_at, j.priority, j.archived) is distinct from (b.status, b.run_at, b.priority, b.archived)

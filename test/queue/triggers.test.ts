@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
-// Postgres fires the triggers that a table has for one moment in the order of their names. Wherever there are several, this list says whether
-// the order matters: whoever adds a trigger has to say it, too.
+// Postgres fires the triggers that a table has for one moment in the order of their names. Wherever there are several,
+// this list says whether the order matters: whoever adds a trigger has to say it, too.
 
 let db: TestDatabase;
 before(async () => {
@@ -12,7 +12,8 @@ before(async () => {
 after(() => db.drop());
 
 const insert = 'job_bounds, job_dedupe, job_defaults, job_normalise_insert';
-// What depends on it is tested in hand-written.test.ts: a queue that is not there, a dedupe_key that is too long, a dead letter that is inserted.
+// What depends on it is tested in hand-written.test.ts: a queue that is not there, a dedupe_key that is too long, a
+// dead letter that is inserted.
 const matters = 'it matters: see 0002_triggers.sql';
 const expected = {
   [`before insert: ${insert}`]: matters,

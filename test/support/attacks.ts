@@ -8,7 +8,10 @@ import { excessive } from './attacks/numbers.ts';
 import { references } from './attacks/references.ts';
 import { playlists, sdp, texts } from './attacks/texts.ts';
 
-/** Files that want something else of whoever reads them than to be read. All that is secret is under `secrets`, and says `canary`. */
+/**
+ * Files that want something else of whoever reads them than to be read. All that is secret is under `secrets`, and says
+ * `canary`.
+ */
 export type Attack = {
   name: string;
   path: string;

@@ -9,8 +9,8 @@ import { cache } from './kept.ts';
 import { scratch } from './scratch.ts';
 
 /**
- * Gives `dir` the data of an embedded Postgres, as a server has made and left it: the next one to be opened there needs no initdb,
- * which takes seconds of CPU. It is made once on a machine.
+ * Gives `dir` the data of an embedded Postgres, as a server has made and left it: the next one to be opened there needs
+ * no initdb, which takes seconds of CPU. It is made once on a machine.
  */
 export async function useCluster(dir: string): Promise<void> {
   copy(await (kept ??= keep()), join(dir, 'postgres'));

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { quietNow } from './quiet-time.ts';
 
 /**
- * Tries until `check` stops throwing, and gives what it returns; throws its last error after `withinMs`, in the time of a quiet machine.
- * Say how long only where that is what is tested: what passes does not wait longer for a deadline that is far away.
+ * Tries until `check` stops throwing, and gives what it returns; throws its last error after `withinMs`, in the time of
+ * a quiet machine. Say how long only where that is what is tested: what passes does not wait longer for a deadline that
+ * is far away.
  */
 export async function eventually<T>(check: () => T | Promise<T>, withinMs = 60_000): Promise<T> {
   const began = performance.now();

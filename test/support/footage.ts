@@ -16,7 +16,9 @@ export type Footage = {
   dir: string;
   /** A new private folder in `dir`. */
   folder(): Promise<string>;
-  /** What ffmpeg writes with these words, made now or kept of another time. The extension of the name tells the format. */
+  /**
+   * What ffmpeg writes with these words, made now or kept of another time. The extension of the name tells the format.
+   */
   make(name: string, words: string): Promise<string>;
   /** The same, made now. */
   run(name: string, words: string): Promise<string>;
@@ -91,7 +93,10 @@ export const tone = (seconds: number, hertz = 440) => `-f lavfi -i sine=f=${hert
 export const h264 = '-c:v libx264 -preset ultrafast -pix_fmt yuv420p -profile:v main';
 export const aac = '-c:a aac -b:a 64k';
 
-/** The numbers a, b, c, d of the display matrix of the first track, which is how an MP4 says that it is to be turned. ISO/IEC 14496-12, 8.3.2 */
+/**
+ * The numbers a, b, c, d of the display matrix of the first track, which is how an MP4 says that it is to be turned.
+ * ISO/IEC 14496-12, 8.3.2
+ */
 export function turn(bytes: Buffer, [a, b, c, d]: [number, number, number, number]): Buffer {
   const matrix = bytes.indexOf('tkhd') + 44;
   for (const [place, value] of [a, b, 0, c, d, 0].entries()) bytes.writeInt32BE(value * 65_536, matrix + place * 4);

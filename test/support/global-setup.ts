@@ -14,7 +14,10 @@ import { scratch } from './scratch.ts';
 // Each test file, and each worker that it starts, is a process: they compile our modules once for all of them.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../../node_modules/.cache/node');
 
-/** Before all test files: one Postgres (TEST_DATABASE_URL, else an embedded one) with one migrated database that each file copies. */
+/**
+ * Before all test files: one Postgres (TEST_DATABASE_URL, else an embedded one) with one migrated database that each
+ * file copies.
+ */
 let close = async () => {};
 
 export async function globalSetup(): Promise<void> {

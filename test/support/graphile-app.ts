@@ -1,6 +1,7 @@
 /**
- * An application of somebody else's on graphile-worker: `node graphile-app.ts <version> <schema> <url>`. Its tasks have the names of our queues. Prints
- * a line for each job it does; a job that says `hold` ends when the application is told to go on.
+ * An application of somebody else's on graphile-worker: `node graphile-app.ts <version> <schema> <url>`. Its tasks have
+ * the names of our queues. Prints a line for each job it does; a job that says `hold` ends when the application is told
+ * to go on.
  */
 import { once } from 'node:events';
 import { graphileWorkers } from './graphile-versions.ts';

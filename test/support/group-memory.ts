@@ -1,6 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** Megabytes that a process and all its descendants hold. What they share is divided among them, if the kernel says how much that is. */
+/**
+ * Megabytes that a process and all its descendants hold. What they share is divided among them, if the kernel says how
+ * much that is.
+ */
 export async function heldByGroup(root: number): Promise<number> {
   return heldByAll([root, ...(await descendants(root))]);
 }

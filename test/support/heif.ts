@@ -128,8 +128,9 @@ export async function hevcItem(width: number, height: number, pixelFormat = 'yuv
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-hevc-'));
   try {
     const path = join(dir, 'a.mp4');
-    const words = `-v error -f lavfi -i cellauto=size=${Math.ceil(width / 8)}x${Math.ceil(height / 8)}:rule=110:full=1 -frames:v 1
-      -vf scale=${width}:${height} -pix_fmt ${pixelFormat} -c:v libx265 -preset ultrafast -x265-params log-level=none -tag:v hvc1`;
+    const words = `-v error -f lavfi -i cellauto=size=${Math.ceil(width / 8)}x${Math.ceil(height / 8)}:rule=110:full=1
+      -frames:v 1 -vf scale=${width}:${height} -pix_fmt ${pixelFormat}
+      -c:v libx265 -preset ultrafast -x265-params log-level=none -tag:v hvc1`;
     await exec(ffmpegs[0]!.programs.ffmpeg.path, [...words.split(/\s+/), path]);
     return codedItem(Buffer.concat([ispe(width, height), await readFile(path)]));
   } finally {

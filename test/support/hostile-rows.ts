@@ -1,6 +1,8 @@
 import { at, between, random } from '../chaos/random.ts';
 
-/** Jobs as nobody should insert them: a statement each, as it would be typed into psql. The same seed gives the same. */
+/**
+ * Jobs as nobody should insert them: a statement each, as it would be typed into psql. The same seed gives the same.
+ */
 export function hostileRows(count: number, seed: number): string[] {
   const next = random('hostile rows', seed);
   const pick = <T>(items: readonly T[]): T => at(items, next())!;
@@ -19,7 +21,8 @@ export function hostileRows(count: number, seed: number): string[] {
     const [queue, kind] = n % 11 === 0 ? ['media', pick(strangeKinds)] : pick(kinds).split('.');
     const [column, given] = n % 7 === 0 ? pick(columns) : ['payload', payload];
     const more = column === 'payload' ? '' : `, ${column}`;
-    return `insert into jobs (queue, kind, payload${more}) values ('${queue}', ${literal(kind!)}, ${payload}${more && `, ${given}`})`;
+    return `insert into jobs (queue, kind, payload${more})
+      values ('${queue}', ${literal(kind!)}, ${payload}${more && `, ${given}`})`;
   });
 }
 
@@ -144,7 +147,8 @@ const heavy = [
   `jsonb_build_object('s3Key', repeat(E'\\x01', 2000000))`,
   `jsonb_build_object('s3Key', (select array_agg(1) from generate_series(1, 300000)))`,
   `jsonb_build_object('sizes', (select array_agg(n) from generate_series(1, 140000) n))`,
-  `jsonb_build_object('options', jsonb_build_object('formats', (select array_agg(true) from generate_series(1, 150000))))`,
+  `jsonb_build_object('options',
+   jsonb_build_object('formats', (select array_agg(true) from generate_series(1, 150000))))`,
   `jsonb_build_object('s3Key', (select jsonb_agg('{}'::jsonb) from generate_series(1, 200000)))`,
   `(select jsonb_object_agg('k' || n, n) from generate_series(1, 50000) n)`,
   `(select jsonb_object_agg(repeat('k', 9000) || n, n) from generate_series(1, 100) n)`,

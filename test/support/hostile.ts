@@ -21,7 +21,10 @@ export const hostile: Record<string, string> = {
   jit: 'on',
 };
 
-/** SQL that sets all of it on a database. TEST_HOSTILE=true runs any test on such databases: `TEST_HOSTILE=true npm run test:one -- FILE`. */
+/**
+ * SQL that sets all of it on a database. TEST_HOSTILE=true runs any test on such databases:
+ * `TEST_HOSTILE=true npm run test:one -- FILE`.
+ */
 export const makeHostile = (database: string) =>
   Object.entries(hostile)
     .map(([name, value]) => `alter database ${database} set ${name} to '${value}'`)

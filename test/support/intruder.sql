@@ -1,10 +1,12 @@
--- What a role that should not get in tries. The catalogue says what there is; `theirs` are the user's own tables and functions.
+-- What a role that should not get in tries. The catalogue says what there is; `theirs` are the user's own tables and
+-- functions.
 
 -- name: exposed
 -- What a role may do, by itself or as anybody, in the words of GRANT.
 with relations as (
   select c.oid, c.relname, c.relkind from pg_class c
-   where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S') and c.relname <> all(:theirs)
+   where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
+     and c.relname <> all(:theirs)
 )
 select format('%s: %s', r.relname, p) as right
   from relations r, unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p
@@ -22,7 +24,8 @@ select format('%s: %s', r.relname, p)
 union all
 select format('%s: execute', f.oid::regprocedure)
   from pg_proc f
- where f.pronamespace = quote_ident(current_schema())::regnamespace and f.proname <> all(:theirs) and has_function_privilege(:role, f.oid, 'execute')
+ where f.pronamespace = quote_ident(current_schema())::regnamespace and f.proname <> all(:theirs)
+   and has_function_privilege(:role, f.oid, 'execute')
  order by 1;
 
 -- name: attempts
@@ -31,10 +34,12 @@ with relations as (
   select c.oid, c.relname, c.relkind, c.relpersistence, format('%I.%I', current_schema(), c.relname) as name,
          (select quote_ident(a.attname) from pg_attribute a where a.attrelid = c.oid and a.attnum = 1) as first
     from pg_class c
-   where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S') and c.relname <> all(:theirs)
+   where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
+     and c.relname <> all(:theirs)
 ), functions as (
   select f.oid, f.prorettype = 'trigger'::regtype as is_trigger, format('%I.%I', current_schema(), f.proname) as name,
-         array_to_string(array(select case when f.provariadic <> 0 and i = f.pronargs then 'variadic ' else '' end || 'null::' || format_type(t, null)
+         array_to_string(array(select case when f.provariadic <> 0
+           and i = f.pronargs then 'variadic ' else '' end || 'null::' || format_type(t, null)
                                  from unnest(f.proargtypes) with ordinality as a (t, i)), ', ') as nulls
     from pg_proc f
    where f.pronamespace = quote_ident(current_schema())::regnamespace and f.proname <> all(:theirs)
@@ -46,15 +51,19 @@ select format('%s: %s', r.relname, t.verb) as needs, format(t.statement, r.name,
                ('update',   'update %s set %s = default'),
                ('delete',   'delete from %s'),
                ('truncate', 'truncate %s'),
-               ('trigger',  'create trigger z before insert on %s for each statement execute function suppress_redundant_updates_trigger()'),
-               ('trigger',  'create trigger z after update on %s referencing new table as fresh for each statement execute function pg_temp.listening()'),
+               ('trigger',  'create trigger z before insert on %s for each statement
+                               execute function suppress_redundant_updates_trigger()'),
+               ('trigger',  'create trigger z after update on %s referencing new table as fresh for each statement
+                               execute function pg_temp.listening()'),
                ('owner',    'alter table %s disable row level security'),
                ('owner',    'create policy z on %s using (true)')) t (verb, statement)
  where r.relkind not in ('S', 'v') or (r.relkind = 'v' and t.verb = 'select')
 union all
 select format('%s: references', r.relname),
-       format('create %s table lair.refers (%s, foreign key (%s) references %s)', case when r.relpersistence = 'u' then 'unlogged' end,
-              string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '), string_agg(quote_ident(a.attname), ', '), r.name)
+       format('create %s table lair.refers (%s, foreign key (%s) references %s)', case
+         when r.relpersistence = 'u' then 'unlogged' end,
+              string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '),
+              string_agg(quote_ident(a.attname), ', '), r.name)
   from relations r
   join pg_constraint k on k.conrelid = r.oid and k.contype = 'p'
   join pg_attribute a on a.attrelid = r.oid and a.attnum = any(k.conkey)
@@ -62,18 +71,21 @@ select format('%s: references', r.relname),
 union all
 select format('%s: %s', r.relname, t.verb), format(t.statement, r.name)
   from relations r,
-       (values ('usage', 'select nextval(%L)'), ('update', 'select setval(%L, 1)'), ('select', 'select last_value from %s')) t (verb, statement)
+       (values ('usage', 'select nextval(%L)'), ('update', 'select setval(%L, 1)'),
+         ('select', 'select last_value from %s')) t (verb, statement)
  where r.relkind = 'S'
 union all
 select format('%s: execute', f.oid::regprocedure),
-       case when f.is_trigger then format('create trigger z before insert on pg_temp.m for each row execute function %s()', f.name)
+       case when f.is_trigger
+            then format('create trigger z before insert on pg_temp.m for each row execute function %s()', f.name)
             else format('select %s(%s)', f.name, f.nulls) end
   from functions f;
 
 -- name: misuses
 -- Each trigger function that runs as its owner, as a trigger of the caller's own tables, however one can be made.
 select format('%s on %s: %s', f.proname, m, t.timing) as needs,
-       format('create trigger z %s for each %s execute function %I.%I(%L, %L); %s', format(t.timing, m), t.each, current_schema(), f.proname, 'key', 'publish',
+       format('create trigger z %s for each %s execute function %I.%I(%L, %L); %s', format(t.timing, m), t.each,
+         current_schema(), f.proname, 'key', 'publish',
               format(t.statement, m)) as statement
   from pg_proc f,
        unnest(:tables::text[]) m,
@@ -84,17 +96,20 @@ select format('%s on %s: %s', f.proname, m, t.timing) as needs,
                ('before delete on %s', 'row', 'delete from %s'),
                ('after delete on %s', 'row', 'delete from %s'),
                ('after insert on %s referencing new table as fresh', 'statement', 'insert into %s default values'),
-               ('after update on %s referencing old table as stale new table as fresh', 'statement', 'update %1$s set id = id'),
+               ('after update on %s referencing old table as stale new table as fresh', 'statement',
+                 'update %1$s set id = id'),
                ('after delete on %s referencing old table as stale', 'statement', 'delete from %s'),
                ('after truncate on %s', 'statement', 'truncate %s')) t (timing, each, statement)
- where f.pronamespace = quote_ident(current_schema())::regnamespace and f.prorettype = 'trigger'::regtype and f.prosecdef and f.proname <> all(:theirs);
+ where f.pronamespace = quote_ident(current_schema())::regnamespace and f.prorettype = 'trigger'::regtype
+   and f.prosecdef and f.proname <> all(:theirs);
 
 -- name: columns
 -- All names of columns there are: a table that has them all can be mistaken for any.
 select distinct quote_ident(a.attname) as name
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
- where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped;
+ where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0
+   and not a.attisdropped;
 
 -- name: try_all
 select t.needs, t.statement, pg_temp.attempt(t.statement) as came

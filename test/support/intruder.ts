@@ -33,8 +33,8 @@ const lookAlikes = ['media_jobs_live', 'x_jobs_live', 'auction_files', 'prekeys'
 const targets = ['text', 'uuid', 'bigint', 'integer', 'smallint', 'boolean', 'json', 'jsonb', 'timestamptz'];
 
 /**
- * Makes what `role` brings along: tables of its own whose columns are of a type with casts of its own. A cast that runs as anybody else
- * than `role` says so (SQLSTATE P0666).
+ * Makes what `role` brings along: tables of its own whose columns are of a type with casts of its own. A cast that runs
+ * as anybody else than `role` says so (SQLSTATE P0666).
  */
 export async function bringAlong(tx: Tx, role: string): Promise<void> {
   const columns = await query<{ name: string }>(tx, sql.columns);

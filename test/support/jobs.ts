@@ -19,7 +19,8 @@ export async function add(
   };
   const names = Object.keys(row);
   const inserted = await db.query<{ id: number }>(
-    `insert into jobs (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')}) returning id`,
+    `insert into jobs (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')})
+      returning id`,
     Object.values(row),
   );
   return inserted.rows[0]!.id;

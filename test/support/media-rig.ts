@@ -15,7 +15,10 @@ export type MediaRig = Rig & {
   temp: string;
   sql(text: string, values?: unknown[]): Promise<Row[]>;
   put(key: string, body: Buffer): Promise<void>;
-  /** Stores an original and adds its job, with a payload that names it; what S3 is asked from then on is in `s3.requests`. */
+  /**
+   * Stores an original and adds its job, with a payload that names it; what S3 is asked from then on is in
+   * `s3.requests`.
+   */
   submit(kind: string, key: string, original: Buffer, payload?: object): Promise<number>;
   /** What was stored, or tried to. */
   puts(): AskedRequest[];

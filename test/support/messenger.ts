@@ -56,8 +56,9 @@ export async function putAll(storage: Storage, keys: string[], bytes = 10): Prom
 export type Sizes = { messages: number; stories: number; sessions: number; objects: number };
 
 /**
- * A messenger that has been used for two years, a third of everything due to be cleaned up. Every kind of row that must stay is among them: pinned
- * messages, messages under legal hold, stories that are deleted already, devices with several sessions, objects that two messages share.
+ * A messenger that has been used for two years, a third of everything due to be cleaned up. Every kind of row that must
+ * stay is among them: pinned messages, messages under legal hold, stories that are deleted already, devices with
+ * several sessions, objects that two messages share.
  * @returns the keys that rows refer to
  */
 export async function fillMessenger(url: string, sizes: Sizes): Promise<string[]> {
@@ -78,7 +79,9 @@ export async function fillMessenger(url: string, sizes: Sizes): Promise<string[]
     );
     await db.query(
       `insert into sessions (id, user_id, device_id, last_active_at)
-       select md5('s' || n)::uuid, d.user_id, d.id, now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int then interval '30 days 1 minute' + n * interval '1 s' else n % 29 * interval '1 day' end
+       select md5('s' || n)::uuid, d.user_id, d.id, now() - case when n % 3 = 0
+         or n % ($1::int * 5) < $1::int then interval '30 days 1 minute' + n * interval '1 s'
+              else n % 29 * interval '1 day' end
          from generate_series(1, $2::int) n join devices d on d.id = md5('d' || 1 + n % ($1::int * 5))::uuid`,
       [users, sizes.sessions],
     );
@@ -86,27 +89,34 @@ export async function fillMessenger(url: string, sizes: Sizes): Promise<string[]
       `insert into session_tokens (session_id, token_hash) select id, decode(md5(id::text), 'hex') from sessions`,
     );
     await db.query(
-      `update devices d set last_seen_at = s.at from (select device_id, max(last_active_at) as at from sessions group by 1) s where s.device_id = d.id`,
+      `update devices d set last_seen_at = s.at
+       from (select device_id, max(last_active_at) as at from sessions group by 1) s where s.device_id = d.id`,
     );
     await db.query(
-      `insert into messages (id, sender_id, body, media_type, media_url, thumbnail_url, metadata, pinned, legal_hold, created_at)
+      `insert into messages (id, sender_id, body, media_type, media_url, thumbnail_url, metadata, pinned, legal_hold,
+       created_at)
        select md5('m' || n)::uuid, md5('u' || 1 + n % $1::int)::uuid, 'message ' || n, m.type,
               case when m.type is not null then 'https://cdn.example.com/uploads/' || n end, null, '{"width": 1}', n % 70 = 0, n % 110 = 0,
-              now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int then interval '365 days 1 minute' + n * interval '1 s' else (n % 8000) * interval '1 hour' end
+              now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int
+                            then interval '365 days 1 minute' + n * interval '1 s'
+                           else (n % 8000) * interval '1 hour' end
          from generate_series(1, $2::int) n, lateral (select case when n % 10 = 0 then 'image' end) m (type)`,
       [users, sizes.messages],
     );
     await db.query(
       `insert into stories (id, user_id, media_url, created_at, deleted_at)
        select md5('t' || n)::uuid, md5('u' || 1 + n % $1::int)::uuid, 'https://cdn.example.com/stories/' || n,
-              now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int then interval '24 hours 1 minute' + n * interval '1 s' else n % 1430 * interval '1 minute' end,
+              now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int
+                            then interval '24 hours 1 minute' + n * interval '1 s'
+                           else n % 1430 * interval '1 minute' end,
               case when n % 50 = 0 then now() end
          from generate_series(1, $2::int) n`,
       [users, sizes.stories],
     );
     await db.query(
       `update users u set active_stories = s.stories
-         from (select user_id, count(*) as stories from stories where deleted_at is null group by 1) s where s.user_id = u.id`,
+         from (select user_id, count(*) as stories from stories where deleted_at is null group by 1) s
+           where s.user_id = u.id`,
     );
     // A quarter of the objects each: of messages, of stories, of temporary files, and nobody's.
     const each = Math.floor(sizes.objects / 4);
@@ -118,7 +128,8 @@ export async function fillMessenger(url: string, sizes: Sizes): Promise<string[]
        select 'stories/' || n || '.jpg', 10, t.id from generate_series(1, $1::int) n
          join stories t on t.id = md5('t' || 1 + n % $2::int)::uuid where t.deleted_at is null returning key`,
       `insert into temp_files (key, bytes, created_at)
-       select 'temp/' || n || '.bin', 10, now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int then interval '25 hours' else interval '23 hours' end
+       select 'temp/' || n || '.bin', 10, now() - case when n % 3 = 0
+         or n % ($1::int * 5) < $1::int then interval '25 hours' else interval '23 hours' end
          from generate_series(1, $1::int) n where $2::int > 0 returning key`,
     ];
     const keys = [];

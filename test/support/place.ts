@@ -8,7 +8,10 @@ const run = promisify(execFile);
 /** Of the originals of tests, as text of videos, sounds, and XMP. */
 const written = /ISO6709|\xa9xyz|loci|[+-]\d{2}\.\d{3,}[+-]\d{3}\.\d{3,}|2024-05-06|52,31\.2000N|GPSLatitude/g;
 
-/** What in files tells where or when they were taken: by exiftool where there is one, of pictures by exifreader, and by their bytes. */
+/**
+ * What in files tells where or when they were taken: by exiftool where there is one, of pictures by exifreader, and by
+ * their bytes.
+ */
 export async function tracesOfPlace(...paths: string[]): Promise<string[]> {
   const found = paths.map(async (path) => {
     const bytes = await readFile(path);

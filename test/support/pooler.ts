@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../worker/base/db/db.ts';
 
 /**
- * A pooler before the test server, as PgBouncer is: it answers the handshake itself, whatever the password, and lends the sessions that
- * it keeps with Postgres for as long as its mode says. NOTIFY comes with the next answer only.
+ * A pooler before the test server, as PgBouncer is: it answers the handshake itself, whatever the password, and lends
+ * the sessions that it keeps with Postgres for as long as its mode says. NOTIFY comes with the next answer only.
  * https://www.postgresql.org/docs/current/protocol-flow.html
  */
 export type Pooler = { url: string; close(): Promise<void> };
@@ -95,7 +95,10 @@ async function connect(databaseUrl: string): Promise<Stream> {
 type Message = { type: string; bytes: Buffer; body: string };
 type Stream = { socket: Socket; read(options?: { typed: boolean }): Promise<Message> };
 
-/** Messages, one at a time: a byte for the type, which the first ones of a client lack, and four for the length of the rest. */
+/**
+ * Messages, one at a time: a byte for the type, which the first ones of a client lack, and four for the length of the
+ * rest.
+ */
 function streamOf(socket: Socket): Stream {
   let buffered = Buffer.alloc(0);
   let arrived = Promise.withResolvers<void>();

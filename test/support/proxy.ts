@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** What stands between a worker and Postgres, and can go silent as networks do: nothing is closed, nothing arrives any more. */
+/**
+ * What stands between a worker and Postgres, and can go silent as networks do: nothing is closed, nothing arrives any
+ * more.
+ */
 export type Proxy = {
   url: string;
   /** The connections that are open go silent for good; new ones work. */

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-// Time as it would be on a quiet machine. Where three processes share a core, a second counts as a third of one. What a test promises
-// about time it promises in this time, so that it holds on a busy machine too. Elsewhere than on Linux it is the time of clocks.
+// Time as it would be on a quiet machine. Where three processes share a core, a second counts as a third of one. What a
+// test promises about time it promises in this time, so that it holds on a busy machine too. Elsewhere than on Linux it
+// is the time of clocks.
 
 const sampleMs = 20;
 let quietMs = 0;

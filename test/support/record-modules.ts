@@ -1,7 +1,8 @@
 import { appendFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 
-// Preloaded (--import) by a process whose modules a test wants to know: it appends their URLs to the file that RECORD_MODULES names.
+// Preloaded (--import) by a process whose modules a test wants to know: it appends their URLs to the file that
+// RECORD_MODULES names.
 
 registerHooks({
   load(url, context, next) {

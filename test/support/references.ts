@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import type { Db } from '../../worker/base/db/db.ts';
 import { at, random } from '../chaos/random.ts';
 
-// Objects, and rows that name them: every table and column that can, in every state that such a row can have, any two for one object. What becomes of
-// each object is said here by the plan alone: nothing here reads what the cleanups read.
+// Objects, and rows that name them: every table and column that can, in every state that such a row can have, any two
+// for one object. What becomes of each object is said here by the plan alone: nothing here reads what the cleanups
+// read.
 
 /**
- * What a reference means for its object, when all cleanups are through:
- * `shows`: it must stay. `lets go`: its time has come, and it hands the object over. `names`: it is deleted or failed, but still there, so that the object is no
+ * What a reference means for its object, when all cleanups are through: `shows`: it must stay. `lets go`: its time has
+ * come, and it hands the object over. `names`: it is deleted or failed, but still there, so that the object is no
  * orphan. `nothing`: it does not name the object any more.
  */
 type Meaning = 'shows' | 'lets go' | 'names' | 'nothing';
@@ -33,11 +34,14 @@ const place = (name: string, means: Meaning, text: string, ...values: (keyof Nam
 });
 
 const message = (age: string, more = 'false, false') =>
-  `m as (insert into messages (media_type, created_at, pinned, legal_hold) values ('image', now() - interval '${age}', ${more}) returning id)`;
+  `m as (insert into messages (media_type, created_at, pinned, legal_hold)
+   values ('image', now() - interval '${age}', ${more}) returning id)`;
 const story = (age: string) =>
-  `u as (insert into users default values returning id), s as (insert into stories (user_id, created_at) select id, now() - interval '${age}' from u returning id)`;
+  `u as (insert into users default values returning id), s
+   as (insert into stories (user_id, created_at) select id, now() - interval '${age}' from u returning id)`;
 const object = (rows: string, owners: string, from: string) =>
-  `with ${rows} insert into media_objects (key, bytes, ${owners}) select $1, $2, ${from.replaceAll('+', '.id, ')}.id from ${from.replaceAll('+', ', ')}`;
+  `with ${rows} insert into media_objects (key, bytes, ${owners}) select $1, $2, ${from.replaceAll('+', '.id, ')}.id
+    from ${from.replaceAll('+', ', ')}`;
 
 const media = (columns: string, values: string, deleted = 'null') =>
   `insert into media (${columns}, deleted_at) values (${values}, ${deleted})`;
@@ -164,10 +168,12 @@ const deletedByOthers: Place[] = [
 const temp = (age: string) =>
   `insert into temp_files (key, bytes, created_at) values ($1, $2, now() - interval '${age}')`;
 const url = (column: string, age: string, pinned = false) =>
-  `insert into messages (media_type, ${column}, created_at, pinned) values ('image', $1, now() - interval '${age}', ${pinned})`;
+  `insert into messages (media_type, ${column}, created_at, pinned)
+    values ('image', $1, now() - interval '${age}', ${pinned})`;
 const storyUrl = (column: string, age: string, deleted = 'null') =>
   `with u as (insert into users default values returning id)
-   insert into stories (user_id, ${column}, created_at, deleted_at) select id, $1, now() - interval '${age}', ${deleted} from u`;
+   insert into stories (user_id, ${column}, created_at, deleted_at)
+     select id, $1, now() - interval '${age}', ${deleted} from u`;
 const others: Place[] = [
   place('media_objects of nobody', 'shows', `insert into media_objects (key, bytes) values ($1, $2)`, 'key', 'bytes'),
   place('temp_files', 'shows', temp('1 hour'), 'key', 'bytes'),
@@ -194,7 +200,8 @@ const places = [...ofMedia, ...ofFiles, ...ofJobs, ...ofObjects, ...deletedByOth
 export async function addProducts(db: Db): Promise<void> {
   const readme = readFileSync(join(import.meta.dirname, '../../sql/cleanup/README.md'), 'utf8');
   await db.query(
-    `create table products (id bigint generated always as identity, photo_url text); ${/```sql\n([^]*?)```/.exec(readme)![1]}`,
+    `create table products (id bigint generated always as identity,
+     photo_url text); ${/```sql\n([^]*?)```/.exec(readme)![1]}`,
   );
 }
 

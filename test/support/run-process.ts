@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openSync } from 'node:fs';
 import { runProcess } from '../../worker/media/ffmpeg/process.ts';
 
-// A process with a program of its own, which tests kill, freeze, and starve. Started by ffmpeg-process.test.ts; prints what came of it.
+// A process with a program of its own, which tests kill, freeze, and starve. Started by ffmpeg-process.test.ts; prints
+// what came of it.
 
 const [mode, ...command] = process.argv.slice(2) as ['run' | 'without files', string, ...string[]];
 if (mode === 'without files') {

@@ -10,12 +10,11 @@ import { refusalOf } from './sigv4.ts';
  * An S3 server over a real socket, for tests. The objects live in fauxqs, in this process; in front of it stands a door
  * that checks what fauxqs does not (signatures, dates, body hashes) and that can be told to fail as real servers do.
  *
- *   const s3 = await startS3Server();           // s3.config is an S3Config whose bucket exists
- *   s3.fail({ status: 503, code: 'SlowDown', times: 2 });
- *   await s3.close();
+ *   const s3 = await startS3Server();           // s3.config is an S3Config whose bucket exists s3.fail({ status: 503,
+ *   code: 'SlowDown', times: 2 }); await s3.close();
  *
- * Two limits of fauxqs: it refuses bodies of more than 11 MiB (put larger files in parts), and lists by locale rather than
- * by bytes, so that listings of more than a thousand keys in mixed case may lose some.
+ * Two limits of fauxqs: it refuses bodies of more than 11 MiB (put larger files in parts), and lists by locale rather
+ * than by bytes, so that listings of more than a thousand keys in mixed case may lose some.
  */
 export type S3Server = {
   config: S3Config & { endpoint: string; credentials: { accessKeyId: string; secretAccessKey: string } };

@@ -1,5 +1,5 @@
--- What the first schema of the search_path holds, from the catalog. In the order in which it was made (by oid), so that the
--- snapshot tells the story the migrations tell; what has no order of its own goes by name.
+-- What the first schema of the search_path holds, from the catalog. In the order in which it was made (by oid), so that
+-- the snapshot tells the story the migrations tell; what has no order of its own goes by name.
 
 -- name: server
 select current_setting('server_version_num')::integer / 10000 as version, current_schema() as schema;
@@ -23,7 +23,9 @@ select c.relname as name, i.inhparent::regclass::text as parent, pg_get_expr(c.r
 
 -- name: columns
 -- Of a partition only what it does not share with its parent.
-select c.relname as "table", a.attname as name, concat_ws(' collate ', format_type(a.atttypid, a.atttypmod), quote_ident(l.collname)) as type, a.attnotnull as required,
+select c.relname as "table", a.attname as name,
+  concat_ws(' collate ', format_type(a.atttypid, a.atttypmod), quote_ident(l.collname)) as type,
+  a.attnotnull as required,
        pg_get_expr(d.adbin, d.adrelid) as "default",
        nullif(col_description(c.oid, a.attnum), col_description(pa.attrelid, pa.attnum)) as comment,
        i.inhparent is null or pg_get_expr(d.adbin, d.adrelid) is distinct from pg_get_expr(pd.adbin, pd.adrelid) as own
@@ -39,16 +41,19 @@ select c.relname as "table", a.attname as name, concat_ws(' collate ', format_ty
 
 -- name: constraints
 -- Postgres 18 lists "not null" here too; the columns say that.
-select c.relname as "table", k.conname as name, pg_get_constraintdef(k.oid, true) as definition, k.contype = 'f' as foreign_key
+select c.relname as "table", k.conname as name, pg_get_constraintdef(k.oid, true) as definition,
+  k.contype = 'f' as foreign_key
   from pg_constraint k
   join pg_class c on c.oid = k.conrelid
- where k.connamespace = current_schema()::regnamespace and k.contype not in ('n', 't') and k.conparentid = 0 and k.coninhcount = 0
+ where k.connamespace = current_schema()::regnamespace and k.contype not in ('n', 't') and k.conparentid = 0
+   and k.coninhcount = 0
  order by k.contype <> 'p', k.conname collate "C";
 
 -- name: indexes
 select c.relname as "table", pg_get_indexdef(x.indexrelid, 0, true) as definition,
        exists (select from pg_depend d join pg_proc p on p.oid = d.refobjid and p.pronamespace = c.relnamespace
-                where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid and d.refclassid = 'pg_proc'::regclass) as calls
+                where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid
+                  and d.refclassid = 'pg_proc'::regclass) as calls
   from pg_index x
   join pg_class c on c.oid = x.indrelid
   join pg_class ic on ic.oid = x.indexrelid
@@ -58,7 +63,8 @@ select c.relname as "table", pg_get_indexdef(x.indexrelid, 0, true) as definitio
 
 -- name: functions
 select p.proname as name, pg_get_function_arguments(p.oid) as arguments, pg_get_function_result(p.oid) as result,
-       l.lanname as language, p.prosecdef as definer, p.proisstrict as strict, p.proconfig as settings, p.prosrc as body,
+       l.lanname as language, p.prosecdef as definer, p.proisstrict as strict, p.proconfig as settings,
+       p.prosrc as body,
        case p.provolatile when 'i' then 'immutable' when 's' then 'stable' end as volatility,
        obj_description(p.oid, 'pg_proc') as comment
   from pg_proc p
@@ -82,7 +88,8 @@ select c.relname as name, pg_get_viewdef(c.oid, true) as definition, array_to_st
  order by c.oid;
 
 -- name: policies
-select policyname as name, tablename as "table", permissive, roles::text[] as roles, cmd as command, qual as "using", with_check
+select policyname as name, tablename as "table", permissive, roles::text[] as roles, cmd as command, qual as "using",
+  with_check
   from pg_policies
  where schemaname = current_schema()
  order by tablename collate "C", policyname collate "C";

@@ -2,8 +2,8 @@ import { namesOf } from '../../worker/base/db/names.ts';
 import { loadStatements, query, type Queryable } from '../../worker/base/db/sql.ts';
 
 /**
- * The schema of a database as one SQL text, for people to read and to compare: what the migrations make, whatever way they went
- * there. Postgres 14 to 18 give the same text. It can be run too, and makes the same schema again.
+ * The schema of a database as one SQL text, for people to read and to compare: what the migrations make, whatever way
+ * they went there. Postgres 14 to 18 give the same text. It can be run too, and makes the same schema again.
  */
 export async function describeSchema(db: Queryable): Promise<string> {
   const read = <Row extends Record<string, unknown>>(name: keyof typeof sql) => query<Row>(db, sql[name]);
@@ -113,9 +113,9 @@ const sql = loadStatements(import.meta.dirname, 'schema.sql', [
   'policies',
 ]);
 
-const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the tickets, which is
--- graphile-worker's, is not in here. To change the schema, add a migration and run \`npm run schema\`, which writes this
--- file. test/queue/install/schema.test.ts checks it.
+const opening = `-- The schema, for reading: what the files of migrations/ make of an empty database. The schema of the
+-- tickets, which is graphile-worker's, is not included. To change the schema, add a migration and run
+-- \`npm run schema\`, which writes this file. test/queue/install/schema.test.ts checks it.
 
 set check_function_bodies = off;
 `;
@@ -131,7 +131,8 @@ function describeTable(table: Table, columns: Column[], constraints: Constraint[
   const checks = constraints.map((constraint) => `constraint ${constraint.name} ${lower(constraint.definition)}`);
   const own = columns.filter((column) => column.own);
   const head = parent
-    ? `create table ${name} partition of ${parent}${inBrackets([...own.map(newDefault), ...checks]) || '\n '} ${lower(table.bound ?? '')}`
+    ? `create table ${name} partition of ${parent}` +
+      `${inBrackets([...own.map(newDefault), ...checks]) || '\n '} ${lower(table.bound ?? '')}`
     : `create ${unlogged ? 'unlogged ' : ''}table ${name}${inBrackets([...alignColumns(own), ...checks])}`;
   const key = table.partition_key ? ` partition by ${lower(table.partition_key)}` : '';
   const options = table.options ? ` with (${table.options})` : '';
@@ -223,7 +224,10 @@ function unqualified(view: string): string {
 const commentOn = (what: string, name: string, comment: string | null) =>
   comment === null ? '' : `comment on ${what} ${name} is '${comment.replaceAll("'", "''")}';\n`;
 
-/** In small letters, as we write SQL, but for what is quoted; and without the casts to text that Postgres adds to literals. */
+/**
+ * In small letters, as we write SQL, but for what is quoted; and without the casts to text that Postgres adds to
+ * literals.
+ */
 function lower(text: string): string {
   return text
     .replace(/'(?:[^']|'')*'|"[^"]*"|[^'"]+/g, (part) => (/^['"]/.test(part) ? part : part.toLowerCase()))

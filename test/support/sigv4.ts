@@ -2,8 +2,9 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 
 /**
- * Judges the signature of a request as S3 does, written from the specification rather than on the SDK's own signer,
- * so that the two check each other. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html
+ * Judges the signature of a request as S3 does, written from the specification rather than on the SDK's own signer, so
+ * that the two check each other.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html
  */
 
 export type SignedRequest = { method: string; url: string; headers: IncomingHttpHeaders; body: Buffer };

@@ -43,7 +43,9 @@ export async function rolledBack<T>(db: Db, work: (tx: Tx) => Promise<T>): Promi
   }
 }
 
-/** A job of every status in publish and media, live and archived, with errors, a file, and the worker that runs them. */
+/**
+ * A job of every status in publish and media, live and archived, with errors, a file, and the worker that runs them.
+ */
 export async function addSomeJobs(tx: Tx): Promise<void> {
   await tx.query(`
     insert into workers (id, host, pid, version, queues)
@@ -53,9 +55,11 @@ export async function addSomeJobs(tx: Tx): Promise<void> {
     values ('00000000-0000-4000-8000-00000000000a', 'lots/1.jpg', 'pending'),
            ('00000000-0000-4000-8000-00000000000b', 'lots/2.jpg', 'pending');
 
-    insert into jobs (queue, kind, status, attempt, retry_count, max_retries, error_code, error, locked_by, started_at, completed_at, run_at, archived)
+    insert into jobs (queue, kind, status, attempt, retry_count, max_retries, error_code, error, locked_by, started_at,
+      completed_at, run_at, archived)
     select q.queue, q.kind, s.status, s.attempt, s.retries, 5, s.code, s.code, s.worker::uuid,
-           case when s.attempt > 0 then now() - interval '3 seconds' end, case when s.ended then now() - interval '1 second' end,
+           case when s.attempt > 0 then now() - interval '3 seconds' end,
+           case when s.ended then now() - interval '1 second' end,
            now() + s.due, s.archived
       from (values ('publish', 'file'), ('media', 'image')) as q (queue, kind)
      cross join (values

@@ -2,8 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sqlFiles } from './sql-files.ts';
 
-// Which error codes the worker can write, by its sources: each `new PermanentError('code', …)` and its sisters, each statement that sets
-// error_code, in TypeScript and in SQL. A code that is put together is found by what its file is made of: see `builders`.
+// Which error codes the worker can write, by its sources: each `new PermanentError('code', …)` and its sisters, each
+// statement that sets error_code, in TypeScript and in SQL. A code that is put together is found by what its file is
+// made of: see `builders`.
 
 const root = join(import.meta.dirname, '../../worker');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');

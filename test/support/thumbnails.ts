@@ -46,7 +46,8 @@ export async function openBench(env: Env = {}): Promise<Bench> {
     },
     async add(payload, { file_id = null, max_retries = null, run_at = new Date(0) }: Record<string, unknown> = {}) {
       const [row] = await sql(
-        `insert into media_jobs (kind, payload, file_id, max_retries, run_at) values ('thumbnails', $1, $2, $3, $4) returning id`,
+        `insert into media_jobs (kind, payload, file_id, max_retries, run_at) values ('thumbnails', $1, $2, $3, $4)
+         returning id`,
         [JSON.stringify(payload), file_id, max_retries, run_at],
       );
       return row!.id;

@@ -30,7 +30,10 @@ export type TiffOptions = {
   loop?: boolean;
 };
 
-/** A TIFF by hand: red and green quarters above blue and white ones. https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf */
+/**
+ * A TIFF by hand: red and green quarters above blue and white ones.
+ * https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
+ */
 export function tiff(options: TiffOptions = {}): Buffer {
   const { width = 40, height = 30, photometric = 2, bits = 8, planar = false, tile, alpha, orientation } = options;
   const channels = channelsOf(options);

@@ -97,7 +97,9 @@ export async function ffprobe(...args: string[]): Promise<string> {
   return (await promisify(execFile)(programs.ffprobe.path, ['-v', 'error', ...args])).stdout;
 }
 
-/** Plays all of it by ffmpeg: how many frames there are, and whether there is sound. Undefined where this ffmpeg cannot. */
+/**
+ * Plays all of it by ffmpeg: how many frames there are, and whether there is sound. Undefined where this ffmpeg cannot.
+ */
 export async function playByFfmpeg(url: string): Promise<{ frames: number; sound: boolean } | undefined> {
   const { programs, version } = await ffmpeg.capabilities();
   const run = (...args: string[]) => promisify(execFile)(programs.ffmpeg.path, args);

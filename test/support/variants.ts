@@ -64,7 +64,10 @@ export function assertColours(actual: number[][], expected: (readonly number[])[
   }
 }
 
-/** What is seen, per EXIF value, of red green / blue white as stored. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4 */
+/**
+ * What is seen, per EXIF value, of red green / blue white as stored.
+ * https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4
+ */
 export const seenUpright = {
   1: [red, green, blue, white],
   2: [green, red, white, blue],

@@ -11,7 +11,8 @@ import { onUncaught } from '../../worker/main.ts';
 import { job } from '../../worker/queue/job.ts';
 import { startWorker } from '../../worker/queue/worker.ts';
 
-// A worker process that tests may kill, freeze and stop. Started by spawnWorker in processes.ts; says its id when it works.
+// A worker process that tests may kill, freeze and stop. Started by spawnWorker in processes.ts; says its id when it
+// works.
 
 const payload = z.object({ ms: z.number().default(0), name: z.string().default('') });
 const kinds = [

@@ -19,7 +19,10 @@ export type Env = Record<string, string>;
 /** A database and as many workers on it as a test wants, each with handlers of the test's own. */
 export type Rig = {
   db: TestDatabase;
-  /** Starts a worker in this process, with all kinds there are, or with `{ 'media.echo': async ({ payload }) => payload }`. */
+  /**
+   * Starts a worker in this process, with all kinds there are, or with
+   * `{ 'media.echo': async ({ payload }) => payload }`.
+   */
   worker(
     handlers: Registry | Record<string, Handler>,
     env?: Env,

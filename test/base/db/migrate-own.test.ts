@@ -69,8 +69,8 @@ test('a file that fails is named with its line, and nothing of it or of the othe
   });
   await assert.rejects(migrate(), (error) => {
     assert.ok(error instanceof UsageError);
-    const words = `${join(dir, '2_b.sql')}:3 could not be applied: syntax error at or near "tabel". Nothing was changed.`;
-    assert.equal(error.message, words);
+    const words = 'could not be applied: syntax error at or near "tabel". Nothing was changed.';
+    assert.equal(error.message, `${join(dir, '2_b.sql')}:3 ${words}`);
     return true;
   });
   const there = await db.query(`select from pg_tables where tablename in ('a', 'rowmill_own_migrations')`);
@@ -79,7 +79,7 @@ test('a file that fails is named with its line, and nothing of it or of the othe
   await assert.rejects(migrate(), /2_b\.sql could not be applied: relation "jobs" already exists/);
 });
 
-test('a file that was changed after it was applied, one without a number, and a folder that is not there are refused', async (t) => {
+test('an applied file that was changed, one without a number, and a missing folder are refused', async (t) => {
   const { db, dir, migrate, write } = await prepare(t, { '1_a.sql': 'create table a ()' });
   await migrate();
   await write({ '1_a.sql': 'create table a (id int)' });
@@ -94,7 +94,8 @@ test('what the ledger says is for the owner alone', async (t) => {
   const { db, migrate } = await prepare(t, { '1_a.sql': 'create table a ()' });
   await migrate();
   const { rows } = await db.query(
-    `select relrowsecurity, has_table_privilege('public', oid, 'select') as open from pg_class where relname = 'rowmill_own_migrations'`,
+    `select relrowsecurity, has_table_privilege('public', oid, 'select') as open from pg_class
+     where relname = 'rowmill_own_migrations'`,
   );
   assert.deepEqual(rows, [{ relrowsecurity: true, open: false }]);
 });

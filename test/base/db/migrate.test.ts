@@ -58,7 +58,8 @@ suite('at once', () => {
 
   test('several processes', async (t) => {
     const client = await connect(t, 'template0');
-    const script = `const { install } = await import(process.argv[1]); console.log((await install(process.argv[2])).length)`;
+    const script = `const { install } = await import(process.argv[1]);
+                    console.log((await install(process.argv[2])).length)`;
     const started = [1, 2, 3].map(() =>
       promisify(execFile)(process.execPath, [
         '--input-type=module',

@@ -15,7 +15,8 @@ import { add, reads } from '../../support/jobs.ts';
 import { silent } from '../../support/log.ts';
 import { describeSchema } from '../../support/schema.ts';
 
-// The tables may lie in any schema: the first of the connection's search_path when they are made. Callers may have another.
+// The tables may lie in any schema: the first of the connection's search_path when they are made. Callers may have
+// another.
 
 let empty: TestDatabase;
 let url: string;

@@ -157,7 +157,8 @@ describe('A failure of S3 has a name', () => {
     const host = s3.config.endpoint.slice('http://'.length);
     assert.equal(
       await messageWith({ ...credentials, secretAccessKey: 'wrong' }),
-      `writing "a/b.txt" in bucket "rowmill-test" was denied by ${host} (403 SignatureDoesNotMatch): the secret key does not belong to the access key id`,
+      `writing "a/b.txt" in bucket "rowmill-test" was denied by ${host} (403 SignatureDoesNotMatch): ` +
+        'the secret key does not belong to the access key id',
     );
     assert.match(await messageWith({ ...credentials, accessKeyId: 'UNKNOWN' }), /does not know the access key id$/);
     await assert.rejects(

@@ -4,8 +4,8 @@ import sharp, { type ResizeOptions, type Sharp } from 'sharp';
 import { rgbaToThumbHash } from 'thumbhash';
 import { workThrough } from '../bare.ts';
 
-// The anchor: what somebody would write with sharp alone for the outputs of media.image, reading files and writing files. It decodes
-// each file once; or with DECODE=again anew for each output, as most do it.
+// The anchor: what somebody would write with sharp alone for the outputs of media.image, reading files and writing
+// files. It decodes each file once; or with DECODE=again anew for each output, as most do it.
 
 type Open = () => Sharp;
 

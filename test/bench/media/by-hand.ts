@@ -12,7 +12,10 @@ import { median } from '../result.ts';
 
 type Work = (path: string, means: { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal }) => Promise<unknown>;
 
-/** What a job does between download and upload, and as its anchor the first file alone of the first ffmpeg that it ran, by hand. */
+/**
+ * What a job does between download and upload, and as its anchor the first file alone of the first ffmpeg that it ran,
+ * by hand.
+ */
 export async function besideHand(footage: Footage, source: string, work: Work) {
   const dir = await footage.folder();
   const path = join(dir, 'original');
@@ -34,7 +37,10 @@ export async function besideHand(footage: Footage, source: string, work: Work) {
 
 const alone = (task: Task): Task => ({ ...task, outputs: task.outputs.slice(0, 1) });
 
-/** Runs the command of a task with nothing round it. @returns the most memory that it held. Linux only: it reads /proc */
+/**
+ * Runs the command of a task with nothing round it.
+ * @returns the most memory that it held. Linux only: it reads /proc
+ */
 export async function byHand(ffmpeg: Ffmpeg, { inputs, filter, outputs }: Task): Promise<{ peakMb: number }> {
   const { programs } = await ffmpeg.capabilities();
   const words = [

@@ -17,8 +17,9 @@ const memory = { MEDIA_MEMORY_MB: '280' };
 const budgetMb = { peak: 330, idle: 190 };
 
 /**
- * The work of media.image, and the whole job, against sharp alone (bare-image.ts), which makes the same outputs of one decode, or of one
- * decode each. The job also copies and hashes each original, and keeps its rows. Only the process at work is counted, not Postgres. Linux only: it reads /proc.
+ * The work of media.image, and the whole job, against sharp alone (bare-image.ts), which makes the same outputs of one
+ * decode, or of one decode each. The job also copies and hashes each original, and keeps its rows. Only the process at
+ * work is counted, not Postgres. Linux only: it reads /proc.
  */
 export async function image({ server, runs, pictures: wanted }: Bench): Promise<Result[]> {
   const rounds = Math.min(4, Math.ceil(wanted / originals.length));
@@ -33,7 +34,8 @@ export async function image({ server, runs, pictures: wanted }: Bench): Promise<
   const again: Run[] = [];
   const insert = () =>
     db.query(
-      `insert into media_jobs (kind, payload, max_retries) select 'image', jsonb_build_object('s3Key', key), 0 from unnest($1::text[]) as key`,
+      `insert into media_jobs (kind, payload, max_retries) select 'image', jsonb_build_object('s3Key', key), 0
+       from unnest($1::text[]) as key`,
       [keys],
     );
   await interleave(runs, {

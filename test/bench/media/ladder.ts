@@ -17,8 +17,9 @@ const shown = { width: 1920, height: 1080 };
 const { video: settings } = loadConfig({});
 
 /**
- * What media.transcode does between download and upload, from 1080p to four sizes in segments, checked; against four runs of ffmpeg, one a size,
- * as most do it, and against the one command that an expert would write. Neither of these cuts segments or looks at what came out. All memory it asks for.
+ * What media.transcode does between download and upload, from 1080p to four sizes in segments, checked; against four
+ * runs of ffmpeg, one a size, as most do it, and against the one command that an expert would write. Neither of these
+ * cuts segments or looks at what came out. All memory it asks for.
  * @param source of 1080p
  */
 export async function ladder(footage: Footage, source: string, runs: number): Promise<Result[]> {

@@ -16,8 +16,8 @@ const plenty = createMemoryGate({ bytes: 4e9, slots: 1 });
 const smallMb = 280;
 
 /**
- * The work of media.video against the very same ffmpeg command by hand, which looks neither at what it is given nor at what came out, and takes
- * no poster; and that of a video that needs no encode, against a bare copy.
+ * The work of media.video against the very same ffmpeg command by hand, which looks neither at what it is given nor at
+ * what came out, and takes no poster; and that of a video that needs no encode, against a bare copy.
  * @param source of 1080p, with more bits a second than are copied
  */
 export async function video(footage: Footage, source: string, seconds: number, runs: number): Promise<Result[]> {
@@ -49,7 +49,10 @@ export async function video(footage: Footage, source: string, seconds: number, r
   ];
 }
 
-/** The most memory of all ffmpegs of the work, as it is planned for a small machine. Nobody listens to what they write to a pipe, so it is mute. */
+/**
+ * The most memory of all ffmpegs of the work, as it is planned for a small machine. Nobody listens to what they write
+ * to a pipe, so it is mute.
+ */
 async function peakMb(footage: Footage, source: string): Promise<number> {
   const dir = await footage.folder();
   const original = join(dir, 'original');

@@ -4,7 +4,8 @@ import type { Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Payload, type Queue, type WorkOptions } from './tool.ts';
 
-// BullMQ on Redis: bulk inserts, jobs removed when they complete. Redis writes to disk when it is set to, which by default is seldom.
+// BullMQ on Redis: bulk inserts, jobs removed when they complete. Redis writes to disk when it is set to, which by
+// default is seldom.
 
 type Connection = { quit(): Promise<unknown>; disconnect(): void; on(event: 'error', listener: () => void): void };
 type BullQueue = {

@@ -4,8 +4,8 @@ import type { Database, Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Payload, type Queue, type WorkOptions } from './tool.ts';
 
-// graphile-worker by itself, with the settings that measured best: batched writes, a pool of its own, and for bulk a local queue of
-// twice the concurrency. It keeps no row of a job that is done.
+// graphile-worker by itself, with the settings that measured best: batched writes, a pool of its own, and for bulk a
+// local queue of twice the concurrency. It keeps no row of a job that is done.
 
 export const insertOne = `select 1 from graphile_worker.add_job('noop', $1::json)`;
 
@@ -18,7 +18,8 @@ export async function create(server: Server): Promise<Queue & { db: Database }> 
     async insert(count) {
       await db.query(
         `select count(*) from graphile_worker.add_jobs(array(
-           select row('noop', json_build_object('n', n, 'pad', $2::text), null, null, null, null, null, null)::graphile_worker.job_spec
+           select row('noop', json_build_object('n', n, 'pad', $2::text), null, null, null, null, null,
+             null)::graphile_worker.job_spec
              from generate_series(1, $1) n))`,
         [count, padding],
       );

@@ -3,8 +3,8 @@ import type { Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Payload, type Queue, type WorkOptions } from './tool.ts';
 
-// pg-boss with the settings that measured best: batches of 200 by four workers, claimed one after the other while they come full, and no
-// maintenance meanwhile.
+// pg-boss with the settings that measured best: batches of 200 by four workers, claimed one after the other while they
+// come full, and no maintenance meanwhile.
 
 type Boss = {
   on(event: 'error', listener: (error: Error) => void): void;

@@ -9,8 +9,8 @@ import type { Database, Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 import { padding, type Queue, type WorkOptions } from './tool.ts';
 
-// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue analytics, whose jobs are about no file, and 500 of a bulk insert on a
-// ticket.
+// Rowmill with all it does to a row: status, attempt, times, worker, result. Queue analytics, whose jobs are about no
+// file, and 500 of a bulk insert on a ticket.
 
 export type RowmillQueue = Queue & { db: Database };
 

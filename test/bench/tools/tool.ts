@@ -1,7 +1,10 @@
 import type { Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
 
-/** One of the queues that are compared. Each does the same work: a handler that does nothing, for payloads of some 60 bytes. */
+/**
+ * One of the queues that are compared. Each does the same work: a handler that does nothing, for payloads of some 60
+ * bytes.
+ */
 export type Tool = {
   /** An empty queue in a database of its own. */
   create(server: Server): Promise<Queue>;

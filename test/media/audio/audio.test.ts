@@ -143,7 +143,8 @@ test('a cover is no video, and nothing of the tags is left', async () => {
   await sharp({ create: { width: 20, height: 20, channels: 3, background: 'red' } }).toFile(cover);
   const path = await clips.make(
     'a.mp3',
-    `${tone(1)} -i ${cover} -map 0 -map 1 -c:v copy -disposition:v attached_pic -metadata location=+48.1374+011.5755/ -metadata date=2024-05-06`,
+    `${tone(1)} -i ${cover} -map 0 -map 1 -c:v copy -disposition:v attached_pic ` +
+      '-metadata location=+48.1374+011.5755/ -metadata date=2024-05-06',
   );
   assert.notDeepEqual(await tracesOfPlace(path), []);
   const { made } = await processed(path);

@@ -42,7 +42,8 @@ const broken: [string, string][] = [
   ['cut', '[matroska,webm @ 0x5] Read error'],
   [
     'misfit',
-    "[matroska,webm @ 0x5] Length 7 indicated by an EBML number's first byte 0x02 at pos 765 (0x2fd) exceeds max length 4",
+    "[matroska,webm @ 0x5] Length 7 indicated by an EBML number's first byte 0x02 at pos 765 (0x2fd) " +
+      'exceeds max length 4',
   ],
   ['overrun', 'Truncating packet of size 1104491 to 339214'],
   ['misfit', '[matroska,webm @ 0x5] Element at 0x1f ending at 0x2f exceeds containing master element ending at 0x2a'],

@@ -14,7 +14,8 @@ import { unlessEverything } from '../../support/everything.ts';
 import { ffmpegs } from '../../support/ffmpegs.ts';
 import { quickSettings as settings } from '../../support/quick-settings.ts';
 
-// What is made lasts as long as its original, within two frames: by another ffmpeg than the one that made it, where there are two.
+// What is made lasts as long as its original, within two frames: by another ffmpeg than the one that made it, where
+// there are two.
 
 const { config } = ffmpegs[0]!;
 const judge = ffmpegs.at(-1)!.programs.ffmpeg.path;

@@ -17,8 +17,8 @@ let mood: string;
 let config: { ffmpeg: string; ffprobe: string; searchPath: string; bundled: boolean };
 
 /**
- * The real programs behind a script that reads from a file how the machine treats them: `kill` or `kill once` by SIGKILL, `no memory`,
- * and, of runs without the network, `no sandbox` or `kill sandbox`.
+ * The real programs behind a script that reads from a file how the machine treats them: `kill` or `kill once` by
+ * SIGKILL, `no memory`, and, of runs without the network, `no sandbox` or `kill sandbox`.
  */
 before(async () => {
   dir = await realpath(await mkdtemp(join(tmpdir(), 'ffmpeg-lookup-')));

@@ -15,7 +15,8 @@ import { ffmpegs } from '../../support/ffmpegs.ts';
 import { amr, pcm, soundFile, withSound } from '../../support/mp4.ts';
 import { quickSettings as settings } from '../../support/quick-settings.ts';
 
-// Sound that an older ffmpeg loses, or makes noise of, without an error: whole, or refused by a code; never a part of it.
+// Sound that an older ffmpeg loses, or makes noise of, without an error: whole, or refused by a code; never a part of
+// it.
 
 const signal = new AbortController().signal;
 const memory = createMemoryGate({ bytes: 1e9, slots: 2 });

@@ -55,7 +55,10 @@ const pq = (light: number): number => {
 };
 const greyOf = (code: number): Colour => [code, code, code];
 
-/** What ffmpeg makes of them by the filters that videos go through, but with the curve of sRGB: zscale and tonemap of 5.1. */
+/**
+ * What ffmpeg makes of them by the filters that videos go through, but with the curve of sRGB: zscale and tonemap of
+ * 5.1.
+ */
 const hdr: [what: string, transfer: 16 | 18, colour: Colour, expected: Colour][] = [
   ['black in PQ', 16, greyOf(0), [0, 0, 0]],
   ['grey of 20 cd/m2 in PQ', 16, greyOf(pq(20)), [78, 78, 78]],

@@ -86,7 +86,8 @@ const worstOf = (all: Difference[]): Difference => ({
 
 /**
  * Prints how far all are from what the judge sees, and which are farthest; fails with those that are too far.
- * @param bound for a case without a bound of its own. Halved chroma that each decoder doubles in its own way makes 2, lossy WebP up to 6.
+ * @param bound for a case without a bound of its own. Halved chroma that each decoder doubles in its own way makes 2,
+ *   lossy WebP up to 6.
  */
 async function judgeAll(
   family: string,
@@ -110,7 +111,8 @@ async function judgeAll(
     `${name}: ${fault ?? `${difference!.mean.toFixed(2)} (${difference!.worst.toFixed(1)} at its worst place)`}`;
   const farthest = judged.toSorted((a, b) => (b.difference?.mean ?? 256) - (a.difference?.mean ?? 256)).slice(0, 5);
   console.log(
-    `${family}: ${cases.length} pictures, ${mean.toFixed(2)} of 255 from the judge in the mean; farthest: ${farthest.map(told).join('; ')}`,
+    `${family}: ${cases.length} pictures, ${mean.toFixed(2)} of 255 from the judge in the mean; ` +
+      `farthest: ${farthest.map(told).join('; ')}`,
   );
   const wrong = judged.filter(
     ({ within, difference }) => !difference || difference.mean > within || difference.worst > within * 5,

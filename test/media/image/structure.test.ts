@@ -116,7 +116,8 @@ test('honest pictures pass, whole or cut off anywhere', async () => {
   for (const [format, bytes] of pictures)
     for (let length = 0; length <= bytes.length; length++) {
       const { cut } = await check(format, bytes.subarray(0, length));
-      // Not to be told apart: a JPEG's scans, boxes of an AVIF that are not there, the byte that pads a WebP, the last checksum of a PNG.
+      // Not to be told apart: a JPEG's scans, boxes of an AVIF that are not there, the byte that pads a WebP, the last
+      // checksum of a PNG.
       const sure = { png: 5, gif: 1, webp: 2, tiff: 9, jpeg: Infinity, avif: Infinity, heic: Infinity }[format];
       if (length === bytes.length) assert.equal(cut, false, format);
       else if (length > 40 && bytes.length - length >= sure) assert.equal(cut, true, `${length} bytes of a ${format}`);

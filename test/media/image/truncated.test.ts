@@ -5,7 +5,8 @@ import { animated, picture, red, truncated, type PictureOptions } from '../../su
 import { optimised } from '../../support/optimised.ts';
 import { assertColours, quartersOf, variantsOf } from '../../support/variants.ts';
 
-// Pictures whose file ends too early: what is whole is delivered, what is not is refused, or delivered as far as it goes.
+// Pictures whose file ends too early: what is whole is delivered, what is not is refused, or delivered as far as it
+// goes.
 
 const refused = { name: 'PermanentError', code: 'media_truncated' };
 

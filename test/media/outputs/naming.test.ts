@@ -3,7 +3,8 @@ import { setImmediate } from 'node:timers/promises';
 import { suite, test } from 'node:test';
 import { namesOthers, withAddresses } from '../../../worker/media/outputs/naming.ts';
 
-// Files that name others, with addresses in place of the names; that players read them is seen in media-transcode-private.test.ts.
+// Files that name others, with addresses in place of the names; that players read them is seen in
+// media-transcode-private.test.ts.
 
 const address = async (name: string) => `https://s3/${name}?a=1&b=$&`;
 
@@ -11,7 +12,8 @@ suite('a file that names others names them by their addresses', () => {
   const cases: [string, string, string][] = [
     [
       'master.m3u8',
-      '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,NAME="Audio",URI="audio/playlist.m3u8"\n#EXT-X-STREAM-INF:CODECS="a,b"\n360p/playlist.m3u8\n',
+      '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,NAME="Audio",URI="audio/playlist.m3u8"\n' +
+        '#EXT-X-STREAM-INF:CODECS="a,b"\n360p/playlist.m3u8\n',
       '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,NAME="Audio",URI="https://s3/audio/playlist.m3u8?a=1&b=$&"\n#EXT-X-STREAM-INF:CODECS="a,b"\nhttps://s3/360p/playlist.m3u8?a=1&b=$&\n',
     ],
     [
@@ -26,7 +28,8 @@ suite('a file that names others names them by their addresses', () => {
     ],
     [
       'storyboard.vtt',
-      'WEBVTT\n\n00:00.000 --> 00:02.000\nstoryboard.jpg#xywh=0,0,160,90\n\n00:02.000 --> 00:04.000\nstoryboard.jpg#xywh=160,0,160,90\n',
+      'WEBVTT\n\n00:00.000 --> 00:02.000\nstoryboard.jpg#xywh=0,0,160,90\n\n' +
+        '00:02.000 --> 00:04.000\nstoryboard.jpg#xywh=160,0,160,90\n',
       'WEBVTT\n\n00:00.000 --> 00:02.000\nhttps://s3/storyboard.jpg?a=1&b=$&#xywh=0,0,160,90\n\n00:02.000 --> 00:04.000\nhttps://s3/storyboard.jpg?a=1&b=$&#xywh=160,0,160,90\n',
     ],
   ];

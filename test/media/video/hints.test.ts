@@ -7,7 +7,8 @@ import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../../support/footage.ts';
 import { near, processed } from '../../support/processed.ts';
 
-// A number in a header that decoding disproves is a hint: the file is whole and is processed. Each is made of a file that says the truth.
+// A number in a header that decoding disproves is a hint: the file is whole and is processed. Each is made of a file
+// that says the truth.
 
 let clips: Footage;
 before(async () => {
@@ -185,7 +186,8 @@ suite('a codec that cannot be decoded is named', () => {
   test('and one that is encrypted has a code of its own', async () => {
     const path = await clips.make(
       'a.mp4',
-      `${tone(1)} ${aac} -encryption_scheme cenc-aes-ctr -encryption_key ${'1'.repeat(32)} -encryption_kid ${'2'.repeat(32)}`,
+      `${tone(1)} ${aac} -encryption_scheme cenc-aes-ctr ` +
+        `-encryption_key ${'1'.repeat(32)} -encryption_kid ${'2'.repeat(32)}`,
     );
     await assert.rejects(sound(path), { name: 'PermanentError', code: 'media_encrypted' });
   });

@@ -114,7 +114,8 @@ test('HDR becomes SDR', async (t) => {
   if (!(await clips.ffmpeg.capabilities()).toneMapping) return t.skip('this ffmpeg has no zscale');
   const path = await clips.make(
     'hdr.mp4',
-    `${picture('320x180', 0.5)} -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc`,
+    `${picture('320x180', 0.5)} -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le ` +
+      '-x265-params log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc',
   );
   const { made, video } = await processed(clips, path);
   assert.equal(made.metadata.hdr, true);
@@ -126,7 +127,8 @@ test('HDR becomes SDR', async (t) => {
 
 suite('the poster', () => {
   const colours = (first: string, seconds: number, second: string, rest: number) =>
-    `-f lavfi -i color=${first}:s=320x180:r=30:d=${seconds} -f lavfi -i color=${second}:s=320x180:r=30:d=${rest} -filter_complex [0][1]concat ${h264} -g 10`;
+    `-f lavfi -i color=${first}:s=320x180:r=30:d=${seconds} -f lavfi -i color=${second}:s=320x180:r=30:d=${rest} ` +
+    `-filter_complex [0][1]concat ${h264} -g 10`;
   const colourOf = async (words: string) =>
     cornersOf((await processed(clips, await clips.make('p.mp4', words))).made.poster);
 

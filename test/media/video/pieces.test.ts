@@ -31,7 +31,8 @@ async function opened(file: string, words: string) {
 
 /** The worst frame of `made` beside the original, as PSNR in decibels. */
 async function worst(made: string, original: string): Promise<number> {
-  const words = `-i ${original} -lavfi [0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N[b];[a][b]psnr=stats_file=- -f null`;
+  const graph = '[0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N[b];[a][b]psnr=stats_file=-';
+  const words = `-i ${original} -lavfi ${graph} -f null`;
   const said = (await clips.read(made, words)).toString();
   return Math.min(...[...said.matchAll(/psnr_avg:(\S+)/g)].map(([, db]) => (db === 'inf' ? 100 : Number(db))));
 }

@@ -116,7 +116,7 @@ suite('refused', () => {
     );
 });
 
-test('one that would be copied is encoded where a key frame may be damaged, so that all of it is looked at', async () => {
+test('one that would be copied is encoded if a key frame may be damaged, so that all of it is decoded', async () => {
   const path = await clips.change(await plain(clips, 'key.mp4'), (bytes) => {
     const from = bytes.indexOf('mdat') + 4_000;
     damage(bytes.subarray(from - 32, from + 96), 64);

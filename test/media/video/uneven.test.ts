@@ -8,7 +8,8 @@ import { processVideo, type VideoOptions } from '../../../worker/media/video/vid
 import { aac, h264, openFootage, picture, tone, type Footage } from '../../support/footage.ts';
 import { quickSettings as settings } from '../../support/quick-settings.ts';
 
-// Files whole and honest, of which one stream ends before the others do. Their formats say how long the file is, and of its streams nothing.
+// Files whole and honest, of which one stream ends before the others do. Their formats say how long the file is, and of
+// its streams nothing.
 
 let clips: Footage;
 before(async () => {

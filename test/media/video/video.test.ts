@@ -49,7 +49,9 @@ test('a video that plays everywhere is copied: its packets are the same, its ind
 
 test('where it was taken, and when, is in none of what comes out', async () => {
   const place = '-metadata location=+48.1374+011.5755/ -metadata location-eng=+48.1374+011.5755/';
-  const written = `${place} -metadata creation_time=2024-05-06T07:08:09Z -metadata com.apple.quicktime.location.ISO6709=+48.1374+011.5755/`;
+  const written =
+    `${place} -metadata creation_time=2024-05-06T07:08:09Z ` +
+    '-metadata com.apple.quicktime.location.ISO6709=+48.1374+011.5755/';
   const of = (codecs: string) =>
     clips.make('gps.mov', `${picture('320x180', 1)} ${tone(1)} ${codecs} ${written} -movflags use_metadata_tags`);
   for (const codecs of [`${h264} ${aac}`, `${h264} -c:a pcm_s16le`, `-c:v mpeg4 ${aac}`]) {
@@ -76,7 +78,8 @@ test('only the sound is encoded where only the sound is wrong', async () => {
 test('of several sounds the one that its maker put first is kept, of none there is none', async () => {
   const path = await clips.make(
     'two.mp4',
-    `${picture('320x180', 1)} ${tone(1, 300)} ${tone(1, 3000)} -map 0 -map 1 -map 2 ${h264} ${aac} -ac:a:1 2 -disposition:a:0 0 -disposition:a:1 default`,
+    `${picture('320x180', 1)} ${tone(1, 300)} ${tone(1, 3000)} -map 0 -map 1 -map 2 ${h264} ${aac} ` +
+      '-ac:a:1 2 -disposition:a:0 0 -disposition:a:1 default',
   );
   const { made, probe } = await processed(clips, path);
   assert.deepEqual([made.metadata.audio_channels, probe.audio.length, probe.audio[0]!.channels], [2, 1, 2]);

@@ -8,7 +8,8 @@ import { silent } from '../../support/log.ts';
 import { spawnWorker } from '../../support/processes.ts';
 import { startOwnServer, type OwnServer } from '../../support/server.ts';
 
-// A session that listens and stays in a transaction fills the server's queue of notifications: then each commit with a NOTIFY fails.
+// A session that listens and stays in a transaction fills the server's queue of notifications: then each commit with a
+// NOTIFY fails.
 
 let server: OwnServer;
 let db: Db;

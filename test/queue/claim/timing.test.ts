@@ -77,7 +77,8 @@ for (const [when, interval] of [
 
 test('each of many jobs that are due one after the other starts when it is due', async () => {
   const { rows } = await rig.db.query<{ id: number }>(
-    `insert into media_jobs (kind, run_at) select 'echo', now() + interval '1 s' + n * interval '7 ms' from generate_series(1, 50) n returning id`,
+    `insert into media_jobs (kind, run_at) select 'echo', now() + interval '1 s' + n * interval '7 ms'
+     from generate_series(1, 50) n returning id`,
   );
   const late = await Promise.all(rows.map(({ id }) => lateBy(id)));
   assert.ok(Math.max(...late) < 5_000, `${Math.max(...late)} ms late`);
@@ -135,7 +136,8 @@ test('an urgent job does not wait for the ticket of a bulk insert to end', async
     await reads(rig.db, id, { status: 'completed' });
     const { rows } = await rig.db.query<{ before: number }>(
       `select count(*)::int as before from notification_jobs slow, jobs urgent
-        where urgent.id = $1 and slow.kind = 'slow' and slow.started_at between urgent.created_at and urgent.started_at`,
+        where urgent.id = $1 and slow.kind = 'slow'
+          and slow.started_at between urgent.created_at and urgent.started_at`,
       [id],
     );
     assert.ok(rows[0]!.before <= 5, `${rows[0]!.before} jobs of a ticket of 25 went first`);
@@ -153,7 +155,7 @@ test('an urgent job does not wait for the ticket of a bulk insert to end', async
   }, 15_000);
 });
 
-test('a worker claims what it can start soon, not more; and an urgent job all the same, when a place is free', async () => {
+test('a worker claims what it can start soon, not more; but an urgent job as soon as a slot is free', async () => {
   await rig.db.query(`insert into analytics_jobs (kind) select 'held' from generate_series(1, 400)`);
   await eventually(async () => assert.ok((await claimed('analytics')) >= 10));
   const id = await add(rig.db, 'analytics', 'urgent', { priority: -10 });

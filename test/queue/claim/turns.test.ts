@@ -6,7 +6,8 @@ import { eventually } from '../../support/eventually.ts';
 import { add, reads } from '../../support/jobs.ts';
 import { createRig, type Rig } from '../../support/worker.ts';
 
-// A job that waits for a turn, as for memory: its time limit does not run, its place may be another's, and its worker's row says so.
+// A job that waits for a turn, as for memory: its time limit does not run, its place may be another's, and its worker's
+// row says so.
 
 let rig: Rig;
 /** What the handlers wait for. */
@@ -59,7 +60,7 @@ test('it is cancelled while it waits', async () => {
   await assert.rejects(turn('cancelled').promise, { name: 'Stopped' });
 });
 
-test('what stands aside leaves its place to others, but no more than may; and its worker tells what it waits for', async () => {
+test('a few long jobs give up their slots to others, and their worker tells what they wait for', async () => {
   const long: number[] = [];
   for (const name of 'abcd') long.push(await submit('long', { for: name }));
   for (const id of long) await reads(rig.db, id, { status: 'processing' });

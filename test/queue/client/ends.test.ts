@@ -62,7 +62,8 @@ suite('what is announced', () => {
 
     const worker = randomUUID();
     await rig.db.query(
-      `insert into workers (id, host, pid, version, queues, heartbeat_at) values ($1, 'gone', 1, '0', '{cleanup}', now() - interval '1 day')`,
+      `insert into workers (id, host, pid, version, queues, heartbeat_at)
+       values ($1, 'gone', 1, '0', '{cleanup}', now() - interval '1 day')`,
       [worker],
     );
     await rig.db.query(`update cleanup_jobs set status = 'processing', attempt = 1, locked_by = $2 where id = $1`, [
@@ -134,7 +135,8 @@ suite('what is announced', () => {
     rig.unheard(async () => {
       await until(`now() + interval '1 minute'`);
       await rig.db.query(
-        `insert into jobs (id, queue, kind) select 9007199254740991 - n, 'cleanup', 'idle' from generate_series(1, 5000) n`,
+        `insert into jobs (id, queue, kind) select 9007199254740991 - n, 'cleanup', 'idle'
+         from generate_series(1, 5000) n`,
       );
       await rig.db.query(`update jobs set status = 'cancelled' where id > 9007199254740991 - 5001`);
       const announced = await everything();

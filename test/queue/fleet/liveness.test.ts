@@ -42,10 +42,12 @@ test('the jobs of a killed worker are retried by another within seconds, as work
   const doomed = await spawn();
   const ids = await Promise.all([1, 2].map(() => add(db, 'media', 'slow', { payload: { ms: 60_000 } })));
   for (const id of ids) await reads(db, id, { status: 'processing', locked_by: doomed.id });
-  // Of a worker that also served a queue which was dropped since. And a row of queues that no table goes with is nobody's.
+  // Of a worker that also served a queue which was dropped since. And a row of queues that no table goes with is
+  // nobody's.
   await db.query(`
     insert into queues (name, max_retries, backoff_ms) values ('ghost', 0, 0);
-    insert into workers (id, host, pid, version, queues, heartbeat_at) values ('${longDead}', 'there', 1, '0', '{dropped,media}', '-infinity')`);
+    insert into workers (id, host, pid, version, queues, heartbeat_at)
+      values ('${longDead}', 'there', 1, '0', '{dropped,media}', '-infinity')`);
   ids.push(await add(db, 'media', 'slow', { payload: { ms: 60_000 } }));
   await db.query(
     `update jobs set status = 'processing', locked_by = $2, attempt = 1, started_at = now() where id = $1`,
@@ -108,7 +110,8 @@ test('a worker whose lock a session of another role has taken starts over under 
   const key = `hashtextextended('${id}', 0)`;
   const taken = thief.query(`select pg_advisory_lock(${key})`);
   const holds = (granted: boolean) =>
-    `from pg_locks where locktype = 'advisory' and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = ${key} and granted = ${granted}`;
+    `from pg_locks where locktype = 'advisory' and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = ${key}
+      and granted = ${granted}`;
   await eventually(async () => assert.equal((await db.query(`select ${holds(false)}`)).rowCount, 1));
   await db.query(`select pg_terminate_backend(pid) ${holds(true)}`);
   await taken;
@@ -153,7 +156,8 @@ test('a worker whose connections are all cut goes on by itself and loses nothing
   for (let cut = 0; cut < 5; cut++) {
     await sleep(300);
     await db.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+       and pid <> pg_backend_pid()`,
     );
   }
   await eventually(async () => {

@@ -11,7 +11,8 @@ import { silent } from '../../support/log.ts';
 import { rowsRead, type PlanNode } from '../../support/plans.ts';
 import { statementOf } from '../../support/statement.ts';
 
-// What the statements of upkeep read, where the statistics still say that the tables are empty, as between a prune and the next vacuum.
+// What the statements of upkeep read, where the statistics still say that the tables are empty, as between a prune and
+// the next vacuum.
 
 const leaves = { live: 'media_jobs_live', done: 'media_jobs_done', jobs: 'media_jobs' };
 const jobs = 3_000;
@@ -30,7 +31,8 @@ after(() => db.drop());
 const fill = () =>
   db.query(
     `insert into media_jobs (kind, status, completed_at, archived, dedupe_key)
-     select 'x', 'completed', now() - interval '91 days', n % 2 = 0, 'key ' || n from generate_series(1, $1::int * 2) n`,
+     select 'x', 'completed', now() - interval '91 days', n % 2 = 0, 'key ' || n
+       from generate_series(1, $1::int * 2) n`,
     [jobs],
   );
 
@@ -56,7 +58,8 @@ test('a table that somebody has locked holds up upkeep for no longer than it is 
   });
   const finish = (queue: string) =>
     own.query(
-      `insert into ${queue}_jobs (kind, status, completed_at) values ('x', 'completed', now() - interval '1 minute') returning id`,
+      `insert into ${queue}_jobs (kind, status, completed_at) values ('x', 'completed', now() - interval '1 minute')
+        returning id`,
     );
   const archived = (queue: string) =>
     eventually(async () => {

@@ -11,7 +11,8 @@ import { eventually } from '../../support/eventually.ts';
 import { rolledBack } from '../../support/sql-files.ts';
 import { statementOf } from '../../support/statement.ts';
 
-// What is in the way of the migrations is found before anything is made, and what is locked is waited for without holding anybody up.
+// What is in the way of the migrations is found before anything is made, and what is locked is waited for without
+// holding anybody up.
 
 async function databaseWith(t: TestContext, sql: string): Promise<TestDatabase> {
   const db = await createDatabase({ from: 'template0' });
@@ -25,15 +26,18 @@ const objects = async (db: TestDatabase) =>
   (
     await db.query(
       `select n.nspname, c.relname, (select string_agg(attname, ',') from pg_attribute where attrelid = c.oid)
-         from pg_namespace n left join pg_class c on c.relnamespace = n.oid where n.nspname !~ '^(pg_|information_)' order by 1, 2`,
+         from pg_namespace n left join pg_class c on c.relnamespace = n.oid where n.nspname !~ '^(pg_|information_)'
+           order by 1, 2`,
     )
   ).rows;
 
 suite('refused, in one error that names all, with nothing made', () => {
   const cases: Record<string, { given: string; says: RegExp[] }> = {
     'tables, views, sequences, types, functions and indexes of our names': {
-      given: `create table jobs (id integer); create view workers as select 1 as n; create sequence queues; create type schedules as enum ('a');
-              create function announce(integer) returns integer language sql as 'select 1'; create table mine (id integer); create index rate_limits on mine (id);
+      given: `create table jobs (id integer); create view workers as select 1 as n; create sequence queues;
+              create type schedules as enum ('a');
+              create function announce(integer) returns integer language sql as 'select 1';
+                create table mine (id integer); create index rate_limits on mine (id);
               create table media_jobs_live (n integer)`,
       says: [
         /table jobs/,
@@ -58,7 +62,8 @@ suite('refused, in one error that names all, with nothing made', () => {
     },
     'statuses that lack our values: an enum, a check, a short text, a domain': {
       given: `create type s as enum ('PENDING', 'DONE'); create table media (id text primary key, status s);
-              create table auction_files (id bigint primary key, publish_status text check (publish_status in ('pending', 'published')))`,
+              create table auction_files (id bigint primary key,
+                publish_status text check (publish_status in ('pending', 'published')))`,
       says: [
         /media\.status \(s\) does not accept 'PROCESSING', 'READY', 'FAILED'/,
         /auction_files\.publish_status \(text\) does not accept 'processing', 'failed'/,
@@ -73,7 +78,8 @@ suite('refused, in one error that names all, with nothing made', () => {
       ],
     },
     'columns of ours with another type, or that cannot be written': {
-      given: `create table media (id text primary key, url jsonb, thumbnails text, processed_at date, source_key text generated always as (id) stored);
+      given: `create table media (id text primary key, url jsonb, thumbnails text, processed_at date,
+              source_key text generated always as (id) stored);
               create table auction_files (id bigint primary key, width text, deleted_at boolean)`,
       says: [
         /media\.url is jsonb: Rowmill needs text/,
@@ -111,7 +117,8 @@ test('tables of a role that may only make tables are no tables of ours, and its 
     // A sequence keeps what it was told, also of a transaction that is rolled back.
     auction_files: `create table auction_files (id bigint primary key, publish_status text check (nextval('ran') > 0))`,
     media: `create table media (id bigint primary key, status text check (nextval('ran') > 0))`,
-    rowmill_migrations: `create table rowmill_migrations (name text, checksum text, applied_at timestamptz, check (nextval('ran') > 0))`,
+    rowmill_migrations: `create table rowmill_migrations (name text, checksum text, applied_at timestamptz,
+                         check (nextval('ran') > 0))`,
   };
   await db.query(`set role ${thief}; create sequence ran; reset role`);
   for (const [name, table] of Object.entries(planted)) {
@@ -128,7 +135,7 @@ test('tables of a role that may only make tables are no tables of ours, and its 
   await db.query(`drop owned by ${thief}; drop role ${thief}`);
 });
 
-test('who holds any lock that a role of the database may take keeps nobody from migrating, nor from upkeep', async (t) => {
+test('a role that holds any lock which it may take keeps nobody from migrating, nor from upkeep', async (t) => {
   const stranger = `stranger_${randomUUID().slice(0, 8)}`;
   const db = await databaseWith(t, `create role ${stranger} login password 'sesame'`);
   const theirs = new URL(db.url);
@@ -137,7 +144,8 @@ test('who holds any lock that a role of the database may take keeps nobody from 
   await holder.connect();
   t.after(() => holder.end());
   await holder.query(
-    `select pg_advisory_lock(hashtextextended('rowmill ' || what || ' public', 0)) from unnest(array['migrate', 'upkeep']) what`,
+    `select pg_advisory_lock(hashtextextended('rowmill ' || what || ' public', 0))
+     from unnest(array['migrate', 'upkeep']) what`,
   );
   const installs = await Promise.all([install(db.url), install(db.url), install(db.url)]);
   assert.equal(installs.filter((applied) => applied.length > 5).length, 1);
@@ -164,8 +172,10 @@ test('a table of media that fits is taken as it is: statuses of more values, col
   const db = await databaseWith(
     t,
     `create type s as enum ('DRAFT', 'PENDING', 'PROCESSING', 'READY', 'FAILED');
-     create table media (id text primary key, status s not null default 'DRAFT', url varchar(500), metadata json, processed_at timestamp(3), check (status <> 'DRAFT' or url is null));
-     create table auction_files (id integer primary key, width bigint, bytes integer, publish_status text not null default 'draft' check (publish_status <> 'lost'))`,
+     create table media (id text primary key, status s not null default 'DRAFT', url varchar(500), metadata json,
+       processed_at timestamp(3), check (status <> 'DRAFT' or url is null));
+     create table auction_files (id integer primary key, width bigint, bytes integer,
+       publish_status text not null default 'draft' check (publish_status <> 'lost'))`,
   );
   assert.ok((await install(db.url)).length > 5);
 });

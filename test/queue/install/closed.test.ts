@@ -8,8 +8,8 @@ import { attempts, bringAlong, exposed, misuses, tryAll } from '../../support/in
 import { silent } from '../../support/log.ts';
 import { addSupabaseRoles, rolledBack, runFile } from '../../support/sql-files.ts';
 
-// Every function, table, view and sequence of ours, as the catalogue has them, against roles that may only add jobs, or nothing. What a
-// later migration makes is in here with no edit. What is meant to be open is `open`.
+// Every function, table, view and sequence of ours, as the catalogue has them, against roles that may only add jobs, or
+// nothing. What a later migration makes is in here with no edit. What is meant to be open is `open`.
 
 /** Indexes call it, with the rights of whoever writes to the table. */
 const called = 'object_names(text[],jsonb): execute';
@@ -74,7 +74,8 @@ for (const [privileges, schema] of [
         for (const [role, rights] of Object.entries(open)) {
           assert.deepEqual(await exposed(tx, role, { theirs }), rights, role);
           const others = await tx.query(
-            `select nspname from pg_namespace where nspname ~ 'tickets$' and has_schema_privilege($1, oid, 'usage, create')`,
+            `select nspname from pg_namespace where nspname ~ 'tickets$'
+             and has_schema_privilege($1, oid, 'usage, create')`,
             [role],
           );
           assert.deepEqual(others.rows, []);

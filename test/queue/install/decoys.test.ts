@@ -19,8 +19,9 @@ import { eventually } from '../../support/eventually.ts';
 import { rolledBack, runFile, sqlFiles } from '../../support/sql-files.ts';
 import { statementOf } from '../../support/statement.ts';
 
-// On Postgres 14 every role may make functions and operators in public. Postgres takes the one whose types fit a call best, wherever in the
-// search_path it stands: a role that may only add jobs must not get one of its own called by the owner.
+// On Postgres 14 every role may make functions and operators in public. Postgres takes the one whose types fit a call
+// best, wherever in the search_path it stands: a role that may only add jobs must not get one of its own called by the
+// owner.
 
 const thief = `thief_${randomUUID().slice(0, 8)}`;
 const owner = `owner_${randomUUID().slice(0, 8)}`;
@@ -53,7 +54,8 @@ after(async () => {
 });
 
 const types =
-  'text bigint integer smallint boolean jsonb json timestamptz interval uuid float8 numeric xid8 oid name regclass text[] bigint[] smallint[] timestamptz[]';
+  'text bigint integer smallint boolean jsonb json timestamptz interval uuid float8 numeric xid8 oid name regclass ' +
+  'text[] bigint[] smallint[] timestamptz[]';
 
 const ours = sqlFiles('migrations', 'worker', 'sql/cleanup').map(({ text }) => text);
 
@@ -90,15 +92,18 @@ const uses = `
   insert into auction_files (id, source_key, published_at) values (${file}, 'a.jpg', now());
   insert into media (id, source_key) values (${file}, 'a.mp4');
   insert into messages (id) values (${file});
-  insert into jobs (queue, kind, payload, dedupe_key) values ('media', 'image', '{"s3Key": "a"}', 'k'), ('notification', 'push', '{}', null);
+  insert into jobs (queue, kind, payload, dedupe_key)
+    values ('media', 'image', '{"s3Key": "a"}', 'k'), ('notification', 'push', '{}', null);
   insert into jobs (queue, kind, dedupe_key) values ('media', 'image', 'k');
   insert into media_jobs (kind, payload) values ('image', '{"mediaId": "00000000-0000-4000-8000-00000000000a"}');
   insert into media_jobs (kind, dedupe_key, status, archived) values ('image', 'old', 'completed', true);
   insert into publish_jobs (file_id, run_at) values (${file}, now() + interval '1 hour'), (${file}, now());
-  insert into jobs (queue, kind, status, result, payload) values ('media', 'image', 'completed', '[1]', pg_catalog.jsonb_build_object('a', repeat('x', 200)));
+  insert into jobs (queue, kind, status, result, payload)
+    values ('media', 'image', 'completed', '[1]', pg_catalog.jsonb_build_object('a', repeat('x', 200)));
   update jobs set run_at = now();
   update jobs set status = 'processing', started_at = now(), attempt = 1 where not archived;
-  update jobs set status = 'completed', result = '{"key": "o", "bytes": 1}', payload = '{"messageId": "00000000-0000-4000-8000-00000000000a", "s3Key": "a"}' where queue = 'media';
+  update jobs set status = 'completed', result = '{"key": "o", "bytes": 1}',
+    payload = '{"messageId": "00000000-0000-4000-8000-00000000000a", "s3Key": "a"}' where queue = 'media';
   update jobs set status = 'failed', retry_count = max_retries where queue = 'publish';
   update jobs set max_retries = 10 where status = 'failed';
   update jobs set status = 'pending' where queue = 'media' and not archived;
@@ -109,14 +114,17 @@ const uses = `
   select run_schedule('cleanup.stories');
   select take_tokens('k', 1, 1) from generate_series(1, 5);
   select worker_is_alive(gen_random_uuid()), oldest_transaction(), retry_delay(5000, 2), json_bytes('{}', 1000);
-  select on_media_processed('image', '{"messageId": "00000000-0000-4000-8000-00000000000a"}', '{"url": "u", "thumbnail_url": "t", "waveform": [1], "metadata": {}}');
-  insert into storage_deletions (key, reason) values ('k', 'r'), ('o', 'r'), ('00000000-0000-4000-8000-00000000000a/x', 'r');
+  select on_media_processed('image', '{"messageId": "00000000-0000-4000-8000-00000000000a"}',
+    '{"url": "u", "thumbnail_url": "t", "waveform": [1], "metadata": {}}');
+  insert into storage_deletions (key, reason)
+    values ('k', 'r'), ('o', 'r'), ('00000000-0000-4000-8000-00000000000a/x', 'r');
   insert into media_objects (key) values ('k');
   update auction_files set deleted_at = now(), purged_at = now();
   update auction_files set deleted_at = null;
   insert into users (id) values (${file});
   insert into devices (id, user_id) values (${file}, ${file});
-  insert into prekeys (device_id, prekey_id, public_key) values (${file}, 1, '\\x05' || decode(repeat('00', 32), 'hex'));
+  insert into prekeys (device_id, prekey_id, public_key)
+    values (${file}, 1, '\\x05' || decode(repeat('00', 32), 'hex'));
   select collect_prekeys(${file}), media_objects_of('{"s3Key": "a"}', '{"key": "o", "bytes": 1}');
   select create_queue('thumbs', batch_size => 10, max_retries => 3, backoff_ms => 5000);
   insert into thumbs_jobs (kind) values ('x');
@@ -140,7 +148,8 @@ const refusals: [statement: string, message: RegExp][] = [
   ],
   [`insert into media_jobs (kind) values ('x'); update media_jobs set id = id + 1`, /cannot be changed/],
   [
-    `insert into media_jobs (kind, status, archived) values ('x', 'completed', true); update media_jobs set status = 'pending'`,
+    `insert into media_jobs (kind, status, archived) values ('x', 'completed', true); update media_jobs
+     set status = 'pending'`,
     /is archived/,
   ],
   [`select take_tokens('k', 1, 0)`, /cannot be had/],
@@ -204,13 +213,15 @@ test("the worker's statements call none of them", () =>
     assert.deepEqual(came, {});
   }));
 
-test('a worker calls none of them, nor does graphile-worker in its sessions; triggers of the user find their tables', async () => {
+test('neither a worker nor graphile-worker calls one; triggers of the user find their tables', async () => {
   await transaction(server, async (tx) => {
     // A start is made in graphile-worker's sessions, which alone do not wait for the disk.
     await tx.query(`
       create table started (id bigint, synchronous_commit text default current_setting('synchronous_commit'));
-      create function note() returns trigger language plpgsql as 'begin insert into started (id) values (new.id); return null; end';
-      create trigger note after update on jobs for each row when (old.status = 'pending' and new.status = 'processing') execute function note();
+      create function note() returns trigger language plpgsql
+        as 'begin insert into started (id) values (new.id); return null; end';
+      create trigger note after update on jobs for each row when (old.status = 'pending' and new.status = 'processing')
+        execute function note();
       grant insert on started to ${owner}`);
   });
   const log = new PassThrough();
@@ -223,7 +234,8 @@ test('a worker calls none of them, nor does graphile-worker in its sessions; tri
     await eventually(async () => {
       const { rows } = await server.query(`
         select count(*) filter (where status operator(pg_catalog.=) 'completed') as completed,
-               (select count(*) from public.started where synchronous_commit operator(pg_catalog.=) 'off') as started, (select count(*) from rowmill_tickets._private_jobs) as tickets
+               (select count(*) from public.started where synchronous_commit operator(pg_catalog.=) 'off') as started,
+                 (select count(*) from rowmill_tickets._private_jobs) as tickets
           from public.media_jobs`);
       assert.deepEqual(rows, [{ completed: 20, started: 20, tickets: 0 }]);
     });

@@ -69,7 +69,8 @@ suite('a role that may only add jobs', () => {
   test(
     'adds a job once with a dedupe key, though it may make no temporary table',
     asShop(async (tx) => {
-      await tx.query(`reset role; do $$ begin execute format('revoke temp on database %I from public', current_database()); end $$;
+      await tx.query(`reset role; do $$ begin
+                      execute format('revoke temp on database %I from public', current_database()); end $$;
                       set local role shop`);
       await refused(tx, `create temporary table t ()`);
       const add = `insert into jobs (queue, kind, dedupe_key) values ('media', 'image', 'one')`;
@@ -156,7 +157,8 @@ suite('on Supabase', () => {
       const [job] = await rows(
         tx,
         `select j.status, f.source_key, f.publish_status
-                                    from publish_jobs j join auction_files f on f.id::text = j.file_id where j.id = ${attached!['id']}`,
+                                    from publish_jobs j join auction_files f on f.id::text = j.file_id
+                                      where j.id = ${attached!['id']}`,
       );
       assert.deepEqual(job, { status: 'pending', source_key: 'lots/4711/front.jpg', publish_status: 'pending' });
       assert.equal((await rows(tx, `select from dead_letters`)).length, 2);

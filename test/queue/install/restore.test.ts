@@ -8,8 +8,9 @@ import { install } from '../../../worker/queue/install/install.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { silent } from '../../support/log.ts';
 
-// The commands of sql/README.md. The embedded Postgres comes without pg_dump, so SQL stands in for it: a database without
-// the schema that was left out; or one table after the other, in pg_dump's order and with the options of the command.
+// The commands of sql/README.md. The embedded Postgres comes without pg_dump, so SQL stands in for it: a database
+// without the schema that was left out; or one table after the other, in pg_dump's order and with the options of the
+// command.
 
 const readme = readFileSync(join(import.meta.dirname, '../../../sql/README.md'), 'utf8');
 const [, first, command] = /echo '(.*?)'[^]*?(pg_dump [^)]*--data-only[^)]*)/.exec(readme)!;
@@ -20,7 +21,8 @@ let to: TestDatabase;
 before(async () => {
   [from, to] = await Promise.all([createDatabase(), createDatabase()]);
   await from.query(`
-    update queues set max_retries = 9, paused = name = 'social', rate_limit = 5, keep_completed = '7 days' where name in ('media', 'social');
+    update queues set max_retries = 9, paused = name = 'social', rate_limit = 5, keep_completed = '7 days'
+      where name in ('media', 'social');
     insert into schedules (name, cron, queue, kind) values ('mine', '*/5 * * * *', 'media', 'image');
     update schedules set enabled = true, cron = '1 2 3 * *' where name = 'cleanup.stories';
     update schedules set next_tick = '2030-01-01', last_tick = '2026-01-01' where name = 'cleanup.stories';
@@ -33,7 +35,8 @@ before(async () => {
     update publish_jobs set status = 'failed', error_code = 'x' where id = 2;
     insert into job_errors (queue, job_id, attempt, error_code, error) values ('publish', 2, 1, 'x', 'y');
     insert into media_jobs (kind, file_id) select 'image', id from media;
-    insert into media_jobs (kind, dedupe_key, run_at) values ('image', 'later', now() + interval '1 hour'), ('image', 'now', now());
+    insert into media_jobs (kind, dedupe_key, run_at)
+      values ('image', 'later', now() + interval '1 hour'), ('image', 'now', now());
     insert into analytics_jobs (kind, dedupe_key, status, archived) values ('x', 'done', 'completed', true);
     insert into analytics_jobs (kind, status) values ('x', 'processing');
     insert into workers (id, host, pid, version, queues) values (gen_random_uuid(), 'h', 1, '1', '{media}');
@@ -94,12 +97,16 @@ const objectsOf = async (db: Db) =>
       union all select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace order by 1`)
   ).rows;
 
-/** Each table that holds rows, by name, and the sequences. With --load-via-partition-root rows of partitions go into the table on top. */
+/**
+ * Each table that holds rows, by name, and the sequences. With --load-via-partition-root rows of partitions go into the
+ * table on top.
+ */
 async function copyData(): Promise<void> {
   assert.match(command!, /--load-via-partition-root/);
   const { rows: tables } = await from.query<{ name: string; root: string }>(
     `select c.relname as name, coalesce(pg_partition_root(c.oid)::regclass, c.oid::regclass)::text as root
-       from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname <> all($1) order by 1`,
+       from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname <> all($1)
+         order by 1`,
     [excluded],
   );
   for (const { name, root } of tables) {

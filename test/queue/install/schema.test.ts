@@ -34,8 +34,10 @@ test('the columns of jobs have their comments on each partition, also of a queue
   rolledBack(db, async (tx) => {
     await tx.query(`select create_queue('thumbs', batch_size => 10, max_retries => 3, backoff_ms => 5000)`);
     const { rows } = await tx.query<{ tables: number; commented: number; otherwise: number }>(`
-      select count(distinct p.relid)::integer as tables, count(col_description(j.attrelid, j.attnum))::integer as commented,
-             count(*) filter (where col_description(a.attrelid, a.attnum) is distinct from col_description(j.attrelid, j.attnum))::integer as otherwise
+      select count(distinct p.relid)::integer as tables,
+             count(col_description(j.attrelid, j.attnum))::integer as commented,
+             count(*) filter (where col_description(a.attrelid, a.attnum)
+                                    is distinct from col_description(j.attrelid, j.attnum))::integer as otherwise
         from pg_partition_tree('jobs') p
         join pg_attribute a on a.attrelid = p.relid and a.attnum > 0
         join pg_attribute j on j.attrelid = 'jobs'::regclass and j.attname = a.attname`);
@@ -56,11 +58,13 @@ const changes = {
   'an index of a leaf': `drop index media_jobs_done_completed_at_idx`,
   'a storage option': `alter table media_jobs_live set (fillfactor = 60)`,
   'a trigger': `drop trigger job_dedupe on jobs`,
-  'the body of a function': `create or replace function retry_delay(backoff_ms integer, retry_count integer) returns interval
+  'the body of a function': `create or replace function retry_delay(backoff_ms integer, retry_count integer)
+    returns interval
                                language sql volatile as $$ select interval '1 second' $$`,
   'the search_path of a function': `alter function jobs_inserted() reset search_path`,
   'whose rights a function has': `alter function jobs_inserted() security invoker`,
-  'a view': `create or replace view dead_letters as select j.*, 'x' as dead_queue, 'x' as cause, 'x' as solution from jobs j`,
+  'a view': `create or replace view dead_letters
+    as select j.*, 'x' as dead_queue, 'x' as cause, 'x' as solution from jobs j`,
   'row level security': `alter table workers disable row level security`,
   'a policy': `create policy open on jobs for select to public using (true)`,
   'a comment': `comment on column jobs.kind is 'Other words.'`,

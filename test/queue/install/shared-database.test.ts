@@ -22,8 +22,8 @@ import { applicationOptions } from '../../support/hostile.ts';
 import { add, reads } from '../../support/jobs.ts';
 import { silent } from '../../support/log.ts';
 
-// One database with the tables of an application, three applications on graphile-worker of three versions, and two Rowmills, which belong to a role
-// that is no superuser: nobody sees or touches what is another's.
+// One database with the tables of an application, three applications on graphile-worker of three versions, and two
+// Rowmills, which belong to a role that is no superuser: nobody sees or touches what is another's.
 
 const apps = { '0.13': 'graphile_worker', '0.16': 'app_16', '0.18': 'app_18' };
 const theirs = `
@@ -69,9 +69,12 @@ const schemas = async () =>
 /** Everything of a schema that a migration or a claim would change. */
 async function contents(schema: string): Promise<unknown> {
   const { rows } = await db.query(
-    `select (select array_agg(c.relname || ' ' || c.relfilenode || coalesce((select string_agg(attname, ',' order by attnum) from pg_attribute a where a.attrelid = c.oid), '') order by c.relname)
+    `select (select array_agg(c.relname || ' ' || c.relfilenode
+                               || coalesce((select string_agg(attname, ',' order by attnum) from pg_attribute a
+                                             where a.attrelid = c.oid), '') order by c.relname)
                from pg_class c where c.relnamespace = $1::regnamespace) as relations,
-            (select array_agg(p.proname || md5(p.prosrc) order by p.proname, p.oid) from pg_proc p where p.pronamespace = $1::regnamespace) as functions`,
+            (select array_agg(p.proname || md5(p.prosrc) order by p.proname, p.oid) from pg_proc p
+              where p.pronamespace = $1::regnamespace) as functions`,
     [schema],
   );
   return rows[0];
@@ -140,7 +143,8 @@ suite('beside them', () => {
   });
 
   test('three applications on graphile-worker work, and go on while two Rowmills are made and started', async () => {
-    // One after the other, before any of them works: a breaking migration of one ends the workers of all others that listen.
+    // One after the other, before any of them works: a breaking migration of one ends the workers of all others that
+    // listen.
     for (const [name, schema] of Object.entries(apps)) {
       const { runMigrations } = await graphileWorkers[name]!();
       await runMigrations({ connectionString: theirUrl, schema });
@@ -154,7 +158,8 @@ suite('beside them', () => {
       await db.query(`select ${app.schema}.add_job('nobody'); `);
     }
     await db.query(
-      `update app_16._private_jobs set locked_by = 'theirs', locked_at = now() - interval '1 hour' where task_id = (select id from app_16._private_tasks where identifier = 'nobody')`,
+      `update app_16._private_jobs set locked_by = 'theirs', locked_at = now() - interval '1 hour'
+        where task_id = (select id from app_16._private_tasks where identifier = 'nobody')`,
     );
     untouched = await all();
     const ear = createClient(db.url);
@@ -229,7 +234,7 @@ suite('beside them', () => {
     }
   });
 
-  test('a client adds in a transaction, and on a pool, of an application whose search_path leads elsewhere', async () => {
+  test('a client adds in a transaction, and on a pool, of an application with another search_path', async () => {
     const pool = createPool(owner, { max: 1, log: silent });
     const client = createRowmillClient(owner, { schema: 'acme', pool });
     try {
@@ -278,7 +283,7 @@ suite('beside them', () => {
     assert.deepEqual(await install(withSchema(owner, 'acme')), []);
   });
 
-  test('when the Rowmills have stopped, the applications work as before, and their tables are as they were', async () => {
+  test('when the Rowmills have stopped, the applications work, and their tables are as they were', async () => {
     for (const { service } of Object.values(rowmills)) await service.stop();
     for (const app of running) {
       await addTask(app.schema, { n: 'last' });

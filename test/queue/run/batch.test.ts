@@ -42,7 +42,8 @@ after(() => rig.close());
 async function insert(count: number, says: Record<number, string> = {}, kind = 'batch'): Promise<number[]> {
   const { rows } = await rig.db.query<{ id: number }>(
     `insert into notification_jobs (kind, payload)
-     select $1, jsonb_build_object('n', n, 'say', coalesce($2::jsonb ->> n::text, '')) from generate_series(1, $3::int) n
+     select $1, jsonb_build_object('n', n, 'say', coalesce($2::jsonb ->> n::text, ''))
+       from generate_series(1, $3::int) n
      returning id`,
     [kind, JSON.stringify(says), count],
   );

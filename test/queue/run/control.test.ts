@@ -177,9 +177,10 @@ test('a pending job that lost its ticket, and a processing one that nobody runs,
 });
 
 test('old history is pruned after keep_completed, and failed jobs stay', async () => {
-  await sql(`insert into cleanup_jobs (kind, status, completed_at, archived) values ('x', 'completed', now() - interval '91 days', true),
-                                                                        ('x', 'completed', now() - interval '89 days', true),
-                                                                        ('x', 'failed', now() - interval '91 days', false)`);
+  await sql(`insert into cleanup_jobs (kind, status, completed_at, archived)
+             values ('x', 'completed', now() - interval '91 days', true),
+                    ('x', 'completed', now() - interval '89 days', true),
+                    ('x', 'failed', now() - interval '91 days', false)`);
   await transaction(rig.db, (tx) => archive(tx, 'cleanup'));
   // The worker's own upkeep may be at the same row: then it is gone when that commits.
   await eventually(async () =>
@@ -275,7 +276,8 @@ test('a row that a living worker lost track of is retried', async () => {
   const id = await add(rig.db, 'cleanup', 'x', { run_at: new Date(Date.now() + 3_600_000) });
   // As after the lost answer to a statement that started it.
   await sql(
-    `update cleanup_jobs_live set status = 'processing', attempt = 1, locked_by = $2, started_at = now() - interval '20 seconds' where id = $1`,
+    `update cleanup_jobs_live set status = 'processing', attempt = 1, locked_by = $2,
+     started_at = now() - interval '20 seconds' where id = $1`,
     [id, other.id()],
   );
   await reads(rig.db, id, { retry_count: 1 });
@@ -284,7 +286,8 @@ test('a row that a living worker lost track of is retried', async () => {
   ]);
   // Given to it by hand, and never started.
   const [given] = await sql(
-    `insert into cleanup_jobs (kind, status, locked_by, created_at) values ('x', 'processing', $1, now() - interval '20 seconds') returning id`,
+    `insert into cleanup_jobs (kind, status, locked_by, created_at)
+     values ('x', 'processing', $1, now() - interval '20 seconds') returning id`,
     [other.id()],
   );
   await reads(rig.db, given!.id, { retry_count: 1 });

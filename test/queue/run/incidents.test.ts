@@ -68,7 +68,8 @@ const opened = (count = 1) =>
   });
 const insert = async (kind: string, count: number, columns = ''): Promise<void> =>
   void (await rig.db.query(
-    `insert into jobs (queue, kind${columns && ', priority'}) select 'media', $1${columns && `, ${columns}`} from generate_series(1, $2)`,
+    `insert into jobs (queue, kind${columns && ', priority'}) select 'media', $1${columns && `, ${columns}`}
+      from generate_series(1, $2)`,
     [kind, count],
   ));
 const tally = async (kind = 'store') =>
@@ -87,7 +88,7 @@ const ticketsOf = async (kind: string) =>
   ).rows[0]!.tickets;
 
 describe('An incident', () => {
-  test('holds the jobs that need the dependency, uses no retry, and ends by itself for three workers and two queues', async () => {
+  test('holds the jobs that need it, uses no retry, and ends by itself, for three workers and two queues', async () => {
     s3.fail(cap);
     await Promise.all([worker(), worker(), worker()]);
     await insert('store', 100);
@@ -176,7 +177,7 @@ describe('An incident', () => {
     );
   });
 
-  test('that one job opens again and again ends with that job: a check that always fails does not hold the others', async () => {
+  test('that one job opens again and again ends with it: a check that always fails holds no others', async () => {
     s3.fail({ ...s3Failures.denied, when: ({ method, url }) => method === 'POST' && url.includes('delete') });
     s3.fail({ ...s3Failures.denied, when: ({ url }) => url.includes('/jobs/1000001.txt') });
     await worker();
@@ -212,7 +213,8 @@ describe('An incident', () => {
   });
 
   test('of one machine leaves the jobs to the others', async () => {
-    const open = `insert into incidents (dependency, host, code, message, kinds) values ('temp_space', $1, 'disk_full', 'x', '{media.store}')`;
+    const open = `insert into incidents (dependency, host, code, message, kinds)
+                  values ('temp_space', $1, 'disk_full', 'x', '{media.store}')`;
     const holds = async () =>
       (
         await rig.db.query(

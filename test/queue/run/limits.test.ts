@@ -152,12 +152,14 @@ test('rows that were written past the limits fail alone, and their neighbours ru
   const ids: [string, number][] = [];
   for (const [code, payload, columns] of hostile) {
     const { rows } = await tx.query<{ id: number }>(
-      `insert into jobs (queue, kind, payload, attempt) values ('media', 'echo', ${payload}, ${columns['attempt'] ?? 0}) returning id`,
+      `insert into jobs (queue, kind, payload, attempt)
+       values ('media', 'echo', ${payload}, ${columns['attempt'] ?? 0}) returning id`,
     );
     ids.push([code, rows[0]!.id]);
   }
   const neighbours = await tx.query<{ id: number }>(
-    `insert into jobs (queue, kind, payload) select 'media', 'size', jsonb_build_object('text', repeat('x', 80000)) from generate_series(1, 5) returning id`,
+    `insert into jobs (queue, kind, payload) select 'media', 'size', jsonb_build_object('text', repeat('x', 80000))
+     from generate_series(1, 5) returning id`,
   );
   await tx.query(`alter table media_jobs_live enable trigger job_bounds`);
   await tx.query('commit');

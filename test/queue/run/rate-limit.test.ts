@@ -32,7 +32,8 @@ test('a clock that was set back an hour makes nobody wait an hour', async () => 
   for (let n = 0; n < 30; n++) await ask();
   const move = (by: string) =>
     rig.db.query(
-      `update rate_limits set updated_at = updated_at + $1::interval, promised_until = promised_until + $1::interval where key = 'set back'`,
+      `update rate_limits set updated_at = updated_at + $1::interval, promised_until = promised_until + $1::interval
+       where key = 'set back'`,
       [by],
     );
   await move('1 hour');
@@ -75,7 +76,8 @@ test("a queue's limit holds over several workers, and takes effect within two se
     assert.equal(await value(`select count(*) from media_jobs where status = 'completed'`), 200);
   }, 15_000);
   const { rows } = await rig.db.query<{ s: number; retries: number; attempts: number }>(
-    `select extract(epoch from max(started_at) - min(started_at))::float8 as s, sum(retry_count)::int as retries, sum(attempt)::int as attempts
+    `select extract(epoch from max(started_at) - min(started_at))::float8 as s, sum(retry_count)::int as retries,
+     sum(attempt)::int as attempts
        from media_jobs`,
   );
   const { s, retries, attempts } = rows[0]!;
@@ -125,7 +127,8 @@ test('a named limit is shared by handlers; who would wait long snoozes and uses 
   const ids = await Promise.all(Array.from({ length: 12 }, () => add(rig.db, 'social', 'post')));
   for (const id of ids) await reads(rig.db, id, { status: 'completed', retry_count: 0, error_code: null });
   const { rows } = await rig.db.query<{ s: number; attempts: number }>(
-    `select extract(epoch from max(completed_at) - min(completed_at))::float8 as s, sum(attempt)::int as attempts from social_jobs`,
+    `select extract(epoch from max(completed_at) - min(completed_at))::float8 as s, sum(attempt)::int as attempts
+     from social_jobs`,
   );
   assert.ok(rows[0]!.s > 2.4 && rows[0]!.s < 6, `12 jobs at 4 a second in ${rows[0]!.s} s`);
   assert.ok(rows[0]!.attempts > 12, 'some were sent away');

@@ -23,7 +23,8 @@ suite('a fleet in trouble', { concurrency: true }, () => {
       await schedule('hourly', '0 * * * *', { time_zone: 'Asia/Kathmandu' });
       await schedule('unseen', '*/7 * * * *');
       await db.query(
-        `update schedules set since = now() - interval '3 days', next_tick = date_trunc('minute', now() - interval '3 days')`,
+        `update schedules set since = now() - interval '3 days',
+         next_tick = date_trunc('minute', now() - interval '3 days')`,
       );
       // No worker has seen it since it was made.
       await db.query(`update schedules set since = now() - interval '1 hour', next_tick = null where name = 'unseen'`);
@@ -113,7 +114,8 @@ suite('a fleet in trouble', { concurrency: true }, () => {
       await seededSome('cut', 1);
       for (let cut = 0; cut < 3; cut++) {
         await db.query(
-          `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+          `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+           and pid <> pg_backend_pid()`,
         );
         await sleep(300);
       }

@@ -1,6 +1,6 @@
 /**
- * An AVI file with a stream of text, whose one packet holds `subtitles` as GAB2 does. ffmpeg once opened them with whatever demuxer they
- * looked like: https://hackerone.com/reports/242831
+ * An AVI file with a stream of text, whose one packet holds `subtitles` as GAB2 does. ffmpeg once opened them with
+ * whatever demuxer they looked like: https://hackerone.com/reports/242831
  */
 export function aviWithSubtitles(subtitles: string): Buffer {
   const header = Buffer.alloc(56);

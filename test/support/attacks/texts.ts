@@ -9,7 +9,9 @@ export function playlists(secrets: string, web: string): Files {
     `#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n${lines.join('\n')}\n#EXT-X-ENDLIST\n`;
   const segment = (address: string) => `#EXTINF:1,\n${address}`;
   const dash = (address: string) =>
-    `<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000"><BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`;
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S">' +
+    '<Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000">' +
+    `<BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`;
   return {
     'concat of a neighbour': concat('beside.ts'),
     'concat of a path': concat(target('canary.ts')),
@@ -24,23 +26,29 @@ export function playlists(secrets: string, web: string): Files {
     'hls with a key elsewhere': hls(`#EXT-X-KEY:METHOD=AES-128,URI="${web}/key"`, segment('beside.ts')),
     'hls with a beginning elsewhere': hls(`#EXT-X-MAP:URI="${target('canary.mp4')}"`, segment('beside.ts')),
     'hls of a playlist': hls(segment(target('nested.m3u8'))),
-    'master playlist': `#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000\n${target('nested.m3u8')}\n#EXT-X-STREAM-INF:BANDWIDTH=2000\n${web}/b.m3u8\n`,
+    'master playlist':
+      `#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000\n${target('nested.m3u8')}\n` +
+      `#EXT-X-STREAM-INF:BANDWIDTH=2000\n${web}/b.m3u8\n`,
     'dash of a path': dash(target('canary.mp4')),
     'dash of a file address': dash(`file://${target('canary.mp4')}`),
     'dash of an address': dash(`${web}/a.mp4`),
-    'smooth streaming': `<?xml version="1.0"?><SmoothStreamingMedia MajorVersion="2"><StreamIndex Url="${web}/a"/></SmoothStreamingMedia>`,
+    'smooth streaming':
+      '<?xml version="1.0"?><SmoothStreamingMedia MajorVersion="2">' +
+      `<StreamIndex Url="${web}/a"/></SmoothStreamingMedia>`,
   };
 }
 
 /** A call to listen to, or to come to, somebody else. */
 export const sdp = (port: number) =>
-  `v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video ${port} RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:rtsp://127.0.0.1:${port}/x\n`;
+  'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n' +
+  `m=video ${port} RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:rtsp://127.0.0.1:${port}/x\n`;
 
 /** Texts that are, to somebody, something to carry out or to draw. */
 export function texts(secrets: string, port: number): Files {
   return {
     'svg.svg': `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="64" height="64"><image xlink:href="file://${secrets}/canary.png" width="64" height="64"/><image xlink:href="http://127.0.0.1:${port}/a.png" width="9" height="9"/><text y="20">x</text></svg>`,
-    'xml with an entity': `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file://${secrets}/canary.txt">]><MPD>&a;</MPD>`,
+    'xml with an entity': `<?xml version="1.0"?>
+      <!DOCTYPE x [<!ENTITY a SYSTEM "file://${secrets}/canary.txt">]><MPD>&a;</MPD>`,
     'metadata of ffmpeg': `;FFMETADATA1\ntitle=${canary}\n`,
     subtitles: `1\n00:00:00,000 --> 00:00:10,000\n${canary}\n`,
     webvtt: `WEBVTT\n\n00:00.000 --> 00:10.000\n${canary}\n`,

@@ -24,7 +24,9 @@ import { scenePixels, size } from './scene.ts';
 type Write = (codec: Codec) => Promise<Buffer>;
 type Description = { name: string; write: Write; within?: number; twin?: () => Promise<Buffer>; only?: Codec };
 
-/** How one picture is coded; what the file says of its colours, unless it is to say nothing; and its transformations. */
+/**
+ * How one picture is coded; what the file says of its colours, unless it is to say nothing; and its transformations.
+ */
 type Single = Omit<CodedOptions, 'codec'> & { colr?: Nclx | Buffer | 'none'; properties?: Buffer[] };
 
 const single = (name: string, options: Single = {}, within?: number): Description => ({
@@ -134,7 +136,10 @@ const crops = [
   },
 }));
 
-/** Chromium takes opacity in an AVIF for limited range, which it never is, so it is shown the same in a PNG. AVIF 1.1, 4.1 */
+/**
+ * Chromium takes opacity in an AVIF for limited range, which it never is, so it is shown the same in a PNG. AVIF 1.1,
+ * 4.1
+ */
 const withAlpha = (
   name: string,
   main: Single = {},

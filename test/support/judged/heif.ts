@@ -3,7 +3,10 @@ import { sceneFilter, size } from './scene.ts';
 
 export type Codec = 'av1' | 'hevc';
 export type Chroma = '420' | '422' | '444' | 'grey' | 'gbr';
-/** Numbers of ISO/IEC 23091-2: primaries 1 BT.709, 9 BT.2020, 12 P3; transfer 1 BT.709, 8 linear, 13 sRGB, 16 PQ, 18 HLG; matrix 0 GBR, 1 BT.709, 6 BT.601, 9 BT.2020. */
+/**
+ * Numbers of ISO/IEC 23091-2: primaries 1 BT.709, 9 BT.2020, 12 P3; transfer 1 BT.709, 8 linear, 13 sRGB, 16 PQ, 18
+ * HLG; matrix 0 GBR, 1 BT.709, 6 BT.601, 9 BT.2020.
+ */
 export type Nclx = { primaries: number; transfer: number; matrix: number; full: boolean };
 
 export type CodedOptions = {
@@ -68,18 +71,23 @@ function wordsOf(options: CodedOptions): string {
   const { primaries, transfer, matrix, full } = untold
     ? { primaries: 2, transfer: 2, matrix: 2, full: nclx.full }
     : nclx;
-  const told = `-color_primaries ${primaries} -color_trc ${transfer} -colorspace ${matrix} -color_range ${full ? 'pc' : 'tv'}`;
+  const told =
+    `-color_primaries ${primaries} -color_trc ${transfer} -colorspace ${matrix} ` +
+    `-color_range ${full ? 'pc' : 'tv'}`;
   const encoder =
     codec === 'av1'
       ? '-c:v libaom-av1 -strict experimental -crf 2 -b:v 0 -cpu-used 8'
-      : `-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params lossless=1:log-level=none:range=${full ? 'full' : 'limited'}`;
+      : '-c:v libx265 -preset ultrafast -tag:v hvc1 ' +
+        `-x265-params lossless=1:log-level=none:range=${full ? 'full' : 'limited'}`;
   return `-f lavfi -i ${filters.join(',')} -frames:v 1 ${encoder} ${told}`;
 }
 
 /** From RGB to what is coded. Grey is the luma of colour: ffmpeg knows no grey of limited range. */
 function planesOf(chroma: Chroma, bits: string, { matrix, full }: Nclx): string[] {
   if (chroma === 'gbr') return [];
-  const to = `scale=in_range=full:out_range=${full ? 'full' : 'limited'}:out_color_matrix=${matrices[matrix] ?? 'bt601'}:flags=accurate_rnd+full_chroma_int+bilinear`;
+  const to =
+    `scale=in_range=full:out_range=${full ? 'full' : 'limited'}:out_color_matrix=${matrices[matrix] ?? 'bt601'}` +
+    ':flags=accurate_rnd+full_chroma_int+bilinear';
   return [
     to,
     `format=yuv${chroma === 'grey' ? '444' : chroma}p${bits}`,

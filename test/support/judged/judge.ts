@@ -45,7 +45,10 @@ export type Difference = {
   worst: number;
 };
 
-/** How far two pictures are from each other. Colours count as much as they are seen: nothing where the picture is see-through. */
+/**
+ * How far two pictures are from each other. Colours count as much as they are seen: nothing where the picture is
+ * see-through.
+ */
 export function differenceOf(one: Seen, other: Seen): Difference {
   if (one.width !== other.width || one.height !== other.height) return { mean: 255, worst: 255 };
   const across = Math.ceil(one.width / 8);

@@ -5,8 +5,8 @@ export const size = { width: 64, height: 48 } as const;
 export type Shares = readonly [red: number, green: number, blue: number, alpha: number];
 
 /**
- * Red grows to the right, green downwards, blue in a wave, so that no turn or mirror image of it looks the same. It goes from black to
- * white, and so slowly that halved chroma loses nothing.
+ * Red grows to the right, green downwards, blue in a wave, so that no turn or mirror image of it looks the same. It
+ * goes from black to white, and so slowly that halved chroma loses nothing.
  */
 export function sceneAt(x: number, y: number): Shares {
   const blue = 0.5 - 0.5 * Math.cos(1.5 * Math.PI * (x + y));

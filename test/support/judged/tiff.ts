@@ -23,7 +23,10 @@ export type TiffOptions = {
   secondPage?: boolean;
 };
 
-/** A TIFF as scanners and cameras write them: one picture in strips. TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf */
+/**
+ * A TIFF as scanners and cameras write them: one picture in strips. TIFF 6.0,
+ * https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
+ */
 export function tiff(options: TiffOptions): Buffer {
   const { bigEndian = false, secondPage = false, sampleAt } = options;
   const { short, long } = writer(bigEndian);

@@ -13,7 +13,10 @@ export type WebpFrame = {
   dispose?: boolean;
 };
 
-/** An animation whose frames are parts of the canvas, each the scene with alpha. https://developers.google.com/speed/webp/docs/riff_container */
+/**
+ * An animation whose frames are parts of the canvas, each the scene with alpha.
+ * https://developers.google.com/speed/webp/docs/riff_container
+ */
 export async function animatedWebp(canvas: { width: number; height: number }, frames: WebpFrame[]): Promise<Buffer> {
   const header = Buffer.alloc(10);
   header[0] = 0x12;

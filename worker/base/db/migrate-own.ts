@@ -47,7 +47,8 @@ function ownMigrationFiles(dir: string): Migration[] {
   const wrong = names.find((name) => !/^\d+_/.test(name));
   if (wrong !== undefined)
     throw new UsageError(
-      `${join(dir, wrong)} has no place in the order of migrations: begin its name with a number, such as 0001_${wrong}`,
+      `${join(dir, wrong)} has no place in the order of migrations: ` +
+        `begin its name with a number, such as 0001_${wrong}`,
     );
   const numbered = names.map((name) => ({ name, number: BigInt(name.split('_', 1)[0]!) }));
   numbered.sort((a, b) => Number(a.number - b.number) || (a.name < b.name ? -1 : 1));
