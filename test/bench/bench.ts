@@ -1,6 +1,7 @@
 import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { against } from './against.ts';
 import { cleanup } from './cleanup.ts';
 import { failover } from './failover.ts';
 import { growth } from './growth.ts';
@@ -19,9 +20,11 @@ import { full, smoke, type Sizes } from './sizes.ts';
 import { table } from './table.ts';
 import { wal } from './wal.ts';
 
-// npm run bench -- [SUITE...] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15] [--deadline
-// 60] Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone
-// meanwhile. --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
+// npm run bench -- [SUITE...] [--against REV] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15]
+//   [--deadline 60]
+// Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
+// --against: this checkout and another commit in turn, and how the ratios of both compare.
+// --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   queue,
@@ -46,6 +49,12 @@ if (unknown.length > 0)
 const sizes = readSizes();
 const notes: string[] = [];
 const results: Result[] = [];
+if (values.against) {
+  results.push(...(await against(values.against, argumentsOfRun(), sizes.runs, notes)));
+  print(`against ${values.against}, each ratio to its anchor; ours: this checkout, anchor: that commit`);
+  process.exit(0);
+}
+
 const server = await openServer();
 try {
   for (const name of names) {
@@ -62,16 +71,20 @@ try {
 }
 await server.stop();
 
-if (values.json) {
-  for (const note of notes) console.error(note);
-  console.log(JSON.stringify({ results }));
-} else console.log([machine(), ...notes, '', table(results)].join('\n'));
+print(`Postgres ${server.version}`);
 
-function machine(): string {
+function print(about: string): void {
+  if (values.json) {
+    for (const note of notes) console.error(note);
+    console.log(JSON.stringify({ results }));
+  } else console.log([machine(about), ...notes, '', table(results)].join('\n'));
+}
+
+function machine(about: string): string {
   const [cpu] = cpus();
   return [
     `${cpus().length} x ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB`,
-    `Node ${process.versions.node}, Postgres ${server.version}, graphile-worker ${packageVersion('graphile-worker')}`,
+    `Node ${process.versions.node}, ${about}, graphile-worker ${packageVersion('graphile-worker')}`,
     values.smoke ? 'smoke sizes: these figures mean nothing' : `median of ${sizes.runs} runs`,
   ].join('\n');
 }
@@ -95,6 +108,7 @@ function readArguments() {
     const size = { type: 'string' } as const;
     return parseArgs({
       options: {
+        against: size,
         json: { type: 'boolean', default: false },
         smoke: { type: 'boolean', default: false },
         runs: size,
@@ -108,6 +122,14 @@ function readArguments() {
   } catch (error) {
     return usage((error as Error).message);
   }
+}
+
+/** The arguments for one run of one of the two commits. */
+function argumentsOfRun(): string[] {
+  const given = (['jobs', 'rows', 'seconds', 'deadline'] as const).flatMap((name) =>
+    values[name] === undefined ? [] : [`--${name}`, values[name]],
+  );
+  return [...names, ...(values.smoke ? ['--smoke'] : []), ...given];
 }
 
 function readSizes(): Sizes {
