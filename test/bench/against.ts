@@ -34,8 +34,8 @@ export async function against(revision: string, args: string[], runs: number, no
   }
 }
 
-function compared({ name, goal_is }: Result, { here, there }: Record<'here' | 'there', Map<string, number[]>>): Result {
-  const figures = { ours: median(here.get(name)!), anchor: median(there.get(name)!), unit: 'x' };
+function compared({ name, goal_is }: Result, ratios: Record<'here' | 'there', Map<string, number[]>>): Result {
+  const figures = { ours: median(ratios.here.get(name)!), anchor: median(ratios.there.get(name)!), unit: 'x' };
   if (goal_is === 'at least') return atLeast(1 - tolerance, name, figures);
   return goal_is === 'at most' ? atMost(1 + tolerance, name, figures) : information(name, figures);
 }
