@@ -12,7 +12,7 @@ const floors = [
   ['app.ts', 'settings.ts'],
   ['queue'],
   ['jobs', 'bridges', 'http', 'metrics'],
-  ['main.ts', 'rowmill.ts'],
+  ['main.ts', 'rowmill.ts', 'testing'],
   ['cli'],
 ];
 

