@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { against } from './against.ts';
 import { cleanup } from './cleanup.ts';
+import { commits } from './commits.ts';
 import { failover } from './failover.ts';
 import { growth } from './growth.ts';
 import { herd } from './herd.ts';
@@ -28,6 +29,7 @@ import { wal } from './wal.ts';
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   queue,
+  commits,
   latency,
   growth,
   horizon,

@@ -79,6 +79,23 @@ export type SingleJob<Schema extends StandardSchema = StandardSchema> = Common<S
   run(context: JobContext<OutputOf<Schema>>): Promise<unknown>;
 };
 
+/** What a handler is given for all jobs of a batch together. */
+export type BatchContext<Payload> = {
+  /**
+   * The `commit` of a batch: one transaction for all of its jobs in place of one each. The transaction holds the rows of
+   * the jobs that are still this batch's, in `held`: a job that was cancelled meanwhile is not among them. `work` writes
+   * for those, and gives a result, by job id, for each job that is done: these jobs are completed in the same
+   * transaction. The others are answered for as usual.
+   *
+   * `work` may run more than once, and where it fails for all it runs for each job alone: a job that fails alone fails
+   * with that error, whatever is answered for it. It must touch nothing but Postgres.
+   * @returns the results of the jobs that were completed, by id
+   */
+  commitMany<Result>(
+    work: (tx: Tx, held: JobContext<Payload>[]) => Promise<Map<number, Result>>,
+  ): Promise<Map<number, Result>>;
+};
+
 /**
  * Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold
  * (queues.batch_size).
@@ -90,7 +107,7 @@ export type BatchJob<Schema extends StandardSchema = StandardSchema> = Common<Sc
    * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is
    * its result. What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
    */
-  runBatch(jobs: JobContext<OutputOf<Schema>>[]): Promise<unknown[]>;
+  runBatch(jobs: JobContext<OutputOf<Schema>>[], batch: BatchContext<OutputOf<Schema>>): Promise<unknown[]>;
 };
 
 export type JobDefinition<Schema extends StandardSchema = StandardSchema> = SingleJob<Schema> | BatchJob<Schema>;

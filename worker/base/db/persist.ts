@@ -10,7 +10,7 @@ const untilItWorks: Patience = { waitMs: 50, longestMs: 2_000 };
  */
 export async function persist<T>(
   work: (tries: number) => Promise<T>,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   passes: (error: unknown) => boolean = isTransient,
   patience: Patience = untilItWorks,
 ): Promise<T> {
@@ -23,6 +23,6 @@ export async function persist<T>(
     return await withRetries(work, passing, signal, patience);
   } catch (error) {
     // Whether Postgres was away tells the caller more than why nobody waits for it any more.
-    throw error === signal.reason ? (last ?? error) : error;
+    throw signal?.aborted && error === signal.reason ? (last ?? error) : error;
   }
 }

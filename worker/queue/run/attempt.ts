@@ -34,6 +34,8 @@ export type Attempting = {
   progress?: number;
   /** Whether the handler has committed. */
   committed?: true;
+  /** Why `commitMany` could not commit this job, although it could others. */
+  refused?: { error: unknown };
   /** What it waits for, and since when: by Date.now. */
   waits?: { for: string; since: number };
   /** Gives up its slot. @throws Snooze */
@@ -109,8 +111,9 @@ export async function conclude(
   await incidents.ended(row, ended.outcome).catch(tell('could not end the incident that a job was the probe of'));
 }
 
-function outcomeOf({ committed, stop }: Attempting, answer: Answer, { config }: App): Outcome {
+function outcomeOf({ committed, refused, stop }: Attempting, given: Answer, { config }: App): Outcome {
   if (committed) return { outcome: 'committed' };
+  const answer = refused ?? given;
   try {
     if ('error' in answer) throw answer.error;
     return { outcome: 'completed', result: storableResult(answer.result) };

@@ -1,11 +1,12 @@
 import { RetryableError } from '../../base/errors.ts';
-import type { BatchJob, JobContext, JobDefinition } from '../job.ts';
+import type { BatchContext, BatchJob, JobDefinition } from '../job.ts';
 import type { Registry } from '../registry.ts';
 import { begin, conclude, prepare, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import { commitMany, type Member } from './commit.ts';
 import { asCulprit } from './culprit.ts';
-import { inTime, type Stop } from './stop.ts';
+import { inTime } from './stop.ts';
 
-type Asked = { context: JobContext<unknown>; stop: Stop; answered: (answer: Answer) => void };
+type Asked = Member & { answered: (answer: Answer) => void };
 
 /**
  * Runs the handler of a kind that does many jobs by one call, and writes the outcome of each as if it had run alone:
@@ -19,22 +20,28 @@ export async function runBatch(definition: BatchJob, batch: Attempting[], option
     const answered = (answer: Answer) => void concluded.push(conclude(attempting, answer, began, options));
     try {
       const { context } = await prepare(attempting, options);
-      asked.push({ context, stop: attempting.stop, answered });
+      asked.push({ attempting, context, answered });
     } catch (error) {
       answered({ error });
     }
   }
-  const answers = await ask(definition, asked, options.timeoutMs() ?? definition.timeout);
+  const answers = await ask(definition, asked, options);
   asked.forEach(({ answered }, index) => answered(answers[index]!));
   await Promise.all(concluded);
 }
 
-async function ask(definition: BatchJob, jobs: Asked[], limit: number | undefined): Promise<Answer[]> {
+async function ask(definition: BatchJob, jobs: Member[], options: AttemptOptions): Promise<Answer[]> {
   if (jobs.length === 0) return [];
   try {
-    const stops = jobs.map(({ stop }) => stop);
-    const work = asCulprit(stops, () => definition.runBatch(jobs.map(({ context }) => context)));
-    const answers = await inTime(work, stops, limit);
+    const stops = jobs.map(({ attempting }) => attempting.stop);
+    const batch: BatchContext<unknown> = { commitMany: (work) => commitMany(jobs, work, options) };
+    const work = asCulprit(stops, () =>
+      definition.runBatch(
+        jobs.map(({ context }) => context),
+        batch,
+      ),
+    );
+    const answers = await inTime(work, stops, options.timeoutMs() ?? definition.timeout);
     if (!Array.isArray(answers) || answers.length !== jobs.length)
       throw new RetryableError('bad_batch_answer', `runBatch must answer for each of its ${jobs.length} jobs`);
     return answers.map((answer: unknown) => (answer instanceof Error ? { error: answer } : { result: answer }));

@@ -1,9 +1,14 @@
 import { isTransient, isUnsent, transaction, type Tx } from '../../base/db/db.ts';
 import { persist } from '../../base/db/persist.ts';
+import type { JobContext } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempt.ts';
 import { Stopped } from './outcome.ts';
+import { storableResult } from './storable.ts';
 
 type CommitOptions = Pick<AttemptOptions, 'app' | 'ledger'>;
+
+/** Whether the same transaction may well succeed when it is done again. */
+const isPassing = (error: unknown) => isTransient(error) || isUnsent(error);
 
 /**
  * Does `work` in the transaction that completes the job with what it returns. It is done again while Postgres is away,
@@ -17,22 +22,95 @@ export async function commit<Result>(
 ): Promise<Result> {
   const { row, stop } = attempting;
   let result: Result;
-  const done = await persist(
-    (tries) =>
-      transaction(app.db, async (tx) => {
-        // The job's row is locked first, as every other statement does that goes on to the file's row: no deadlock.
-        if (!(await ledger.holdIn(tx, row))) {
-          // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row.
-          if (tries > 1 && (await ledger.completedBy(row))) return result;
-          throw new Stopped('taken');
-        }
-        result = await work(tx);
-        await ledger.completeIn(tx, row, result);
-        return result;
-      }),
-    stop.signal,
-    (error) => isTransient(error) || isUnsent(error),
-  );
+  const inTransaction = (tries: number) =>
+    transaction(app.db, async (tx) => {
+      // The job's row is locked first, as every other statement does that goes on to the file's row: no deadlock.
+      if (!(await ledger.holdIn(tx, row))) {
+        // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row.
+        if (tries > 1 && (await ledger.completedBy(row))) return result;
+        throw new Stopped('taken');
+      }
+      result = await work(tx);
+      await ledger.completeIn(tx, row, result);
+      return result;
+    });
+  const done = await persist(inTransaction, stop.signal, isPassing);
   attempting.committed = true;
+  return done;
+}
+
+/** A job of a batch. */
+export type Member = { attempting: Attempting; context: JobContext<unknown> };
+type Work<Result> = (tx: Tx, held: JobContext<unknown>[]) => Promise<Map<number, Result>>;
+
+/**
+ * The same for a batch: `work` writes for all jobs that are still the batch's, and those that it gives a result for are
+ * completed. Where that fails, each job is tried alone, so that one job does not take its neighbours along.
+ * @returns the results of the jobs that it completed, by id
+ * @throws what `work` throws for the only job; the last error of Postgres when all jobs are stopped
+ */
+export async function commitMany<Result>(
+  batch: Member[],
+  work: Work<Result>,
+  options: CommitOptions,
+): Promise<Map<number, Result>> {
+  const open = batch.filter(({ attempting }) => !attempting.committed && !attempting.refused);
+  try {
+    return await commitTogether(open, work, options);
+  } catch (error) {
+    if (open.length < 2 || isPassing(error)) throw error;
+  }
+  const done = new Map<number, Result>();
+  for (const member of open) {
+    try {
+      for (const [id, result] of await commitTogether([member], work, options)) done.set(id, result);
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      member.attempting.refused = { error };
+    }
+  }
+  return done;
+}
+
+async function commitTogether<Result>(
+  batch: Member[],
+  work: Work<Result>,
+  { app, ledger }: CommitOptions,
+): Promise<Map<number, Result>> {
+  const members = new Map(batch.map((member) => [member.attempting.row.id, member]));
+  const memberOf = (id: number): Member => {
+    const member = members.get(id);
+    if (!member) throw new Error(`commitMany was given a result for job ${id}, which the transaction does not hold`);
+    return member;
+  };
+  let results = new Map<number, Result>();
+  const inTransaction = (tries: number) =>
+    transaction(app.db, async (tx) => {
+      const held = await ledger.holdManyIn(
+        tx,
+        batch.map(({ attempting }) => attempting.row),
+      );
+      // The answer to an earlier COMMIT may have been lost on its way: all of its jobs are completed then, or none is.
+      const [first] = tries > 1 ? results.keys() : [];
+      if (first !== undefined && (await ledger.completedBy(memberOf(first).attempting.row))) return results;
+      for (const id of members.keys()) if (!held.has(id)) members.delete(id);
+      results =
+        members.size > 0
+          ? await work(
+              tx,
+              [...members.values()].map(({ context }) => context),
+            )
+          : new Map();
+      const completions = [...results].map(([id, result]) => ({
+        id,
+        attempt: memberOf(id).attempting.row.attempt,
+        result: storableResult(result),
+      }));
+      await ledger.completeManyIn(tx, completions);
+      return results;
+    });
+  const anyRuns = () => batch.some(({ attempting }) => !attempting.stop.reason);
+  const done = await persist(inTransaction, undefined, (error) => isPassing(error) && anyRuns());
+  for (const id of done.keys()) memberOf(id).attempting.committed = true;
   return done;
 }

@@ -1,6 +1,9 @@
 -- What the engine does to rows. :"live" is the queue's live leaf, filled in once at start: naming it keeps the
 -- statement triggers off the hot path. Every statement that ends an attempt is fenced: it touches a row only while
 -- that row is still `processing`, run by this worker, in this attempt.
+--
+-- A list of jobs has a `limit`, which is its own length: Postgres then plans for ten jobs, and looks up each by its id.
+-- For the hundred that it expects of a JSON array it would read the whole leaf, as long as that has some thousand rows.
 
 -- name: start_jobs
 -- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A row whose
@@ -42,8 +45,10 @@ update :"live"
  where id in (select id from :"live"
                where id = any(:ids) and status = 'pending' and run_at <= clock_timestamp()
                  for update skip locked)
-returning id, queue, kind, case when :payloads and pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
-          not :payloads or pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+returning id, queue, kind,
+          case when :payloads and pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
+          not :payloads or pg_catalog.pg_column_size(payload) > 64000 as large,
+          file_id, attempt, retry_count, max_retries,
           1000::float8 * (pg_catalog.date_part('epoch', started_at)
                           - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
           status = 'cancelled' as expired,
@@ -88,19 +93,34 @@ select id from :"live"
  where id = :id and attempt = :attempt and status = 'processing' and locked_by = :worker
    for update;
 
+-- name: hold_jobs
+-- The same for a batch: locked one after another, in the order of their ids.
+select j.id
+  from :"live" j
+  join rows from (pg_catalog.unnest(:ids::bigint[]), pg_catalog.unnest(:attempts::integer[])) as f (id, attempt)
+    on f.id = j.id and f.attempt = j.attempt
+ where j.status = 'processing' and j.locked_by = :worker
+ order by j.id
+   for update of j;
+
 -- name: complete_jobs
 -- Names those that it completed only where they are not all.
 with completed as (
   update :"live" j
-     set status = 'completed', completed_at = clock_timestamp(), locked_by = null, result = nullif(f.result, 'null'), progress = 100
-    from rows from (pg_catalog.unnest(:ids::bigint[]), pg_catalog.unnest(:attempts::integer[]), jsonb_array_elements(:results)) as f (id, attempt, result)
+     set status = 'completed', completed_at = clock_timestamp(), locked_by = null,
+         result = nullif(f.result, 'null'), progress = 100
+    from (select *
+            from rows from (pg_catalog.unnest(:ids::bigint[]), pg_catalog.unnest(:attempts::integer[]),
+                            jsonb_array_elements(:results)) as f (id, attempt, result)
+           limit pg_catalog.cardinality(:ids::bigint[])) f
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
   returning j.id
 )
-select case when count(*) < pg_catalog.cardinality(:ids::bigint[]) then coalesce(pg_catalog.array_agg(id::float8), '{}') end as some,
+select case when count(*) < pg_catalog.cardinality(:ids::bigint[])
+            then coalesce(pg_catalog.array_agg(id::float8), '{}') end as some,
        case when count(*) > 0 and exists (select from listeners)
-            then announce(pg_catalog.array_fill(:queue::text, array[count(*)::integer]), pg_catalog.array_agg(id), pg_catalog.array_fill('completed'::text, array[count(*)::integer]))
-       end as announced
+            then announce(pg_catalog.array_fill(:queue::text, array[count(*)::integer]), pg_catalog.array_agg(id),
+                          pg_catalog.array_fill('completed'::text, array[count(*)::integer])) end as announced
   from completed;
 
 -- name: complete_job
@@ -121,7 +141,9 @@ select id from jobs where id = :id and queue = :queue and attempt = :attempt and
 -- it waits about the backoff, some longer and some shorter, so that it does not meet the same neighbours again.
 with failures as (
   select f.*, clock_timestamp() as failed_at
-    from jsonb_to_recordset(:failures) as f (id bigint, attempt integer, error_code text, error text, stack text, permanent boolean)
+    from jsonb_to_recordset(:failures)
+           as f (id bigint, attempt integer, error_code text, error text, stack text, permanent boolean)
+   limit pg_catalog.jsonb_array_length(:failures)
 ), failed as (
   update :"live" j
      set (status, run_at, retry_count, completed_at) = (
@@ -129,16 +151,18 @@ with failures as (
                   case when not again then j.run_at
                        when f.error_code <> 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count)
                        when j.error_code = 'worker_lost'
-                         then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0) * (0.5::float8 + random()))
+                         then greatest(f.failed_at,
+                                       j.started_at + retry_delay(q.backoff_ms, 0) * (0.5::float8 + random()))
                        else f.failed_at end,
                   case when again then j.retry_count + 1 else greatest(j.retry_count, j.max_retries) end,
                   case when again then null else f.failed_at end
              from (select not f.permanent and j.retry_count < j.max_retries as again) judged),
          error_code = f.error_code, error = f.error, locked_by = null, progress = null, snoozed_since = null
     from failures f, queues q
-   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by is not distinct from :worker
-     and q.name = j.queue
-  returning j.id, j.queue, j.kind, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at, f.failed_at, j.error_code, j.error, f.stack
+   where j.id = f.id and j.attempt = f.attempt and j.status = 'processing'
+     and j.locked_by is not distinct from :worker and q.name = j.queue
+  returning j.id, j.queue, j.kind, j.priority, j.run_at, j.status, j.retry_count, j.attempt, j.started_at,
+            f.failed_at, j.error_code, j.error, f.stack
 ), logged as (
   insert into job_errors (queue, job_id, attempt, worker, started_at, failed_at, error_code, error, stack)
   select queue, id, attempt, :worker, started_at, failed_at, error_code, error, stack from failed
@@ -147,7 +171,8 @@ with failures as (
          error_code = excluded.error_code, error = excluded.error, stack = excluded.stack
 )
 select id, status, retry_count,
-       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
+                           pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
           from failed where status = 'pending') as ticketed,
        (select announce(pg_catalog.array_agg(queue), pg_catalog.array_agg(id), pg_catalog.array_agg(status))
           from failed where status = 'failed' having count(*) > 0) as announced
@@ -162,22 +187,27 @@ with asked as (
   select f.id, f.attempt, f.bounded, clock_timestamp() as asked_at,
          coalesce(f.bounded and clock_timestamp() - j.snoozed_since > q.snooze_limit, false) as too_long,
          case when f.bounded
-              then greatest(f.delay_ms / 1000::float8, 1, extract(epoch from clock_timestamp() - j.snoozed_since)::float8 / 10::float8)
+              then greatest(f.delay_ms / 1000::float8, 1,
+                            extract(epoch from clock_timestamp() - j.snoozed_since)::float8 / 10::float8)
               else f.delay_ms / 1000::float8 end as delay_s
-    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8, bounded boolean)
+    from (select * from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, delay_ms float8, bounded boolean)
+           limit pg_catalog.jsonb_array_length(:jobs)) f
     join :"live" j on j.id = f.id
     join queues q on q.name = j.queue
    where j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
 ), snoozed as (
   update :"live" j
-     set status = 'pending', run_at = clock_timestamp() + pg_catalog.make_interval(secs => f.delay_s), locked_by = null, progress = null,
+     set status = 'pending', run_at = clock_timestamp() + pg_catalog.make_interval(secs => f.delay_s),
+         locked_by = null, progress = null,
          snoozed_since = case when f.bounded then coalesce(j.snoozed_since, f.asked_at) else j.snoozed_since end
     from asked f
-   where j.id = f.id and not f.too_long and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+   where j.id = f.id and not f.too_long and j.attempt = f.attempt and j.status = 'processing'
+     and j.locked_by = :worker
   returning j.id, j.queue, j.kind, j.priority, j.run_at
 )
 select id, false as too_long,
-       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) from snoozed) as ticketed
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
+                           pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at)) from snoozed) as ticketed
   from snoozed
  union all
 select id, true, null from asked where too_long;
@@ -185,7 +215,8 @@ select id, true, null from asked where too_long;
 -- name: report_progress
 update :"live" j
    set progress = f.progress
-  from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, progress smallint)
+  from (select * from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, progress smallint)
+         limit pg_catalog.jsonb_array_length(:jobs)) f
  where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker;
 
 -- name: put_off_jobs
@@ -193,8 +224,10 @@ update :"live" j
 -- host may do it; this host leaves it alone for a while.
 with held as (
   update :"live" j
-     set status = 'pending', error_code = f.error_code, error = f.error, locked_by = null, progress = null, snoozed_since = null
-    from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, error_code text, error text)
+     set status = 'pending', error_code = f.error_code, error = f.error, locked_by = null, progress = null,
+         snoozed_since = null
+    from (select * from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, error_code text, error text)
+           limit pg_catalog.jsonb_array_length(:jobs)) f
    where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
   returning j.id, j.queue, j.kind, j.priority, j.run_at
 ), elsewhere as (
@@ -202,7 +235,9 @@ with held as (
    where not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)
 )
 select id,
-       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id), pg_catalog.array_agg(priority), pg_catalog.array_agg(greatest(run_at, now() + interval '5 seconds')))
+       (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
+                           pg_catalog.array_agg(priority),
+                           pg_catalog.array_agg(greatest(run_at, now() + interval '5 seconds')))
           from elsewhere having count(*) > 0) as ticketed
   from held;
 
@@ -210,18 +245,22 @@ select id,
 -- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another
 -- worker. The jobs of a kind that an incident holds need none until it ends; one that holds them only on this host
 -- leaves them to the others for a while.
-select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), pg_catalog.array_agg(j.id), pg_catalog.array_agg(j.priority),
-                   pg_catalog.array_agg(case when exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.host = :host)
-                                  then greatest(j.run_at, now() + interval '5 seconds') else j.run_at end))
+select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), pg_catalog.array_agg(j.id),
+                   pg_catalog.array_agg(j.priority),
+                   pg_catalog.array_agg(
+                     case when exists (select from held_kinds h
+                                        where h.queue = j.queue and h.kind = j.kind and h.host = :host)
+                          then greatest(j.run_at, now() + interval '5 seconds') else j.run_at end))
   from :"live" j
  where j.id = any(:ids) and j.status = 'pending'
    and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere);
 
 -- name: stray_jobs
 -- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended
--- unheard.
+-- unheard. The one statement here that reads the whole leaf: every quarter of a minute.
 select id, attempt from :"live"
- where status = 'processing' and locked_by = :worker and coalesce(started_at, created_at) < clock_timestamp() - interval '10 seconds';
+ where status = 'processing' and locked_by = :worker
+   and coalesce(started_at, created_at) < clock_timestamp() - interval '10 seconds';
 
 -- name: taken_jobs
 -- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { byIndex } from '../../base/db/by-index.ts';
 import { isLockTimeout, isTransient, isUnsent, type Db, type Tx } from '../../base/db/db.ts';
 import { persist } from '../../base/db/persist.ts';
 import { bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
@@ -35,6 +36,7 @@ export const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
   'refuse_job',
   'started_jobs',
   'hold_job',
+  'hold_jobs',
   'complete_jobs',
   'complete_job',
   'completed_by',
@@ -95,10 +97,8 @@ export class Ledger {
     }
   }
 
-  /**
-   * Starts what no lock keeps from it. A trigger may wait for another row, such as that of a job's file: then each job
-   * is started by itself, and those that cannot be started within a second are left to the reconciler.
-   */
+  // A trigger may wait for another row, such as that of a job's file: then each job is started by itself, and those that
+  // cannot be started within a second are left to the reconciler.
   async #startUnlocked(ids: number[]): Promise<Started[]> {
     const { signal } = this.#options;
     const values = { ids: arrayOf(ids), worker: this.#worker, payloads: true };
@@ -111,10 +111,7 @@ export class Ledger {
     }
   }
 
-  /**
-   * The payload of a job that was started without it; undefined when the row is no longer this attempt's.
-   * @throws PermanentError `payload_too_large`
-   */
+  /** Undefined when the row is no longer this attempt's. @throws PermanentError `payload_too_large` */
   async loadPayload({ id, attempt }: Attempt): Promise<{ payload: unknown } | undefined> {
     const load = this.#run<{ bytes: number; payload: unknown }>(this.#sql.load_payload, { id, attempt });
     const [row] = await load.catch((error: unknown) => {
@@ -146,6 +143,20 @@ export class Ledger {
   /** Completes a job that the transaction holds. */
   async completeIn(tx: Tx, { id, attempt }: Attempt, result: unknown): Promise<void> {
     await query(tx, this.#sql.complete_job, { id, attempt, worker: this.#worker, result: storableResult(result) });
+  }
+
+  /** The same for a batch. @returns the ids of those that it locked */
+  async holdManyIn(tx: Tx, jobs: Attempt[]): Promise<Set<number>> {
+    const values = { ...columnsOf(jobs), worker: this.#worker };
+    const rows = await byIndex(tx, () => query<{ id: number }>(tx, this.#sql.hold_jobs, values));
+    return new Set(rows.map(({ id }) => id));
+  }
+
+  /** Completes jobs that the transaction holds. */
+  async completeManyIn(tx: Tx, jobs: Completion[]): Promise<void> {
+    if (jobs.length === 0) return;
+    const values = { ...columnsOf(jobs), results: resultsOf(jobs), queue: this.#options.queue, worker: this.#worker };
+    await byIndex(tx, () => query(tx, this.#sql.complete_jobs, values));
   }
 
   /** Whether it was this attempt that completed the job. */
@@ -180,7 +191,8 @@ export class Ledger {
   }
 
   async #completeAll(items: Completion[], how: { waits: boolean }): Promise<boolean[]> {
-    const values = { ...columnsOf(items), queue: this.#options.queue, worker: this.#worker };
+    const { queue } = this.#options;
+    const values = { ...columnsOf(items), results: resultsOf(items), queue, worker: this.#worker };
     const [row] = await this.#run<{ some: number[] | null }>(this.#sql.complete_jobs, values, how);
     const some = row!.some && new Set(row!.some);
     return items.map(({ id }) => some === null || some.has(id));
@@ -192,10 +204,7 @@ export class Ledger {
     return coalesce<Item, Result>((items) => write(items, { waits: items.length === 1 }), batch);
   }
 
-  /**
-   * A fenced write of one parameter, a list of jobs, in the order of their ids: so no two statements wait for each
-   * other.
-   */
+  /** A fenced write of a list of jobs, in the order of their ids: so no two statements wait for each other. */
   #fenced<Row extends { id: number }>(statement: Statement, param: string) {
     return this.#coalesced<Attempt, Row | undefined>(async (items, how) => {
       const json = storable(items.toSorted(byId));
@@ -225,12 +234,15 @@ const byId = (a: Attempt, b: Attempt) => a.id - b.id;
 /** An array of Postgres, of numbers. */
 const arrayOf = (numbers: number[]) => `{${numbers.join()}}`;
 
-/** Completions as one array each of ids, attempts and results, in the order of their ids. */
-function columnsOf(items: Completion[]) {
+/** An array each of ids and attempts, in the order of the ids: so no two statements wait for each other. */
+function columnsOf(items: Attempt[]): { ids: string; attempts: string } {
   const jobs = items.toSorted(byId);
-  return {
-    ids: arrayOf(jobs.map(({ id }) => id)),
-    attempts: arrayOf(jobs.map(({ attempt }) => attempt)),
-    results: `[${jobs.map(({ result }) => result).join()}]`,
-  };
+  return { ids: arrayOf(jobs.map(({ id }) => id)), attempts: arrayOf(jobs.map(({ attempt }) => attempt)) };
 }
+
+/** The results in the same order. */
+const resultsOf = (items: Completion[]) =>
+  `[${items
+    .toSorted(byId)
+    .map(({ result }) => result)
+    .join()}]`;
