@@ -31,6 +31,8 @@ export type PictureOptions = {
   colour?: string;
   /** Something like a photograph, as hard to compress as one. */
   photo?: boolean;
+  /** Squares of this side, whose colours (and alpha) are random: nothing is harder to compress. */
+  grain?: number;
 };
 
 export const red = [220, 20, 20] as const;
@@ -45,15 +47,14 @@ export async function picture(options: PictureOptions = {}): Promise<Buffer> {
 }
 
 async function paint(options: PictureOptions): Promise<Buffer> {
-  const { width = 400, height = 300, format = 'jpeg', alpha, photo, colour } = options;
+  const { width = 400, height = 300, format = 'jpeg', alpha, photo, grain, colour } = options;
   const channels = alpha ? 4 : 3;
   const plain = { limitInputPixels: false } as const;
+  const pixels = () =>
+    photo ? noise(width, height) : grain ? grains(width, height, channels, grain) : quarters(width, height, alpha);
   const canvas = colour
     ? sharp({ ...plain, create: { width, height, channels, background: colour } })
-    : sharp(photo ? await noise(width, height) : quarters(width, height, alpha), {
-        ...plain,
-        raw: { width, height, channels: photo ? 3 : channels },
-      });
+    : sharp(await pixels(), { ...plain, raw: { width, height, channels: photo ? 3 : channels } });
   if (photo && alpha) canvas.ensureAlpha(0.6);
   return encode(dress(canvas, options), format, options).toBuffer();
 }
@@ -72,17 +73,29 @@ function quarters(width: number, height: number, alpha = false): Buffer {
   return Buffer.concat(Array.from({ length: height }, (_, y) => (y < height / 2 ? above : below)));
 }
 
+/** Random bytes, the same ones each time. */
+function random(bytes: number, seed: number): Buffer {
+  const data = Buffer.alloc(bytes);
+  let state = seed;
+  for (let i = 0; i < data.length; i++) data[i] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
+  return data;
+}
+
+function grains(width: number, height: number, channels: 3 | 4, side: number): Promise<Buffer> {
+  const raw = { width: Math.ceil(width / side), height: Math.ceil(height / side), channels };
+  return sharp(random(raw.width * raw.height * channels, 3), { raw })
+    .resize(width, height, { fit: 'fill', kernel: 'nearest' })
+    .raw()
+    .toBuffer();
+}
+
 /** Blotches with grain on them, the same ones each time. */
 async function noise(width: number, height: number): Promise<Buffer> {
-  const layer = (w: number, h: number, seed: number) => {
-    const data = Buffer.alloc(w * h * 3);
-    let state = seed;
-    for (let i = 0; i < data.length; i++) data[i] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
-    return sharp(data, { raw: { width: w, height: h, channels: 3 } }).resize(width, height, {
+  const layer = (w: number, h: number, seed: number) =>
+    sharp(random(w * h * 3, seed), { raw: { width: w, height: h, channels: 3 } }).resize(width, height, {
       fit: 'fill',
       kernel: 'linear',
     });
-  };
   const [blotches, grain] = await Promise.all([
     layer(24, 16, 1).raw().toBuffer(),
     layer(Math.ceil(width / 3), Math.ceil(height / 3), 2)
@@ -116,11 +129,13 @@ function dress(image: Sharp, { orientation, gps, profile, deep, grey }: PictureO
 
 function encode(image: Sharp, format: NonNullable<PictureOptions['format']>, options: PictureOptions): Sharp {
   const { progressive = false, palette = false, lossless = false, subsampling, tiled, deep } = options;
+  const { width = 0, height = 0 } = options;
   switch (format) {
     case 'png':
       return image.png({ progressive, palette, compressionLevel: 1 });
     case 'webp':
-      return image.webp({ quality: 90, lossless, effort: 0 });
+      // What libwebp's first partition holds is not enough for more pixels of quality 90.
+      return image.webp({ quality: width * height > 16e6 ? 70 : 90, lossless, effort: 0 });
     case 'gif':
       return image.gif({ effort: 1 });
     case 'avif':

@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import sharp from 'sharp';
 import { unlessEverything } from '../../support/everything.ts';
 import { gridOf, hevcItem } from '../../support/heif.ts';
-import { measure, optimised, variants } from '../../support/picture-memory.ts';
+import { measure, optimised, thumbnails, variants } from '../../support/picture-memory.ts';
 import { fixture, picture, type PictureOptions } from '../../support/pictures.ts';
 
 let dir: string;
@@ -19,13 +20,14 @@ describe(
   () => {
     // One of each decoder; those with `rarely` are more of the same.
     const rarely = { skip: unlessEverything };
+    const interlaced = { format: 'png', progressive: true } as const;
     const cases: [what: string, options: PictureOptions, when?: typeof rarely][] = [
       ['a JPEG of 24 megapixels', { width: 6000, height: 4000, photo: true }],
       ['a JPEG of 24 megapixels on its side', { width: 6000, height: 4000, orientation: 6 }, rarely],
       ['a CMYK JPEG', { width: 4000, height: 3000, profile: 'cmyk' }, rarely],
       ['a progressive JPEG', { width: 6000, height: 4000, progressive: true }, rarely],
       ['a PNG of 100 megapixels', { width: 10_000, height: 10_000, format: 'png' }],
-      ['an interlaced PNG', { width: 4000, height: 3000, format: 'png', progressive: true, alpha: true }],
+      ['an interlaced PNG', { width: 4000, height: 3000, ...interlaced, alpha: true }],
       ['a deep PNG', { width: 4000, height: 3000, format: 'png', deep: true }, rarely],
       ['a lossless WebP', { width: 4000, height: 3000, format: 'webp', lossless: true }],
       ['a GIF', { width: 4000, height: 3000, format: 'gif' }],
@@ -33,7 +35,10 @@ describe(
       ['a TIFF of one tile', { width: 4032, height: 3024, format: 'tiff', tiled: 4096, photo: true }],
       ['a scroll', { width: 1600, height: 16_000, photo: true }, rarely],
       ['a scroll that was on its side', { width: 16_000, height: 1600, orientation: 6 }],
-      ['a see-through scroll', { width: 1000, height: 8000, format: 'png', alpha: true }, rarely],
+      ['a see-through scroll', { width: 1000, height: 6000, format: 'png', alpha: true }, rarely],
+      ['a scroll of noise', { width: 1600, height: 4000, format: 'png', grain: 1 }],
+      ['a see-through PNG of noise', { width: 1600, height: 1200, format: 'png', alpha: true, grain: 1 }],
+      ['a see-through WebP of noise', { width: 4032, height: 3024, format: 'webp', alpha: true, grain: 3 }, rarely],
     ];
     for (const [what, options, when = {}] of cases) {
       it(`covers what the process really grows by, for ${what}`, when, async () => {
@@ -80,6 +85,12 @@ describe(
         );
       }
 
+    it('covers what the process really grows by, for thumbnails of an interlaced PNG', async () => {
+      const path = join(dir, 'original');
+      await writeFile(path, await picture({ width: 4000, height: 3000, ...interlaced, alpha: true, photo: true }));
+      await covered(path, thumbnails);
+    });
+
     const png = { format: 'png', photo: true, alpha: true } as const;
     const messages: [what: string, file: () => Promise<Buffer>, formats: string[], when?: typeof rarely][] = [
       ['a JPEG', () => picture({ width: 6000, height: 4000, photo: true }), [], rarely],
@@ -87,6 +98,7 @@ describe(
       ['a copy in AVIF', () => picture({ width: 1024, height: 1024, ...png }), ['avif']],
       ['a large copy in AVIF', () => picture({ width: 2048, height: 2048, ...png }), ['avif'], rarely],
       ['a HEIC', () => fixture('large'), []],
+      ['an animation of noise', movingNoise, [], rarely],
       [
         'a HEIC of 12 megapixels and 10 bits in tiles',
         async () => gridOf('heic', await hevcItem(512, 512, 'yuv420p10le'), [4032, 3024], [512, 512]),
@@ -116,6 +128,17 @@ describe(
     });
   },
 );
+
+async function movingNoise(): Promise<Buffer> {
+  const [width, pageHeight, pages] = [800, 600, 30];
+  const all = { width, height: pageHeight * pages };
+  const { data } = await sharp(await picture({ ...all, format: 'png', grain: 1, alpha: true }))
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return sharp(data, { raw: { ...all, channels: 4, pageHeight } })
+    .webp({ quality: 80, effort: 0 })
+    .toBuffer();
+}
 
 /** Megabytes by which an estimate may be above what was measured, and a share of that beside. */
 const [slackShare, slack] = [0.3, 12];

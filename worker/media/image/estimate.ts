@@ -21,67 +21,49 @@ export const staysAnimated = ({ format, pages, width, height, orientation }: Sou
 export const maxSide = 16_383;
 
 /**
- * How many bytes the process grows by while this picture becomes what is wanted of it. The table is of WebP, 1600 pixels across at most.
- * Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
- * (bin/rowmill.js says how). Rather too much than too little:
- * the test measures it again.
+ * How many bytes the process grows by while this picture becomes what is wanted of it: never too few, and at most 30 %
+ * or 8 MB too many. Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
+ * (bin/rowmill.js says how). `node test/bench/phones.ts` prints all of it anew; this is of publish.file, WebP of 1600
+ * pixels across.
  *
- * | picture                                    | estimate MB | measured MB |
- * |--------------------------------------------|-------------|-------------|
- * | 12 / 24 / 48 MP JPEG, any subsampling      | 34 / 28 / 28 | 26 / 26 / 24 |
- * | 12 MP JPEG, CMYK / TIFF, CMYK              | 48 / 48     | 44 / 36     |
- * | 12 MP TIFF, 16 bits                        | 48          | 37          |
- * | 12 / 24 MP JPEG, turned by EXIF            | 43 / 52     | 31 / 42     |
- * | 12 / 24 / 48 MP JPEG, progressive, 4:2:0   | 67 / 101 / 180 | 59 / 92 / 163 |
- * | 12 / 24 / 48 MP JPEG, progressive, 4:4:4   | 107 / 179 / 338 | 99 / 166 / 315 |
- * | 12 / 24 MP JPEG, progressive, 4:2:2        | 80 / 127    | as 4:2:0 and 4:4:4: 16-bit coefficients |
- * | 12 / 24 / 48 MP PNG                        | 34 / 42 / 57 | 21 / 34 / 52 |
- * | 12 MP PNG, RGBA / 16 bits, Display P3      | 55 / 47     | 34 / 43     |
- * | 12 MP WebP, lossy / lossless               | 30 / 82     | 23 / 74     |
- * | 12 / 48 MP TIFF, in strips                 | 34 / 58     | 25 / 57     |
- * | 12 MP AVIF, 8 bits, 4:2:0 / 4:4:4      | 209 / 251   | 190 / 229   |
- * | 12 MP AVIF, 10 bits, 4:2:0 / 4:4:4     | 251 / 336   | 235 / 308   |
- * | 24 MP AVIF in tiles, 10 bits           | 277         | 237         |
- * | 48 MP AVIF in tiles, 8 bits            | 277         | 230         |
- * | 24 MP AVIF by ffmpeg, 8 / 10 bits      | 152 / 215   | 138 / 206   |
- * | 48 MP AVIF by ffmpeg, 8 bits           | 214         | 197         |
- * | 12 MP HEIC, 8 bits, 4:2:0 / 4:4:4      | 155 / 197   | 123 / 159   |
- * | 12 MP HEIC, 10 bits, 4:2:0 / 4:2:2     | 242 / 270   | 202 / 233   |
- * | 12 MP HEIC in tiles, 8 / 10 bits       | 63 / 68     | 58 / 66     |
- * | 24 MP HEIC, 8 bits                     | 252         | 212         |
+ * | picture                                  | estimate MB    | measured MB    |
+ * |------------------------------------------|----------------|----------------|
+ * | 12 / 24 / 48 MP JPEG                     | 29 / 26 / 28   | 25 / 21 / 21   |
+ * | the same of noise                        | 36 / 34 / 51   | 32 / 29 / 44   |
+ * | the same, turned by EXIF                 | 42 / 60 / 57   | 38 / 54 / 46   |
+ * | 12 / 24 / 48 MP JPEG, progressive, 4:2:0 | 67 / 101 / 178 | 61 / 94 / 164  |
+ * | 12 / 24 MP JPEG, progressive, 4:4:4      | 106 / 180      | 97 / 165       |
+ * | 12 / 24 / 48 MP JPEG, CMYK               | 48 / 52 / 70   | 43 / 46 / 62   |
+ * | 12 / 24 / 48 MP HEIC in tiles, 8 bits    | 76 / 82 / 77   | 62 / 76 / 67   |
+ * | 12 / 24 / 48 MP HEIC in tiles, 10 bits   | 84 / 89 / 94   | 79 / 77 / 86   |
+ * | 12 MP HEIC, 8 bits, 4:2:0 / 4:4:4        | 155 / 197      | 123 / 159      |
+ * | 12 MP HEIC, 10 bits, 4:2:0 / 4:2:2       | 242 / 270      | 202 / 233      |
+ * | 12 MP AVIF, 8 / 10 bits                  | 207 / 246      | 194 / 238      |
+ * | 12 / 24 / 48 MP AVIF in tiles, 8 bits    | 75 / 136 / 255 | 60 / 123 / 235 |
+ * | 24 MP AVIF by ffmpeg, 8 / 10 bits        | 152 / 215      | 138 / 206      |
+ * | 48 MP AVIF by ffmpeg, 8 bits             | 214            | 197            |
+ * | 12 / 24 MP WebP, lossless                | 83 / 152       | 74 / 138       |
+ * | 12 / 24 / 48 MP PNG                      | 27 / 38 / 60   | 22 / 34 / 56   |
+ * | 12 MP PNG, see-through, of noise         | 87             | 78             |
+ * | the same with alpha as in photographs    | 87             | 40             |
+ * | 12 / 24 / 48 MP TIFF                     | 27 / 38 / 60   | 25 / 32 / 53   |
  *
- * And of media.image, where the main picture has 2048 x 2048 pixels at most:
- *
- * | 12 / 24 / 48 MP JPEG                   | 40 / 45 / 40 | 29 / 42 / 30 |
- * | 12 / 24 / 48 MP PNG                    | 34 / 40 / 53 | 26 / 36 / 45 |
- * | 4 MP PNG, RGBA, with a copy in AVIF    | 215          | 169          |
- * | 80 frames of 800 x 600, GIF / WebP     | 200          | 127 / 152    |
+ * What is more than 30 % above must also do for a picture with the same header that takes more: alpha that is noise,
+ * an animation of noise. A TIFF in tiles is estimated as one in strips.
  */
 export function estimateMemory(picture: Header, { box, formats, animated = false }: Target): number {
   const pixels = picture.width * picture.height;
   const scale = Math.min(1, box.width / picture.width, box.height / picture.height);
   const outPixels = pixels * scale * scale;
   const out = outPixels * (picture.has_alpha ? 4 : 3);
-
-  const rowsHeld = rows(picture, scale);
-  const alpha = picture.has_alpha ? out * 2 : 0;
-  const aside = turned(picture) ? out / 2 : 0;
-  const isHeif = ['heic', 'avif'].includes(picture.format);
-  // Pixels beside those that they are converted to: by us, or in 16 bits by a profile.
-  const converted = picture.recoded ? out * (picture.deep ? 2 : 1) : picture.deep && !isHeif ? out : 0;
-  // What a HEIC file becomes first is read as a PNG.
-  const decoding = Math.max(
-    picture.format === 'heic' ? heicThread(picture) : 0,
-    wholePicture(picture, pixels, out) + rowsHeld + out * (scale < 1 ? 1.5 : 1) + alpha + aside + converted,
-  );
-  // What decoding took is not all given back by then.
-  const encoding =
-    rowsHeld + converted + kept(picture, out) + outPixels * encoderBytes(picture, scale, outputs(formats, picture));
-  const animation = animated && staysAnimated(picture) ? picture.pages * outPixels * 3.5 + pixels * 40 : 0;
-  const [base, margin] = isHeif ? [27e6, 1.1] : [11e6, 1];
-  // The tables that a profile of four inks becomes.
-  const inks = picture.channels >= 4 && !picture.has_alpha ? 12e6 : 0;
-  return Math.ceil(base + inks + margin * Math.max(decoding, encoding, animation));
+  // HEIC and AVIF: their libraries are not warm before the first of them, and their memory is not all given back.
+  const base = { heic: 22e6, avif: 12e6 }[picture.format as string] ?? 5e6;
+  const shrinking = base + held(picture, pixels, out) + rows(picture, scale) + out * shrunkCopies(picture);
+  // Ours, in 16 bits if it is deep, beside what it is converted to.
+  const converted = picture.recoded ? out * (picture.deep ? 2 : 1) : 0;
+  const encoding = base + converted + encoders(picture, outPixels, outputs(formats, picture));
+  const animation = animated && staysAnimated(picture) ? base + moving(picture, pixels, outPixels) : 0;
+  return Math.ceil(Math.max(decoderAlone(picture, scale), shrinking, encoding, animation));
 }
 
 /** The same of an AVIF that ffmpeg decodes, and what it becomes is read as a PNG of the size wanted. */
@@ -93,77 +75,137 @@ export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): num
   return Math.max(ffmpeg, estimateMemory(small, { box, formats }));
 }
 
+/**
+ * Of an animation: frames that are compared, and each as it was encoded. Alpha that is hard to compress makes a large
+ * file of frames.
+ */
+const moving = ({ format, has_alpha, bytes, pages }: Header, pixels: number, outPixels: number) =>
+  pages * outPixels * 3.7 + pixels * 60 + (format === 'webp' && has_alpha ? bytes * 4.5 : 0);
+
 const outputs = (formats: Target['formats'], picture: Header) =>
   typeof formats === 'function' ? formats(picture) : formats;
 
-/** The most that an encoder takes for a pixel, with the pixel itself and the file that it makes of it. */
-function encoderBytes({ has_alpha }: Header, scale: number, formats: readonly OutputFormat[]): number {
-  const bytes: Record<OutputFormat, number> = {
-    // Of a picture that was not shrunk, noise may be left, and the file be as large as that.
-    jpeg: scale < 1 ? 7.2 : 8.3,
-    png: scale < 1 ? 5.5 : 6,
-    // libwebp holds the picture as RGB(A), as YUV, and its alpha once more to compress it by itself.
-    webp: has_alpha ? 17.5 : 7.6,
-    avif: has_alpha ? 49 : 30,
-  };
-  return Math.max(...formats.map((format) => bytes[format]));
+/** For a pixel, opaque or see-through. */
+type Bytes = Record<OutputFormat, [opaque: number, seeThrough: number]>;
+
+/**
+ * The most that an encoder takes, with the pixel itself. How hard a picture is to compress its header does not tell, so
+ * these are of random pixels. A photograph takes 9.2, 7.6, 7.6 and 24; in WebP one whose alpha is the same everywhere
+ * takes 18, and one whose edges are soft 27.
+ */
+// libwebp compresses alpha by itself and without loss: where no pixel repeats another, 24 bytes for each.
+const taken: Bytes = { jpeg: [9.3, 9.3], png: [9.6, 11.8], webp: [9.6, 42.5], avif: [26, 45] };
+/** What a file of random pixels has. */
+const written: Bytes = { jpeg: [0.8, 0.8], png: [3.1, 4.1], webp: [1.3, 2.4], avif: [0.5, 1] };
+
+/** The most that the encoders take, one after the other, with the files of those before. */
+function encoders({ has_alpha }: Header, pixels: number, formats: readonly OutputFormat[]): number {
+  const alpha = has_alpha ? 1 : 0;
+  let [most, files] = [0, 0];
+  for (const format of formats) {
+    // libaom itself, too.
+    most = Math.max(most, files + pixels * taken[format][alpha] + (format === 'avif' ? 4e6 : 0));
+    files += pixels * written[format][alpha];
+  }
+  return most;
 }
 
-/** The decoder itself, and WebAssembly's memory: the file, what is decoded in one go, and copies of what is held. */
-function heicThread({ has_alpha, deep, bytes, samples = 3, unitPixels = 0, heldPixels = 0 }: Header): number {
-  const planes = (samples + (has_alpha ? 1 : 0)) * (deep ? 2 : 1);
+/** What is decoded before libvips gets any of it. */
+function decoderAlone(picture: Header, scale: number): number {
+  const { format, width, height, bytes } = picture;
+  if (format === 'heic') return heicThread(picture, scale);
+  if (format === 'avif') return avifDecoder(picture);
+  return format === 'gif' ? 12e6 + bytes + width * height * 6.6 : 0;
+}
+
+/**
+ * Node's thread, WebAssembly's memory (the file, what is decoded in one go, copies of what is held), and pieces of the
+ * PNG that are garbage.
+ */
+function heicThread(picture: Header, scale: number): number {
+  const { width, height, has_alpha, channels, deep, bytes, samples = 3, unitPixels = 0, heldPixels = 0 } = picture;
+  const sampleBytes = deep ? 2 : 1;
+  const planes = (samples + (has_alpha ? 1 : 0)) * sampleBytes;
   const whole = unitPixels === heldPixels;
   const decoding = unitPixels * ((whole ? 2.1 : 1.1) * planes + (deep ? 7.4 : 4.05));
-  return 25e6 + bytes + decoding + (whole ? 0 : heldPixels * planes);
+  const shrink = heicShrink(scale, has_alpha);
+  const png = (width * height * channels * sampleBytes) / shrink ** 2;
+  const garbage = Math.min(shrink === 1 ? 6.5e6 + 0.13 * png : 0.2 * png, 14.5e6);
+  return 27e6 + 1.1 * (27.5e6 + bytes + decoding + (whole ? 0 : heldPixels * planes) + garbage);
 }
 
-/** libaom takes 10 bytes a pixel of what it decodes in one go, beside the samples; libheif the whole as YUV and then as RGB. */
-function avifDecoder({ deep, has_alpha, samples = 3, unitPixels = 0, heldPixels = 0 }: Header, pixels: number): number {
-  const bytes = deep ? 2 : 1;
-  const planes = (samples + (has_alpha ? 1 : 0)) * bytes;
-  if (unitPixels === heldPixels) return pixels * (10.2 + 2.1 * planes);
-  return unitPixels * 10.2 + Math.max(0, pixels * (planes + (has_alpha ? 4 : 3) * bytes) - 36e6);
+/**
+ * libaom takes 13 bytes a pixel of what it decodes in one go, beside the samples; libheif tiles as YUV and then as RGB.
+ */
+function avifDecoder(picture: Header): number {
+  const { width, height, bytes, deep, has_alpha, samples = 3, unitPixels = 0, heldPixels = 0 } = picture;
+  const sampleBytes = deep ? 2 : 1;
+  const planes = (samples + (has_alpha ? 1 : 0)) * sampleBytes;
+  const decoding =
+    unitPixels === heldPixels
+      ? width * height * (12.8 + 2.1 * planes)
+      : unitPixels * 17 + width * height * (planes + (has_alpha ? 4 : 3) * sampleBytes) * 1.05;
+  return 10e6 + bytes + decoding;
 }
 
 /** Stored on its side: width and height change places on the way. */
 const turned = ({ orientation }: Header) => orientation >= 5;
 
-/** What the decoder holds of the whole picture; nothing where it can go line by line. */
-function wholePicture(picture: Header, pixels: number, out: number): number {
+/**
+ * What there is of the picture beside the lines from which it is shrunk. JPEG and WebP are mapped, and count as files
+ * of this process, though the kernel can drop their pages.
+ */
+function held(picture: Header, pixels: number, out: number): number {
   const { format, bytes, channels, deep, interlaced, has_alpha } = picture;
-  const { samplesPerPixel = channels, lossless = true, bandBytes = 0 } = picture;
+  const { samplesPerPixel = channels, lossless = true } = picture;
   switch (format) {
-    case 'jpeg':
+    case 'jpeg': {
       // 16-bit coefficients of all channels, as they are subsampled. libjpeg takes that from the same header.
-      return interlaced ? pixels * samplesPerPixel * 2.16 : 0;
+      const coefficients = interlaced ? pixels * samplesPerPixel * 2.05 : 0;
+      // The tables that a profile of four inks becomes.
+      return bytes + coefficients + (channels === 4 ? 6e6 : 0);
+    }
     case 'png':
-    case 'heic':
-      return interlaced ? pixels * channels * (deep ? 2 : 1) * 1.08 : 0;
+      return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
     case 'webp':
       // A lossless picture is decoded at full size, a lossy one at the size asked for; but for its alpha.
-      return lossless ? pixels * 5.1 : out + (has_alpha ? pixels * 2 : 0);
+      return bytes + (lossless ? pixels * 4 : out * 1.7 + (has_alpha ? pixels * 2 : 0));
     case 'gif':
-      return pixels * 6 + bytes;
-    case 'avif':
-      return avifDecoder(picture, pixels);
+      return bytes + pixels * 4;
     case 'tiff':
-      return bandBytes * 1.1;
+      return channels === 4 && !has_alpha ? 8e6 : 0;
+    case 'heic':
+    case 'avif':
+      return 0;
   }
 }
 
-/** A part of what libwebp decoded in one piece is there until all is done. */
-const kept = ({ format, lossless }: Header, out: number): number => (format === 'webp' && !lossless ? out / 2 : 0);
+/**
+ * How often there is the shrunk picture, at 8 bits: while it is multiplied with its alpha, and while it is of 16 bits,
+ * some more.
+ */
+const shrunkCopies = ({ has_alpha, deep, format, lossless }: Header): number => {
+  if (format === 'webp' && lossless) return 1.8;
+  if (deep) return has_alpha ? 3.3 : 3;
+  return has_alpha ? 2.5 : 1.8;
+};
 
-/** The lines that libvips holds to shrink from: more of them the more it shrinks, up to a point. */
+/**
+ * The lines that libvips holds to shrink from: more of them the more it shrinks, up to a point, and more while they are
+ * multiplied with alpha.
+ */
 function rows(picture: Header, scale: number): number {
-  const { format, interlaced, channels, deep } = picture;
-  // The decoder holds the whole picture, which needs no lines beside it.
-  if (scale === 1 || (format === 'png' && interlaced) || (format === 'webp' && picture.lossless)) return 0;
+  const { format, channels, deep, has_alpha, interlaced, bandBytes = 0 } = picture;
+  // These are shrunk by the decoder, or there as a whole.
+  if (format === 'webp' || format === 'gif') return 0;
+  if (scale === 1) return bandBytes;
   const loaded = shrunkOnLoad(picture, scale);
   const stored = turned(picture) ? [picture.height, picture.width] : [picture.width, picture.height];
   const [across, down] = stored.map((length) => length / loaded) as [number, number];
-  const lines = Math.min(down, 2000, 260 / (scale * loaded));
-  return lines * across * channels * (deep ? 2 : 1);
+  const lines = Math.min(down, has_alpha ? 2050 : 1950, (has_alpha ? 460 : deep ? 410 : 380) / (scale * loaded));
+  // Fewer where the decoder has the whole picture.
+  const share = format === 'png' && interlaced ? 0.75 : 1;
+  return Math.max(bandBytes, share * lines * across * channels * (deep ? 2 : 1));
 }
 
 /** By how much the decoder itself shrinks. */
@@ -174,13 +216,15 @@ function shrunkOnLoad({ format, lossless = true, has_alpha }: Header, scale: num
 }
 
 /**
- * So many pixels each way become one while a HEIC is decoded, so that libvips shrinks by 2 at least. Not with alpha: see-through pixels
- * must not colour their neighbours.
+ * So many pixels each way become one while a HEIC is decoded, so that libvips shrinks by 2 at least. Not with alpha:
+ * see-through pixels must not colour their neighbours.
  */
 export const heicShrink = (scale: number, hasAlpha: boolean): number =>
   hasAlpha ? 1 : Math.max(1, Math.floor(1 / scale / 2));
 
-/** libjpeg decodes at a half, a quarter or an eighth for next to nothing; sharp leaves the last factor of 1.x to itself. */
+/**
+ * libjpeg decodes at a half, a quarter or an eighth for next to nothing; sharp leaves the last factor of 1.x to itself.
+ */
 function shrinkOnLoad(scale: number): number {
   if (scale < 1 / 9) return 8;
   if (scale < 1 / 5) return 4;
