@@ -10,8 +10,8 @@ RUN npm run build
 
 FROM node:24-trixie-slim
 
-# ffmpeg gets Debian's security updates. bubblewrap keeps it from files and the network, where the platform lets it. tini is process 1, which has
-# to take leave of processes that lost their parent.
+# ffmpeg gets Debian's security updates. bubblewrap isolates it from files and the network, if the platform allows that.
+# tini is process 1, which must reap orphaned processes.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends bubblewrap ffmpeg tini \
  && rm -rf /var/lib/apt/lists/*
@@ -33,7 +33,8 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 USER node
 EXPOSE 3000
 HEALTHCHECK --start-period=60s --timeout=5s \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", \
+       "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
 # rowmill sets what glibc reads once, when a process starts.
 ENTRYPOINT ["tini", "--", "rowmill"]

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Starts Rowmill: worker/ in a checkout, dist/ in the package. An old Node must be able to read this file, to say that it is too old.
+// Starts Rowmill: worker/ in a checkout, dist/ in the package. An old Node must be able to parse this file, so that it
+// can say that Node is too old.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -15,21 +16,22 @@ if (fault) {
   process.exit(2);
 }
 
-// glibc reads these once, when a process starts. Without them it does not give the memory of decoded pictures back to the system. Pieces of
-// 64 kB, in which files come and go, are mapped one by one, so that each can be given back.
+// glibc reads these once, when a process starts. Without them, it does not give the memory of decoded pictures back to
+// the system. Chunks of 64 kB, in which files are read and written, are mapped one by one, so each can be given back.
 const env = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_MMAP_THRESHOLD_: '65536',
   MALLOC_TRIM_THRESHOLD_: '131072',
   ...process.env,
 };
-// The heap is small and the buffers beside it are large: without this V8 collects the whole heap twice a picture.
+// The heap is small and the buffers beside it are large: without this, V8 collects the whole heap twice per picture.
 const flags = [...process.execArgv, '--initial-old-space-size=64'];
-// What the environment has already wins over the file.
+// A variable of the environment wins over the file.
 if (existsSync('.env')) flags.push('--env-file=.env');
 
 if (process.execve) {
-  // The process is replaced, so that signals, the exit code and the terminal need nobody in between. That execve is experimental is known.
+  // The process is replaced, so that signals, the exit code and the terminal need no process in between. The warning
+  // that execve is experimental is suppressed.
   process.emitWarning = () => {};
   process.execve(process.execPath, [process.execPath, ...flags, index, ...process.argv.slice(2)], env);
 } else {
