@@ -20,8 +20,9 @@ import { doubtsOf } from './settings.ts';
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 
 /**
- * Starts everything, in this order: the kinds, Postgres, its tables, the worker, HTTP.
- * @param signal aborts the start at any step; what is open already is closed in reverse order
+ * Starts everything, in this order: the kinds, Postgres, its tables, the worker, HTTP. Whichever step fails, what is
+ * open already is closed in reverse order.
+ * @param signal aborts the start at any step
  */
 export async function startService(
   config: Config,
@@ -29,13 +30,27 @@ export async function startService(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Service> {
   const open = new AsyncDisposableStack();
-  const step = <T>(work: Promise<T>) => unlessAborted(work, signal);
+  /** What a step opens is closed at the end; also when it was given up, and opens it after that. */
+  async function step<T>(begin: () => Promise<T>, close: (opened: T) => unknown = () => {}): Promise<T> {
+    signal.throwIfAborted();
+    const work = begin();
+    try {
+      const opened = await unlessAborted(work, signal);
+      open.defer(async () => void (await close(opened)));
+      return opened;
+    } catch (error) {
+      work.then(close).catch(() => {});
+      throw error;
+    }
+  }
   try {
-    const registry = await step(loadRegistry(config.jobsDir));
-    const postgres = await step(openPostgres(config));
-    open.defer(postgres.stop);
-    if (config.databaseUrl) await step(waitForPostgres(postgres.url, { log, signal }));
-    const applied = await step(install(postgres.url, [], config.migrationsDir));
+    const registry = await step(() => loadRegistry(config.jobsDir));
+    const postgres = await step(
+      () => openPostgres(config),
+      ({ stop }) => stop(),
+    );
+    if (config.databaseUrl) await step(() => waitForPostgres(postgres.url, { log, signal }));
+    const applied = await step(() => install(postgres.url, [], config.migrationsDir));
     if (applied.length > 0) log.info({ applied }, 'migrated');
 
     const app = createApp(config, postgres.url, log);
@@ -43,14 +58,19 @@ export async function startService(
     void tellOfFfmpeg(app);
     void tellOfSettings(app);
     open.adopt(keepTidy(config.tempDir), clearInterval);
-    const worker = await step(startWorker(app, postgres.url, registry));
-    open.defer(worker.stop);
-    const http = await listenSomewhere(routes(worker), config, log);
+    const worker = await step(
+      () => startWorker(app, postgres.url, registry),
+      ({ stop }) => stop(),
+    );
+    const http = await step(
+      () => listenSomewhere(routes(worker), config, log),
+      ({ close }) => close(),
+    );
     // The worker stops first: while its jobs finish, /health still answers.
-    open.defer(() => worker.stop().then(http.close));
+    open.defer(worker.stop);
     return { port: http.port, databaseUrl: postgres.url, stop: () => open.disposeAsync() };
   } catch (error) {
-    await open.disposeAsync();
+    await open.disposeAsync().catch((cause: unknown) => log.error({ err: cause }, 'could not close all that was open'));
     throw error;
   }
 }
@@ -63,10 +83,8 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   const giveUp = () => void setTimeout(() => given.reject(signal.reason), stepPatienceMs).unref();
   signal.addEventListener('abort', giveUp, { once: true });
   try {
-    signal.throwIfAborted();
     return await Promise.race([work, given.promise]);
   } finally {
-    work.catch(() => {});
     signal.removeEventListener('abort', giveUp);
   }
 }

@@ -166,7 +166,7 @@ export async function startWorker(
   }
 
   await membership.join().catch(async (error: unknown) => {
-    await Promise.allSettled([claims.end(), db.end()]);
+    await Promise.allSettled([membership.leave(true), claims.end(), db.end()]);
     throw error;
   });
   const loops = [
@@ -213,7 +213,10 @@ export async function startWorker(
     await within(2_000, Promise.all([claims.end(), db.end()]));
   }
 
-  await watch();
+  await watch().catch(async (error: unknown) => {
+    await stop().catch(() => {});
+    throw error;
+  });
   log.info({ worker: membership.id(), queues: served, kinds: [...registry.keys()] }, 'working');
 
   return {
