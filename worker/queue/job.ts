@@ -11,7 +11,7 @@ export type JobRow = {
   queue: string;
   kind: string;
   payload: unknown;
-  /** Its payload did not come with it, and is to be loaded. */
+  /** The payload is too large to come with the row, and must be loaded. */
   large: boolean;
   file_id: string | null;
   attempt: number;
@@ -28,68 +28,68 @@ export type JobContext<Payload> = {
   app: App;
   /** Bound to the job. Never log payloads, addresses or tokens. */
   log: Log;
-  /** Fires when the job was cancelled, ran out of time, or the worker stops. Hand it to whatever takes one. */
+  /** Fires when the job was cancelled, ran out of time, or the worker stops. Pass it to everything that accepts one. */
   signal: AbortSignal;
   /** 0 to 100; written to the row at most once a second. */
   progress(percent: number): void;
   /**
-   * Waits for a turn at something that others hold, such as memory. The time limit does not run meanwhile, and after
-   * five seconds the log and the worker's row in `workers` say what the job waits for. `turn` is to reject when the
-   * signal fires.
+   * Waits for a turn at something shared, such as memory. The time limit does not run meanwhile. After five seconds,
+   * the log and the worker's row in `workers` say what the job waits for. `turn` must reject when the signal fires.
    */
   waiting<T>(what: string, turn: Promise<T>): Promise<T>;
   /**
-   * Gives up the place that the job holds among those that its queue runs at once, so that another starts: for work
-   * that takes long, and whose number something else bounds. A batch keeps its place. @throws Snooze when many jobs of
-   * the queue have done so: it comes back later
+   * Gives up the job's slot, so that another job starts: for long work whose number is bounded by something else. A
+   * batch keeps its slot.
+   * @throws Snooze if many jobs of the queue have done so: then this job comes back later
    */
   aside(): void;
   /**
-   * Runs `work` in the transaction that marks the job completed with what it returns: both happen or neither does, and
+   * Runs `work` in the transaction that marks the job completed, with what it returns: both happen or neither does, and
    * only while this attempt still owns the job. `work` may run more than once; it must touch nothing but Postgres.
    */
   commit<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
   /**
    * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a
-   * second for it. @throws Snooze when it would take longer: the job comes back when its turn is, with no retry used
+   * second for it.
+   * @throws Snooze if it would take longer: the job comes back when its turn is, and uses no retry
    */
   rateLimit(key: string, perSecond: number): Promise<void>;
 };
 
 type Common<Schema extends StandardSchema> = {
-  /** `<queue>.<kind>`, equal to the file's place under worker/jobs. */
+  /** `<queue>.<kind>`, the same as the file's path. */
   name: string;
-  /** Any schema of https://standardschema.dev that answers at once, such as one of zod, valibot or arktype. */
+  /** Any schema of https://standardschema.dev that answers synchronously, such as one of zod, valibot or arktype. */
   payload: Schema;
   /**
-   * How many values a payload may hold, at all depths together. Default 10,000; a longer list belongs into a table or
-   * into storage.
+   * How many values a payload may have, at all depths together. Default 10,000; a longer list belongs in a table or in
+   * storage.
    */
   maxValues?: number;
-  /** Milliseconds an attempt may take. Default five minutes. */
+  /** The most milliseconds of an attempt. Default five minutes. */
   timeout?: number;
 };
 
-/** Does one job at a time. */
+/** Runs one job at a time. */
 export type SingleJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
   /**
-   * Does the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else,
+   * Runs the job. What it returns is stored as the row's `result`. It throws PermanentError, Snooze, or anything else,
    * which is retried. It may be executed more than once: a repeat must do no harm.
    */
   run(context: JobContext<OutputOf<Schema>>): Promise<unknown>;
 };
 
-/** What a handler is given for all jobs of a batch together. */
+/** What a handler gets for all jobs of a batch together. */
 export type BatchContext<Payload> = {
   /**
-   * The `commit` of a batch: one transaction for all of its jobs in place of one each. The transaction holds the rows of
-   * the jobs that are still this batch's, in `held`: a job that was cancelled meanwhile is not among them. `work` writes
-   * for those, and gives a result, by job id, for each job that is done: these jobs are completed in the same
-   * transaction. The others are answered for as usual.
+   * The `commit` of a batch: one transaction for all of its jobs. The transaction locks the rows of the jobs that still
+   * belong to the batch, which are in `held`: a job that was cancelled meanwhile is not among them. `work` writes for
+   * those, and returns a result, by job id, for each job that is done: these are completed in the same transaction. The
+   * others are answered as usual.
    *
-   * `work` may run more than once, and where it fails for all it runs for each job alone: a job that fails alone fails
+   * `work` may run more than once. If it fails for all jobs, it runs for each job alone: a job that fails alone fails
    * with that error, whatever is answered for it. It must touch nothing but Postgres.
-   * @returns the results of the jobs that were completed, by id
+   * @returns the results of the completed jobs, by id
    */
   commitMany<Result>(
     work: (tx: Tx, held: JobContext<Payload>[]) => Promise<Map<number, Result>>,
@@ -97,22 +97,22 @@ export type BatchContext<Payload> = {
 };
 
 /**
- * Does many jobs by one call. As many come together as wait when there is room, and as their tickets hold
- * (queues.batch_size).
+ * Runs many jobs with one call: as many as wait when a slot becomes free, and as share a ticket (queues.batch_size).
  */
 export type BatchJob<Schema extends StandardSchema = StandardSchema> = Common<Schema> & {
-  /** The most jobs that come together; they count as one against the queue's concurrency. */
+  /** The most jobs of one call; together they take one slot. */
   batchSize: number;
   /**
    * Answers for each job, in their order: an Error is judged as if `run` had thrown it for that job, anything else is
-   * its result. What it throws itself holds for all of them. A job that committed is completed, whatever is answered.
+   * its result. What it throws itself holds for all of them. A job that has committed is completed, whatever is
+   * answered.
    */
   runBatch(jobs: JobContext<OutputOf<Schema>>[], batch: BatchContext<OutputOf<Schema>>): Promise<unknown[]>;
 };
 
 export type JobDefinition<Schema extends StandardSchema = StandardSchema> = SingleJob<Schema> | BatchJob<Schema>;
 
-/** Declares a kind of job: the default export of a file under worker/jobs/<queue>/. */
+/** Declares a kind of job: the default export of a file `<queue>/<kind>.ts`. */
 export function job<Schema extends StandardSchema>(definition: SingleJob<Schema>): SingleJob<Schema>;
 export function job<Schema extends StandardSchema>(definition: BatchJob<Schema>): BatchJob<Schema>;
 export function job<Schema extends StandardSchema>(definition: JobDefinition<Schema>): JobDefinition<Schema> {

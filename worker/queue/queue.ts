@@ -33,14 +33,14 @@ export type Serving = {
   signal: AbortSignal;
 };
 
-/** The least that a smallint holds. */
+/** The smallest smallint. */
 const mostUrgent = -32_768;
 
 const sql = loadStatements(import.meta.dirname, 'queue.sql', ['more_urgent', 'unclaimed']);
 
 const neglectMs = 15_000;
 
-/** @param settings its row as it is at first */
+/** @param settings its row at the start */
 export function serveQueue(settings: QueueRow, serving: Serving) {
   const { app, names, path, db, claims, membership, incidents, registry, observer, signal } = serving;
   const { name } = settings;
@@ -105,7 +105,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       void makeRoom().catch(() => {});
     },
 
-    /** Goes by what people changed by plain SQL: the queue's row, and running jobs that were cancelled or set back. */
+    /** Follows what people change with SQL: the queue's row, and running jobs that were cancelled or set back. */
     async follow(row: QueueRow = settings): Promise<void> {
       settings = row;
       if (settings.paused) {
@@ -122,21 +122,26 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     /** Whether it is served now. */
     paused: () => settings.paused,
 
-    /** Gives back the jobs that wait here and are held by an incident. */
+    /** Gives back the jobs of the backlog that an incident holds. */
     letGo: () => executor.letGo(),
 
-    /** Runs one of these next. Resolves when it has ended, or has turned out not to be ours. */
+    /** Runs this job next. Resolves when it has ended, or has turned out not to be ours. */
     probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: mostUrgent, probe: true }),
 
-    /** Retries rows that say this worker runs them while it does not: the answer to a statement was lost, or never took. */
-    async findStrays(): Promise<void> {
-      const strays = (await ledger.strays()).filter((attempt) => !executor.mayRun(attempt));
-      await transaction(db, (tx) => failLost(tx, name, membership.id(), strays));
-      if (strays.length > 0)
-        log.warn({ queue: name, jobs: strays.length }, 'retried jobs that this worker lost track of');
+    /**
+     * Retries jobs that this worker runs according to their rows, but does not: the answer to a statement was lost, or
+     * the statement never arrived.
+     */
+    async findOrphans(): Promise<void> {
+      const orphaned = (await ledger.recorded()).filter((attempt) => !executor.mayRun(attempt));
+      await transaction(db, (tx) => failLost(tx, name, membership.id(), orphaned));
+      if (orphaned.length > 0)
+        log.warn({ queue: name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
     },
 
-    /** To be called every few seconds: looks for due jobs that nobody claims, this worker neither, though it could. */
+    /**
+     * Must be called every few seconds: finds out whether jobs are due that no worker claims, though this one could.
+     */
     async findNeglect(): Promise<void> {
       const { wanted } = runner.state();
       const idle = wanted && executor.room() > 0 && executor.waiting() === 0 && Date.now() - tookAt > neglectMs;
@@ -155,10 +160,10 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       if (reports.length > 0) await ledger.progress(reports);
     },
 
-    /** Starts claiming afresh, as when a newer graphile-worker has changed the tables of tickets. */
+    /** Starts graphile-worker again, for example after a newer version has changed its tables. */
     restart: runner.restart,
 
-    /** Claims and starts nothing more. Resolves when tickets in hand were given back. */
+    /** Claims and starts nothing more. Resolves when the claimed tickets are given back. */
     halt: () => Promise.all([executor.pause(), runner.stop()]),
 
     /** Resolves when nothing runs. */
@@ -178,7 +183,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       return undefined;
     },
 
-    /** What runs here, now. */
+    /** What runs here now. */
     activity: () => ({
       queue: name,
       running: executor.running.attempts().length,

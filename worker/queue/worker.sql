@@ -4,7 +4,7 @@ select name, paused, batch_size, timeout_ms, rate_limit from queues
  order by name;
 
 -- name: apply_settings
--- MAX_RETRIES and BACKOFF_DELAY, where set, hold for the queues this process serves.
+-- MAX_RETRIES and BACKOFF_DELAY, if set, are for the queues that this process serves.
 update queues
    set max_retries = coalesce(:max_retries, max_retries), backoff_ms = coalesce(:backoff_ms, backoff_ms)
  where name = any(:queues)

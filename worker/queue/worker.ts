@@ -19,8 +19,8 @@ import { checkQueuesOf, servedQueues, type QueueRow } from './served.ts';
 import { keepUp } from './fleet/upkeep.ts';
 
 /**
- * The engine of one process: a runner and an executor for each queue it serves, its membership of the fleet, and the loop that
- * watches what people change by SQL.
+ * The engine of one process: a runner and an executor for each queue that it serves, its membership of the fleet, and
+ * the loops that follow what people change with SQL.
  */
 export type Worker = Awaited<ReturnType<typeof startWorker>>;
 
@@ -33,8 +33,8 @@ const sql = loadStatements(import.meta.dirname, 'worker.sql', [
 const abortPatienceMs = 6_000;
 
 /**
- * @param observers are told of each attempt, after the log
- * @throws UsageError when QUEUES or a kind names a queue that the database does not have
+ * @param observers are called for each attempt, after the log
+ * @throws UsageError if QUEUES or a kind names a queue that the database does not have
  */
 export async function startWorker(
   app: App,
@@ -94,14 +94,14 @@ export async function startWorker(
   const alarm = createAlarm(db, served, wake);
   const scheduler = createScheduler(db, log, stopping.signal);
 
-  /** What add_tickets, triggers and migrations say on the workers' channel. */
+  /** Handles notifications on the workers' channel, from add_tickets, triggers and migrations. */
   function hear({ payload = '' }: Notification): void {
     const [what, name, tickets] = payload.split(' ');
     // A newer graphile-worker has changed the tables of tickets.
     if (what === 'migrated') for (const queue of queues) queue.restart();
     else if (what === 'due') wake(name!, Number(tickets));
     else if (what === 'soon') {
-      // It may be due already when its transaction took a while to commit.
+      // If its transaction took a while to commit, it may be due already.
       wake(name!);
       void alarm.look().catch(() => {});
     } else if (what === 'incidents') void incidents.look();
@@ -113,7 +113,7 @@ export async function startWorker(
     queues.find((queue) => queue.name === name)?.wake(tickets);
   }
 
-  /** What people change by plain SQL. */
+  /** Follows what people change with SQL. */
   const watch = paced(0, async () => {
     const now = new Map((await query<QueueRow>(db, sql.read_queues)).map((row) => [row.name, row]));
     for (const queue of queues) {
@@ -122,7 +122,7 @@ export async function startWorker(
     }
   });
 
-  /** Says in the log what /health says, once it has lasted for a while. */
+  /** Logs what /health reports, once it has lasted for a while. */
   async function lookForTrouble(): Promise<void> {
     await forEach((queue) => queue.findNeglect()).catch(() => {});
     const found = trouble();
@@ -139,7 +139,7 @@ export async function startWorker(
     return queues.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
   }
 
-  /** Writes to this worker's row which of its jobs wait for a turn, and for what; only when that has changed. */
+  /** Writes to this worker's row which of its jobs wait for a turn, and for what, if that has changed. */
   async function tellWaits(): Promise<void> {
     const waiting = JSON.stringify(queues.flatMap((queue) => queue.waits(longWaitMs)));
     if (waiting === waitsTold) return;
@@ -152,7 +152,7 @@ export async function startWorker(
   }
 
   async function stayAlive(alive: () => Promise<boolean>): Promise<void> {
-    // A worker that is stopping still has jobs to finish, and so a heartbeat.
+    // A worker that is stopping still has jobs to finish, and needs its heartbeat.
     if ((await alive()) || draining) return;
     await (startingOver ??= startOver().finally(() => (startingOver = undefined)));
   }
@@ -182,7 +182,7 @@ export async function startWorker(
     every(1_000, scheduler.look),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
     every(1_000, tellWaits),
-    every(config.sweepMs * 15, () => forEach((queue) => queue.findStrays())),
+    every(config.sweepMs * 15, () => forEach((queue) => queue.findOrphans())),
     keepUp(app.db, names, served, log, stopping.signal),
   ];
 
@@ -204,7 +204,8 @@ export async function startWorker(
       log.warn('aborting jobs that still run');
       for (const queue of queues) void queue.abort('shutdown');
     }
-    // A handler deaf to its signal, or Postgres gone: then our row stays, and whoever buries it retries what we ran.
+    // If a handler ignores its signal, or Postgres is gone, our row stays, and the worker that reaps it retries our
+    // jobs.
     const clean = (await within(abortPatienceMs, finished)) ?? false;
     stopping.abort();
     alarm.stop();
@@ -223,21 +224,21 @@ export async function startWorker(
     id: membership.id,
     queues: served,
 
-    /** Why this worker does not work, or undefined when it does. */
+    /** Why this worker does not work, or undefined if it does. */
     trouble,
 
-    /** @throws when Postgres does not answer the engine */
+    /** @throws if Postgres does not answer the engine */
     ping: async () => void (await db.query('select 1')),
 
     /** The fleet's open incidents, the oldest first. */
     incidents: () => incidents.open(),
 
-    /** What each queue runs here, now. */
+    /** What each queue runs here now. */
     activity: () => queues.map((queue) => queue.activity()),
 
     /**
-     * Stops claiming, gives back what was not started, and lets running jobs finish for SHUTDOWN_TIMEOUT; what still runs then is
-     * aborted and goes back to pending with no retry used.
+     * Stops claiming, gives back what was not started, and lets running jobs finish for SHUTDOWN_TIMEOUT. Jobs that
+     * still run then are aborted, and go back to pending without using a retry.
      */
     stop: () => (stopped ??= stop()),
   };

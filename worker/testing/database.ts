@@ -8,7 +8,10 @@ import { openEmbeddedPostgres } from '../embedded/postgres.ts';
 
 type Server = { url: string; superuserUrl: string; stop(): Promise<void> };
 
-/** One embedded server for all databases of this process. It starts with the first of them, and ends with the last, or with the process. */
+/**
+ * One embedded server for all databases of this process. It starts with the first database, and ends with the last one,
+ * or with the process.
+ */
 let server: Promise<Server> | undefined;
 let databases = 0;
 

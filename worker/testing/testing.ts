@@ -38,7 +38,10 @@ export type TestWorkerOptions = {
   databaseUrl?: string;
   /** Default: the queues of your kinds; without any, all. */
   queues?: string[];
-  /** Settings, as in the environment of a worker. Those of this process do not count. LOG_LEVEL is silent, BACKOFF_DELAY is 0. */
+  /**
+   * Settings, as in the environment of a worker. The environment of this process is not read. By default LOG_LEVEL is
+   * silent and BACKOFF_DELAY is 0.
+   */
   env?: Record<string, string>;
 };
 
@@ -53,7 +56,7 @@ export type TestWorker = AsyncDisposable & {
    * @throws Error that names such jobs, after `timeoutMs`: 30 seconds, if not given
    */
   settled(options?: { timeoutMs?: number }): Promise<void>;
-  /** Moves pending jobs that wait for a time so much nearer to it, and to their expiry. Clocks and schedules stay as they are. */
+  /** Moves `run_at` and `expires_at` of pending jobs this much earlier. Clocks and schedules do not change. */
   advance(ms: number): Promise<void>;
   stop(): Promise<void>;
 };
@@ -75,7 +78,7 @@ type Run = {
  *     const row = await worker.run('notification.hello', { to: 'you' });
  *     assert.equal(row.status, 'completed');
  *
- * Queues that the kinds need and the database lacks are made.
+ * Queues that the kinds need and the database lacks are created.
  */
 export async function startTestWorker(options: TestWorkerOptions = {}): Promise<TestWorker> {
   const registry = await loadRegistry(options.jobs && resolve(options.jobs));

@@ -3,8 +3,8 @@ import { setByIndex } from '../../base/db/by-index.ts';
 import { createPool } from '../../base/db/db.ts';
 
 /**
- * The settings of the engine's connections. A locked row is waited for only briefly and asked for again, so that it keeps
- * no connection from the others.
+ * The settings of the engine's connections. A locked row is waited for only briefly and asked for again, so that it
+ * keeps no connection from the others.
  */
 const engineSettings = `${setByIndex}; set lock_timeout = 100`;
 /**

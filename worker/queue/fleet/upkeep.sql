@@ -95,7 +95,7 @@ select id, attempt, locked_by from :"live" j
  where status = 'processing' and not exists (select from workers w where w.id = j.locked_by)
    for update skip locked;
 
--- name: unlock_strays
+-- name: unlock_orphaned
 -- Tickets locked by a pool of no known worker: it died before it could register the pool.
 select :"tickets".force_unlock_workers(pg_catalog.array_agg(distinct locked_by)) as unlocked
   from :"tickets".jobs

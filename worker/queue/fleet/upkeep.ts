@@ -14,7 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'fleet_size',
   'reticket_jobs',
   'orphaned_jobs',
-  'unlock_strays',
+  'unlock_orphaned',
 ]);
 const reconcileEveryMs = 30_000;
 const restFactor = 20;
@@ -46,7 +46,7 @@ export async function keepUp(
     let lookedMs = 0;
     let workers = 1;
     for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
-    if (reconcileNow) await trying(() => query(db, bind(sql.unlock_strays, { tickets })));
+    if (reconcileNow) await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
     await trying(async () => {
       workers = (await query<{ workers: number }>(db, sql.fleet_size))[0]!.workers;
     });

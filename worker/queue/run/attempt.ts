@@ -22,11 +22,11 @@ export type AttemptOptions = {
   observer: Observer;
   /** Bound to the queue. */
   log: Log;
-  /** queues.timeout_ms, where set: it overrides the handler's own limit. */
+  /** queues.timeout_ms, if set: it overrides the handler's own limit. */
   timeoutMs: () => number | null;
 };
 
-/** One attempt under way. */
+/** An attempt under way. */
 export type Attempting = {
   row: JobRow;
   stop: Stop;
@@ -36,13 +36,13 @@ export type Attempting = {
   committed?: true;
   /** Why `commitMany` could not commit this job, although it could others. */
   refused?: { error: unknown };
-  /** What it waits for, and since when: by Date.now. */
+  /** What it waits for, and since when (Date.now). */
   waits?: { for: string; since: number };
   /** Gives up its slot. @throws Snooze */
   stepAside?: () => void;
 };
 
-/** How the handler answered. */
+/** The answer of a handler. */
 export type Answer = { result: unknown } | { error: unknown };
 
 /** One attempt of a job that was started, from its payload to its outcome on the row. Never throws. */
@@ -72,8 +72,8 @@ async function perform(attempting: Attempting, options: AttemptOptions): Promise
 }
 
 /**
- * The handler of a job, and what it is given.
- * @throws PermanentError `unknown_kind`, `invalid_payload`, `payload_too_large`; Stopped when the row is no longer ours
+ * The handler of a job, and its context.
+ * @throws PermanentError `unknown_kind`, `invalid_payload`, `payload_too_large`; Stopped if the row is no longer ours
  */
 export async function prepare(
   attempting: Attempting,
@@ -104,7 +104,8 @@ export async function conclude(
   try {
     ended = await record(row, outcomeOf(attempting, answer, app), options);
   } catch (error) {
-    // The row stays processing, and nobody runs it: the worker looks for such rows of its own, and retries them.
+    // The row stays `processing`, but no worker runs it: this worker searches for such rows of its own, and retries
+    // them.
     tell('could not write the outcome of a job')(error);
   }
   observer.ended(row, ended, Math.round(performance.now() - began));

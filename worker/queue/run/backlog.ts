@@ -5,7 +5,7 @@ export type Ticket = {
   /** Runs although an incident holds its kind. */
   probe?: true;
 };
-/** A job of a ticket. `settle` is called once, when it has been run or turned out not to be ours. */
+/** A job of a ticket. `settle` is called once, when it has run or turned out not to be ours. */
 export type Waiting = { id: number; settle: () => void };
 type Claimed = Ticket & { settle: () => void };
 
@@ -36,8 +36,8 @@ export class Backlog {
   }
 
   /**
-   * Takes out the next jobs to start, `max` at most, in groups: as many groups as there is room for, each of one job
-   * or of as many of one kind as that kind runs by one call.
+   * Takes the next jobs to start, `max` at most, in groups: one group per free slot. A group is one job, or as many of
+   * one kind as that kind runs with one call.
    */
   next(room: number, batchSize: (kind: string | undefined) => number, max: number): Waiting[][] {
     const groups: Waiting[][] = [];
@@ -62,7 +62,7 @@ export class Backlog {
     return taken;
   }
 
-  /** How many of the jobs that wait could be started next, with so much room. */
+  /** How many jobs of the backlog could be started next, with this many slots. */
   usable(room: number, batchSize: (kind: string | undefined) => number): number {
     return Math.min(this.#jobs, room * batchSize(this.#tickets[0]?.kind));
   }
@@ -72,12 +72,12 @@ export class Backlog {
     return this.#tickets.at(-1)?.priority;
   }
 
-  /** Takes out what waits of the least urgent ticket. */
+  /** Takes the jobs of the least urgent ticket. */
   takeLast(): Waiting[] {
     return this.#takeFrom(this.#tickets.slice(-1), Infinity);
   }
 
-  /** Takes out the jobs of the tickets that are meant. */
+  /** Takes the jobs of the tickets that match. */
   takeWhere(meant: (ticket: Ticket) => boolean): Waiting[] {
     return this.#takeFrom(this.#tickets.filter(meant), Infinity);
   }

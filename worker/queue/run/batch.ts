@@ -9,8 +9,8 @@ import { inTime } from './stop.ts';
 type Asked = Member & { answered: (answer: Answer) => void };
 
 /**
- * Runs the handler of a kind that does many jobs by one call, and writes the outcome of each as if it had run alone:
- * fenced, and retried one by one. Never throws.
+ * Runs the handler of a kind that runs many jobs with one call, and writes the outcome of each job as if it had run
+ * alone: fenced, and retried one by one. Never throws.
  */
 export async function runBatch(definition: BatchJob, batch: Attempting[], options: AttemptOptions): Promise<void> {
   const concluded: Promise<void>[] = [];

@@ -1,8 +1,7 @@
 /**
- * Turns many small writes into few large ones without a timer: while flushes are in flight the next items collect,
- * then go together. A lone item goes at once. Each `add` settles with its own result, or with the error of the flush
- * that carried it.
- * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres does the other
+ * Turns many small writes into few large ones, without a timer: while flushes are in flight, new items collect, and go
+ * together. A single item goes at once. Each `add` settles with its own result, or with the error of its flush.
+ * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres executes the other
  */
 export function coalesce<Item, Result>(
   flush: (items: Item[]) => Promise<Result[]>,
@@ -26,7 +25,7 @@ export function coalesce<Item, Result>(
     flushing--;
   }
 
-  // One item that Postgres cannot take, or that somebody else has locked, must not hold up its neighbours.
+  // An item that Postgres refuses, or whose row is locked, must not hold up its neighbours.
   async function alone({ item, resolve, reject }: Entry) {
     try {
       resolve((await flush([item]))[0]!);
@@ -38,7 +37,7 @@ export function coalesce<Item, Result>(
   return (item) =>
     new Promise((resolve, reject) => {
       collecting.push({ item, resolve, reject });
-      // Everything that is added in this turn of the event loop travels with the first flush.
+      // All items that are added in this turn of the event loop go with the first flush.
       if (flushing < parallel) {
         flushing++;
         setImmediate(() => void drain());

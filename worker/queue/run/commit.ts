@@ -7,13 +7,13 @@ import { storableResult } from './storable.ts';
 
 type CommitOptions = Pick<AttemptOptions, 'app' | 'ledger'>;
 
-/** Whether the same transaction may well succeed when it is done again. */
+/** Whether the same transaction may succeed if it is repeated. */
 const isPassing = (error: unknown) => isTransient(error) || isUnsent(error);
 
 /**
- * Does `work` in the transaction that completes the job with what it returns. It is done again while Postgres is away,
+ * Runs `work` in the transaction that completes the job with what it returns. It is repeated while Postgres is away,
  * until the job is stopped.
- * @throws Stopped when the row is no longer this attempt's; what `work` throws
+ * @throws Stopped if the row is no longer this attempt's; what `work` throws
  */
 export async function commit<Result>(
   attempting: Attempting,
@@ -24,9 +24,10 @@ export async function commit<Result>(
   let result: Result;
   const inTransaction = (tries: number) =>
     transaction(app.db, async (tx) => {
-      // The job's row is locked first, as every other statement does that goes on to the file's row: no deadlock.
+      // The job's row is locked first, as in every other statement that then locks the file's row: so there is no
+      // deadlock.
       if (!(await ledger.holdIn(tx, row))) {
-        // The answer to an earlier COMMIT may have been lost on its way: then this attempt has completed the row.
+        // The answer to an earlier COMMIT may have been lost: then this attempt has completed the row.
         if (tries > 1 && (await ledger.completedBy(row))) return result;
         throw new Stopped('taken');
       }
@@ -44,10 +45,10 @@ export type Member = { attempting: Attempting; context: JobContext<unknown> };
 type Work<Result> = (tx: Tx, held: JobContext<unknown>[]) => Promise<Map<number, Result>>;
 
 /**
- * The same for a batch: `work` writes for all jobs that are still the batch's, and those that it gives a result for are
- * completed. Where that fails, each job is tried alone, so that one job does not take its neighbours along.
+ * The same for a batch: `work` writes for all jobs that still belong to the batch, and those that it returns a result
+ * for are completed. If that fails, each job is tried alone, so that one job does not fail its neighbours.
  * @returns the results of the jobs that it completed, by id
- * @throws what `work` throws for the only job; the last error of Postgres when all jobs are stopped
+ * @throws what `work` throws for the only job; the last error of Postgres if all jobs are stopped
  */
 export async function commitMany<Result>(
   batch: Member[],
@@ -90,7 +91,7 @@ async function commitTogether<Result>(
         tx,
         batch.map(({ attempting }) => attempting.row),
       );
-      // The answer to an earlier COMMIT may have been lost on its way: all of its jobs are completed then, or none is.
+      // The answer to an earlier COMMIT may have been lost: then all of its jobs are completed, or none.
       const [first] = tries > 1 ? results.keys() : [];
       if (first !== undefined && (await ledger.completedBy(memberOf(first).attempting.row))) return results;
       for (const id of members.keys()) if (!held.has(id)) members.delete(id);

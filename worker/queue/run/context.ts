@@ -7,11 +7,11 @@ import { rateLimit } from './rate-limit.ts';
 
 type ContextOptions = Pick<AttemptOptions, 'app' | 'ledger' | 'log'>;
 
-/** What a handler is given for one attempt. */
+/** What a handler gets for one attempt. */
 export const contextOf = (attempting: Attempting, payload: unknown, options: ContextOptions): JobContext<unknown> =>
   new Context(attempting, payload, options);
 
-/** Handlers take it apart, so no function in it uses `this`. What few handlers ask for is made when they ask. */
+/** Handlers destructure it, so no function in it uses `this`. What few handlers need is made when they ask for it. */
 class Context implements JobContext<unknown> {
   readonly #attempting: Attempting;
   readonly #options: ContextOptions;
@@ -64,7 +64,7 @@ class Context implements JobContext<unknown> {
 
 const named = ({ row: { id, kind, attempt } }: Attempting) => ({ kind, job_id: id, attempt });
 
-/** The log and the row of the worker tell of a wait that is longer. */
+/** Longer waits are written to the log and to the worker's row. */
 export const longWaitMs = 5_000;
 
 async function waitFor<T>(attempting: Attempting, what: string, turn: Promise<T>, log: Log): Promise<T> {

@@ -4,12 +4,12 @@ import type { Stop } from './stop.ts';
 
 const attempts = new AsyncLocalStorage<Stop[]>();
 
-/** Runs a handler so that what its timers, sockets and streams throw later is known to be its attempt's. */
+/** Runs a handler so that what its timers, sockets and streams throw later can be attributed to its attempt. */
 export const asCulprit = <T>(stops: Stop[], handler: () => T): T => attempts.run(stops, handler);
 
 /**
- * To be called where an exception arrives that nobody caught: fails the attempts whose handler threw it.
- * @returns how many; none where it is nobody's
+ * Called with an uncaught exception: fails the attempts whose handler threw it.
+ * @returns how many; 0 if it belongs to none
  */
 export function failCulprits(error: unknown): number {
   const stops = attempts.getStore() ?? [];

@@ -15,15 +15,15 @@ export type ProbeJob = { id: number; kind: string; priority: number };
 
 export type IncidentsOptions = {
   db: Db;
-  /** On which workers are told what happened. */
+  /** The channel on which workers are notified. */
   channel: string;
   dependencies: App['dependencies'];
   checkEveryMs: number;
   log: Log;
   signal: AbortSignal;
-  /** The queues that this worker serves, without those that are paused. */
+  /** The queues that this worker serves, without paused ones. */
   queues: () => string[];
-  /** Called when other kinds are held than before. */
+  /** Called when the held kinds have changed. */
   onChange: () => void;
   /** Runs a job although its kind is held. Resolves when it has ended, or has turned out not to be ours. */
   run: (queue: string, job: ProbeJob) => Promise<void>;
@@ -48,8 +48,8 @@ const sql = loadStatements(import.meta.dirname, 'incidents.sql', [
 ]);
 const checkTimeoutMs = 20_000;
 /**
- * Executions that used no retry, after which a job that opens an incident is not held by it any more: it may be the
- * job that is at fault.
+ * After this number of executions that used no retry, an incident no longer holds the job that opens it: the job itself
+ * may be at fault.
  */
 const mostFree = 20;
 
@@ -74,7 +74,7 @@ export class Incidents {
 
   /**
    * A job has met a fault of the deployment.
-   * @returns whether an incident holds it; else the fault is the job's own failure
+   * @returns whether an incident holds it; otherwise the fault is the job's own failure
    */
   async meet(job: Job, { dependency, error_code: code, error: message }: Fault): Promise<boolean> {
     const { channel, dependencies, log, signal } = this.#options;
@@ -96,7 +96,7 @@ export class Incidents {
     return job.attempt - job.retry_count <= mostFree;
   }
 
-  /** Of a probe whose dependency passed its check both before and after it, the fault is its own. */
+  /** Whether the fault of a probe is its own: the dependency passed its check both before and after it. */
   async #isOwn({ id }: Job, incident: string, dependency: string): Promise<boolean> {
     const probe = this.#probes.get(id);
     if (!probe?.checked || probe.incident !== incident || !(await this.#works(dependency))) return false;
@@ -105,8 +105,8 @@ export class Incidents {
   }
 
   /**
-   * Asks the dependency's own check. An answer that was on its way already counts only if it is bad: the fault may be
-   * newer.
+   * Runs the dependency's own check. The result of a check that is already in flight counts only if it is bad, because
+   * the fault may be newer.
    */
   async #works(dependency: string): Promise<boolean> {
     const earlier = this.#asking.get(dependency);
@@ -131,12 +131,12 @@ export class Incidents {
     return asked;
   }
 
-  /** What became of a job, whether it was a probe or not. */
+  /** Called when a job has ended, whether it was a probe or not. */
   async ended({ id }: Job, outcome: string): Promise<void> {
     const probe = this.#probes.get(id);
     if (!probe) return;
     this.#probes.delete(id);
-    // A failure of its own says nothing by itself, but the check had passed.
+    // A failure of the probe's own proves nothing by itself, but the check had passed.
     if (outcome === 'completed' || (probe.checked && (outcome === 'retry' || outcome === 'fail')))
       await this.#resolve(probe.incident);
   }
@@ -148,7 +148,7 @@ export class Incidents {
     if (!resolved) return;
     const { dependency, code, lasted_s } = resolved;
     log.info({ dependency, code, lasted_s: Math.round(lasted_s) }, 'an incident has ended: its jobs go on');
-    // Not awaited: it may be a look that came here.
+    // Not awaited: this may have been called by `look`.
     void this.look();
   }
 
@@ -197,11 +197,11 @@ export class Incidents {
       });
       if (!job) continue;
       this.#probes.set(job.id, { incident: due.id, checked: due.checked });
-      // What did not run says nothing.
+      // A job that did not run proves nothing.
       void run(queue, job).finally(() => this.#probes.delete(job.id));
       return;
     }
-    // No job waits that could show it, so the check does.
+    // No job waits that could probe it, so the check decides.
     if (due.checked) await this.#resolve(due.id);
   }
 
@@ -222,7 +222,7 @@ export class Incidents {
     return persist(() => query<Row>(db, statement, values), signal);
   }
 
-  /** To be called each second, and when somebody says that something has changed. Never throws. */
+  /** Must be called each second, and when a notification says that something has changed. Never throws. */
   look(): Promise<void> {
     return this.#lookOnce().catch((error: unknown) =>
       this.#options.log.debug({ detail: messageOf(error) }, 'could not look at incidents'),

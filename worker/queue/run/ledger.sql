@@ -1,15 +1,15 @@
--- What the engine does to rows. :"live" is the queue's live leaf, filled in once at start: naming it keeps the
--- statement triggers off the hot path. Every statement that ends an attempt is fenced: it touches a row only while
--- that row is still `processing`, run by this worker, in this attempt.
+-- The engine's writes to the rows of jobs. :"live" is the queue's live leaf, filled in once at the start: naming it
+-- keeps the statement triggers off the hot path. Every statement that ends an attempt is fenced: it changes a row only
+-- while that row is still `processing`, run by this worker, in this attempt.
 --
--- A list of jobs has a `limit`, which is its own length: Postgres then plans for ten jobs, and looks up each by its id.
--- For the hundred that it expects of a JSON array it would read the whole leaf, as long as that has some thousand rows.
+-- A list of jobs has a `limit`, which is its own length: then Postgres plans for ten jobs, and finds each by its id.
+-- For the hundred that it expects of a JSON array, it would read the whole leaf while that has only some thousand rows.
 
 -- name: start_jobs
--- Of the ids on a ticket, only rows still pending and due are ours; about all others the ticket was wrong. A row whose
--- expires_at has passed ends here: it is cancelled in place of started. A payload that is large, as it is stored, does
--- not come along: its own attempt loads it, so that one that cannot be loaded fails alone. The session has
--- graphile-worker's search_path; triggers of the user's own have the worker's.
+-- Of the ids on a ticket, only rows that are still pending and due are ours; the ticket was wrong about the others. A
+-- row whose expires_at has passed ends here: it is cancelled, not started. A payload whose stored size is large is not
+-- returned: its own attempt loads it, so that one that cannot be loaded fails alone. The session has graphile-worker's
+-- search_path; the user's triggers run with the worker's.
 update :"schema".:"live"
    set status       = case when expires_at <= now() then 'cancelled' else 'processing' end,
        attempt      = case when expires_at <= now() then attempt else attempt + 1 end,
@@ -30,9 +30,8 @@ returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000
                then :"schema".announce(array[queue], array[id], array[status]) end as announced;
 
 -- name: start_unlocked_jobs
--- The same where start_jobs failed. A row that somebody holds locked is left out: it gets a new ticket by the change
--- that is being made to it, or by the reconciler. Without :payloads each attempt loads its own, because Postgres could
--- not answer with one of them.
+-- The same after start_jobs failed. A locked row is skipped: the change that is being made to it gives it a new ticket,
+-- or the reconciler does. Without :payloads each attempt loads its own, because Postgres could not return one of them.
 update :"live"
    set status       = case when expires_at <= now() then 'cancelled' else 'processing' end,
        attempt      = case when expires_at <= now() then attempt else attempt + 1 end,
@@ -55,8 +54,8 @@ returning id, queue, kind,
           case when status = 'cancelled' then announce(array[queue], array[id], array[status]) end as announced;
 
 -- name: load_payload
--- 64 MB is the most that queues.max_payload_bytes allows; a text above 512 MB would end the process that reads it.
--- `offset 0`: printed once.
+-- queues.max_payload_bytes allows at most 64 MB; a text above 512 MB would end the process that reads it. With
+-- `offset 0` it is printed once.
 select bytes, case when bytes <= 64000000 then payload end as payload
   from (select octet_length(payload::text) as bytes, payload
           from :"live"
@@ -64,7 +63,7 @@ select bytes, case when bytes <= 64000000 then payload end as payload
         offset 0) printed;
 
 -- name: refuse_job
--- A job that Postgres cannot start, whatever worker tries: a dead letter, so that it is not tried for ever.
+-- A job that no worker can start becomes a dead letter, so that it is not tried for ever.
 with refused as (
   update :"live"
      set status = 'failed', completed_at = clock_timestamp(), retry_count = greatest(retry_count, max_retries),
@@ -79,7 +78,7 @@ with refused as (
 select id, announce(array[queue], array[id], array[status]) as announced from refused;
 
 -- name: started_jobs
--- After an answer to start_jobs was lost: what it had started nonetheless.
+-- The jobs that start_jobs had started, after its answer was lost.
 select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
        pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
        1000::float8 * (pg_catalog.date_part('epoch', started_at)
@@ -94,7 +93,7 @@ select id from :"live"
    for update;
 
 -- name: hold_jobs
--- The same for a batch: locked one after another, in the order of their ids.
+-- The same for a batch: rows are locked one after another, in the order of their ids.
 select j.id
   from :"live" j
   join rows from (pg_catalog.unnest(:ids::bigint[]), pg_catalog.unnest(:attempts::integer[])) as f (id, attempt)
@@ -104,7 +103,7 @@ select j.id
    for update of j;
 
 -- name: complete_jobs
--- Names those that it completed only where they are not all.
+-- Returns the ids of the completed jobs only if not all were completed.
 with completed as (
   update :"live" j
      set status = 'completed', completed_at = clock_timestamp(), locked_by = null,
@@ -135,10 +134,11 @@ returning id, announce(array[queue], array[id], array[status]) as announced;
 select id from jobs where id = :id and queue = :queue and attempt = :attempt and status = 'completed';
 
 -- name: fail_jobs
--- Retry or dead letter: decided by what the row says now, so that an edit of max_retries takes effect at once. A
--- permanent error spends the retries: status = 'failed' and retry_count >= max_retries is true of every dead letter. A
--- job that lost its worker is due again at once. One that did so before may be what kills them: counted from its start
--- it waits about the backoff, some longer and some shorter, so that it does not meet the same neighbours again.
+-- Retry or dead letter: the row decides now, so that a change of max_retries takes effect at once. A permanent error
+-- uses up the retries, so that status = 'failed' and retry_count >= max_retries is true of every dead letter. A job
+-- that lost its worker is due again at once. If it loses its worker again, it may be what kills workers: then it waits
+-- about the backoff from its start on, some jobs longer and some shorter, so that it does not meet the same neighbours
+-- again.
 with failures as (
   select f.*, clock_timestamp() as failed_at
     from jsonb_to_recordset(:failures)
@@ -179,10 +179,10 @@ select id, status, retry_count,
   from failed;
 
 -- name: snooze_jobs
--- Back to pending with no retry used. A snooze that a handler asks for is bounded: each waits a second at least, and a
--- tenth of the time that the job has been snoozing already; one that has only snoozed for queues.snooze_limit is left
--- processing and named as too_long. A job whose worker shuts down, or that waits for its turn at a rate limit of ours,
--- waits as long as it is told, and is never too long.
+-- Back to pending, without using a retry. A snooze that a handler asks for is bounded: each waits at least a second,
+-- and at least a tenth of the time that the job has been snoozing already. A job that has only snoozed for
+-- queues.snooze_limit is left processing, and returned as too_long. A job whose worker shuts down, or that waits for
+-- one of our rate limits, waits as long as it is told, and is never too long.
 with asked as (
   select f.id, f.attempt, f.bounded, clock_timestamp() as asked_at,
          coalesce(f.bounded and clock_timestamp() - j.snoozed_since > q.snooze_limit, false) as too_long,
@@ -220,8 +220,8 @@ update :"live" j
  where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker;
 
 -- name: put_off_jobs
--- Back to pending with no retry used, because of an incident. The job gets a ticket only where a worker of another
--- host may do it; this host leaves it alone for a while.
+-- Back to pending because of an incident, without using a retry. The job gets a ticket only if a worker of another host
+-- may run it; this host leaves it alone for a while.
 with held as (
   update :"live" j
      set status = 'pending', error_code = f.error_code, error = f.error, locked_by = null, progress = null,
@@ -242,9 +242,9 @@ select id,
   from held;
 
 -- name: give_back
--- Jobs whose ticket was claimed but which were never started: they are pending still, and need a ticket for another
--- worker. The jobs of a kind that an incident holds need none until it ends; one that holds them only on this host
--- leaves them to the others for a while.
+-- Jobs whose ticket was claimed, but which were not started: they are still pending, and need a ticket for another
+-- worker. Jobs of a kind that an incident holds need none until it ends; if it holds them only on this host, they are
+-- left to other hosts for a while.
 select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), pg_catalog.array_agg(j.id),
                    pg_catalog.array_agg(j.priority),
                    pg_catalog.array_agg(
@@ -255,16 +255,16 @@ select add_tickets(pg_catalog.array_agg(j.queue), pg_catalog.array_agg(j.kind), 
  where j.id = any(:ids) and j.status = 'pending'
    and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere);
 
--- name: stray_jobs
--- Processing by this worker for a while, as the row says. What the worker does not know of was started or ended
--- unheard. The one statement here that reads the whole leaf: every quarter of a minute.
+-- name: recorded_attempts
+-- The attempts that this worker has been running for a while, according to their rows. For those that the worker does
+-- not know of, the answer to a start or to an outcome was lost. Only this statement reads the whole leaf, four times a
+-- minute.
 select id, attempt from :"live"
  where status = 'processing' and locked_by = :worker
    and coalesce(started_at, created_at) < clock_timestamp() - interval '10 seconds';
 
 -- name: taken_jobs
--- Which of the jobs this worker believes to be running are no longer its own: cancelled, or set back to pending, by
--- hand.
+-- Which jobs that this worker runs are no longer its own: cancelled, or set back to pending by hand.
 select r.id, r.attempt
   from jsonb_to_recordset(:jobs) as r (id bigint, attempt integer)
   left join :"live" j on j.id = r.id

@@ -13,7 +13,7 @@ type Completion = Attempt & { result: string };
 export type Failure = Attempt & { error_code: string; error: string; stack?: string | undefined; permanent: boolean };
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
-/** `expired`: it was cancelled in place of started, because its expires_at has passed. */
+/** `expired`: it was cancelled instead of started, because its expires_at has passed. */
 export type Started = JobRow & { expired: boolean };
 
 export type LedgerOptions = {
@@ -23,7 +23,7 @@ export type LedgerOptions = {
   /** The worker's search_path. */
   path: string;
   queue: string;
-  /** The id under which this process is registered now: it changes when the process was declared dead. */
+  /** The id under which this process is registered: it changes after the process was declared dead. */
   worker: () => string;
   /** Ends all waiting for Postgres. */
   signal: AbortSignal;
@@ -45,14 +45,14 @@ export const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
   'report_progress',
   'put_off_jobs',
   'give_back',
-  'stray_jobs',
+  'recorded_attempts',
   'taken_jobs',
 ]);
 const batch = { max: 500, parallel: 2 };
 
 /**
- * The engine's writes to the rows of one queue, coalesced and fenced. What touches a row that is no longer this
- * attempt's resolves to undefined, or false. What ends an attempt is safe to repeat: a second try finds no row in the
+ * The engine's writes to the rows of one queue, coalesced and fenced. A write to a row that is no longer this attempt's
+ * resolves to undefined, or false. A write that ends an attempt is safe to repeat: a second one finds no row in the
  * state that it expects, and changes nothing. So each write is repeated while Postgres is away.
  */
 export class Ledger {
@@ -72,7 +72,7 @@ export class Ledger {
   readonly complete: (job: Completion) => Promise<boolean>;
   /** A retry or a dead letter, as the row's max_retries says. */
   readonly fail: (job: Failure) => Promise<Failed | undefined>;
-  /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running for the caller to fail. */
+  /** `too_long`: it has only snoozed for queues.snooze_limit, and is left running so that the caller can fail it. */
   readonly snooze: (
     job: Attempt & { delay_ms: number; bounded: boolean },
   ) => Promise<{ id: number; too_long: boolean } | undefined>;
@@ -97,8 +97,8 @@ export class Ledger {
     }
   }
 
-  // A trigger may wait for another row, such as that of a job's file: then each job is started by itself, and those that
-  // cannot be started within a second are left to the reconciler.
+  // A trigger may wait for another row, such as that of a job's file: then each job is started alone. Those that cannot
+  // be started within a second are left to the reconciler.
   async #startUnlocked(ids: number[]): Promise<Started[]> {
     const { signal } = this.#options;
     const values = { ids: arrayOf(ids), worker: this.#worker, payloads: true };
@@ -111,11 +111,11 @@ export class Ledger {
     }
   }
 
-  /** Undefined when the row is no longer this attempt's. @throws PermanentError `payload_too_large` */
+  /** Undefined if the row is no longer this attempt's. @throws PermanentError `payload_too_large` */
   async loadPayload({ id, attempt }: Attempt): Promise<{ payload: unknown } | undefined> {
     const load = this.#run<{ bytes: number; payload: unknown }>(this.#sql.load_payload, { id, attempt });
     const [row] = await load.catch((error: unknown) => {
-      // Postgres cannot print what would take a gigabyte, or is nested too deeply.
+      // Postgres cannot print a value that takes a gigabyte, or is nested too deeply.
       if (codeOf(error)?.startsWith('54')) return [{ bytes: Infinity, payload: null }];
       throw error;
     });
@@ -159,28 +159,28 @@ export class Ledger {
     await byIndex(tx, () => query(tx, this.#sql.complete_jobs, values));
   }
 
-  /** Whether it was this attempt that completed the job. */
+  /** Whether this attempt completed the job. */
   async completedBy({ id, attempt }: Attempt): Promise<boolean> {
     return (await this.#run(this.#sql.completed_by, { id, queue: this.#options.queue, attempt })).length === 1;
   }
 
-  /** Best effort: a report that is lost is followed by the next. */
+  /** Best effort: a lost report is followed by the next. */
   async progress(jobs: (Attempt & { progress: number })[]): Promise<void> {
     const values = { jobs: storable(jobs), worker: this.#worker };
     await query(this.#options.db, this.#sql.report_progress, values).catch(() => {});
   }
 
-  /** New tickets for jobs that were claimed and not started, as far as no incident holds them. */
+  /** New tickets for jobs that were claimed and not started, unless an incident holds them. */
   async giveBack(ids: number[]): Promise<void> {
     await this.#run(this.#sql.give_back, { ids, host: hostname() });
   }
 
-  /** Attempts that Postgres says this worker has been running for a while. */
-  strays(): Promise<Attempt[]> {
-    return query<Attempt>(this.#options.db, this.#sql.stray_jobs, { worker: this.#worker });
+  /** The attempts that this worker has been running for a while, according to Postgres. */
+  recorded(): Promise<Attempt[]> {
+    return query<Attempt>(this.#options.db, this.#sql.recorded_attempts, { worker: this.#worker });
   }
 
-  /** Which of the given attempts this worker no longer runs by right. */
+  /** Which of the given attempts no longer belong to this worker. */
   taken(attempts: Attempt[]): Promise<Attempt[]> {
     const values = { jobs: storable(attempts), worker: this.#worker };
     return query<Attempt>(this.#options.db, this.#sql.taken_jobs, values);
@@ -198,13 +198,13 @@ export class Ledger {
     return items.map(({ id }) => some === null || some.has(id));
   }
 
-  /** A coalesced write of many items by one statement. */
+  /** A coalesced write of many items with one statement. */
   #coalesced<Item extends Attempt, Result>(write: (items: Item[], how: { waits: boolean }) => Promise<Result[]>) {
-    // A batch does not wait long for one row that somebody holds locked: its items go on alone.
+    // A batch does not wait long for a locked row: then its items go alone.
     return coalesce<Item, Result>((items) => write(items, { waits: items.length === 1 }), batch);
   }
 
-  /** A fenced write of a list of jobs, in the order of their ids: so no two statements wait for each other. */
+  /** A fenced write of a list of jobs, in the order of their ids, so that no two statements wait for each other. */
   #fenced<Row extends { id: number }>(statement: Statement, param: string) {
     return this.#coalesced<Attempt, Row | undefined>(async (items, how) => {
       const json = storable(items.toSorted(byId));
@@ -214,7 +214,7 @@ export class Ledger {
     });
   }
 
-  /** Runs a statement, again and again while Postgres is away. */
+  /** Repeats a statement while Postgres is away. */
   #run<Row extends Record<string, unknown>>(
     statement: Statement,
     values: Record<string, unknown>,
@@ -226,15 +226,15 @@ export class Ledger {
   }
 }
 
-/** As load_payload has it. */
+/** The same limit as in load_payload. */
 const maxPayloadBytes = 64_000_000;
 
 const byId = (a: Attempt, b: Attempt) => a.id - b.id;
 
-/** An array of Postgres, of numbers. */
+/** A Postgres array of numbers. */
 const arrayOf = (numbers: number[]) => `{${numbers.join()}}`;
 
-/** An array each of ids and attempts, in the order of the ids: so no two statements wait for each other. */
+/** One array of ids and one of attempts, in the order of the ids, so that no two statements wait for each other. */
 function columnsOf(items: Attempt[]): { ids: string; attempts: string } {
   const jobs = items.toSorted(byId);
   return { ids: arrayOf(jobs.map(({ id }) => id)), attempts: arrayOf(jobs.map(({ attempt }) => attempt)) };

@@ -4,8 +4,8 @@ import { statements, type Attempt, type Failure } from './ledger.ts';
 import { storable } from './storable.ts';
 
 /**
- * Sends the jobs of a worker that died down the retry path: one that kills its worker each time ends as a dead letter.
- * A job whose file somebody holds locked is left to the reconciler.
+ * Retries the jobs of a dead worker: a job that kills its worker each time becomes a dead letter. A job whose file is
+ * locked is left to the reconciler.
  */
 export async function failLost(tx: Tx, queue: string, worker: string | null, jobs: Attempt[]): Promise<void> {
   if (jobs.length === 0) return;
@@ -23,7 +23,7 @@ export async function failLost(tx: Tx, queue: string, worker: string | null, job
   if (!(await write(failures))) for (const failure of failures) await write([failure]);
 }
 
-/** @returns false when somebody held a lock for too long: then nothing was done */
+/** @returns false if a lock was held for too long: then nothing was done */
 async function unlessLocked(tx: Tx, work: () => Promise<unknown>): Promise<boolean> {
   await tx.query('savepoint unless_locked');
   try {

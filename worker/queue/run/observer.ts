@@ -2,9 +2,9 @@ import type { Log } from '../../base/log.ts';
 import type { JobRow } from '../job.ts';
 
 /**
- * What became of an attempt. It holds the code of an error and where an unforeseen one arose (`at`), but never its
- * words: those quote payloads, keys, addresses and what a far side said. They are in the row, for people who may read
- * it.
+ * The outcome of an attempt. It has the code of an error, and where an unforeseen one arose (`at`), but never its
+ * message: messages quote payloads, keys, addresses and answers of services. They are in the row, for people who may
+ * read it.
  */
 export type Ended =
   | { outcome: 'completed' }
@@ -16,9 +16,9 @@ export type Ended =
   | { outcome: 'unwritten' };
 
 /**
- * The one seam for telemetry: log lines, metrics and traces hang on it. Each `started` is followed by one `ended`; the
- * next attempt of a job may start before the end of this one is told. Both are called while the job waits, so they must
- * be quick.
+ * The one interface for telemetry: log lines, metrics and traces use it. Each `started` is followed by one `ended`; the
+ * next attempt of a job may start before `ended` of this one is called. Both are called while the job waits, so they
+ * must be quick.
  */
 export type Observer = {
   /**
@@ -30,7 +30,7 @@ export type Observer = {
   ended(job: Readonly<JobRow>, ended: Ended, duration_ms: number): void;
 };
 
-/** Tells all of them. One that throws is logged, and harms neither the job nor the others. */
+/** Calls all of them. An error in one is logged, and harms neither the job nor the others. */
 export function observeAll(observers: readonly Observer[], log: Log): Observer {
   const each = (tell: (observer: Observer) => void) => {
     for (const observer of observers)

@@ -2,7 +2,7 @@ import { isUnsent } from '../../base/db/db.ts';
 import { codeOf, DeploymentError, messageOf, PermanentError, RetryableError, Snooze } from '../../base/errors.ts';
 import { stackOf } from '../../base/stack.ts';
 
-/** Why a running job was told to stop. Set as the reason of its AbortSignal. */
+/** Why a running job was told to stop: the reason of its AbortSignal. */
 export class Stopped extends Error {
   override name = 'Stopped';
   readonly because: 'shutdown' | 'taken' | 'fenced';
@@ -19,22 +19,22 @@ export class Stopped extends Error {
 }
 
 export type Outcome =
-  /** Its row says completed already: the handler committed it. */
+  /** Its row is completed already: the handler committed it. */
   | { outcome: 'committed' }
   /** `result` is JSON that Postgres can store. */
   | { outcome: 'completed'; result: string }
-  /** `stack` is of an error that nobody foresaw. */
+  /** `stack` is set for an unforeseen error. */
   | { outcome: 'retry' | 'fail'; error_code: string; error: string; stack?: string | undefined }
-  /** `bounded`: it counts against queues.snooze_limit. */
+  /** `bounded`: it counts towards queues.snooze_limit. */
   | { outcome: 'snooze'; delay_ms: number; reason: string; bounded: boolean }
   /** A fault of the deployment: an incident holds the job, or it is retried. */
   | { outcome: 'held'; dependency: string; error_code: string; error: string }
-  /** The row is no longer ours to write to. */
+  /** The row is no longer ours. */
   | { outcome: 'dropped'; reason: string };
 
 /**
- * What becomes of a job whose handler threw. The one place that judges; pure.
- * @param stopped why the job's signal fired, if it did: then this and not the error that it provoked is the cause
+ * The outcome of a job whose handler threw. The one place that judges; a pure function.
+ * @param stopped why the job's signal fired, if it did: then this is the cause, and not the error that it provoked
  */
 export function judge(error: unknown, stopped: unknown, redact: (text: string) => string = (text) => text): Outcome {
   const cause = stopped ?? error;
@@ -50,7 +50,7 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
   const words = wordsOf(messageOf(cause), redact);
   if (cause instanceof DeploymentError)
     return { outcome: 'held', dependency: cause.dependency, error_code: wordOf(cause.code), error: words };
-  // No connection to Postgres could be had: no fault of the job's, and nothing was done.
+  // There was no connection to Postgres: nothing was done, and it is not the job's fault.
   if (isUnsent(cause))
     return { outcome: 'snooze', delay_ms: 2_000, reason: `no connection to Postgres: ${words}`, bounded: false };
   if (cause instanceof PermanentError) return { outcome: 'fail', error_code: wordOf(cause.code), error: words };
@@ -59,16 +59,16 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
   return { outcome: 'retry', error_code: codeFor(cause), error: words, stack: stack && redact(stack) };
 }
 
-/** The most that job_errors and a job's row take. */
+/** The limits of job_errors and of a job's row. */
 const longest = { code: 60, message: 2_000 };
 
 const wordOf = (code: string) => code.slice(0, longest.code) || 'unexpected_error';
 
-/** Cut before it is redacted, for a message may be as long as a payload; and after, to what the row takes. */
+/** Cut before it is redacted, because a message may be as long as a payload; and after, to what the row accepts. */
 const wordsOf = (message: string, redact: (text: string) => string) =>
   redact(message.slice(0, 100_000)).slice(0, longest.message) || 'no message';
 
-/** A stable word for an error of somebody else's: ECONNREFUSED is econnrefused, an SQLSTATE is postgres_23505. */
+/** A stable word for an error of another program: ECONNREFUSED is econnrefused, an SQLSTATE is postgres_23505. */
 function codeFor(error: unknown): string {
   const code = codeOf(error);
   if (code && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return `postgres_${code.toLowerCase()}`;

@@ -6,41 +6,44 @@ import { loadStatements, query } from '../../base/db/sql.ts';
 
 /**
  * Token buckets that the whole fleet shares: rows of `rate_limits`, by the database's clock. A token may be given out
- * ahead of its time to who then waits for it, so that the rate holds exactly however many ask, and a process that dies
- * takes a fiftieth of a second's tokens with it at most.
+ * ahead of time to a caller that then waits for it. So the rate holds exactly, however many callers there are, and a
+ * process that dies takes at most a fiftieth of a second's tokens with it.
  */
 
 const sql = loadStatements(import.meta.dirname, 'rate-limit.sql', ['take_tokens']);
-/** Up to here the tokens are taken and one waits; above it nothing was taken. The default of take_tokens. */
+/** Up to this wait the tokens are taken; above it none were. The default of take_tokens. */
 const patienceMs = 1_000;
 const keepMs = 20;
 
-/** Milliseconds to wait: up to 1,000 the tokens are taken, above it nothing was and one comes back then. */
+/**
+ * Milliseconds to wait: up to 1,000 the tokens are taken; above it none were, and the caller comes back after that
+ * time.
+ */
 async function takeTokens(db: Db, key: string, n: number, rate: number): Promise<number> {
   const [row] = await query<{ wait_ms: number }>(db, sql.take_tokens, { key, n, rate });
   return Math.ceil(row!.wait_ms);
 }
 
-/** One token for a handler. @throws Snooze when it is to be had in more than a second only */
+/** Takes one token for a handler. @throws Snooze if the wait is more than a second */
 export async function rateLimit(db: Db, key: string, perSecond: number, signal: AbortSignal): Promise<void> {
   const wait = await takeTokens(db, key, 1, perSecond);
-  // Its turn is promised to it: however long the line, it comes.
+  // Its turn is reserved: however long the line is, it comes.
   if (wait > patienceMs)
     throw new Snooze(wait, `the rate limit ${key} allows ${perSecond} a second`, { bounded: false });
   if (wait > 0) await sleep(wait, undefined, { signal });
 }
 
-/** A queue's rate limit: asked before jobs are started. */
+/** The rate limit of a queue: asked before jobs are started. */
 export type Limiter = ReturnType<typeof createLimiter>;
 
-/** @param rate jobs a second, null for no limit */
+/** @param rate jobs per second, null for no limit */
 export function createLimiter(db: Db, queue: string, rate: () => number | null, log: Log, signal: AbortSignal) {
   const key = `queue ${queue}`;
   let unused = { tokens: 0, limit: 0, at: 0 };
   return {
     /**
-     * Waits until some jobs may be started, and says how many: as many as there are without a limit, none when
-     * `signal` has aborted.
+     * Waits until some jobs may be started, and resolves to their number: Infinity without a limit, 0 after `signal`
+     * has aborted.
      */
     async take(wanted: number): Promise<number> {
       for (;;) {
@@ -48,7 +51,7 @@ export function createLimiter(db: Db, queue: string, rate: () => number | null, 
         if (limit === null) return Infinity;
         if (signal.aborted) return 0;
         const granted = Math.min(unused.tokens, wanted);
-        // Tokens do not keep: saved up, they would make a burst.
+        // Old tokens are not used: saved up, they would allow a burst.
         if (granted > 0 && unused.limit === limit && performance.now() - unused.at < keepMs) {
           unused.tokens -= granted;
           return granted;
@@ -66,7 +69,7 @@ export function createLimiter(db: Db, queue: string, rate: () => number | null, 
       }
     },
 
-    /** Takes back what was granted and not used, for the next to ask. */
+    /** Takes back tokens that were granted and not used, for the next call. */
     giveBack(n: number): void {
       if (n > 0 && Number.isFinite(n)) unused = { tokens: n, limit: rate() ?? 0, at: performance.now() };
     },

@@ -9,13 +9,13 @@ import type { Fault } from './incidents.ts';
 import type { Ended } from './observer.ts';
 import type { Outcome } from './outcome.ts';
 
-// Writes the outcome of an attempt to its row. Each write is fenced: a row that is no longer this attempt's stays as
-// it is.
+// Writes the outcome of an attempt to its row. Each write is fenced: a row that is no longer this attempt's does not
+// change.
 
 const completed = { outcome: 'completed' } as const;
 const lost = { outcome: 'dropped', reason: 'the row is no longer ours' } as const;
 
-/** @throws what Postgres says when the outcome could not be written */
+/** @throws the error of Postgres if the outcome could not be written */
 export function record(row: JobRow, outcome: Outcome, options: AttemptOptions): Ended | Promise<Ended> {
   switch (outcome.outcome) {
     case 'committed':
@@ -41,7 +41,7 @@ async function complete(row: JobRow, result: string, options: AttemptOptions): P
   } catch (error) {
     if (isTransient(error)) throw error;
     const words = redactor(options.app.config.secrets)(messageOf(error)).slice(0, 2_000);
-    // 54xxx: it is more, or nested more deeply, than Postgres can read.
+    // 54xxx: the result is larger, or nested more deeply, than Postgres can read.
     const [outcome, error_code] = codeOf(error)?.startsWith('54')
       ? (['fail', 'result_too_large'] as const)
       : (['retry', 'result_not_stored'] as const);
@@ -61,7 +61,7 @@ async function snooze(
   return fail(row, { outcome: 'fail', error_code: 'snoozed_too_long', error: error.slice(0, 2_000) }, options);
 }
 
-/** Holds the job until the incident ends; where there is none, it is retried. */
+/** Holds the job until the incident ends; without an incident, it is retried. */
 async function hold(row: JobRow, fault: Fault, options: AttemptOptions): Promise<Ended> {
   const { incidents, ledger } = options;
   const { dependency, error_code, error } = fault;

@@ -10,11 +10,11 @@ export type Entry = Attempting & {
   ended?: PromiseWithResolvers<void>;
 };
 
-/** As workers.waiting has it. */
+/** An entry of workers.waiting. */
 export type Waits = { job_id: number; waits_for: string; since: string };
 
 /**
- * The attempts of a queue that are under way in this process. By attempt and not by job: a job that was set back to
+ * The attempts of a queue that are under way in this process. By attempt, not by job: a job that was set back to
  * pending by hand may start again while its last attempt is still stopping.
  */
 export class Running {
@@ -24,7 +24,7 @@ export class Running {
     return this.#entries.size;
   }
 
-  /** Undefined for an attempt that runs already: two tickets may name one job. */
+  /** Undefined if this attempt runs already: two tickets may name one job. */
   enter(row: JobRow, settle: () => void): Entry | undefined {
     const key = keyOf(row);
     if (this.#entries.has(key)) return undefined;
@@ -53,7 +53,7 @@ export class Running {
     return this.entries().map(({ row: { id, attempt } }) => ({ id, attempt }));
   }
 
-  /** Those that have waited for longer than this. */
+  /** Those that have waited longer than this. */
   waits(ms: number): Waits[] {
     return this.entries().flatMap(({ row, waits }) =>
       waits && Date.now() - waits.since > ms

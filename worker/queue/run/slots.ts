@@ -1,26 +1,26 @@
 import { Snooze } from '../../base/errors.ts';
 
-/** Jobs that may run beside the slots: each may have a large original on the disk. */
+/** The most jobs that run without a slot: each may have a large original on the disk. */
 export const mostAside = 4;
-/** A job that found no room beside the slots comes back after this: it downloads its original again. */
+/** A job that could not give up its slot comes back after this time: it downloads its original again. */
 const asideMs = 300_000;
 
 /**
- * How many jobs, or batches, of a queue run at once in this process. Each runs on a lease, which is given back at its
- * end.
+ * How many jobs, or batches, of a queue run at once in this process. Each has a lease on a slot, and gives it back at
+ * its end.
  */
 export class Slots {
   #free: number;
   #aside = 0;
   readonly #onFree: () => void;
 
-  /** @param onFree called when a job steps aside: its slot is free before it ends */
+  /** @param onFree called when a job gives up its slot, which is then free before the job ends */
   constructor(size: number, onFree: () => void) {
     this.#free = size;
     this.#onFree = onFree;
   }
 
-  /** Below 0 when a batch has turned out to be jobs of several kinds: each of them runs nonetheless. */
+  /** Below 0 if a batch has turned out to be jobs of several kinds: each of them runs nonetheless. */
   get free(): number {
     return this.#free;
   }
@@ -53,7 +53,7 @@ export class Slots {
 }
 
 export type Lease = {
-  /** Goes on without the slot. Does nothing after the release. @throws Snooze when many jobs have done so */
+  /** Goes on without the slot. Does nothing after the release. @throws Snooze if many jobs have done so */
   stepAside(): void;
   /** Only the first call counts. */
   release(): void;

@@ -1,6 +1,6 @@
 import { RetryableError } from '../../base/errors.ts';
 
-/** What stops one attempt. Its signal is made when somebody asks for it: most short jobs never do. */
+/** What stops one attempt. Its signal is made when it is asked for: most short jobs never do. */
 export class Stop {
   /** Why it was stopped; undefined while it was not. */
   reason: Error | undefined;
@@ -45,9 +45,9 @@ const graceMs = 5_000;
 const defaultLimitMs = 300_000;
 
 /**
- * The result of the work, which is stopped when its time limit is over; or the reason why it was stopped, thrown, when
- * it has not ended within the grace after all of its attempts were stopped. The limit does not run while one of them
- * waits for a turn.
+ * The result of the work, which is stopped when its time limit is over. If it has not ended within the grace period
+ * after all of its attempts were stopped, it throws the reason why they were stopped. The limit does not run while one
+ * of them waits for a turn.
  */
 export function inTime<T>(work: Promise<T>, stops: Stop[], limitMs = defaultLimitMs): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -77,7 +77,7 @@ export function inTime<T>(work: Promise<T>, stops: Stop[], limitMs = defaultLimi
   });
 }
 
-/** Rings once, when it has run for so long in all. */
+/** Calls back once, when it has run for this time in total. */
 function createTimer(ms: number, ring: () => void) {
   let left = ms;
   let since = 0;

@@ -1,6 +1,6 @@
 import { PermanentError } from '../../base/errors.ts';
 
-// An escaped character of JSON: NUL and lone surrogates, which are what jsonb does not take, and all others.
+// Matches an escaped character of JSON: NUL and lone surrogates, which jsonb does not accept, and all others.
 const escaped = /\\(u0000|ud[89a-f][0-9a-f]{2}|.)/gi;
 
 /** JSON that Postgres can store as jsonb. https://www.postgresql.org/docs/current/datatype-json.html */
@@ -23,7 +23,7 @@ export function storableResult(value: unknown): string {
   );
 }
 
-/** Undefined for what V8 has no room for, in a string or on its stack. */
+/** Undefined for a value that V8 has no room for, in a string or on its stack. */
 function jsonOf(value: unknown): string | undefined {
   try {
     return storable(value);
