@@ -15,7 +15,7 @@
 --    triggers refuse a row that cannot work, skip a duplicate, and fill in what the program left out (0002_triggers).
 -- 2. Ticket. A statement trigger makes tickets for the new pending rows. A ticket is a row of graphile-worker, in a
 --    schema of its own. It names the ids of some jobs and is due when they are. NOTIFY wakes the workers
---    (0003_tickets).
+--    that wait for jobs; while there are many jobs, they poll instead (0003_tickets).
 -- 3. Claim. A worker claims the ticket with FOR UPDATE SKIP LOCKED. Then it starts those of the ticket's jobs that are
 --    still pending and due: status processing, attempt + 1, locked_by. A job whose expires_at has passed ends cancelled
 --    instead. The row is the truth and the ticket is a hint: a ticket too many starts nothing, and workers make a

@@ -250,16 +250,23 @@ create function jobs_inserted() returns trigger
   language plpgsql security definer
   set search_path from current
 as $$
+declare
+  added record;
 begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  perform add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
-                      pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
-     from fresh
-    where status = 'pending'
-   having count(*) > 0;
-  if exists (select from fresh where archived and dedupe_key is not null) then
+  -- One pass over the rows, and one statement: nearly all inserts need no more.
+  select pg_catalog.array_agg(queue)    filter (where status = 'pending') as queues,
+         pg_catalog.array_agg(kind)     filter (where status = 'pending') as kinds,
+         pg_catalog.array_agg(id)       filter (where status = 'pending') as ids,
+         pg_catalog.array_agg(priority) filter (where status = 'pending') as priorities,
+         pg_catalog.array_agg(run_at)   filter (where status = 'pending') as run_ats,
+         pg_catalog.bool_or(archived and dedupe_key is not null) as archived_keys
+    into added
+    from fresh;
+  perform add_tickets(added.queues, added.kinds, added.ids, added.priorities, added.run_ats);
+  if added.archived_keys then
     insert into job_keys (queue, dedupe_key, job_id)
     select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
         on conflict do nothing;
@@ -513,6 +520,8 @@ begin
   execute pg_catalog.format('comment on table %I is %L', parent || '_done',
                             'Archived jobs of queue ' || queue || ': completed or cancelled.');
   perform watch_jobs(parent::regclass, queue);
+  -- The task of its tickets. If the first insert made it, everybody else's would wait for that to be committed.
+  insert into :"tickets"._private_tasks (identifier) values (create_queue.queue) on conflict do nothing;
   perform after_migration(array[pg_catalog.format('table %I', parent),
                                 pg_catalog.format('table %I', parent || '_live'),
                                 pg_catalog.format('table %I', parent || '_done')]);

@@ -10,6 +10,7 @@ create table workers (
   version      text        not null,
   queues       text[]      not null,
   pools        text[]      not null default '{}',
+  notify       text[]      not null default '{}',
   waiting      jsonb       not null default '[]',
   started_at   timestamptz not null default clock_timestamp(),
   heartbeat_at timestamptz not null default clock_timestamp()
@@ -23,6 +24,8 @@ comment on column workers.instance is
 comment on column workers.waiting is
   'Running jobs that have waited for something, such as memory, for more than five seconds: [{job_id, waits_for, '
   'since}]. Their time limits do not run meanwhile.';
+comment on column workers.notify is
+  'The queues of which it wants to be notified when a job is inserted. While many are inserted it polls instead.';
 comment on column workers.pools is
   'The ids of its graphile-worker pools. The tickets that these locked are unlocked when the worker is reaped.';
 

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { createApp, type App } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config/config.ts';
 import { job, type JobContext } from '../../worker/queue/job.ts';
+import type { Timing } from '../../worker/queue/claim/waking.ts';
 import type { Registry } from '../../worker/queue/registry.ts';
 import type { Observer } from '../../worker/queue/run/observer.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
@@ -26,7 +27,7 @@ export type Rig = {
   worker(
     handlers: Registry | Record<string, Handler>,
     env?: Env,
-    options?: { url?: string; observers?: Observer[] },
+    options?: { url?: string; observers?: Observer[]; timing?: Timing },
   ): Promise<Worker & { app: App }>;
   close(): Promise<void>;
 };
@@ -42,7 +43,7 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
   const started: { worker: Worker; app: App }[] = [];
   return {
     db,
-    async worker(handlers, env = {}, { url = db.url, observers = [] } = {}) {
+    async worker(handlers, env = {}, { url = db.url, observers = [], timing } = {}) {
       const config = loadConfig({
         DATA_DIR: dir,
         SHUTDOWN_TIMEOUT: '2000',
@@ -57,7 +58,7 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
       if (Object.entries(ffmpegEnv).every(([name, value]) => env[name] === value)) app.ffmpeg = ffmpeg;
       const registry =
         handlers instanceof Map ? (handlers as Registry) : registryOf(handlers as Record<string, Handler>);
-      const worker = await startWorker(app, url, registry, { observers });
+      const worker = await startWorker(app, url, registry, { observers, timing });
       started.push({ worker, app });
       return Object.assign(worker, { app });
     },

@@ -14,6 +14,8 @@ import { createLimiter } from './run/rate-limit.ts';
 import { mostAside } from './run/slots.ts';
 import type { Registry } from './registry.ts';
 import { createRunner, type Runner } from './claim/runner.ts';
+import type { Uncommitted } from './claim/uncommitted.ts';
+import { createWaking, type Timing } from './claim/waking.ts';
 import { concurrencyOf, type QueueRow } from './served.ts';
 
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
@@ -30,6 +32,10 @@ export type Serving = {
   incidents: Incidents;
   registry: Registry;
   observer: Observer;
+  uncommitted: Uncommitted;
+  /** Looks up which jobs will be due soon. */
+  lookAhead: () => void;
+  timing?: Timing | undefined;
   signal: AbortSignal;
 };
 
@@ -62,6 +68,22 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
     ticketSize: () => settings.batch_size,
     onRoom: () => runner.goOn(),
   });
+  const waking = createWaking({
+    queue: name,
+    db,
+    log,
+    worker: membership.id,
+    poll() {
+      runner.poll();
+      void makeRoom().catch(() => {});
+    },
+    lookOnce() {
+      runner.search();
+      serving.lookAhead();
+    },
+    uncommitted: serving.uncommitted,
+    timing: serving.timing,
+  });
   const runner: Runner = createRunner({
     queue: name,
     schema: names.tickets,
@@ -74,6 +96,7 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       return executor.take(ticket);
     },
     room: () => executor.room(),
+    waking,
     pools: membership.pools,
   });
 
@@ -103,6 +126,13 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       if (tickets) runner.wake(tickets);
       else runner.search();
       void makeRoom().catch(() => {});
+    },
+
+    heard: waking.heard,
+
+    /** Wakes it when notifications may have been missed. */
+    missed(): void {
+      if (runner.state().claiming) waking.start();
     },
 
     /** Follows what people change with SQL: the queue's row, and running jobs that were cancelled or set back. */

@@ -6,6 +6,8 @@ import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import { createAlarm } from './claim/alarm.ts';
+import { createUncommitted } from './claim/uncommitted.ts';
+import type { Timing } from './claim/waking.ts';
 import { longWaitMs } from './run/context.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Incidents } from './run/incidents.ts';
@@ -34,13 +36,14 @@ const abortPatienceMs = 6_000;
 
 /**
  * @param observers are called for each attempt, after the log
+ * @param timing for tests of what wakes a worker
  * @throws UsageError if QUEUES or a kind names a queue that the database does not have
  */
 export async function startWorker(
   app: App,
   databaseUrl: string,
   registry: Registry,
-  { observers = [] }: { observers?: Observer[] } = {},
+  { observers = [], timing }: { observers?: Observer[] | undefined; timing?: Timing | undefined } = {},
 ) {
   const { config, log } = app;
   const stopping = new AbortController();
@@ -72,7 +75,7 @@ export async function startWorker(
     deadAfterMs: config.deadAfterMs,
     onNews: hear,
     onBack: () => {
-      for (const queue of queues) queue.wake();
+      for (const queue of queues) queue.missed();
       void watch().catch(() => {});
     },
   });
@@ -89,24 +92,44 @@ export async function startWorker(
   });
   const [{ path }] = (await query<{ path: string }>(app.db, sql.search_path)) as [{ path: string }];
   const observer = observeAll([logAttempts(log), ...observers], log);
-  const serving = { app, names, path, db, claims, membership, incidents, registry, observer, signal: stopping.signal };
-  const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const alarm = createAlarm(db, served, wake);
+  const lookAhead = () => void alarm.look().catch(() => {});
+  const uncommitted = createUncommitted(db, soon, stopping.signal);
+  const serving = {
+    app,
+    names,
+    path,
+    db,
+    claims,
+    membership,
+    incidents,
+    registry,
+    observer,
+    uncommitted,
+    lookAhead,
+    timing,
+    signal: stopping.signal,
+  };
+  const queues: ServedQueue[] = settings.map((row) => serveQueue(row, serving));
   const scheduler = createScheduler(db, log, stopping.signal);
 
   /** Handles notifications on the workers' channel, from add_tickets, triggers and migrations. */
   function hear({ payload = '' }: Notification): void {
     const [what, name, tickets] = payload.split(' ');
+    if (what === 'due' || what === 'soon') queues.find((queue) => queue.name === name)?.heard();
     // A newer graphile-worker has changed the tables of tickets.
     if (what === 'migrated') for (const queue of queues) queue.restart();
     else if (what === 'due') wake(name!, Number(tickets));
-    else if (what === 'soon') {
-      // If its transaction took a while to commit, it may be due already.
-      wake(name!);
-      void alarm.look().catch(() => {});
-    } else if (what === 'incidents') void incidents.look();
+    else if (what === 'soon') soon(name!);
+    else if (what === 'incidents') void incidents.look();
     else if (what === 'schedules') void scheduler.look().catch(() => {});
     else void watch().catch(() => {});
+  }
+
+  /** Jobs are due soon, or already: if their transaction took a while to commit. */
+  function soon(name: string): void {
+    wake(name);
+    lookAhead();
   }
 
   function wake(name: string, tickets?: number): void {

@@ -67,6 +67,7 @@ test('a runner that has nothing in hand ends by itself, and is not given up', as
     pollIntervalMs: 50,
     take: async () => {},
     room: () => 2,
+    waking: { start() {}, stop() {}, found() {}, exhausted() {} },
     pools: { add: async () => {}, drop: async () => {} },
   });
   runner.start();

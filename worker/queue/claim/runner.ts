@@ -2,12 +2,13 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, run, type Runner as GraphileRunner, type WorkerEvents, type WorkerPool } from 'graphile-worker';
 import { z } from 'zod';
-import type { Db, Tx } from '../../base/db/db.ts';
+import type { Db } from '../../base/db/db.ts';
 import { within } from '../../base/deadline.ts';
-import { codeOf, messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Ticket } from '../run/backlog.ts';
 import { createGate, type Gate } from './gate.ts';
+import { withoutListening } from './graphile-pool.ts';
+import type { Waking } from './waking.ts';
 
 /**
  * Claims the tickets of one queue with graphile-worker, as many at a time as there is room for. graphile-worker shuts
@@ -28,6 +29,8 @@ export type RunnerOptions = {
   take: (ticket: Ticket) => Promise<void>;
   /** How many more tickets may be claimed now. */
   room: () => number;
+  /** Told when it begins to claim and when it ends, of each ticket, and when there are no more. */
+  waking: Pick<Waking, 'start' | 'stop' | 'found' | 'exhausted'>;
   /** The fleet knows the pools, so that a dead worker's tickets can be unlocked. */
   pools: { add(id: string): Promise<void>; drop(id: string, queue: string): Promise<void> };
 };
@@ -48,7 +51,18 @@ type Running = {
   lost: PromiseWithResolvers<void>;
 };
 
-export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, take, room, pools }: RunnerOptions) {
+export function createRunner({
+  queue,
+  schema,
+  slots,
+  db,
+  log,
+  pollIntervalMs,
+  take,
+  room,
+  waking,
+  pools,
+}: RunnerOptions) {
   let supervisor: Promise<void> = Promise.resolve();
   let stopped: AbortController | undefined;
   let current: Running | undefined;
@@ -79,12 +93,14 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
         poll = setInterval(search, pollIntervalMs);
         // No notification of the meantime has reached us.
         search();
+        waking.start();
         await Promise.race([running.lost.promise, aborted(signal)]);
         if (Date.now() - since > 10_000) wait = 100;
       } catch (error) {
         log.warn({ err: error, queue }, 'could not start claiming');
       }
       clearInterval(poll);
+      waking.stop();
       current = undefined;
       await discard(running);
       if (!signal.aborted) await sleep(wait, undefined, { signal }).catch(() => {});
@@ -114,13 +130,15 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
     events.on('worker:getJob:empty', ({ worker }) => {
       running.inFlight--;
       claimedAt = Date.now();
-      if (asked.get(worker)! >= searchedAt) searchedAt = Infinity;
       // The ticket that it was to find came after the claim began.
-      else goOn(1);
+      if (asked.get(worker)! < searchedAt) return goOn(1);
+      searchedAt = Infinity;
+      waking.exhausted();
     });
     events.on('job:start', () => {
       running.inFlight--;
       claimedAt = Date.now();
+      waking.found();
     });
 
     return run({
@@ -211,6 +229,10 @@ export function createRunner({ queue, schema, slots, db, log, pollIntervalMs, ta
     },
     wake,
     search,
+    /** Searches, unless it does or will as soon as there is room. */
+    poll(): void {
+      if (searchedAt === Infinity) search();
+    },
     goOn: () => goOn(),
     /** Starts graphile-worker again. */
     restart: () => current?.lost.resolve(),
@@ -238,45 +260,4 @@ function quiet(log: Log, queue: string): Logger {
   return new Logger(() => (level, message) => {
     if (level === 'error' || level === 'warning') log.debug({ queue, detail: message }, 'graphile-worker says');
   });
-}
-
-/**
- * The pool for graphile-worker, whose connections cannot LISTEN. graphile-worker would wake every runner of every
- * process for every ticket. Ours are woken for the tickets of their queue only, by the membership's session.
- * graphile-worker asks for its listening connection, and for no other, with a callback.
- */
-function withoutListening(db: Db): Db {
-  const dummy = Object.assign(new EventEmitter(), { query: async () => ({ rows: [] }) }) as unknown as Tx;
-  const connect = (listener?: (error: undefined, client: Tx, release: () => void) => void) =>
-    listener ? listener(undefined, dummy, () => {}) : withoutRetryCode(db.connect().then(withoutRetries));
-  return new Proxy(db, {
-    get(pool, name) {
-      if (name === 'connect') return connect;
-      const value: unknown = Reflect.get(pool, name, pool);
-      // Called on the proxy, the pool's own `query` would get the dummy client from our `connect`, and wait for ever.
-      return typeof value === 'function' ? (value.bind(pool) as unknown) : value;
-    },
-  });
-}
-
-function withoutRetries(client: Tx): Tx {
-  const query = (...given: Parameters<Tx['query']>) =>
-    withoutRetryCode(client.query(...given) as unknown as Promise<unknown>);
-  return new Proxy(client, {
-    get: (target, name) => (name === 'query' ? query : (Reflect.get(target, name, target) as unknown)),
-  });
-}
-
-/**
- * Strips the code from these errors. With it, graphile-worker retries a hundred times and sleeps 3 s to 2 min in
- * between, so nothing is claimed for so long after Postgres is back. Without it, graphile-worker gives up, and its
- * runner is started again within a second. https://github.com/graphile/worker/blob/main/src/lib.ts (RETRYABLE_ERRORS)
- */
-async function withoutRetryCode<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!['57P03', 'EHOSTUNREACH', 'ETIMEDOUT'].includes(codeOf(error) ?? '')) throw error;
-    throw new Error(messageOf(error), { cause: error });
-  }
 }
