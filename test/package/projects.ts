@@ -10,7 +10,7 @@ const compilerOptions = {
   noEmit: true,
 };
 
-/** A service of TypeScript that Node runs as it is: a kind of its own with its own queue and table, and a test of it. */
+/** A service of TypeScript that Node runs as it is: a kind with its own queue and table, and a test of that kind. */
 export const service: Project = {
   'package.json': JSON.stringify({ name: 'service', version: '1.0.0', private: true, type: 'module' }),
   'tsconfig.json': JSON.stringify({
@@ -53,13 +53,15 @@ export const service: Project = {
   'types.ts': `
     import { createClient, job, minutes, InvalidJob } from 'rowmill';
     import { type Client, type Job, NotCompleted, UsageError } from 'rowmill/client';
-    import { DeploymentError, PermanentError, RetryableError, Snooze, type BatchJob, type JobContext, type JobDefinition } from 'rowmill/job';
+    import { DeploymentError, PermanentError, RetryableError, Snooze } from 'rowmill/job';
+    import type { BatchJob, JobContext, JobDefinition } from 'rowmill/job';
     import publishFile from 'rowmill/jobs/publish/file';
     import { mediaQueue } from 'rowmill/media';
     import { type TestWorker } from 'rowmill/testing';
     import hello from './jobs/greeting/hello.ts';
 
-    export const errors = [DeploymentError, PermanentError, RetryableError, Snooze, InvalidJob, NotCompleted, UsageError];
+    export const errors = [DeploymentError, PermanentError, RetryableError, Snooze];
+    export const others = [InvalidJob, NotCompleted, UsageError];
     export type Storage = JobContext<unknown>['app']['storage'];
     export const definitions: JobDefinition[] = [hello, job({ ...hello, timeout: minutes(1) })];
     export type Batch = BatchJob<typeof hello.payload>;

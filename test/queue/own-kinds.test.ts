@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -81,6 +81,28 @@ test('a kind of TypeScript and one of JavaScript run beside those of Rowmill, in
   assert.match(doctor.stdout, /^ok +own kinds +2 in /m);
   const unknown = await runRowmill(['add', 'notification.hello', '{}'], { env });
   assert.match(unknown.stderr, /No handler is named notification\.hello/);
+});
+
+test('the errors of another copy of the package mean the same', async (t) => {
+  const dir = await folder(t, {
+    'own_copies/package/errors.ts': await readFile(join(root, 'worker/base/errors.ts'), 'utf8'),
+    'own_copies/make.ts': `
+      import { PermanentError, Snooze } from './package/errors.ts';
+      export default {
+        name: 'own_copies.make',
+        payload: { '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value }) } },
+        async run({ payload }) {
+          if (payload.late) throw new Snooze(60_000, 'later');
+          throw new PermanentError('copied', 'It comes from a copy');
+        },
+      };`,
+  });
+  await addQueue(rig.db.url, { name: 'own_copies' });
+  await rig.worker(await loadRegistry(dir), { QUEUES: 'own_copies' });
+  const failed = await add(rig.db, 'own_copies', 'make');
+  await reads(rig.db, failed, { status: 'failed', error_code: 'copied', attempt: 1 });
+  const late = await add(rig.db, 'own_copies', 'make', { payload: { late: true } });
+  await reads(rig.db, late, { status: 'pending', attempt: 1, retry_count: 0, error: null });
 });
 
 suite('what is wrong with a folder or a file is said', () => {

@@ -68,6 +68,15 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
+/**
+ * Whether an error is of a class of this file, or of the same class in another copy of the package. A project's kinds
+ * import the copy that is installed there; a globally installed rowmill that runs them is another copy.
+ */
+export function isOf<Known extends Error>(error: unknown, type: new (...given: never[]) => Known): error is Known {
+  if (error instanceof type) return true;
+  return error instanceof Error && error.name === type.name && (codeOf(error) !== undefined || 'delayMs' in error);
+}
+
 /** The `code` that Node, pg and the SDKs put on their errors, if there is one. */
 export function codeOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

@@ -72,7 +72,8 @@ async function loadKind(dir: string, file: string): Promise<JobDefinition> {
   const { default: found } = await load(path);
   if (!isJob(found))
     throw new UsageError(
-      `${path} has no job as its default export: it needs export default job({ name: '${expected}', ... })`,
+      `${path} has no job as its default export: it needs export default job({ name: '${expected}', ... }). ` +
+        'Code that kinds share goes one folder deeper.',
     );
   if (found.name !== expected)
     throw new UsageError(`${path} names its job ${found.name}: name it ${expected}, or move the file`);

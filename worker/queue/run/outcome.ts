@@ -1,5 +1,5 @@
 import { isUnsent } from '../../base/db/db.ts';
-import { codeOf, DeploymentError, messageOf, PermanentError, RetryableError, Snooze } from '../../base/errors.ts';
+import { codeOf, DeploymentError, isOf, messageOf, PermanentError, RetryableError, Snooze } from '../../base/errors.ts';
 import { stackOf } from '../../base/stack.ts';
 
 /** Why a running job was told to stop: the reason of its AbortSignal. */
@@ -42,19 +42,19 @@ export function judge(error: unknown, stopped: unknown, redact: (text: string) =
     return cause.because === 'shutdown'
       ? { outcome: 'snooze', delay_ms: 0, reason: cause.message, bounded: false }
       : { outcome: 'dropped', reason: cause.message };
-  if (cause instanceof Snooze) {
+  if (isOf(cause, Snooze)) {
     const { delayMs, reason, bounded } = cause;
     return { outcome: 'snooze', delay_ms: delayMs, reason: wordsOf(reason, redact), bounded };
   }
 
   const words = wordsOf(messageOf(cause), redact);
-  if (cause instanceof DeploymentError)
+  if (isOf(cause, DeploymentError))
     return { outcome: 'held', dependency: cause.dependency, error_code: wordOf(cause.code), error: words };
   // There was no connection to Postgres: nothing was done, and it is not the job's fault.
   if (isUnsent(cause))
     return { outcome: 'snooze', delay_ms: 2_000, reason: `no connection to Postgres: ${words}`, bounded: false };
-  if (cause instanceof PermanentError) return { outcome: 'fail', error_code: wordOf(cause.code), error: words };
-  if (cause instanceof RetryableError) return { outcome: 'retry', error_code: wordOf(cause.code), error: words };
+  if (isOf(cause, PermanentError)) return { outcome: 'fail', error_code: wordOf(cause.code), error: words };
+  if (isOf(cause, RetryableError)) return { outcome: 'retry', error_code: wordOf(cause.code), error: words };
   const stack = stackOf(cause);
   return { outcome: 'retry', error_code: codeFor(cause), error: words, stack: stack && redact(stack) };
 }
