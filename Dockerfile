@@ -3,8 +3,9 @@
 #   docker run -e DATABASE_URL=postgres://... -p 3000:3000 rowmill
 FROM node:24-trixie-slim AS build
 WORKDIR /app
-COPY package.json package-lock.json tsconfig.json tsconfig.build.json build.ts ./
+COPY package.json package-lock.json tsconfig.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY .build .build
 COPY worker worker
 RUN npm run build
 
@@ -20,13 +21,13 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
 
-COPY bin bin
+COPY worker/cli/rowmill.js worker/cli/
 COPY migrations migrations
 COPY sql sql
 COPY --from=build /app/dist dist
 # A checkout under umask 077 gives files that only root can read.
-RUN chmod -R a+rX bin dist migrations sql package.json \
- && ln -s /app/bin/rowmill.js /usr/local/bin/rowmill && mkdir /data && chown node:node /data
+RUN chmod -R a+rX worker dist migrations sql package.json \
+ && ln -s /app/worker/cli/rowmill.js /usr/local/bin/rowmill && mkdir /data && chown node:node /data
 
 # /data is used by local storage only.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data

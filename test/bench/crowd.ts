@@ -116,7 +116,7 @@ type Started = {
 
 async function startWorker(db: Database, env: Record<string, string>): Promise<Started> {
   const child = endsWithUs(
-    spawn(process.execPath, [join(import.meta.dirname, '../../bin/rowmill.js'), 'start'], {
+    spawn(process.execPath, [join(import.meta.dirname, '../../worker/cli/rowmill.js'), 'start'], {
       env: { PATH: process.env['PATH'], DATABASE_URL: db.url, QUEUES: 'media,publish', PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     }),

@@ -15,10 +15,10 @@ export type Run = {
   peakMb: number;
 };
 
-/** The settings of bin/rowmill.js, for an anchor that starts without it. */
+/** The settings of worker/cli/rowmill.js, for an anchor that starts without it. */
 const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 const node = join(import.meta.dirname, '../../node_modules/.bin/node');
-const rowmill = join(import.meta.dirname, '../../bin/rowmill.js');
+const rowmill = join(import.meta.dirname, '../../worker/cli/rowmill.js');
 
 /** Runs a script that works through files by `workThrough` (bare.ts). */
 export async function runBare(

@@ -5,22 +5,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-// bin/rowmill.js: what it starts and how, and what it says where it cannot.
+// worker/cli/rowmill.js: what it starts and how, and what it says where it cannot.
 
 const root = join(import.meta.dirname, '../..');
-const launcher = join(root, 'bin/rowmill.js');
+const launcher = join(root, 'worker/cli/rowmill.js');
 /** A project without node_modules. */
 let project: string;
 before(async () => {
   project = await realpath(await mkdtemp(join(tmpdir(), 'rowmill launcher é-')));
-  await Promise.all(['bin', 'worker/cli', 'dist/cli'].map((dir) => mkdir(join(project, dir), { recursive: true })));
-  await copyFile(launcher, join(project, 'bin/rowmill.js'));
+  await Promise.all(['worker/cli', 'dist/cli'].map((dir) => mkdir(join(project, dir), { recursive: true })));
+  await copyFile(launcher, join(project, 'worker/cli/rowmill.js'));
   await writeFile(join(project, 'package.json'), '{"type": "module"}');
 });
 after(() => rm(project, { recursive: true }));
 
 async function launch(flags: string[] = [], env: Record<string, string> = {}): Promise<string> {
-  const args = [...flags, join(project, 'bin/rowmill.js'), 'one', 'two words'];
+  const args = [...flags, join(project, 'worker/cli/rowmill.js'), 'one', 'two words'];
   return new Promise<string>((resolve) => {
     execFile(process.execPath, args, { cwd: project, env }, (error, out, said) =>
       resolve(`${Number(error?.code ?? 0)} ${out}${said}`),
@@ -59,7 +59,7 @@ test('it starts dist/, or worker/ where that is, with the arguments, the setting
 test('the process stays the same: its id, its exit code, a fault of NODE_OPTIONS', async () => {
   const index = join(project, 'worker/cli/index.ts');
   await writeFile(index, `console.log(process.pid); process.exit(7);`);
-  const child = execFile(process.execPath, [join(project, 'bin/rowmill.js')], { cwd: project });
+  const child = execFile(process.execPath, [join(project, 'worker/cli/rowmill.js')], { cwd: project });
   const [code, output] = await Promise.all([
     new Promise<number | null>((resolve) => child.once('exit', resolve)),
     child.stdout!.toArray(),

@@ -24,7 +24,7 @@ before(async () => {
   db = await createDatabase();
   dir = await mkdtemp(join(tmpdir(), 'hostile-'));
   await db.query('update queues set backoff_ms = 10, max_retries = 1');
-  worker = spawn(process.execPath, [join(import.meta.dirname, '../../bin/rowmill.js'), 'start'], {
+  worker = spawn(process.execPath, [join(import.meta.dirname, '../../worker/cli/rowmill.js'), 'start'], {
     cwd: dir,
     env: { PATH: process.env['PATH'], DATABASE_URL: db.url, DATA_DIR: dir, PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],

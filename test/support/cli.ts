@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { surroundedBy } from '../../worker/base/surroundings.ts';
 import { run } from '../../worker/cli/program.ts';
 
-const rowmill = join(import.meta.dirname, '../../bin/rowmill.js');
+const rowmill = join(import.meta.dirname, '../../worker/cli/rowmill.js');
 
 export type Run = { code: number | null; stdout: string; stderr: string };
 type Options = { env?: Record<string, string>; cwd?: string };

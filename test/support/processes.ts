@@ -50,7 +50,7 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
 
 /** `rowmill start` as a user starts it, working when this resolves. */
 export async function spawnRowmill(databaseUrl: string, env: Record<string, string>): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../bin/rowmill.js'), 'start'], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../worker/cli/rowmill.js'), 'start'], {
     cwd: env['DATA_DIR'],
     env: {
       PATH: process.env['PATH'],

@@ -28,7 +28,7 @@ export type Queryable = Pick<pg.ClientBase, 'query'>;
 export type Statements<Name extends string, Optional extends string = never> = Record<Name, Statement> &
   Partial<Record<Optional, Statement>>;
 
-/** The folder of the file; in dist/ its text, which build.ts puts there. */
+/** The folder of the file; in dist/ its text, which .build/finish.ts puts there. */
 type Source = string | { text: string };
 
 /**

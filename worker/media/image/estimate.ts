@@ -23,7 +23,7 @@ export const maxSide = 16_383;
 /**
  * How many bytes the process grows by while this picture becomes what is wanted of it: never too few, and at most 30 %
  * or 8 MB too many. Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
- * (bin/rowmill.js says how). `node test/bench/phones.ts` prints all of it anew; this is of publish.file, WebP of 1600
+ * (worker/cli/rowmill.js says how). `node test/bench/phones.ts` prints all of it anew; this is of publish.file, WebP of 1600
  * pixels across.
  *
  * | picture                                  | estimate MB    | measured MB    |

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 // their folder: statements of SQL stand in the code that loads them, and types import files by the names that these
 // have in dist/.
 
-const root = import.meta.dirname;
+const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
 
 for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
