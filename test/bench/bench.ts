@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { against } from './against.ts';
+import { within } from '../../worker/base/deadline.ts';
 import { cleanup } from './cleanup.ts';
 import { commits } from './commits.ts';
 import { failover } from './failover.ts';
@@ -62,7 +63,7 @@ try {
   for (const name of names) {
     console.error(`${name} ...`);
     const started = performance.now();
-    results.push(...(await within(sizes.deadline, name, suites[name]!({ server, ...sizes, notes }))));
+    results.push(...(await inTime(sizes.deadline, name, suites[name]!({ server, ...sizes, notes }))));
     console.error(`${name}: ${((performance.now() - started) / 1_000).toFixed(1)} s`);
   }
 } catch (error) {
@@ -92,17 +93,10 @@ function machine(about: string): string {
 }
 
 /** @throws bench_deadline, when `work` has not ended after so many minutes */
-async function within<T>(minutes: number, name: string, work: Promise<T>): Promise<T> {
-  const late = new AbortController();
-  const deadline = sleep(minutes * 60_000, undefined, { signal: late.signal }).then(() => {
-    throw new Error(`bench_deadline: the suite ${name} had not ended after ${minutes} minutes`);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    deadline.catch(() => {});
-    late.abort();
-  }
+async function inTime<T extends object>(minutes: number, name: string, work: Promise<T>): Promise<T> {
+  const done = await within(minutes * 60_000, work);
+  if (!done) throw new Error(`bench_deadline: the suite ${name} had not ended after ${minutes} minutes`);
+  return done;
 }
 
 function readArguments() {
