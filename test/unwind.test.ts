@@ -119,3 +119,15 @@ test('a start that is given up before its first step opens nothing', async () =>
   await assert.rejects(startService(configOf({ DATA_DIR: join(dir, 'none') }), silent, given), /given up/);
   await assert.rejects(stat(join(dir, 'none')), { code: 'ENOENT' });
 });
+
+test('a start that is given up while a connection breaks says that it was given up', async (t) => {
+  const stop = new AbortController();
+  const server = createServer((socket) => {
+    stop.abort(new Error('given up'));
+    socket.destroy();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => server.close());
+  const url = `postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/db`;
+  await assert.rejects(startService(configOf({ DATABASE_URL: url }), silent, stop.signal), /given up/);
+});

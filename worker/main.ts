@@ -40,7 +40,8 @@ export async function startService(
       return opened;
     } catch (error) {
       work.then(close).catch(() => {});
-      throw error;
+      // What fails while the start is given up, such as a connection, is no failure of its own.
+      throw signal.aborted ? signal.reason : error;
     }
   }
   try {

@@ -18,8 +18,11 @@ const value = async (text: string, values: unknown[] = []) =>
   Object.values((await rig.db.query<Record<string, number>>(text, values)).rows[0]!)[0]!;
 
 test('a token is given at once, or ahead of its time, or one is told when to come back', async () => {
-  const waits = [];
-  for (let n = 0; n < 14; n++) waits.push(await value(`select take_tokens('bucket', 1, 10)`));
+  // In one statement, so that no time passes between two on a busy machine.
+  const { rows } = await rig.db.query<{ wait: number }>(
+    `select take_tokens('bucket', 1, 10) as wait from generate_series(1, 14)`,
+  );
+  const waits = rows.map(({ wait }) => wait);
   assert.equal(waits[0], 0);
   for (const [n, wait] of waits.slice(1, 11).entries()) assert.ok(wait > n * 100 && wait <= (n + 1) * 100, `${wait}`);
   // Refused, and sent back one after the other.
