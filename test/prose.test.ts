@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { settings } from '../worker/base/config/config.ts';
 import { loadRegistry } from '../worker/queue/registry.ts';
 
-// What READMEs say is so: kinds, payloads, settings, files.
+// What READMEs say is so: kinds, payloads, settings, errors, files. And no line is too long to read.
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -50,6 +50,34 @@ test('worker/jobs/README.md names each kind, and publish.file has no payload', (
     [],
   );
   assert.deepEqual(fieldsOf(schemaOf('publish.file')), []);
+});
+
+test('each error code in worker/jobs/README.md is in error_codes', () => {
+  const named = cellsOf(read('worker/jobs/README.md'), 'code').flatMap(([codes]) => codesOf(codes!));
+  const catalogue = globSync('migrations/*.sql', { cwd: root }).map(read).join('\n');
+  assert.ok(named.length > 50);
+  assert.deepEqual(
+    named.filter((code) => !catalogue.includes(`('${code}',`)),
+    [],
+  );
+});
+
+test('no line has more than 120 columns, but for tables, addresses and what is generated', () => {
+  const patterns = [
+    '{worker,test,sql,migrations,bin,.ci}/**/*.{ts,js,mjs,sql,md}',
+    '*.{ts,js,md,yml}',
+    '.ci/*',
+    'Dockerfile',
+    '.env.example',
+  ];
+  const paths = globSync(patterns, { cwd: root }).filter((path) => !/node_modules|^sql.schema\.sql$/.test(path));
+  assert.ok(paths.length > 500);
+  const long = paths.flatMap((path) =>
+    read(path)
+      .split('\n')
+      .flatMap((line, n) => (line.length > 120 && !/^\s*\||https?:/.test(line) ? [`${path}:${n + 1}`] : [])),
+  );
+  assert.deepEqual(long, []);
 });
 
 const ofQueue = (queue: string) => [...kinds.keys()].filter((kind) => kind.startsWith(`${queue}.`));

@@ -10,8 +10,9 @@ const here = join(import.meta.dirname, '../..');
 const tolerance = 0.03;
 
 /**
- * Measures this checkout and another commit in turn, each by its own benchmarks, and compares their ratios to the anchors: `ours` is the
- * ratio of this checkout, `anchor` that of the other commit. A drift of the machine falls on both.
+ * Measures this checkout and another commit in turn, each by its own benchmarks, and compares their ratios to the
+ * anchors: `ours` is the ratio of this checkout, `anchor` that of the other commit. A drift of the machine falls on
+ * both.
  * @param revision what git can resolve
  * @param args for one run of bench.ts
  * @throws when git does not know the revision, or a benchmark fails

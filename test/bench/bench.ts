@@ -22,9 +22,10 @@ import { full, smoke, type Sizes } from './sizes.ts';
 import { table } from './table.ts';
 import { wal } from './wal.ts';
 
-// npm run bench -- [SUITE...] [--against REV] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000] [--seconds 15]
-//   [--deadline 60]
-// Each figure is a ratio to its anchor, measured in the same run on the same machine. Leave the machine alone meanwhile.
+// npm run bench -- [SUITE...] [--against REV] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000]
+//   [--seconds 15] [--deadline 60]
+//
+// Each figure is a ratio to its anchor, measured in the same run on the same machine. Run nothing else meanwhile.
 // --against: this checkout and another commit in turn, and how the ratios of both compare.
 // --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
 

@@ -14,8 +14,8 @@ const batchSize = 500;
 type Jobs = JobContext<object>[];
 
 /**
- * Batches of 500 jobs with an effect in Postgres each: written and completed by one `commitMany`, against a `commit` for
- * each job, as many at once as there are connections. From the first call of the handler until all are completed.
+ * Batches of 500 jobs with an effect in Postgres each: written and completed by one `commitMany`, against a `commit`
+ * for each job, as many at once as there are connections. From the first call of the handler until all are completed.
  */
 export async function commits({ server, runs, jobs }: Bench): Promise<Result[]> {
   const count = Math.max(batchSize, Math.floor(jobs / 8 / batchSize) * batchSize);

@@ -43,7 +43,8 @@ test('GET /health says healthy while the worker works', async () => {
 
 test('GET /health says degraded, and 200, while an incident is open', async () => {
   await rig.db.query(
-    `insert into incidents (dependency, code, message, kinds) values ('storage', 'storage_full', 'words of the vendor', '{media.image}')`,
+    `insert into incidents (dependency, code, message, kinds)
+     values ('storage', 'storage_full', 'words of the vendor', '{media.image}')`,
   );
   await eventually(async () => {
     const { code, body } = await health();

@@ -7,7 +7,8 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
 
-// auction_files.publish_status follows the rows of publish_jobs, and media.status those of media_jobs, whoever changes them: here nobody but SQL does.
+// auction_files.publish_status follows the rows of publish_jobs, and media.status those of media_jobs, whoever changes
+// them: here nobody but SQL does.
 
 let db: TestDatabase;
 let file_id: string;

@@ -9,7 +9,10 @@ import { byHand, point, queues, type Command, type Real } from './states-hand.ts
 import * as model from './states-model.ts';
 import type { Claim, ModelJob } from './states-model.ts';
 
-/** Everything that can happen to a row, each done to the model and to Postgres: here what the engine does, and in states-hand.ts what people write. */
+/**
+ * Everything that can happen to a row, each done to the model and to Postgres: here what the engine does, and in
+ * states-hand.ts what people write.
+ */
 
 /** Not all are right: an attempt of before or after, or of another worker. */
 const claim = fc.record({
@@ -150,7 +153,10 @@ function chosen(jobs: ModelJob[], { job }: ClaimOf): ModelJob {
   return among[Math.floor(job * 100) % among.length]!;
 }
 
-/** As graphile-worker does: a ticket that is due is taken, and is gone when its jobs are done with. @returns the jobs that it names */
+/**
+ * As graphile-worker does: a ticket that is due is taken, and is gone when its jobs are done with.
+ * @returns the jobs that it names
+ */
 async function claimTicket({ db }: Real, pick: number): Promise<number[]> {
   const { rows } = await db.query<{ ids: number[] }>(
     `with due as (select id from rowmill_tickets.jobs where task_identifier = 'media' and run_at <= clock_timestamp())

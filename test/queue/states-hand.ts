@@ -46,8 +46,10 @@ const inserted: fc.Arbitrary<Command> = fc
       const dedupe_key = archived && (taken || of.n > 1) ? null : of.dedupe_key;
       const { rows } = await db.query<{ id: number }>(
         `insert into ${of.through === 'jobs' ? 'jobs' : `${queue}_jobs`}
-                (queue, kind, run_at, max_retries, priority, status, archived, result, progress, locked_by, completed_at, dedupe_key, file_id, expires_at)
-         select $1, 'model', now() + $2::interval, $3, $4, $5, $6, jsonb_build_object('attempt', $7::int), $7::int, $8, $9, $10, $11, now() + $13::interval
+                (queue, kind, run_at, max_retries, priority, status, archived, result, progress,
+                 locked_by, completed_at, dedupe_key, file_id, expires_at)
+         select $1, 'model', now() + $2::interval, $3, $4, $5, $6, jsonb_build_object('attempt', $7::int), $7::int,
+                $8, $9, $10, $11, now() + $13::interval
            from generate_series(1, $12) returning id`,
         [
           queue,
@@ -129,7 +131,8 @@ function statement(
     return `with one as (${update(ids.slice(1))}) ${update(ids.slice(0, 1))}`;
   // Postgres tells no trigger of rows that a MERGE moves between partitions.
   if (form === 'merge' && version >= 15 && !moves)
-    return `merge into ${table} j using unnest('{${ids.join()}}'::bigint[]) as c (id) on j.id = c.id when matched then update set ${set}`;
+    return `merge into ${table} j using unnest('{${ids.join()}}'::bigint[]) as c (id) on j.id = c.id
+            when matched then update set ${set}`;
   return update(ids);
 }
 

@@ -1,4 +1,6 @@
-/** What a job's row should say, by the drawing in worker/queue/README.md. states.test.ts compares the real SQL with it. */
+/**
+ * What a job's row should say, by the drawing in worker/queue/README.md. states.test.ts compares the real SQL with it.
+ */
 export type Model = { jobs: ModelJob[]; files: Record<string, string> };
 
 export type Status = 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';
@@ -61,7 +63,10 @@ export function setStatus(job: ModelJob, status: Status, locked_by: string | nul
   spendRetries(job);
 }
 
-/** media.status is the status of the file's latest job that was not cancelled. Without any, what was ready or failed stays so. */
+/**
+ * media.status is the status of the file's latest job that was not cancelled. Without any, what was ready or failed
+ * stays so.
+ */
 export function follow({ jobs, files }: Model, file: string): void {
   const words = { pending: 'PENDING', processing: 'PROCESSING', completed: 'READY', failed: 'FAILED' };
   const latest = jobs.findLast(({ file_id, status }) => file_id === file && status !== 'cancelled')?.status;

@@ -8,8 +8,9 @@ import { commands } from './states-commands.ts';
 import { queues, type Command, type Real } from './states-hand.ts';
 import { follow, type Model, type ModelJob } from './states-model.ts';
 
-// The life of a job, told twice: by a small model, and by the SQL of the ledger, the triggers and the archiver. Whatever happens to
-// the rows in whatever order, both must tell the same. When they do not, fast-check gives the shortest tale it finds, and its seed.
+// The life of a job, told twice: by a small model, and by the SQL of the ledger, the triggers and the archiver.
+// Whatever happens to the rows in whatever order, both must tell the same. When they do not, fast-check gives the
+// shortest tale it finds, and its seed.
 
 let db: TestDatabase;
 let real: Real;
@@ -76,7 +77,10 @@ function checked(command: Command): Command {
   };
 }
 
-/** The files of all jobs that were changed. What is written into the archive, or deleted when it was done with, changes no file. */
+/**
+ * The files of all jobs that were changed. What is written into the archive, or deleted when it was done with, changes
+ * no file.
+ */
 function followAll(model: Model, was: ModelJob[]): void {
   const touched = new Set<string | null>();
   for (const job of model.jobs) {
@@ -99,14 +103,17 @@ const flagsOf = (row?: RowNow) => ({ ticketed: row?.ticketed, keyed: row?.keyed,
 async function agree({ jobs, files }: Model): Promise<void> {
   const { rows } = await db.query<RowNow>(`
     select id, queue, status, archived, run_at <= clock_timestamp() as due,
-           coalesce(expires_at <= clock_timestamp(), false) as expired, attempt, retry_count, max_retries, priority, error_code,
+           coalesce(expires_at <= clock_timestamp(), false) as expired,
+           attempt, retry_count, max_retries, priority, error_code,
            (result ->> 'attempt')::integer as result, locked_by, dedupe_key, file_id,
-           coalesce((select jsonb_object_agg(e.attempt, e.error_code) from job_errors e where e.job_id = j.id), '{}') as errors,
+           coalesce((select jsonb_object_agg(e.attempt, e.error_code)
+                       from job_errors e where e.job_id = j.id), '{}') as errors,
            exists (select from rowmill_tickets.jobs t join rowmill_tickets._private_jobs p using (id)
                     where t.task_identifier = j.queue and p.payload::jsonb -> 'ids' @> to_jsonb(j.id)
                       and p.run_at = j.run_at and p.priority = j.priority) as ticketed,
            exists (select from job_keys k where k.queue = j.queue and k.dedupe_key = j.dedupe_key) as keyed,
-           (completed_at is not null) = (status in ('completed', 'failed', 'cancelled')) and (status <> 'pending' or progress is null) as whole
+           (completed_at is not null) = (status in ('completed', 'failed', 'cancelled'))
+             and (status <> 'pending' or progress is null) as whole
       from jobs j order by id`);
   assert.deepEqual(
     rows,

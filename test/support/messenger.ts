@@ -96,7 +96,8 @@ export async function fillMessenger(url: string, sizes: Sizes): Promise<string[]
       `insert into messages (id, sender_id, body, media_type, media_url, thumbnail_url, metadata, pinned, legal_hold,
        created_at)
        select md5('m' || n)::uuid, md5('u' || 1 + n % $1::int)::uuid, 'message ' || n, m.type,
-              case when m.type is not null then 'https://cdn.example.com/uploads/' || n end, null, '{"width": 1}', n % 70 = 0, n % 110 = 0,
+              case when m.type is not null then 'https://cdn.example.com/uploads/' || n end, null,
+              '{"width": 1}', n % 70 = 0, n % 110 = 0,
               now() - case when n % 3 = 0 or n % ($1::int * 5) < $1::int
                             then interval '365 days 1 minute' + n * interval '1 s'
                            else (n % 8000) * interval '1 hour' end

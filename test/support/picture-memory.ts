@@ -19,7 +19,8 @@ const media = new URL('../../worker/media', import.meta.url).href;
 /** As publish.file does it. */
 export const variants: Call = `
   const { makeVariants } = await import('${media}/image/variants.ts');
-  const make = (path, means) => makeVariants(path, [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }], means);`;
+  const sizes = [{ name: 'display', width: 1600 }, { name: 'thumb', width: 400 }];
+  const make = (path, means) => makeVariants(path, sizes, means);`;
 /** As media.image does it. */
 export const optimised = (formats: string[] = []): Call => `
   const { optimise } = await import('${media}/image/optimise.ts');
@@ -44,14 +45,16 @@ export async function measure(path: string, call: Call, { times = 1, budgetMb = 
     import { readFileSync, writeFileSync } from 'node:fs';
     import { sharp } from '${media}/image/sharp.ts';
     ${call}
-    const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1000;
+    const status = () => readFileSync('/proc/self/status', 'utf8');
+    const megabytes = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+) kB').exec(status())[1]) / 1000;
     const { ffmpeg } = await import('${new URL('clips.ts', import.meta.url).href}');
     await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).resize(4).webp().toBuffer();
     const start = megabytes('VmRSS');
     writeFileSync('/proc/self/clear_refs', '5');
     let estimate;
     const rests = [];
-    const memory = { bytes: 1e12, pictureBytes: ${budgetMb * 1e6}, run: (bytes, signal, work) => ((estimate = bytes / 1e6), work()) };
+    const run = (bytes, signal, work) => ((estimate = bytes / 1e6), work());
+    const memory = { bytes: 1e12, pictureBytes: ${budgetMb * 1e6}, run };
     const means = { signal: new AbortController().signal, memory, ffmpeg };
     try {
       for (let n = 0; n < ${times}; n++) {

@@ -189,7 +189,10 @@ export function animated(format: 'gif' | 'webp'): Promise<Buffer> {
   return (format === 'gif' ? all.gif({ delay: [100, 100] }) : all.webp({ quality: 90 })).toBuffer();
 }
 
-/** An animated PNG: the still that it also is, then a black frame. https://www.w3.org/TR/png-3/#apng-frame-based-animation */
+/**
+ * An animated PNG: the still that it also is, then a black frame.
+ * https://www.w3.org/TR/png-3/#apng-frame-based-animation
+ */
 export async function animatedPng(): Promise<Buffer> {
   const chunks = pngChunks(await picture({ format: 'png' }));
   const control = (sequence: number) => {
@@ -271,7 +274,10 @@ export async function jpegBomb(): Promise<Buffer> {
   return file;
 }
 
-/** A small WebP whose header says it has 16383 x 16383 pixels. https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification */
+/**
+ * A small WebP whose header says it has 16383 x 16383 pixels.
+ * https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification
+ */
 export async function webpBomb(): Promise<Buffer> {
   const file = await picture({ format: 'webp', lossless: true });
   file.writeUInt32LE(16_382 | (16_382 << 14), file.indexOf('VP8L') + 9);

@@ -74,7 +74,7 @@ describe(
         // The one that does not fit: twice 49 megapixels of three channels.
         if (megapixels === 49 && options.subsampling) continue;
         it(
-          `${tight ? 'is near to' : 'covers'} what the process grows by, and fits, for ${megapixels} megapixels of ${what}`,
+          `${tight ? 'is near to' : 'covers'} the growth of the process, and fits: ${megapixels} megapixels of ${what}`,
           { skip: !often && unlessEverything },
           async () => {
             const path = join(dir, 'original');

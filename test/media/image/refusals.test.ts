@@ -115,7 +115,7 @@ describe('What would not fit in memory is refused before it is decoded', () => {
     /the PNG has 10000 x 10000 pixels and needs about [34]\d\d MB .*: MEDIA_MEMORY_MB is 256/,
   );
   tooLarge('an AVIF of 64 megapixels', () => avifBomb({ width: 8000, height: 8000 }), /needs about 1\d\d\d MB/);
-  tooLarge('a PNG of 900 megapixels', () => pngBomb({ width: 30_000, height: 30_000 }), /268402689 in all is the most/);
+  tooLarge('a PNG of 900 megapixels', () => pngBomb({ width: 30_000, height: 30_000 }), /at most 268402689 in all/);
   tooLarge('a PNG of long lines', () => pngBomb({ width: 1_000_000, height: 250 }), /needs about/);
 });
 

@@ -130,15 +130,15 @@ describe('A TIFF', () => {
   });
 });
 
-describe('A TIFF of a kind that is not read says which', () => {
+describe('A TIFF of an unsupported kind says which', () => {
   const kinds: [what: string, options: TiffOptions, words: RegExp][] = [
     ['WebP inside', { tags: [[259, 3, [50_001]]] }, /compressed by WebP/],
     ['Zstandard', { tags: [[259, 3, [50_000]]] }, /compressed by Zstandard/],
     ['old-style JPEG', { tags: [[259, 3, [6]]] }, /compressed by old-style JPEG/],
     ['a compression nobody knows', { tags: [[259, 3, [4711]]] }, /compressed by number 4711/],
     ['32 bits', { tags: [[258, 3, [32, 32, 32]]] }, /32, 32, 32 bits/],
-    ['floating point', { tags: [[339, 3, [3]]] }, /whole numbers/],
-    ['raw sensor data', { tags: [[262, 3, [32_803]]] }, /colours are of kind 32803/],
+    ['floating point', { tags: [[339, 3, [3]]] }, /not integers/],
+    ['raw sensor data', { tags: [[262, 3, [32_803]]] }, /photometric interpretation 32803/],
     ['a preview first, as in raw files', { tags: [[254, 4, [1]]] }, /preview/],
     ['40 channels', { tags: [[277, 3, [40]]] }, /40 channels/],
   ];

@@ -118,7 +118,8 @@ test('a worker polls while there are many jobs, and wants to be notified when th
     await eventually(async () => assert.deepEqual(await wanted(rig.db), ['media']));
     await reads(rig.db, await add(rig.db, 'media', 'any'), { status: 'completed' });
 
-    // Its session is lost, and so is what it wrote into its row: as when an asynchronous commit does not survive a crash.
+    // Its session is lost, and so is what it wrote into its row: as when an asynchronous commit does not survive a
+    // crash.
     await rig.db.query(
       `with forgotten as (update workers set notify = '{}' returning id)
        select pg_terminate_backend(pid) from pg_stat_activity

@@ -7,7 +7,8 @@ import { spawnWorker } from '../../support/processes.ts';
 import { startProxy, type Proxy } from '../../support/proxy.ts';
 import { createRig, type Rig } from '../../support/worker.ts';
 
-// Postgres goes away without a word, or a worker does: work goes on within seconds. `npm run bench -- failover` measures how soon.
+// Postgres goes away without a word, or a worker does: work goes on within seconds. `npm run bench -- failover`
+// measures how soon.
 
 let rig: Rig;
 before(async () => {
@@ -66,7 +67,7 @@ suite('connections that are lost without a word', () => {
   });
 });
 
-test('a worker that is frozen inside its transaction holds no row for longer than it takes to declare it dead', async (t) => {
+test('a worker that is frozen in its transaction holds no row for longer than until it is declared dead', async (t) => {
   const env = { WORKER_DEAD_AFTER: '3000', HEARTBEAT_INTERVAL: '300', WORKER_CONCURRENCY: '1' };
   const frozen = await spawnWorker(rig.db.url, { ...env, QUEUES: 'analytics' });
   t.after(() => frozen.end('SIGKILL'));

@@ -230,7 +230,7 @@ test('a result for a job that it does not hold is an error of the handler, and n
   assert.deepEqual([row!.status, row!.error_code, row!.effect], ['failed', 'unexpected_error', false]);
 });
 
-test("its own statements go by index on a table without statistics, and the handler's are planned as before", async () => {
+test("its statements use indexes on a table without statistics; the handler's are planned as before", async () => {
   await rig.db.query(`alter table social_jobs_live set (autovacuum_enabled = off)`);
   await rig.db.query(`insert into social_jobs (kind) select 'x' from generate_series(1, 20000)`);
   const identifiers = { live: 'social_jobs_live', schema: 'public' };

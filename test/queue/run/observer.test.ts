@@ -68,7 +68,7 @@ const outcomes = (id: number, count: number) =>
     return ended.toSorted((a, b) => a.ended - b.ended).map(({ outcome }) => outcome);
   });
 
-test('each attempt begins and ends once, and one observer that throws harms neither the job nor the others', async () => {
+test('each attempt begins and ends once; an observer that throws harms neither the job nor the others', async () => {
   const [done, committed] = [await add(rig.db, 'media', 'done'), await add(rig.db, 'media', 'committed')];
   for (const id of [done, committed]) {
     assert.deepEqual(await outcomes(id, 1), [{ outcome: 'completed' }]);

@@ -49,7 +49,8 @@ async function wholeScans(name: string): Promise<Plan[]> {
 
 const fills = {
   'an empty table': '',
-  'a table of 5,000 rows without statistics': `insert into analytics_jobs (kind) select 'x' from generate_series(1, 5000)`,
+  'a table of 5,000 rows without statistics': `
+    insert into analytics_jobs (kind) select 'x' from generate_series(1, 5000)`,
   'a table of 5,000 rows': `vacuum analyze ${leaf}`,
 };
 for (const [table, fill] of Object.entries(fills))

@@ -6,7 +6,7 @@ import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { download } from '../../base/storage/download.ts';
 import { withTempDir } from '../../base/temp.ts';
 import type { Size } from '../../media/ffmpeg/filters.ts';
-import type { OutputFormat } from '../../media/image/encode.ts';
+import type { OutputFormat } from '../../media/image/target.ts';
 import type { Source } from '../../media/image/open.ts';
 import type { MemoryGate } from '../../media/memory.ts';
 import { prefixOf, type Outputs, type Stored } from '../../media/outputs/outputs.ts';

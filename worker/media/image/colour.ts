@@ -3,12 +3,13 @@ import { piece } from './heif/boxes.ts';
 import { curveOf, isSrgbCurve, type Curve } from './curve.ts';
 
 type Xy = readonly [x: number, y: number];
-/** CIE xy. */
+/** Four points of CIE 1931 (x, y): three primaries and the white. */
 export type Gamut = readonly [red: Xy, green: Xy, blue: Xy, white: Xy];
 
 /**
- * What the samples of a picture mean, in the numbers of ITU-T H.273. `full`: from 0 on, and not from 16 (of 255). `peak`: the brightest of an HDR
- * picture, in cd/m2, if it says so. `curve` and `gamut` count before transfer and primaries: for what has no number.
+ * How the samples of a picture are coded, in the code points of ITU-T H.273. `full`: full range, from 0; otherwise from
+ * 16 (of 255). `peak`: the brightness of the brightest pixel of an HDR picture in cd/m2, where the file gives it.
+ * `curve` and `gamut` replace transfer and primaries where a profile has values that no code point names.
  */
 export type Coding = {
   primaries: number;
@@ -20,25 +21,25 @@ export type Coding = {
   gamut?: Gamut;
 };
 
-/** Of H.273, what counts as unspecified. */
+/** H.273's code point for "unspecified". */
 export const unspecified = 2;
 export const pq = 16;
 export const hlg = 18;
 
 export const isHdr = ({ transfer }: Coding) => transfer === pq || transfer === hlg;
 
-/** BT.709, BT.601, BT.2020 for ordinary screens and sRGB itself: browsers show all of them as sRGB. */
+/** Transfers of BT.709, of BT.601, of BT.2020 at standard range, and of sRGB: browsers show all of them as sRGB. */
 const likeSrgb = [1, unspecified, 6, 13, 14, 15];
 
-/** Whether RGB that is coded so is what an ordinary screen shows, near enough. */
+/** Whether RGB of this coding can be shown as sRGB without a visible difference. */
 const isSrgb = ({ primaries, transfer, full, curve, gamut }: Coding): boolean =>
   full && !curve && !gamut && likeSrgb.includes(transfer) && (primaries === 1 || primaries === unspecified);
 
 /**
- * How the samples are to be understood, where libvips does not do it by the profile that comes with them. What a PNG says
- * counts before a profile. A profile counts before the colr box, which then only says how YUV becomes RGB. Two kinds of
- * profile are applied here: one that names an HDR curve, because what else is in it is for HDR screens; and that of a grey
- * picture, because libvips applies it to 8-bit grey only.
+ * How the samples are to be converted; undefined where libvips does it right from the profile in the file. In a PNG its
+ * own chunks win over the profile. In other formats the profile wins over the colr box, which then only says how YUV
+ * becomes RGB. Two kinds of profile are applied here: one that names an HDR curve, because the rest of such a profile
+ * is made for HDR screens; and a grey one, because libvips applies those to 8-bit grey only.
  * https://www.w3.org/TR/png-3/#cICP-chunk, https://aomediacodec.github.io/av1-avif/#colour
  */
 export function chooseCoding(
@@ -46,7 +47,7 @@ export function chooseCoding(
   profile: Buffer | undefined,
   { format, grey }: { format: string; grey: boolean },
 ): Coding | undefined {
-  // That a profile is not to count has to be told, even where it is sRGB in its place.
+  // A coding that is sRGB is still returned where there is a profile: it makes the decoder ignore the profile.
   if (format === 'png' && coding) return profile || !isSrgb(coding) ? coding : undefined;
   if (!profile) return coding && !isSrgb(coding) ? coding : undefined;
   const told = codingInProfile(profile);
@@ -65,13 +66,16 @@ function codingInProfile(profile: Buffer): Coding | undefined {
   return tag && tag.length >= 12 ? codingOf(tag.subarray(8, 12)) : undefined;
 }
 
-/** The curve of a profile for grey; of one for RGB that of green, as grey stays grey by it. ICC.1:2022, F.2 and F.3 */
+/**
+ * The curve of a grey profile. Of an RGB profile, the curve of green: grey has equal values in all three channels.
+ * ICC.1:2022, F.2 and F.3
+ */
 function greyCurve(profile: Buffer): Curve | undefined {
   const tag = tagOf(profile, { 'GRAYXYZ ': 'kTRC', 'RGB XYZ ': 'gTRC' }[profile.toString('latin1', 16, 24)]);
   return tag && curveOf(tag);
 }
 
-/** From its first byte to the end of the file. ICC.1:2022, 7.3 */
+/** The data of a tag, from its first byte to the end of the profile. ICC.1:2022, 7.3 */
 function tagOf(profile: Buffer, name: string | undefined): Buffer | undefined {
   const tags = profile.length < 132 ? 0 : Math.min(profile.readUInt32BE(128), 100);
   for (let at = 132; at < 132 + tags * 12 && at + 12 <= profile.length; at += 12)
@@ -80,9 +84,9 @@ function tagOf(profile: Buffer, name: string | undefined): Buffer | undefined {
 }
 
 /**
- * What a PNG says before its pixels: by cICP, with the peak of cLLI, else of mDCV. If it has neither cICP nor sRGB nor a
- * profile: by gAMA, with the primaries of cHRM. cHRM alone does not count, and a broken one makes gAMA not count, as in
- * browsers.
+ * The coding that the chunks before a PNG's pixels give: cICP, with the peak of cLLI or else of mDCV. Without cICP,
+ * sRGB and iCCP: gAMA, with the primaries of cHRM. As in browsers, cHRM alone is ignored, and a broken cHRM makes gAMA
+ * ignored.
  */
 export async function readPngCoding(path: string): Promise<Coding | undefined> {
   const file = await open(path);
@@ -108,13 +112,13 @@ export async function readPngCoding(path: string): Promise<Coding | undefined> {
   const gamut = gamutOf(found.get('cHRM'));
   if (!gamut) return undefined;
   const curve: Curve = (v) => v ** (100_000 / gamma);
-  // Where it is that of sRGB, near enough, its curve is meant.
+  // A gamma close to 2.2 means sRGB's curve.
   return { ...unsaid, ...(Math.abs(100_000 / gamma - 2.2) > 0.03 && { curve }), ...(!isSrgbGamut(gamut) && { gamut }) };
 }
 
 const lengths: Record<string, number> = { cICP: 4, cLLI: 8, mDCV: 24, sRGB: 1, gAMA: 4, cHRM: 32 };
 
-/** That of sRGB where it is not said; undefined where it is none: its corners make no triangle. */
+/** sRGB's gamut where the file has none; undefined where the three primaries form no triangle. */
 function gamutOf(cHRM: Buffer | undefined): Gamut | undefined {
   if (!cHRM) return srgbGamut;
   const at = (n: number) => cHRM.readUInt32BE(n * 4) / 100_000;
@@ -127,7 +131,7 @@ function gamutOf(cHRM: Buffer | undefined): Gamut | undefined {
 const isSrgbGamut = (gamut: Gamut) =>
   gamut.every(([x, y], n) => Math.hypot(x - srgbGamut[n]![0], y - srgbGamut[n]![1]) < 0.005);
 
-/** ITU-R BT.709's too. */
+/** The primaries of ITU-R BT.709 and of sRGB. */
 export const srgbGamut: Gamut = [
   [0.64, 0.33],
   [0.3, 0.6],
@@ -135,7 +139,10 @@ export const srgbGamut: Gamut = [
   [0.3127, 0.329],
 ];
 
-/** @param content the brightest pixel, and @param screen what it was made on, in 0.0001 cd/m2; 0 is unknown */
+/**
+ * @param content brightness of the brightest pixel, and @param screen of the screen that the picture was made on, in
+ *   0.0001 cd/m2; 0 is unknown
+ */
 export function withPeak(coding: Coding, content: number | undefined, screen: number | undefined): Coding {
   const peak = (content || screen || 0) / 10_000;
   return peak > 0 ? { ...coding, peak } : coding;

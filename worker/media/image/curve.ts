@@ -1,15 +1,15 @@
-/** Light of a code, both 0 to 1. */
+/** Light for a code value, both from 0 to 1. */
 export type Curve = (code: number) => number;
 
 export const srgbToLight: Curve = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
 
-/** Whether it is that of sRGB, but for half of 1 of 255. */
+/** Whether the curve is within half a step (of 255) of sRGB's. */
 export const isSrgbCurve = (curve: Curve): boolean =>
   Array.from({ length: 17 }, (_, n) => n / 16).every(
     (v) => curve(v) >= srgbToLight(v - 1 / 510) && curve(v) <= srgbToLight(v + 1 / 510),
   );
 
-/** A curve of an ICC profile, if it is one that is known. ICC.1:2022, 10.6 and 10.18 */
+/** A curve of an ICC profile; undefined for a type that is not known. ICC.1:2022, 10.6 and 10.18 */
 export function curveOf(tag: Buffer): Curve | undefined {
   const type = tag.toString('latin1', 0, 4);
   if (tag.length < 12 || !['curv', 'para'].includes(type)) return undefined;
@@ -29,7 +29,7 @@ function sampled(tag: Buffer): Curve | undefined {
   };
 }
 
-/** How many numbers each of the functions has. */
+/** Count of parameters by function type. */
 const lengths = [1, 3, 4, 5, 7];
 
 function parametric(tag: Buffer): Curve | undefined {

@@ -17,7 +17,7 @@ export type Pixels = { data: Buffer; info: { width: number; height: number; chan
 type Decoded = { made: Pixels; truncated: boolean };
 type Options = { box: Size; signal: AbortSignal; truncated: Truncated };
 
-/** By sharp, no larger than the box. @throws as decodeWhole does; the signal's reason */
+/** Decodes with sharp, no larger than the box. @throws as decodeWhole does; the signal's reason */
 export async function decode(picture: Picture, { box, signal, truncated }: Options): Promise<Decoded> {
   const { path, page, layout, profile, coding, heif, turn } = picture;
   const input = await inputOf(path, heif);
@@ -25,17 +25,17 @@ export async function decode(picture: Picture, { box, signal, truncated }: Optio
     const pipeline = sharp(input, { ...readOptions, failOn, page, ignoreIcc: coding !== undefined })
       .resize(within(turn && turn.angle % 180 !== 0 ? { width: box.height, height: box.width } : box))
       .timeout({ seconds: timeoutSeconds });
-    // sharp mirrors first, whatever the order here.
+    // sharp mirrors before it rotates, in whichever order the calls stand.
     if (turn) pipeline.rotate(turn.flop ? 360 - turn.angle : turn.angle).flop(turn.flop);
     if (coding) return decodeCoded(pipeline, layout.deep, coding, signal);
     pipeline.toColourspace('srgb');
-    // sharp takes a deep picture with a profile to P3 to work on, and does not come back from there by itself.
+    // sharp converts a 16-bit picture with a profile to P3 to work on, and does not convert it back by itself.
     if (layout.deep && layout.channels >= 3 && profile) pipeline.withIccProfile('srgb', { attach: false });
     return pipeline.raw().toBuffer({ resolveWithObject: true });
   });
 }
 
-/** As it is coded, for us to say what it means. */
+/** Decodes without colour conversion by libvips, then converts by `coding`. */
 async function decodeCoded(pipeline: Sharp, deep: boolean, coding: Coding, signal: AbortSignal): Promise<Pixels> {
   const { data, info } = await pipeline
     .toColourspace(deep ? 'rgb16' : 'srgb')
@@ -46,13 +46,13 @@ async function decodeCoded(pipeline: Sharp, deep: boolean, coding: Coding, signa
   return { data: await toSrgb({ data: samples, channels }, coding, signal), info: { ...info, channels } };
 }
 
-/** A HEIC, by way of a PNG beside it, from which libvips takes line by line. @throws as `decode` and heicToPng do */
+/** Decodes a HEIC to a PNG beside it, which libvips then reads line by line. @throws as `decode` and heicToPng do */
 export async function decodeHeic(picture: Picture, memoryBytes: number, options: Options): Promise<Decoded> {
   const { box, signal } = options;
   return viaPng(picture, options, (to) => heicToPng(picture, to, box, { memoryBytes, signal }));
 }
 
-/** An AVIF that isPlain, by ffmpeg. @throws as `decode` and avifToPng do */
+/** Decodes an AVIF that isPlain with ffmpeg. @throws as `decode` and avifToPng do */
 export async function decodeAvif(picture: Picture, ffmpeg: Ffmpeg, options: Options): Promise<Decoded> {
   const { path, heif } = picture as Picture & { heif: Heif };
   const { box, signal } = options;
@@ -68,7 +68,7 @@ export async function decodeAvif(picture: Picture, ffmpeg: Ffmpeg, options: Opti
   });
 }
 
-/** @param write gives what the samples mean, where a profile does not say so */
+/** @param write returns the coding of the samples, for a picture whose profile does not give it */
 async function viaPng(
   { path, heif, profile }: Picture,
   options: Options,

@@ -1,13 +1,10 @@
 import type { AvifOptions, JpegOptions, PngOptions, Sharp, WebpOptions } from 'sharp';
 import { sharp } from './sharp.ts';
-import type { Target } from './estimate.ts';
 import { timeoutSeconds } from './judge.ts';
 import { readOptions, type Picture } from './open.ts';
 import { within, type Pixels } from './decode.ts';
+import type { OutputFormat, Target } from './target.ts';
 import { decodeWhole, type Truncated } from './whole.ts';
-
-/** What pictures are made in. */
-export type OutputFormat = 'jpeg' | 'png' | 'webp' | 'avif';
 
 export type Encoded = {
   format: OutputFormat;
@@ -23,9 +20,9 @@ const jpeg: JpegOptions = { quality: 82 };
 const png: PngOptions = { compressionLevel: 6 };
 
 /**
- * Effort 2 of 6. CPU time and size of a 1600 x 1067 picture at quality 80, one thread:
- * 0: 41 ms, 258 kB; 1: 41, 257; 2: 69, 253; 3: 147, 238; 4 (sharp's default): 147, 239; 5: 172, 227; 6: 350, 220.
- * Twice the time for 6 % fewer bytes is a bad bargain where one machine decodes, encodes and uploads.
+ * Effort 2 of 6. CPU time and size of a 1600 x 1067 picture at quality 80, one thread: 0: 41 ms, 258 kB; 1: 41, 257; 2:
+ * 69, 253; 3: 147, 238; 4 (sharp's default): 147, 239; 5: 172, 227; 6: 350, 220. Effort 4 takes twice the time for 6 %
+ * fewer bytes; CPU time is what limits how many pictures a machine publishes.
  */
 const webp: WebpOptions = { quality: 80, effort: 2 };
 
@@ -39,14 +36,14 @@ const encoders: Record<OutputFormat, (picture: Sharp) => Sharp> = {
   avif: (picture) => picture.avif(avif),
 };
 
-/** A file of these pixels and nothing else: no EXIF, no profile, no place. */
+/** A file with only these pixels: no EXIF, no profile, no location. */
 export async function encode({ data, info }: Pixels, format: OutputFormat): Promise<Encoded> {
   const { width, height, channels } = info;
   const file = await encoders[format](sharp(data, { raw: { width, height, channels } })).toBuffer();
   return { format, width, height, bytes: file.length, data: file, content_type: `image/${format}` };
 }
 
-/** A whole animation as one of WebP, with its pace and its loops. It goes from file to file frame by frame. */
+/** A whole animation as an animated WebP with the same delays and loop count. It is converted frame by frame. */
 export async function encodeAnimation(
   picture: Picture,
   box: Target['box'],

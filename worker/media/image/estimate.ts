@@ -1,24 +1,5 @@
-import type { OutputFormat } from './encode.ts';
-import type { Header, Source } from './open.ts';
-
-/** What is to be made of it. */
-export type Target = {
-  /** No larger than this, and never larger than it is. */
-  box: { width: number; height: number };
-  formats: readonly OutputFormat[] | ((picture: Source) => readonly OutputFormat[]);
-  /** An animation stays one, if it is not too long. */
-  animated?: boolean;
-};
-
-/** Of all frames together: some four seconds of CPU time. */
-const maxAnimationPixels = 40e6;
-
-/** Whether it moves, and may go on moving. */
-export const staysAnimated = ({ format, pages, width, height, orientation }: Source): boolean =>
-  ['gif', 'webp'].includes(format) && pages > 1 && orientation === 1 && pages * width * height <= maxAnimationPixels;
-
-/** WebP's own limit, for both sides. https://developers.google.com/speed/webp/faq */
-export const maxSide = 16_383;
+import type { Header } from './open.ts';
+import { staysAnimated, type OutputFormat, type Target } from './target.ts';
 
 /**
  * How many bytes the process grows by while this picture becomes what is wanted of it: never too few, and at most 30 %
@@ -56,17 +37,17 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
   const scale = Math.min(1, box.width / picture.width, box.height / picture.height);
   const outPixels = pixels * scale * scale;
   const out = outPixels * (picture.has_alpha ? 4 : 3);
-  // HEIC and AVIF: their libraries are not warm before the first of them, and their memory is not all given back.
+  // The libraries of HEIC and AVIF take memory at their first picture and do not give all of it back.
   const base = { heic: 22e6, avif: 12e6 }[picture.format as string] ?? 5e6;
   const shrinking = base + held(picture, pixels, out) + rows(picture, scale) + out * shrunkCopies(picture);
-  // Ours, in 16 bits if it is deep, beside what it is converted to.
+  // Our own converted copy, or two bytes a sample if the picture is deep, beside the buffer that it is converted from.
   const converted = picture.recoded ? out * (picture.deep ? 2 : 1) : 0;
   const encoding = base + converted + encoders(picture, outPixels, outputs(formats, picture));
   const animation = animated && staysAnimated(picture) ? base + moving(picture, pixels, outPixels) : 0;
   return Math.ceil(Math.max(decoderAlone(picture, scale), shrinking, encoding, animation));
 }
 
-/** The same of an AVIF that ffmpeg decodes, and what it becomes is read as a PNG of the size wanted. */
+/** The estimate for an AVIF that ffmpeg decodes: ffmpeg first, then a PNG of the size wanted. */
 export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): number {
   const { width, height, samples = 3, deep } = picture;
   const ffmpeg = 90e6 + width * height * samples * (deep ? 2 : 1) * 1.7;
@@ -76,8 +57,8 @@ export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): num
 }
 
 /**
- * Of an animation: frames that are compared, and each as it was encoded. Alpha that is hard to compress makes a large
- * file of frames.
+ * An animation: frames are compared with each other, and each is held as encoded. Alpha that compresses badly makes the
+ * frames large.
  */
 const moving = ({ format, has_alpha, bytes, pages }: Header, pixels: number, outPixels: number) =>
   pages * outPixels * 3.7 + pixels * 60 + (format === 'webp' && has_alpha ? bytes * 4.5 : 0);
@@ -85,32 +66,32 @@ const moving = ({ format, has_alpha, bytes, pages }: Header, pixels: number, out
 const outputs = (formats: Target['formats'], picture: Header) =>
   typeof formats === 'function' ? formats(picture) : formats;
 
-/** For a pixel, opaque or see-through. */
+/** Bytes a pixel. */
 type Bytes = Record<OutputFormat, [opaque: number, seeThrough: number]>;
 
 /**
- * The most that an encoder takes, with the pixel itself. How hard a picture is to compress its header does not tell, so
- * these are of random pixels. A photograph takes 9.2, 7.6, 7.6 and 24; in WebP one whose alpha is the same everywhere
- * takes 18, and one whose edges are soft 27.
+ * Peak of an encoder in bytes a pixel, with the pixel itself. The header does not tell how well a picture compresses,
+ * so these are for random pixels. A photograph takes 9.2, 7.6, 7.6 and 24; a WebP with uniform alpha takes 18, and one
+ * with soft edges 27.
  */
-// libwebp compresses alpha by itself and without loss: where no pixel repeats another, 24 bytes for each.
+// libwebp compresses alpha separately and without loss: 24 bytes a pixel where no pixel repeats another.
 const taken: Bytes = { jpeg: [9.3, 9.3], png: [9.6, 11.8], webp: [9.6, 42.5], avif: [26, 45] };
-/** What a file of random pixels has. */
+/** Size of a file of random pixels, in bytes a pixel. */
 const written: Bytes = { jpeg: [0.8, 0.8], png: [3.1, 4.1], webp: [1.3, 2.4], avif: [0.5, 1] };
 
-/** The most that the encoders take, one after the other, with the files of those before. */
+/** Peak of the encoders, which run one after the other, with the files made before. */
 function encoders({ has_alpha }: Header, pixels: number, formats: readonly OutputFormat[]): number {
   const alpha = has_alpha ? 1 : 0;
   let [most, files] = [0, 0];
   for (const format of formats) {
-    // libaom itself, too.
+    // 4 MB for libaom itself.
     most = Math.max(most, files + pixels * taken[format][alpha] + (format === 'avif' ? 4e6 : 0));
     files += pixels * written[format][alpha];
   }
   return most;
 }
 
-/** What is decoded before libvips gets any of it. */
+/** Peak of the decoders that decode a picture before libvips gets its first line. */
 function decoderAlone(picture: Header, scale: number): number {
   const { format, width, height, bytes } = picture;
   if (format === 'heic') return heicThread(picture, scale);
@@ -119,8 +100,8 @@ function decoderAlone(picture: Header, scale: number): number {
 }
 
 /**
- * Node's thread, WebAssembly's memory (the file, what is decoded in one go, copies of what is held), and pieces of the
- * PNG that are garbage.
+ * Node's thread, WebAssembly's memory (the file, what is decoded at once, copies of what is held), and pieces of the
+ * PNG that wait for garbage collection.
  */
 function heicThread(picture: Header, scale: number): number {
   const { width, height, has_alpha, channels, deep, bytes, samples = 3, unitPixels = 0, heldPixels = 0 } = picture;
@@ -135,7 +116,8 @@ function heicThread(picture: Header, scale: number): number {
 }
 
 /**
- * libaom takes 13 bytes a pixel of what it decodes in one go, beside the samples; libheif tiles as YUV and then as RGB.
+ * libaom takes 13 bytes a pixel of what it decodes at once, besides the samples. libheif holds tiles as YUV and then as
+ * RGB.
  */
 function avifDecoder(picture: Header): number {
   const { width, height, bytes, deep, has_alpha, samples = 3, unitPixels = 0, heldPixels = 0 } = picture;
@@ -148,27 +130,27 @@ function avifDecoder(picture: Header): number {
   return 10e6 + bytes + decoding;
 }
 
-/** Stored on its side: width and height change places on the way. */
+/** Stored on its side: EXIF orientations 5 to 8 exchange width and height. */
 const turned = ({ orientation }: Header) => orientation >= 5;
 
 /**
- * What there is of the picture beside the lines from which it is shrunk. JPEG and WebP are mapped, and count as files
- * of this process, though the kernel can drop their pages.
+ * What is held of the picture itself, besides the lines that it is shrunk from. JPEG and WebP files are mapped: their
+ * pages count as memory of this process, though the kernel can drop them.
  */
 function held(picture: Header, pixels: number, out: number): number {
   const { format, bytes, channels, deep, interlaced, has_alpha } = picture;
   const { samplesPerPixel = channels, lossless = true } = picture;
   switch (format) {
     case 'jpeg': {
-      // 16-bit coefficients of all channels, as they are subsampled. libjpeg takes that from the same header.
+      // 16-bit coefficients of all channels, as subsampled. libjpeg allocates by the same header.
       const coefficients = interlaced ? pixels * samplesPerPixel * 2.05 : 0;
-      // The tables that a profile of four inks becomes.
+      // The conversion tables of a CMYK profile.
       return bytes + coefficients + (channels === 4 ? 6e6 : 0);
     }
     case 'png':
       return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
     case 'webp':
-      // A lossless picture is decoded at full size, a lossy one at the size asked for; but for its alpha.
+      // A lossless picture is decoded at full size, a lossy one at the size wanted, but its alpha at full size.
       return bytes + (lossless ? pixels * 4 : out * 1.7 + (has_alpha ? pixels * 2 : 0));
     case 'gif':
       return bytes + pixels * 4;
@@ -181,8 +163,8 @@ function held(picture: Header, pixels: number, out: number): number {
 }
 
 /**
- * How often there is the shrunk picture, at 8 bits: while it is multiplied with its alpha, and while it is of 16 bits,
- * some more.
+ * Copies of the shrunk picture held at once, in bytes of an 8-bit one: more while it is multiplied with its alpha, and
+ * while it has 16 bits.
  */
 const shrunkCopies = ({ has_alpha, deep, format, lossless }: Header): number => {
   if (format === 'webp' && lossless) return 1.8;
@@ -191,24 +173,24 @@ const shrunkCopies = ({ has_alpha, deep, format, lossless }: Header): number => 
 };
 
 /**
- * The lines that libvips holds to shrink from: more of them the more it shrinks, up to a point, and more while they are
- * multiplied with alpha.
+ * The lines that libvips holds to shrink from: more for a stronger reduction, up to a limit, and more with alpha, which
+ * the lines are multiplied with.
  */
 function rows(picture: Header, scale: number): number {
   const { format, channels, deep, has_alpha, interlaced, bandBytes = 0 } = picture;
-  // These are shrunk by the decoder, or there as a whole.
+  // The decoder shrinks these itself, or holds them whole.
   if (format === 'webp' || format === 'gif') return 0;
   if (scale === 1) return bandBytes;
   const loaded = shrunkOnLoad(picture, scale);
   const stored = turned(picture) ? [picture.height, picture.width] : [picture.width, picture.height];
   const [across, down] = stored.map((length) => length / loaded) as [number, number];
   const lines = Math.min(down, has_alpha ? 2050 : 1950, (has_alpha ? 460 : deep ? 410 : 380) / (scale * loaded));
-  // Fewer where the decoder has the whole picture.
+  // Fewer where the decoder holds the whole picture.
   const share = format === 'png' && interlaced ? 0.75 : 1;
   return Math.max(bandBytes, share * lines * across * channels * (deep ? 2 : 1));
 }
 
-/** By how much the decoder itself shrinks. */
+/** The factor by which the decoder itself shrinks. */
 function shrunkOnLoad({ format, lossless = true, has_alpha }: Header, scale: number): number {
   if (format === 'jpeg') return shrinkOnLoad(scale);
   if (format === 'heic') return heicShrink(scale, has_alpha);
@@ -216,15 +198,13 @@ function shrunkOnLoad({ format, lossless = true, has_alpha }: Header, scale: num
 }
 
 /**
- * So many pixels each way become one while a HEIC is decoded, so that libvips shrinks by 2 at least. Not with alpha:
- * see-through pixels must not colour their neighbours.
+ * The factor by which a HEIC is shrunk while it is decoded; libvips then shrinks by at least 2. Not with alpha: the
+ * colour of transparent pixels must not reach their neighbours.
  */
 export const heicShrink = (scale: number, hasAlpha: boolean): number =>
   hasAlpha ? 1 : Math.max(1, Math.floor(1 / scale / 2));
 
-/**
- * libjpeg decodes at a half, a quarter or an eighth for next to nothing; sharp leaves the last factor of 1.x to itself.
- */
+/** libjpeg decodes at 1/2, 1/4 or 1/8 at almost no cost; sharp leaves a last factor between 1 and 2 to libvips. */
 function shrinkOnLoad(scale: number): number {
   if (scale < 1 / 9) return 8;
   if (scale < 1 / 5) return 4;

@@ -2,23 +2,25 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { GifFrame, GifStructure } from './structure/gif.ts';
 
-/** A GIF to read in place of another. */
+/** A corrected copy of a GIF, read in its place. */
 export type MendedGif = {
   path: string;
-  /** The frame in it that is the first of the picture. */
+  /** The index in it of the picture's first frame. */
   page: number;
   /** Milliseconds for each frame from `page` on. */
   delays: number[];
 };
 
 /**
- * Writes a GIF, beside the one at `path`, that libnsgif shows as browsers show that one. By itself libnsgif leaves black what no frame
- * covers, unless some frame is see-through; takes a canvas of 800 x 600, and other usual sizes, to be as large as its first frame; and
- * clears an opaque frame to the background colour, where browsers clear it to nothing.
+ * Writes a corrected copy beside the GIF at `path`, which libnsgif shows as browsers show the original. libnsgif
+ * differs in three ways: it leaves black what no frame covers, unless a frame has transparency; it takes a canvas of
+ * 800 x 600 and other common sizes to be as large as the first frame; and it clears an opaque frame to the background
+ * colour, where browsers clear it to transparent.
  *
- * So an empty see-through frame as large as the canvas goes before a first frame that does not cover it; and behind an opaque
- * frame that is to be cleared one in the same place that is cleared instead.
- * @returns undefined where the file is well as it is
+ * So an empty transparent frame as large as the canvas is put before a first frame that does not cover it; and an
+ * opaque frame that is to be cleared is followed by an empty transparent one in the same place, which is cleared
+ * instead.
+ * @returns undefined where libnsgif shows the file right as it is
  */
 export async function mendGif(path: string, { gif }: GifStructure): Promise<MendedGif | undefined> {
   const first = gif?.frames[0];
@@ -54,15 +56,15 @@ const covers = (outer: Box, inner: Box) =>
 const keep = 1;
 const clear = 2;
 
-/** Whether its place is seen in the background colour: not if it is see-through itself, or under the frame that follows. */
+/** Whether clearing it would show the background colour: not if the frame is transparent, or the next one covers it. */
 function isClearedToBackground(frame: GifFrame, next: GifFrame | undefined): boolean {
   if (frame.disposal !== clear || frame.transparent || !next) return false;
   return next.transparent || !covers(next, frame);
 }
 
-/** Of see-through colour 0, with one pixel in its data, and no more, since libnsgif lets frames be short but not empty. */
+/** An empty frame, fully transparent, with data for one pixel: libnsgif lets frames be short but not empty. */
 function emptyFrame({ left, top, width, height }: Box, disposal: number): Buffer {
-  // Graphic control extension, image descriptor, and the data: the table emptied, colour 0, the end.
+  // Graphic control extension, image descriptor, data: clear code, colour 0, end code.
   const parts = ['21f9040000000000', '2c000000000000000000', '0202440100'];
   const frame = Buffer.from(parts.join(''), 'hex');
   frame[3] = (disposal << 2) | 1;
@@ -70,14 +72,17 @@ function emptyFrame({ left, top, width, height }: Box, disposal: number): Buffer
   return frame;
 }
 
-/** The pace of a frame and of its empty twin, which become one again in WebP. Browsers take 10 ms and less for 100. */
+/**
+ * Delays of a frame and of the empty one after it, which become one frame again in WebP. Browsers take 10 ms and less
+ * for 100.
+ */
 function halves(delay: number): [number, number] {
   const whole = Math.max(22, delay <= 10 ? 100 : delay);
   const half = Math.floor(whole / 2);
   return [whole - half, half];
 }
 
-/** In place of `skip` bytes. */
+/** Bytes to insert at a place, instead of `skip` bytes there. */
 type Edit = { at: number; skip: number; bytes: Buffer };
 
 async function* edited(path: string, edits: Edit[]): AsyncGenerator<Buffer> {

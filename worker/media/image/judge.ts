@@ -2,20 +2,20 @@ import { messageOf, PermanentError, RetryableError } from '../../base/errors.ts'
 import { label, type Format } from './sniff.ts';
 import type { Structure } from './structure/check.ts';
 
-/** The slowest legal picture takes seconds; what takes longer is stuck, or the machine is. */
+/** The slowest picture within the limits takes seconds; one that takes this long hangs, or the machine does. */
 export const timeoutSeconds = 120;
 
-/** Of a picture, what its faults are judged by. */
+/** What is known of a picture when an error is judged. */
 export type Judged = { format: Format; structure: Structure };
 
-// Of all that libvips says when it fails, these are about the machine and may pass; the rest is about the picture.
+// Messages of libvips about the machine, which may pass; all others are about the picture.
 const notThePicture = /out of memory|bad_alloc|unable to open|too many open files|input file is missing/i;
-// Limits of libvips, libpng, libtiff and libheif, which are no fault of the file.
+// Limits of libvips, libpng, libtiff and libheif: the file itself is not damaged.
 const limit = /\blimit|too many/i;
-// libjpeg's words where it runs out of bytes: the blocks of a JPEG do not say how long its scans are.
+// libjpeg's words for a file that ends early: the structure of a JPEG does not tell how long its scans are.
 const endOfJpeg = /premature end of (JPEG|input)/i;
 
-/** What an error of libvips means. */
+/** The error to throw for an error of libvips. */
 export function judge(error: unknown, picture: Judged): unknown {
   const message = messageOf(error);
   if (message.startsWith('timeout')) return tooSlow(picture.format);
@@ -26,7 +26,7 @@ export function judge(error: unknown, picture: Judged): unknown {
   return corrupt({ ...picture, structure: { cut } }, reason(message), error);
 }
 
-/** @param why the decoder's own words, which say nothing new where the file is cut off */
+/** @param why the decoder's message; not used for a file that is cut off, where it adds nothing */
 export const corrupt = ({ format, structure }: Judged, why: string, cause?: unknown) =>
   structure.cut
     ? new PermanentError(
@@ -40,7 +40,7 @@ export const corrupt = ({ format, structure }: Judged, why: string, cause?: unkn
 export const tooSlow = (format: Format) =>
   new RetryableError('image_timeout', `the ${label[format]} took more than ${timeoutSeconds} s to decode`);
 
-/** The decoder's own words, without the notes on how it got there: those name the file, which is a temporary one of ours. */
+/** The first telling line of the decoder's message, without the path, which is of a temporary file. */
 function reason(message: string): string {
   const lines = message.split('\n').filter((line) => !line.includes('bad seek'));
   const telling = lines

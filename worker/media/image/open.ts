@@ -9,63 +9,64 @@ import { chooseCoding, readPngCoding, type Coding } from './colour.ts';
 import { mendGif, type MendedGif } from './gif.ts';
 import { readHeif, shownSize, type Heif, type Turn } from './heif/header.ts';
 import { corrupt, judge, type Judged } from './judge.ts';
-import { lengthenWebp } from './whole.ts';
+import { lengthenWebp } from './webp.ts';
 
-/** What a picture file is, measured before it is decoded. */
+/** A picture file, as measured before it is decoded. */
 export type Source = {
   format: Format;
-  /** Pixels, as the picture is to be seen: after orientation. */
+  /** In pixels, as displayed: after orientation. */
   width: number;
   height: number;
   bytes: number;
-  /** How it is stored, as EXIF has it: 1 upright, 2 to 8 turned or mirrored. What is made of it is upright. */
+  /** EXIF's orientation of the stored pixels: 1 upright, 2 to 8 rotated or mirrored. What is made of it is upright. */
   orientation: number;
   /**
-   * Frames of an animation, or pages of a TIFF, of which the first is read; 1 for a still, and for an animated PNG, which is read as the
-   * still it also is. So are animated AVIF and HEIC, but they tell how many frames there are.
+   * Frames of an animation, or pages of a TIFF, of which the first is used; 1 for a still picture. An animated PNG
+   * counts as 1, and its still picture is used. Of animated AVIF and HEIC too the still picture is used, but their
+   * frames are counted.
    */
   pages: number;
   has_alpha: boolean;
-  /** The file is cut off, and this is what there is of the picture; all of it where only the mark at the end is missing. */
+  /** The file is cut off, and this is the part that is there; nothing is lost where only the end marker is missing. */
   truncated?: true;
 };
 
-/** How its pixels are stored. */
+/** How the pixels are stored. */
 type Layout = {
   channels: number;
-  /** More than 8 bits a sample, so that each takes two bytes. */
+  /** More than 8 bits a sample: each takes two bytes. */
   deep: boolean;
-  /** Progressive JPEG, interlaced PNG: no line is complete before the file has been read whole. */
+  /** Progressive JPEG or interlaced PNG: no line is complete before the whole file has been read. */
   interlaced: boolean;
-  /** Of HEIC and AVIF: samples a pixel, and the pixels that are decoded in one go, and held. */
+  /** HEIC and AVIF: samples a pixel, pixels decoded at once, and pixels held at once. */
   samples?: number;
   unitPixels?: number;
   heldPixels?: number;
-  /** Its numbers are not those of sRGB, and are converted when it has been shrunk. */
+  /** Not sRGB: converted after shrinking. */
   recoded?: boolean;
 };
 
 /** All that is known of a picture before it is decoded. */
 export type Header = Source & Layout & Structure;
 
-/** A picture file that was looked at and found fit to be decoded, if there is memory. */
+/** A picture file that passed all checks and can be decoded if there is memory. */
 export type Picture = {
-  /** The file to read, and which of the pictures in it is the first. */
+  /** The file to read, and the index in it of the first frame. */
   path: string;
   page: number;
-  /** Of a GIF that libnsgif would not show as browsers do: the one beside it that is read instead. */
+  /** The corrected copy of a GIF that libnsgif would not show as browsers do. */
   mended: MendedGif | undefined;
   format: Format;
   source: Source;
   layout: Layout;
   structure: Structure;
-  /** Its ICC profile. */
+  /** The ICC profile. */
   profile: Buffer | undefined;
-  /** What its samples mean, where it is neither sRGB nor for the profile to say. */
+  /** The coding to convert from; undefined for sRGB, and where libvips converts by the profile. */
   coding: Coding | undefined;
-  /** Of HEIC and AVIF. */
+  /** HEIC and AVIF only. */
   heif?: Heif;
-  /** How it still has to be turned; for what is written of a HEIC. */
+  /** The rotation that is still to do; set for the PNG made of a HEIC or AVIF. */
   turn?: Turn;
 };
 
@@ -78,7 +79,7 @@ export const readOptions = {
 } satisfies SharpOptions;
 
 /**
- * Looks at a picture without decoding it.
+ * Reads the header of a picture and checks its structure, without decoding it.
  * @throws PermanentError `empty_file`, `not_an_image`, `unsupported_image_format`, `image_too_large`, `image_corrupt`,
  *   `media_truncated`
  */
@@ -120,7 +121,7 @@ export async function openPicture(path: string): Promise<Picture> {
 
 const codecs: Record<string, 'heic' | 'avif'> = { hvc1: 'heic', av01: 'avif' };
 
-/** HEIC or AVIF by what is in it: what the file calls itself need not be so. */
+/** HEIC or AVIF by the codec in the file, which its brand may name wrongly. */
 async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<Picture> {
   const heif = await readHeif(path).catch((error: unknown) => {
     throw error instanceof RangeError ? corrupt(sniffed, error.message, error) : error;
@@ -134,11 +135,11 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
   const { structure } = sniffed;
   const { width, height, tiles } = heif.colour;
   const coding = chooseCoding(rgbCoding(heif), heif.profile, { format, grey: heif.samples === 1 });
-  // That of a HEIC without a colr box is known when it has been decoded.
+  // The coding of a HEIC without a colr box is known only after decoding.
   const isRecoded = coding !== undefined || (heif.coding === undefined && !heif.profile);
   return {
     path,
-    // Which it is by libheif's count, in which hidden ones are left out.
+    // libheif's index of the primary picture; it leaves hidden pictures out.
     page: format === 'avif' ? ((await readHeader(path, { format, structure }, heif)).pagePrimary ?? 0) : 0,
     mended: undefined,
     format,
@@ -166,7 +167,7 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
   };
 }
 
-/** What is decoded is of full range; but for grey, which libheif takes as it is. */
+/** libheif gives full range, except for grey AVIF, whose range it keeps. */
 function rgbCoding({ coding, codec, samples }: Heif): Coding | undefined {
   return coding && { ...coding, full: coding.full || codec !== 'av01' || samples > 1 };
 }
@@ -186,8 +187,8 @@ async function readHeader(path: string, picture: Judged, heif?: Heif): Promise<M
 const mostBrandBytes = 1024;
 
 /**
- * What sharp is to read: of an AVIF that is also animated, only the still. sharp does not know the brand of sequences, avis, and where libheif finds
- * one it wants a whole animation, too.
+ * What sharp reads. Of an AVIF that is also animated, a copy in memory with only the still picture: sharp does not know
+ * the brand of sequences, `avis`, and libheif, where it finds that brand, wants the whole animation.
  */
 export async function inputOf(path: string, heif: Heif | undefined): Promise<string | Buffer> {
   if (heif?.codec !== 'av01' || heif.animation === undefined) return path;

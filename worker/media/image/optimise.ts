@@ -1,21 +1,21 @@
 import { rgbaToThumbHash } from 'thumbhash';
 import { sharp } from './sharp.ts';
 import type { Format } from './sniff.ts';
-import { staysAnimated } from './estimate.ts';
-import { encode, encodeAnimation, type Encoded, type OutputFormat } from './encode.ts';
+import { encode, encodeAnimation, type Encoded } from './encode.ts';
 import type { Source } from './open.ts';
 import type { Pixels } from './decode.ts';
 import { shrink, withPixels, type Means } from './pixels.ts';
+import { staysAnimated, type OutputFormat } from './target.ts';
 
 export type Optimised = {
   source: Source;
   /** The picture to show. */
   main: Encoded;
-  /** The middle of it. */
+  /** The middle of the picture, square. */
   thumbnail: Encoded;
   /** The main picture in other formats. */
   copies: Encoded[];
-  /** Some 25 bytes from which a client draws a blurred picture while it waits, base64. https://evanw.github.io/thumbhash/ */
+  /** About 25 bytes, base64, from which a client draws a blurred placeholder. https://evanw.github.io/thumbhash/ */
   thumbhash: string;
 };
 
@@ -23,17 +23,18 @@ export type CopyFormat = 'webp' | 'avif';
 
 const box = { width: 2048, height: 2048 };
 const thumbnailSide = 200;
-/** More than this ThumbHash does not take. */
+/** ThumbHash's own limit. */
 const hashSide = 100;
 
 /**
- * Makes of one picture file what a message shows: the picture at 2048 x 2048 at most, a thumbnail of 200 x 200, and copies in other
- * `formats`; never enlarged, upright, sRGB, metadata (GPS!) gone. The file is decoded once.
- * An animation of up to 40 megapixels in all frames stays one; of a longer one, and of all in thumbnail and copies, the first frame.
+ * Makes from one picture file what a message shows: the picture at 2048 x 2048 at most, a thumbnail of 200 x 200, and
+ * copies in other `formats`. Never enlarged; upright, in sRGB, without metadata (GPS position!). The file is decoded
+ * once. An animation of up to 40 megapixels in all frames stays animated; of a longer one, and always for the thumbnail
+ * and the copies, the first frame is used.
  *
- * A JPEG stays a JPEG, a PNG a PNG, a WebP a WebP. HEIC and TIFF, which few programs show, become JPEG. GIF and AVIF become WebP:
- * both may be see-through, the one is larger and the other takes ten times as long to write. Whatever is
- * see-through stays so.
+ * A JPEG stays a JPEG, a PNG a PNG, a WebP a WebP. HEIC and TIFF, which few programs show, become JPEG. GIF and AVIF
+ * become WebP: both may have transparency; GIF files are larger, and AVIF takes ten times as long to write.
+ * Transparency is kept.
  * @throws what withPixels does
  */
 export async function optimise(
@@ -41,7 +42,7 @@ export async function optimise(
   { formats }: { formats: readonly CopyFormat[] },
   means: Means,
 ): Promise<Optimised> {
-  // The thumbnail is small: it takes no more than the picture does.
+  // The thumbnail is not in the estimate: it takes less than the picture does.
   const target = { box, formats: (source: Source) => [mainFormat(source), ...formats], animated: true };
   const { source, made } = await withPixels(path, target, means, async (pixels, original) => {
     const format = mainFormat(original.source);
@@ -73,7 +74,7 @@ function mainFormat({ format, has_alpha }: Source): OutputFormat {
   return family === 'jpeg' && has_alpha ? 'webp' : family;
 }
 
-/** The middle, square; of what is smaller than a thumbnail, as much as there is. */
+/** The middle of the picture, square; all of it where it is smaller than a thumbnail. */
 async function crop({ data, info }: Pixels): Promise<Pixels> {
   const width = Math.min(thumbnailSide, info.width);
   const height = Math.min(thumbnailSide, info.height);

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { PermanentError } from '../../base/errors.ts';
-import { estimateMemory, ffmpegAvifMemory, type Target } from './estimate.ts';
+import { estimateMemory, ffmpegAvifMemory } from './estimate.ts';
 import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
 import type { MemoryGate } from '../memory.ts';
 import { sharp } from './sharp.ts';
@@ -9,14 +9,15 @@ import { maxPixels, tooManyPixels } from './structure/limits.ts';
 import { decode, decodeAvif, decodeHeic, within, type Pixels } from './decode.ts';
 import { isPlain } from './heif/avif.ts';
 import { openPicture, type Picture, type Source } from './open.ts';
+import type { Target } from './target.ts';
 import type { Truncated } from './whole.ts';
 
-/** `ffmpeg`: decodes large AVIF in less memory, where there is one. */
+/** `ffmpeg`, where there is one, decodes large AVIF in less memory. */
 export type Means = { signal: AbortSignal; memory: MemoryGate; truncated?: Truncated; ffmpeg?: Ffmpeg };
 
 /**
- * Decodes a picture file once, no larger than `target` wants, and lets `work` make what it likes of the pixels while the memory
- * for all of it is held. sharp cannot be stopped in the middle: an abort takes effect at the next step.
+ * Decodes a picture file once, no larger than `target` needs, and calls `work` with the pixels. The memory for all of
+ * it is reserved meanwhile. sharp cannot be interrupted: an abort takes effect at the next step.
  * @throws PermanentError as openPicture does, and `image_too_large` before anything is decoded; RetryableError
  *   `image_timeout`; the signal's reason
  */
@@ -44,7 +45,7 @@ export async function withPixels<T>(
   }
 }
 
-/** The bytes of memory to ask for, and what to do then. @throws PermanentError `image_too_large` when there can never be enough */
+/** How many bytes to reserve, and the decoder to use. @throws PermanentError `image_too_large` when it can never fit */
 async function plan(picture: Picture, target: Target, { memory, signal, truncated = 'refuse', ffmpeg }: Means) {
   const { source, layout, structure, heif } = picture;
   const { format, width, height } = source;
@@ -66,7 +67,7 @@ async function plan(picture: Picture, target: Target, { memory, signal, truncate
   );
 }
 
-/** Where there is no ffmpeg, there is none that decodes AV1. */
+/** False also where there is no ffmpeg. */
 const decodesAv1 = (ffmpeg: Ffmpeg): Promise<boolean> =>
   ffmpeg.capabilities().then(
     ({ dav1d }) => dav1d,
@@ -74,14 +75,14 @@ const decodesAv1 = (ffmpeg: Ffmpeg): Promise<boolean> =>
   );
 
 /**
- * Frees the memory now. V8 would get round to it tens of megabytes later: it sees how small its own heap is. Not for pixels that
- * libvips may be reading still, as after an error.
+ * Frees the memory now: the garbage collector would do it tens of megabytes later, as it sees only a small heap. Not
+ * after an error, when libvips may still be reading the pixels.
  */
 function release({ data }: Pixels): void {
   if (data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength) data.buffer.transfer(0);
 }
 
-/** Smaller if need be, and the very same pixels if not. */
+/** Shrinks the pixels into the box; returns the same object if they fit. */
 export async function shrink(pixels: Pixels, box: Target['box']): Promise<Pixels> {
   const { width, height } = pixels.info;
   if (width <= box.width && height <= box.height) return pixels;

@@ -3,16 +3,15 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { crc32, createDeflate, deflateSync } from 'node:zlib';
 
-/** RGB or RGBA, of 8 bits or of 16. */
+/** RGB or RGBA, 8 or 16 bits. */
 type Shape = { width: number; height: number; channels: 3 | 4; deep: boolean };
 
 const signature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 const bandBytes = 1_000_000;
 
 /**
- * Writes pixels as a PNG that is stored and not compressed: one that is read again at once and then thrown away.
- * @param rows each may be the array of the one before
- * https://www.w3.org/TR/png-3/
+ * Writes pixels as a PNG without compression: it is read again at once and then deleted.
+ * @param rows each may be the same array as the row before https://www.w3.org/TR/png-3/
  */
 export async function writePng(
   to: string,
@@ -31,10 +30,10 @@ export async function writePng(
   await pipeline(bandsOf(shape, rows), stored, chunks, createWriteStream(to, { flags: 'wx', mode: 0o600 }));
 }
 
-/** Gives a colour profile to a small PNG that has none. */
+/** Adds a colour profile to a small PNG that has none. */
 export async function addProfile(path: string, profile: Uint8Array): Promise<void> {
   const file = await readFile(path);
-  // Behind the signature and the header, which has 25 bytes.
+  // After the signature and the IHDR chunk of 25 bytes.
   await writeFile(path, Buffer.concat([file.subarray(0, 33), profileChunk(profile), file.subarray(33)]));
 }
 
@@ -50,7 +49,7 @@ function headerOf({ width, height, channels, deep }: Shape): Buffer {
   return header;
 }
 
-/** Some rows at a time, before each of them a zero: no filter. */
+/** Chunks of several rows, a zero byte (no filter) before each row. */
 function* bandsOf(
   { width, channels, deep }: Shape,
   rows: Iterable<Uint8ClampedArray | Uint16Array>,
@@ -61,7 +60,7 @@ function* bandsOf(
   let at = 0;
   for (const row of rows) {
     const bytes = Buffer.from(row.buffer, row.byteOffset, row.byteLength);
-    // From this machine's order to that of networks; the row is not needed again.
+    // To big-endian, in place; the row is not used again.
     band.set(deep ? bytes.swap16() : bytes, at + 1);
     at += length;
     if (at < band.length) continue;

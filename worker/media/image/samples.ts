@@ -5,7 +5,7 @@ import { sharp } from './sharp.ts';
 
 export type Sample = { name: string; about: string; broken: boolean };
 
-/** Writes pictures to try the worker with, one of each kind that it must cope with, into a folder that exists. */
+/** Writes sample pictures into an existing folder, one of each kind that the worker supports. */
 export async function makeSamples(dir: string): Promise<Sample[]> {
   return Promise.all(
     samples.map(async ({ name, about, broken = false, make }) => {
@@ -74,10 +74,10 @@ const samples: Recipe[] = [
   },
 ];
 
-/** Red, green, blue, and how opaque, each 0 to 255; `x` and `y` go from 0 to 1. */
+/** Red, green, blue and opacity, each 0 to 255; `x` and `y` from 0 to 1. */
 type Paint = (x: number, y: number) => readonly [number, number, number, number?];
 
-/** Painted that many times smaller, and enlarged: painting takes longest. */
+/** Painted this many times smaller and then enlarged: painting takes most of the time. */
 function canvas(width: number, height: number, paint: Paint, smaller = 2): Sharp {
   const [across, down] = [width / smaller, height / smaller];
   const data = Buffer.alloc(across * down * 4);

@@ -4,7 +4,7 @@ import { PermanentError } from '../../base/errors.ts';
 
 export type Format = 'jpeg' | 'png' | 'webp' | 'gif' | 'avif' | 'heic' | 'tiff';
 
-/** What people call it. */
+/** Names for people. */
 export const label = {
   jpeg: 'JPEG',
   png: 'PNG',
@@ -26,13 +26,13 @@ const formats: Record<string, Format> = {
   'image/heic-sequence': 'heic',
   'image/tiff': 'tiff',
 };
-/** Of both byte orders, and of BigTIFF. */
+/** Little-endian and big-endian, TIFF and BigTIFF. */
 const tiffSignatures = ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'];
 const generalHeif = ['image/heif', 'image/heif-sequence'];
 const accepted = 'JPEG, PNG, WebP, GIF, AVIF, HEIC and TIFF';
 
 /**
- * What a file is by its own bytes; its name and what its sender called it do not count.
+ * The format of a file by its content; name and stated content type are ignored.
  * @throws PermanentError `empty_file`, `not_an_image`, `unsupported_image_format`
  */
 export async function sniffImage(path: string): Promise<Format> {
@@ -43,7 +43,7 @@ export async function sniffImage(path: string): Promise<Format> {
 
   const head = await readHead(path);
   if (head.length === 0) throw new PermanentError('empty_file', 'the file is empty');
-  // Most TIFF files have at their end what file-type looks for: cut off they are TIFF still.
+  // file-type looks for a directory, which most TIFF files have at their end; one that is cut off is still a TIFF.
   if (!type && tiffSignatures.includes(head.toString('latin1', 0, 4))) return 'tiff';
   if (type && generalHeif.includes(type.mime)) {
     const brands = compatibleBrands(head);
@@ -52,7 +52,10 @@ export async function sniffImage(path: string): Promise<Format> {
   }
   const kind = unacceptedPicture(type, head);
   if (kind)
-    throw new PermanentError('unsupported_image_format', `the picture is ${kind}, which is not read: ${accepted} are`);
+    throw new PermanentError(
+      'unsupported_image_format',
+      `the picture is ${kind}, which is not supported: ${accepted} are`,
+    );
   throw new PermanentError('not_an_image', `the file is not a picture: it looks like ${type?.mime ?? guess(head)}`);
 }
 
@@ -66,12 +69,12 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-/** What a file of the general HEIF kind says that it also is. ISO/IEC 14496-12, 4.3. */
+/** The brands that a file of the general HEIF kind says it is compatible with. ISO/IEC 14496-12, 4.3. */
 function compatibleBrands(head: Buffer): string {
   return head.toString('latin1', 16, head.readUInt32BE(0));
 }
 
-/** The name of a format that is a picture, or a page of them, but not one of ours. */
+/** The name of a picture or document format that we do not accept. */
 function unacceptedPicture(type: FileTypeResult | undefined, head: Buffer): string | undefined {
   const xml = type === undefined || type.mime === 'application/xml';
   if (xml && /<svg[\s>]/i.test(head.toString('latin1'))) return 'SVG';
@@ -80,7 +83,7 @@ function unacceptedPicture(type: FileTypeResult | undefined, head: Buffer): stri
   return picture ? type?.ext.toUpperCase() : undefined;
 }
 
-/** For what has no signature: mostly an error page or message that came in the picture's place. */
+/** For data without a signature: usually an error page or message that was stored as the picture. */
 function guess(head: Buffer): string {
   const text = asText(head);
   if (text === undefined) return 'data of no known type';
@@ -92,7 +95,7 @@ function guess(head: Buffer): string {
 function asText(head: Buffer): string | undefined {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true });
-    // oxlint-disable-next-line no-control-regex -- text has none of these, data soon does
+    // oxlint-disable-next-line no-control-regex -- text has none of these, binary data soon does
     return /[\x00-\x08\x0e-\x1f]/.test(text) ? undefined : text;
   } catch {
     return undefined;

@@ -1,18 +1,20 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Size } from '../ffmpeg/filters.ts';
-import { encode, type OutputFormat } from './encode.ts';
+import { encode } from './encode.ts';
 import type { Pixels } from './decode.ts';
 import type { Source } from './open.ts';
 import { shrink, withPixels, type Means } from './pixels.ts';
 import { sharp } from './sharp.ts';
+import type { OutputFormat } from './target.ts';
 
 export type Thumbnail = Size & { path: string };
 
 /**
- * One thumbnail of a picture for each box, in the order of the boxes, as files in `dir`: as large as fits, never larger than the picture;
- * upright, sRGB, metadata (GPS!) gone, alpha kept where the format has any and white where not. The file is decoded once, and each
- * made from the pixels of the next larger one.
+ * Makes one thumbnail of a picture for each box, in the order of the boxes, as files in `dir`. Each is as large as fits
+ * and never larger than the picture; upright, in sRGB, without metadata (GPS position!). Transparency is kept where the
+ * format has it, and becomes white where not. The file is decoded once, and each thumbnail is made from the next larger
+ * one.
  * @throws what withPixels does
  */
 export async function makeThumbnails(
@@ -43,7 +45,7 @@ export function around(boxes: readonly Size[]): Size {
   };
 }
 
-/** The places of the boxes, by how large the picture is in them. */
+/** Indexes of the boxes, the one with the largest thumbnail first. */
 function fromTheLargest(boxes: readonly Size[], picture: Size): number[] {
   const scale = (index: number) => Math.min(boxes[index]!.width / picture.width, boxes[index]!.height / picture.height);
   return [...boxes.keys()].toSorted((a, b) => scale(b) - scale(a));
@@ -55,7 +57,7 @@ async function write(pixels: Pixels, format: OutputFormat, path: string): Promis
   return { path, width, height };
 }
 
-/** JPEG has no alpha, and would be black where there is nothing. */
+/** JPEG has no alpha; transparent parts would become black. */
 async function onWhite({ data, info }: Pixels): Promise<Pixels> {
   const picture = sharp(data, { raw: info });
   return picture.flatten({ background: '#ffffff' }).raw().toBuffer({ resolveWithObject: true });

@@ -5,12 +5,13 @@ import { srgbToLight, type Curve } from './curve.ts';
 /** Rows of red, green, blue and perhaps alpha, 8 or 16 bits each. */
 export type Coded = { data: Uint8Array | Uint16Array; channels: 3 | 4 };
 
-/** So many pixels take a few milliseconds; then others have their turn. */
+/** Pixels converted before other tasks get a turn: a few milliseconds. */
 const atATime = 100_000;
 
 /**
- * 8-bit sRGB of pixels that are coded otherwise. HDR is made darker as pictureFilters does it for video: where 1 is 100 cd/m2, Hable's
- * curve brings the brightest to white, with all three by the same factor so that hues stay. 4 million pixels take a quarter of a second.
+ * Converts pixels of another coding to 8-bit sRGB. HDR is tone-mapped as pictureFilters does it for video: in units of
+ * 100 cd/m2, Hable's curve maps the peak to white, with one factor for all three channels so that hues stay. 4 million
+ * pixels take a quarter of a second.
  */
 export async function toSrgb({ data, channels }: Coded, coding: Coding, signal: AbortSignal): Promise<Buffer> {
   const out = Buffer.allocUnsafeSlow(data.length);
@@ -40,7 +41,7 @@ function converter(coding: Coding, max: number) {
       let r = linear[data[at]!]!;
       let g = linear[data[at + 1]!]!;
       let b = linear[data[at + 2]!]!;
-      // The light of a screen of 1000 cd/m2. ITU-R BT.2100, table 5.
+      // Light on a screen of 1000 cd/m2. ITU-R BT.2100, table 5.
       const system = ootf ? 10 * (kr * r + kg * g + kb * b) ** 0.2 : 1;
       [r, g, b] = [
         (rr * r + rg * g + rb * b) * system,
@@ -56,17 +57,17 @@ function converter(coding: Coding, max: number) {
   };
 }
 
-/** In cd/m2: what ffmpeg's tonemap takes where the file says nothing. */
+/** In cd/m2; ffmpeg's tonemap uses the same where the file gives none. */
 const usualPeak = 1000;
 const hable = (x: number) => (x * (x * 0.15 + 0.05) + 0.004) / (x * (x * 0.15 + 0.5) + 0.06) - 0.02 / 0.3;
 
-/** Light by code: 1 is the white of an ordinary screen, or 100 cd/m2. */
+/** Linear light by code value: 1 is the white of an ordinary screen, or 100 cd/m2. */
 function linearTable({ transfer, full, curve = curves[transfer] ?? srgbToLight }: Coding, max: number): Float32Array {
   const [black, range] = full ? [0, max] : [(max * 16) / 255, (max * 219) / 255];
   return Float32Array.from({ length: max + 1 }, (_, code) => curve(Math.min(1, Math.max(0, (code - black) / range))));
 }
 
-/** By number of H.273; sRGB's where there is none. PQ: SMPTE ST 2084; HLG: ITU-R BT.2100. */
+/** By H.273's number; others are taken as sRGB. PQ: SMPTE ST 2084; HLG: ITU-R BT.2100. */
 const curves: Record<number, Curve> = {
   4: (v) => v ** 2.2,
   5: (v) => v ** 2.8,
@@ -90,7 +91,7 @@ type Three = [number, number, number];
 
 const d65 = srgbGamut[3];
 
-/** By number of H.273; all with the white of D65, or near enough. */
+/** By H.273's number; white is D65, or close to it. */
 const gamuts: Record<number, Gamut> = {
   5: [[0.64, 0.33], [0.29, 0.6], [0.15, 0.06], d65],
   6: [[0.63, 0.34], [0.31, 0.595], [0.155, 0.07], d65],
@@ -105,7 +106,7 @@ const toBt709 = (gamut: Gamut): number[] =>
   multiply(inverse(toXyz(srgbGamut)), multiply(adaptation(gamut[3]), toXyz(gamut)));
 const luminance = (gamut: Gamut) => toXyz(gamut).slice(3, 6) as Three;
 
-/** Three rows that make XYZ of linear RGB. http://www.brucelindbloom.com/Eqn_RGB_XYZ_Matrix.html */
+/** Matrix from linear RGB to XYZ, three rows. http://www.brucelindbloom.com/Eqn_RGB_XYZ_Matrix.html */
 function toXyz([red, green, blue, white]: Gamut): number[] {
   const corners = [red, green, blue].map(xyzOf);
   const columns = [0, 1, 2].flatMap((row) => corners.map((corner) => corner[row]!));
@@ -113,7 +114,7 @@ function toXyz([red, green, blue, white]: Gamut): number[] {
   return columns.map((value, n) => value * share[n % 3]!);
 }
 
-/** What white becomes that of D65 by. http://www.brucelindbloom.com/Eqn_ChromAdapt.html */
+/** Matrix that adapts this white to D65. http://www.brucelindbloom.com/Eqn_ChromAdapt.html */
 function adaptation(white: Gamut[number]): number[] {
   const [from, to] = [white, d65].map((xy) => apply(bradford, xyzOf(xy))) as [Three, Three];
   return multiply(

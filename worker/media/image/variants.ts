@@ -1,16 +1,16 @@
-import { maxSide } from './estimate.ts';
 import { encode, type Encoded } from './encode.ts';
 import type { Source } from './open.ts';
 import { shrink, withPixels, type Means } from './pixels.ts';
+import { maxSide } from './target.ts';
 
 export type VariantSize = { name: string; width: number };
 export type Variant = Encoded & { name: string };
 
 /**
- * Makes WebP variants of one picture file, each at most `width` across, never larger than the original: upright, sRGB,
- * alpha kept, metadata (GPS!) gone. The file is decoded once, and each variant made from the pixels of the one
- * before, so `sizes` go from wide to narrow. Of an animation, the first frame. A side beyond 16383 pixels is
- * more than WebP can hold, so a picture that tall becomes narrower than asked for.
+ * Makes WebP variants of one picture file, each at most `width` across and never larger than the original: upright, in
+ * sRGB, with alpha, without metadata (GPS position!). The file is decoded once, and each variant is made from the one
+ * before, so `sizes` go from wide to narrow. Of an animation, the first frame. WebP cannot hold a side beyond 16383
+ * pixels, so a picture that tall becomes narrower than asked for.
  * @throws what withPixels does
  */
 export async function makeVariants(

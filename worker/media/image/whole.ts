@@ -1,18 +1,18 @@
-import { appendFile, open } from 'node:fs/promises';
+import { appendFile } from 'node:fs/promises';
 import { codeOf } from '../../base/errors.ts';
 import { corrupt, judge } from './judge.ts';
 import type { Picture } from './open.ts';
 
-/** What becomes of a picture that has visibly lost a part: an error, or what there is of it (MEDIA_TRUNCATED). */
+/** What happens to a picture that has lost a visible part: an error, or the part that is there (MEDIA_TRUNCATED). */
 export type Truncated = 'refuse' | 'deliver';
 
-/** Which complaints of libvips end the decoding: `warning` all, `error` those that are no trifle, `none` none. */
+/** Which complaints of libvips end the decoding: `warning` all, `error` all but the small ones, `none` none. */
 type FailOn = 'warning' | 'error' | 'none';
 
 /**
- * Decodes a picture, of which all must be there. Where only the mark at the end is missing, nothing is lost. What else is cut off is
- * delivered as far as it goes, the rest grey or see-through, if `truncated` says so.
- * @param frames how many of them are decoded
+ * Decodes a picture that must be complete. A missing end marker loses nothing. Other cut-off pictures are an error, or
+ * with `truncated: 'deliver'` decoded as far as the file goes, the rest grey or transparent.
+ * @param frames how many frames are decoded
  * @throws what `judge` makes of libvips's errors
  */
 export async function decodeWhole<T>(
@@ -24,7 +24,7 @@ export async function decodeWhole<T>(
   const lost = structure.cut && (structure.lostFrame ?? frames) < frames;
   if (lost && truncated === 'refuse') throw corrupt(picture, 'bytes are missing');
   try {
-    // Less than 'warning', which refuses pictures that every browser shows; more than 'none', which leaves grey what is missing.
+    // 'warning' would refuse pictures that every browser shows; 'none' would leave missing parts grey.
     return { made: await decode('error'), truncated: structure.cut };
   } catch (error) {
     const judged = judge(error, picture);
@@ -38,28 +38,11 @@ export async function decodeWhole<T>(
 }
 
 /**
- * A JPEG that lacks its last marker (EOI) is whole if it decodes without a complaint once it has one: libjpeg warns of each bit that is
- * missing. @returns undefined where something else is missing, too
+ * Adds the end marker (EOI) to a JPEG that lacks it. If it then decodes without a complaint it is whole, as libjpeg
+ * warns of every missing bit.
+ * @returns undefined where more is missing
  */
 async function decodeClosed<T>(path: string, decode: (failOn: FailOn) => Promise<T>): Promise<T | undefined> {
   await appendFile(path, Buffer.from([0xff, 0xd9]));
   return decode('warning').catch(() => undefined);
-}
-
-const mostAdded = 100_000_000;
-
-/**
- * Makes a WebP as long as it says it is, by zeros. libvips reads none that is shorter, be it by the byte that pads its last chunk, but
- * takes zeros for what is missing.
- */
-export async function lengthenWebp(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(8), 0, 8, 0);
-    const { size } = await file.stat();
-    const said = bytesRead === 8 ? buffer.readUInt32LE(4) + 8 : 0;
-    if (said > size && said < size + mostAdded) await file.truncate(said);
-  } finally {
-    await file.close();
-  }
 }

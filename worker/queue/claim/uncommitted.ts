@@ -7,7 +7,9 @@ const sql = loadStatements(import.meta.dirname, 'uncommitted.sql', [
   'in_progress_below',
   'in_progress_among',
 ]);
-/** The pause before it asks whether a transaction has ended: a hundredth of the time that it has waited, within these. */
+/**
+ * The pause before it asks whether a transaction has ended: a hundredth of the time that it has waited, within these.
+ */
 const pauseMs = { least: 20, most: 5_000 };
 
 type Watch = { queue: string; since: number; open: string[] };
@@ -22,7 +24,9 @@ export function createUncommitted(db: Db, wake: (queue: string) => void, signal:
   const watches = new Map<string, Watch>();
   let following = false;
 
-  /** Resolves when it is known which transactions are in progress. The jobs of those that have ended can be found now. */
+  /**
+   * Resolves when it is known which transactions are in progress. The jobs of those that have ended can be found now.
+   */
   async function watch(queue: string): Promise<void> {
     const [next] = await query<{ id: string }>(db, sql.next_transaction);
     const open = await query<{ id: string }>(db, sql.in_progress_below, { below: next!.id });

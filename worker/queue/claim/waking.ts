@@ -11,7 +11,10 @@ const pauseMs = { first: 2, last: 25 };
 export type Timing = {
   /** So many notifications within so many ms are many. At one each 10 ms a commit seldom waits for another. */
   many: { notifications: number; withinMs: number };
-  /** How long it polls in vain before it asks to be notified: at least; and doubled up to the most, when that was too soon. */
+  /**
+   * How long it polls in vain before it asks to be notified: at least; and doubled up to the most, when that was too
+   * soon.
+   */
   patienceMs: { least: number; most: number };
   /** It was too soon when there were many again within this. */
   tooSoonMs: number;

@@ -1,46 +1,15 @@
 import type { App } from '../../app.ts';
-import { redactor, type Log } from '../../base/log.ts';
+import { redactor } from '../../base/log.ts';
 import { accept } from '../accept.ts';
-import type { JobContext, JobDefinition, JobRow } from '../job.ts';
-import type { Registry } from '../registry.ts';
+import type { JobContext, JobDefinition } from '../job.ts';
+import type { Attempting, AttemptOptions } from './attempting.ts';
 import { contextOf } from './context.ts';
 import { asCulprit } from './culprit.ts';
-import type { Incidents } from './incidents.ts';
-import type { Ledger } from './ledger.ts';
-import type { Ended, Observer } from './observer.ts';
+import type { Ended } from './observer.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
 import { record } from './record.ts';
 import { storableResult } from './storable.ts';
-import { inTime, type Stop } from './stop.ts';
-
-/** What the attempts of a queue run with. */
-export type AttemptOptions = {
-  app: App;
-  ledger: Ledger;
-  incidents: Incidents;
-  registry: Registry;
-  observer: Observer;
-  /** Bound to the queue. */
-  log: Log;
-  /** queues.timeout_ms, if set: it overrides the handler's own limit. */
-  timeoutMs: () => number | null;
-};
-
-/** An attempt under way. */
-export type Attempting = {
-  row: JobRow;
-  stop: Stop;
-  /** What the handler last reported, 0 to 100; removed when it is written to the row. */
-  progress?: number;
-  /** Whether the handler has committed. */
-  committed?: true;
-  /** Why `commitMany` could not commit this job, although it could others. */
-  refused?: { error: unknown };
-  /** What it waits for, and since when (Date.now). */
-  waits?: { for: string; since: number };
-  /** Gives up its slot. @throws Snooze */
-  stepAside?: () => void;
-};
+import { inTime } from './stop.ts';
 
 /** The answer of a handler. */
 export type Answer = { result: unknown } | { error: unknown };

@@ -1,7 +1,8 @@
 import { RetryableError } from '../../base/errors.ts';
 import type { BatchContext, BatchJob, JobDefinition } from '../job.ts';
 import type { Registry } from '../registry.ts';
-import { begin, conclude, prepare, type Answer, type Attempting, type AttemptOptions } from './attempt.ts';
+import { begin, conclude, prepare, type Answer } from './attempt.ts';
+import type { Attempting, AttemptOptions } from './attempting.ts';
 import { commitMany, type Member } from './commit.ts';
 import { asCulprit } from './culprit.ts';
 import { inTime } from './stop.ts';

@@ -1,7 +1,7 @@
 import { isTransient, isUnsent, transaction, type Tx } from '../../base/db/db.ts';
 import { persist } from '../../base/db/persist.ts';
 import type { JobContext } from '../job.ts';
-import type { Attempting, AttemptOptions } from './attempt.ts';
+import type { Attempting, AttemptOptions } from './attempting.ts';
 import { Stopped } from './outcome.ts';
 import { storableResult } from './storable.ts';
 

@@ -1,7 +1,7 @@
 import type { Tx } from '../../base/db/db.ts';
 import type { Log } from '../../base/log.ts';
 import type { JobContext } from '../job.ts';
-import type { Attempting, AttemptOptions } from './attempt.ts';
+import type { Attempting, AttemptOptions } from './attempting.ts';
 import { commit } from './commit.ts';
 import { rateLimit } from './rate-limit.ts';
 

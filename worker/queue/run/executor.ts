@@ -1,7 +1,8 @@
 import { isTransient, isUnsent } from '../../base/db/db.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { JobRow } from '../job.ts';
-import { runAttempt, type AttemptOptions } from './attempt.ts';
+import { runAttempt } from './attempt.ts';
+import type { AttemptOptions } from './attempting.ts';
 import { Backlog, type Ticket, type Waiting } from './backlog.ts';
 import { batchSizeOf, largestBatch, runBatch } from './batch.ts';
 import type { Attempt } from './ledger.ts';

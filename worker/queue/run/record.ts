@@ -4,7 +4,7 @@ import { redactor } from '../../base/log.ts';
 import { topOf } from '../../base/stack.ts';
 import type { JobRow } from '../job.ts';
 import { strangeKeys } from '../payload.ts';
-import type { AttemptOptions } from './attempt.ts';
+import type { AttemptOptions } from './attempting.ts';
 import type { Fault } from './incidents.ts';
 import type { Ended } from './observer.ts';
 import type { Outcome } from './outcome.ts';

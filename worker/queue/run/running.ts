@@ -1,5 +1,5 @@
 import type { JobRow } from '../job.ts';
-import type { Attempting } from './attempt.ts';
+import type { Attempting } from './attempting.ts';
 import type { Attempt } from './ledger.ts';
 import { Stop } from './stop.ts';
 

@@ -1,7 +1,7 @@
 import type { Coding } from '../colour.ts';
 
 /**
- * What an AV1 stream says of its colours, from its first bytes; undefined where they hold no sequence header.
+ * The colour coding in an AV1 stream's first bytes; undefined where they hold no sequence header.
  * https://aomediacodec.github.io/av1-spec/#sequence-header-obu-syntax
  */
 export function codingOfAv1(stream: Buffer): Coding | undefined {

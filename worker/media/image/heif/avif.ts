@@ -6,13 +6,13 @@ import type { Ffmpeg } from '../../ffmpeg/ffmpeg.ts';
 import { addProfile } from '../png.ts';
 import type { Heif, Size } from './header.ts';
 
-/** Whether ffmpeg can decode it: one picture, in colour, without alpha. */
+/** Whether ffmpeg can decode it: one coded picture, in colour, without alpha. */
 export const isPlain = ({ codec, derived, colour, alpha, samples }: Heif): boolean =>
   codec === 'av01' && !derived && !colour.tiles && !alpha && samples > 1;
 
 /**
- * Writes an AVIF that isPlain as a PNG of `size`, of 16 bits where it has more than 8: cropped, but not turned yet. For large ones: ffmpeg has
- * dav1d, which takes a fifth of the memory of the decoder that sharp has, libaom.
+ * Writes an AVIF that isPlain as a PNG of `size`, with 16 bits a sample where the AVIF has more than 8: cropped, but
+ * not yet rotated. For large pictures: ffmpeg's decoder, dav1d, takes a fifth of the memory of sharp's, libaom.
  * @throws what Ffmpeg throws
  */
 export async function avifToPng(
@@ -25,7 +25,8 @@ export async function avifToPng(
   const stream = `${path}.obu`;
   try {
     await extract(path, heif, stream);
-    const filters = `${cropOf(heif)}scale=${size.width}:${size.height}:${scaling(heif)},format=${heif.bits > 8 ? 'rgb48be' : 'rgb24'}`;
+    const scale = `scale=${size.width}:${size.height}:${scaling(heif)}`;
+    const filters = `${cropOf(heif)}${scale},format=${heif.bits > 8 ? 'rgb48be' : 'rgb24'}`;
     const options = [
       '-frames:v',
       '1',
@@ -53,7 +54,7 @@ export async function avifToPng(
   }
 }
 
-/** The picture's AV1 by itself, after a temporal delimiter, which a file of AV1 alone begins with. */
+/** The picture's AV1 data alone, after the temporal delimiter that an AV1 stream must begin with. */
 async function extract(path: string, { extents }: Heif, to: string): Promise<void> {
   const file = await open(path);
   try {
@@ -75,7 +76,7 @@ function cropOf({ colour, crop: { left, top, width, height } }: Heif): string {
 
 const matrices: Record<number, string> = { 1: 'bt709', 4: 'fcc', 5: 'bt601', 6: 'bt601', 7: 'smpte240m', 9: 'bt2020' };
 
-/** What the file says of its colours counts before what the coded picture says. */
+/** Options of the filter scale. The coding in the boxes wins over the one in the AV1 stream. */
 function scaling({ coding }: Heif): string {
   const quality = 'flags=lanczos+accurate_rnd+full_chroma_int';
   const matrix = coding && matrices[coding.matrix];

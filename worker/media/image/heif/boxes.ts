@@ -2,13 +2,13 @@ import type { FileHandle } from 'node:fs/promises';
 
 /** A picture of 200 megapixels in tiles has 822 items. */
 const mostBoxes = 20_000;
-/** More boxes than this no still picture has at the top. */
+/** More boxes than any still picture has at the top level. */
 const mostAtTop = 1000;
 
 /** A box without its header. ISO/IEC 14496-12, 4.2. */
 export type Box = { type: string; data: Reader };
 
-/** Bytes, read from front to back. @throws RangeError beyond the end */
+/** Reads bytes from front to back. @throws RangeError beyond the end */
 export class Reader {
   readonly bytes: Buffer;
   private at = 0;
@@ -20,7 +20,7 @@ export class Reader {
     return this.bytes.length - this.at;
   }
 
-  /** An unsigned integer of 1 to 4 or of 8 bytes; 0 for none. */
+  /** An unsigned integer of 1, 2, 3, 4 or 8 bytes; 0 for 0 bytes. */
   uint(bytes: number): number {
     if (bytes === 0) return 0;
     const from = this.at;
@@ -38,17 +38,17 @@ export class Reader {
   }
 
   take(bytes = this.left): Buffer {
-    if (bytes > this.left) throw new RangeError('a box is longer than what it lies in');
+    if (bytes > this.left) throw new RangeError('a box is longer than the box around it');
     this.at += bytes;
     return this.bytes.subarray(this.at - bytes, this.at);
   }
 
-  /** Version and flags, with which every "full" box begins. */
+  /** Version and flags, which every "full" box begins with. */
   full(): { version: number; flags: number } {
     return { version: this.uint(1), flags: this.uint(3) };
   }
 
-  /** The boxes that lie in the rest. @throws RangeError for more than any honest file has */
+  /** The boxes in the rest. @throws RangeError for more than any real file has */
   *boxes(): Generator<Box> {
     for (let n = 0; this.left >= 8; n++) {
       if (n === mostBoxes) throw new RangeError(`it has more than ${mostBoxes} boxes in one`);
@@ -58,7 +58,7 @@ export class Reader {
   }
 }
 
-/** Type and length, of which 0 means all that is left and 1 that 64 bits follow. */
+/** Type and length of a box. Length 0 means all that is left, and 1 that a length of 64 bits follows. */
 function headOf(head: Reader, left: number): { type: string; bytes: number } {
   const size = head.uint(4);
   const type = head.text(4);
@@ -69,8 +69,8 @@ function headOf(head: Reader, left: number): { type: string; bytes: number } {
 }
 
 /**
- * The boxes at the top of a file that have one of these types, each at most once, the rest skipped; and where in the file their types are.
- * @throws RangeError for one of more than `mostBytes`, or that is cut off
+ * The first box of each of these types at the top level of a file, and the offset of its type in the file.
+ * @throws RangeError for a box of more than `mostBytes`, or one that is cut off
  */
 export async function topBoxes(
   file: FileHandle,

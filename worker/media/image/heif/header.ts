@@ -8,42 +8,44 @@ import { itemBytes, itemHead, readItems, type Items } from './items.ts';
 export type Size = { width: number; height: number };
 type Rect = Size & { left: number; top: number };
 
-/** One picture of a HEIF file: an item, or the tiles that it is put together from, row by row. */
+/** A coded picture of a HEIF file: one item, or the tiles of a grid, row by row. */
 export type Layer = Size & { id: number; tiles?: Size & { ids: number[]; columns: number } };
 
-/** To be turned clockwise by `angle` degrees, then mirrored left to right. */
+/** Rotate clockwise by `angle` degrees, then mirror left to right. */
 export type Turn = { angle: number; flop: boolean };
 
 /** The primary picture of a HEIF file. */
 export type Heif = {
-  /** Of what is in it, or in its tiles: `hvc1`, `av01`, `jpeg`, ... */
+  /** Type of the item, or of its tiles: `hvc1`, `av01`, `jpeg`, ... */
   codec: string;
-  /** Made of other pictures in a way that only a decoder knows. */
+  /** Composed of other pictures (`iden`, `iovl`, `tmap`) by the decoder. */
   derived: boolean;
-  /** As stored: before it is cropped and turned. Of one that is `derived`, as it is to be seen. */
+  /** As stored, before cropping and rotation; of a `derived` picture, as displayed. */
   colour: Layer;
   alpha: Layer | undefined;
-  /** What of it is shown. */
+  /** The part that is displayed. */
   crop: Rect;
   turn: Turn;
   /** Bits a sample. */
   bits: number;
-  /** Samples a pixel: 1 of grey, 1.5 of 4:2:0, 2 of 4:2:2, 3 of 4:4:4. */
+  /** Samples a pixel: 1 for grey, 1.5 for 4:2:0, 2 for 4:2:2, 3 for 4:4:4. */
   samples: number;
-  /** What its boxes say of its colours, else the coded picture; undefined of a HEIC, whose decoder tells. */
+  /**
+   * The colour coding in the boxes, else in the AV1 stream; undefined for a HEIC without it, where the decoder tells.
+   */
   coding: Coding | undefined;
   profile: Buffer | undefined;
-  /** The animation that the file also has, of which the picture is the still; `at`: where its box's type is in the file. */
+  /** The animation that the file also holds; `at` is the offset of the type of its box in the file. */
   animation: { at: number; frames: number } | undefined;
-  /** Where in the file its coded bytes are, if it is one picture. */
+  /** Where the coded data of a single picture is in the file. */
   extents: { at: number; bytes: number }[];
 };
 
-/** With a colour profile of megabytes in it; that of 200 megapixels in tiles has 40 kB. */
+/** Leaves room for a colour profile of megabytes; the box of a 200-megapixel picture in tiles has 40 kB. */
 const mostMetaBytes = 8_000_000;
 
 /**
- * Reads what a HEIC or AVIF file says of its primary picture. Nothing is decoded.
+ * Reads what a HEIC or AVIF file says of its primary picture, without decoding it.
  * @throws PermanentError `unsupported_image_format` when it has none; RangeError when its boxes are broken
  */
 export async function readHeif(path: string): Promise<Heif> {
@@ -53,7 +55,7 @@ export async function readHeif(path: string): Promise<Heif> {
     const [meta, moov] = [top.get('meta'), top.get('moov')];
     const items = meta && readItems(meta.data);
     if (!items) {
-      if (!moov) throw new RangeError('it says nowhere which picture is in it');
+      if (!moov) throw new RangeError('it does not say which picture is in it');
       const only = 'holds a sequence of frames, as a video does, and no still picture';
       throw new PermanentError('unsupported_image_format', `the file ${only}`);
     }
@@ -63,7 +65,7 @@ export async function readHeif(path: string): Promise<Heif> {
   }
 }
 
-/** As it is to be seen. */
+/** The size as displayed. */
 export function shownSize({ crop: { width, height }, turn }: Pick<Heif, 'crop' | 'turn'>): Size {
   return turn.angle % 180 === 0 ? { width, height } : { width: height, height: width };
 }
@@ -71,10 +73,10 @@ export function shownSize({ crop: { width, height }, turn }: Pick<Heif, 'crop' |
 async function describe(file: FileHandle, items: Items, animation: Heif['animation']): Promise<Heif> {
   const id = items.primary;
   const type = items.types.get(id);
-  if (type === undefined) throw new RangeError('its primary picture is not in it');
+  if (type === undefined) throw new RangeError('its primary picture is missing');
   const colour = await layerOf(file, items, id);
   const coded = firstOf(items, id);
-  // A picture that is made of others need not repeat what they say.
+  // A picture composed of others need not repeat their properties.
   const own = items.properties(id);
   const properties = coded === id ? own : [...own, ...items.properties(coded)];
   const auxiliary = alphaOf(items, id);
@@ -94,13 +96,13 @@ async function describe(file: FileHandle, items: Items, animation: Heif['animati
   };
 }
 
-/** A picture that is made of others is given out by libheif as it is to be seen. */
+/** libheif returns a composed picture as displayed. */
 function asShown({ id, ...size }: Layer, properties: Box[]): Pick<Heif, 'colour' | 'crop' | 'turn'> {
   const shown = shownSize(geometry(properties, size));
   return { colour: { id, ...shown }, crop: { left: 0, top: 0, ...shown }, turn: { angle: 0, flop: false } };
 }
 
-/** The first of those that an item is made of. */
+/** The first item that this one is composed of, at any depth. */
 function firstOf(items: Items, id: number, depth = 0): number {
   const made = items.references.find(({ type, from }) => type === 'dimg' && from === id)?.to[0];
   return made === undefined || depth === 4 ? id : firstOf(items, made, depth + 1);
@@ -115,7 +117,7 @@ async function layerOf(file: FileHandle, items: Items, id: number): Promise<Laye
   const bytes = (grid.uint(1) & 1) === 1 ? 4 : 2;
   const [rows, columns] = [grid.uint(1) + 1, grid.uint(1) + 1];
   const [width, height] = [grid.uint(bytes), grid.uint(bytes)];
-  if (rows * columns > ids.length) throw new RangeError(`it lacks some of its ${rows} x ${columns} tiles`);
+  if (rows * columns > ids.length) throw new RangeError(`some of its ${rows} x ${columns} tiles are missing`);
   const tile = sizeOf(items, ids[0]!);
   if (tile.width * columns < width || tile.height * rows < height)
     throw new RangeError('its tiles do not cover the picture');
@@ -142,7 +144,10 @@ function alphaOf(items: Items, id: number): number | undefined {
   return items.references.find(({ type, from, to }) => type === 'auxl' && to.includes(id) && isAlpha(from))?.from;
 }
 
-/** Crops, turns and mirrors in the order of its properties: irot anticlockwise, imir top to bottom (0) or left to right. */
+/**
+ * Applies the crop, rotations and mirrorings in order. irot turns anticlockwise; imir 0 mirrors top to bottom, 1 left
+ * to right.
+ */
 function geometry(properties: Box[], { width, height }: Size): Pick<Heif, 'crop' | 'turn'> {
   let crop = { left: 0, top: 0, width, height };
   const turn = { angle: 0, flop: false };
@@ -158,8 +163,8 @@ function geometry(properties: Box[], { width, height }: Size): Pick<Heif, 'crop'
 }
 
 /**
- * The part of a picture that is clean: its size, and how far its middle is from that of the picture, as fractions. One that does not lie
- * in the picture is no crop, as browsers have it. ISO/IEC 14496-12, 12.1.4.
+ * The clean aperture of a picture: size, and offset of its centre from the picture's, as fractions. One that is not
+ * inside the picture is ignored, as browsers do. ISO/IEC 14496-12, 12.1.4.
  */
 function cropOf(clap: Reader, whole: Rect): Rect {
   const fraction = (numerator: number) => numerator / clap.uint(4);
@@ -171,7 +176,10 @@ function cropOf(clap: Reader, whole: Rect): Rect {
   return within && left + width <= whole.width && top + height <= whole.height ? { left, top, width, height } : whole;
 }
 
-/** From the decoder's configuration. ISO/IEC 14496-15, 8.3.3.1; https://aomediacodec.github.io/av1-isobmff/#av1codecconfigurationbox */
+/**
+ * From the decoder configuration. ISO/IEC 14496-15, 8.3.3.1;
+ * https://aomediacodec.github.io/av1-isobmff/#av1codecconfigurationbox
+ */
 function samplesOf(properties: Box[]): Pick<Heif, 'bits' | 'samples'> {
   for (const { type, data } of properties) {
     if (type === 'hvcC') {
@@ -191,7 +199,7 @@ async function codedCoding(file: FileHandle, items: Items, id: number, codec: st
   return codec === 'av01' ? codingOfAv1(await itemHead(file, items, id, 1024)) : undefined;
 }
 
-/** Two may be there: what the samples mean, and a colour profile. ISO/IEC 14496-12, 12.1.5. */
+/** A picture may have two colr boxes: a coding (nclx) and a profile. ISO/IEC 14496-12, 12.1.5. */
 function colourOf(properties: Box[]): Pick<Heif, 'coding' | 'profile'> {
   let coding: Coding | undefined;
   let profile: Buffer | undefined;
@@ -210,7 +218,9 @@ function colourOf(properties: Box[]): Pick<Heif, 'coding' | 'profile'> {
   return { coding: coding && withPeak(coding, brightest(properties, 'clli'), brightest(properties, 'mdcv')), profile };
 }
 
-/** In 0.0001 cd/m2: what a picture has, or the screen that it was made on. ISO/IEC 14496-12, 12.1.6 and 12.1.7. */
+/**
+ * Peak brightness in 0.0001 cd/m2, of the picture or of the screen it was made on. ISO/IEC 14496-12, 12.1.6 and 12.1.7.
+ */
 function brightest(properties: Box[], box: 'clli' | 'mdcv'): number | undefined {
   const data = properties.find(({ type }) => type === box)?.data;
   if (box === 'clli') return data && data.uint(2) * 10_000;
@@ -218,7 +228,7 @@ function brightest(properties: Box[], box: 'clli' | 'mdcv'): number | undefined 
   return data?.uint(4);
 }
 
-/** How many samples the first track has. */
+/** Count of samples in the first track. */
 function framesOf(moov: Reader): number {
   const path = ['trak', 'mdia', 'minf', 'stbl', 'stsz'];
   let box: Reader | undefined = moov;

@@ -7,18 +7,18 @@ import { codingOf, openHeif } from './libheif.ts';
 import { Lines, overlap } from './lines.ts';
 import { Converter, type Row } from './rgb.ts';
 
-// The thread that heic.ts starts for one picture and ends thereafter.
+// The thread that heic.ts starts for one picture, and terminates after it.
 
 export type HeicTask = {
   from: string;
   to: string;
   heif: Heif;
-  /** So many pixels each way become one. */
+  /** Factor by which width and height are reduced. */
   shrink: number;
-  /** The most that WebAssembly may take: a file can hold a larger picture than its header admits. */
+  /** Limit of WebAssembly's memory: a file can hold a larger picture than its header says. */
   memoryBytes: number;
 };
-/** `code`: that of a PermanentError, and `fault` what it says; of `image_corrupt`, what libheif says. */
+/** `code` and `fault`: code and message of a PermanentError; for `image_corrupt`, the message is libheif's. */
 export type HeicOutcome = { coding: Coding } | { code: string; fault: string };
 
 const { from, to, heif, shrink, memoryBytes } = workerData as HeicTask;
@@ -31,7 +31,7 @@ async function work(): Promise<HeicOutcome> {
   await openHeif(from);
   const { crop, derived } = heif;
   const colour = new Lines(heif.colour, !derived);
-  // libheif brings the alpha of a single picture with it, but not that of tiles.
+  // libheif returns the alpha of a single picture with it, but not the alpha of tiles.
   const alpha = heif.alpha && heif.colour.tiles ? new Lines(heif.alpha, true) : undefined;
   colour.decode(crop.top);
   const coding = heif.coding ?? codingOf(colour.first) ?? { primaries: 1, transfer: 13, matrix: 6, full: true };
@@ -45,7 +45,7 @@ async function work(): Promise<HeicOutcome> {
   return { coding };
 }
 
-/** Row by row; the same array each time. */
+/** Yields row by row, the same array each time. */
 function* rows(colour: Lines, alpha: Lines | undefined, converter: Converter, deep: boolean): Generator<Row> {
   const { left, top, width, height } = heif.crop;
   const [right, bottom] = [left + width, top + height];
@@ -69,7 +69,7 @@ function* rows(colour: Lines, alpha: Lines | undefined, converter: Converter, de
   }
 }
 
-/** Rows of the mean of `factor` x `factor` pixels; fewer at the right and at the bottom. */
+/** Yields rows of means of `factor` x `factor` pixels, of fewer at the right and bottom edges. */
 function* shrunk(full: Iterable<Row>, channels: number, factor: number): Generator<Row> {
   const width = heif.crop.width * channels;
   const sums = new Float64Array(Math.ceil(heif.crop.width / factor) * channels);
@@ -95,7 +95,7 @@ function* shrunk(full: Iterable<Row>, channels: number, factor: number): Generat
   if (lines > 0) yield mean();
 }
 
-/** Emscripten takes a refusal to grow as the end of memory. */
+/** Emscripten treats a failed `grow` as out of memory. */
 function limitMemory(): void {
   const { grow } = WebAssembly.Memory.prototype;
   WebAssembly.Memory.prototype.grow = function (this: WebAssembly.Memory, pages: number) {
@@ -109,11 +109,13 @@ function outcomeOf(error: unknown): HeicOutcome {
   if (short)
     return {
       code: 'image_too_large',
-      fault: `the HEIC needs more than the ${Math.floor(memoryBytes / 1e6)} MB that its header says: the pictures in it are larger`,
+      fault:
+        `the HEIC needs more than the ${Math.floor(memoryBytes / 1e6)} MB estimated from its header: ` +
+        'the pictures in it are larger than it says',
     };
   if (error instanceof PermanentError) return { code: error.code, fault: error.message };
   const fault = messageOf(error);
-  // libheif's limit is what the header says.
+  // libheif's limit is the size in the header.
   const larger = fault.includes('exceeds the maximum image size');
   return { code: 'image_corrupt', fault: larger ? 'the picture in it is larger than its header says' : fault };
 }

@@ -10,15 +10,16 @@ import type { HeicOutcome, HeicTask } from './heic-thread.ts';
 import { shownSize, type Heif, type Size } from './header.ts';
 
 /**
- * Writes the primary picture of a HEIC file as a PNG of no compression, of 16 bits where it has more than 8: cropped, but not turned yet, with its
- * colour profile. Of a photograph with a gain map, that is what an ordinary screen shows. One far larger than the box is shrunk on the way, to no less than
- * twice what fits.
+ * Writes the primary picture of a HEIC file as a PNG without compression, with 16 bits a sample where the HEIC has more
+ * than 8: cropped, but not yet rotated, with its colour profile. Of a photograph with a gain map, this is the picture
+ * for ordinary screens. A picture far larger than the box is shrunk while it is decoded, to at least twice the size
+ * that fits.
  *
- * sharp comes without a decoder for HEVC, so libheif does it, as WebAssembly. That never gives memory back and cannot be stopped: it
- * gets a thread of its own, which is ended with all that it held.
- * @returns what the picture's samples mean, where its profile does not say so
- * @throws PermanentError `image_corrupt`, `media_truncated`, `unsupported_image_format`, `image_too_large` when it takes more than `memoryBytes`;
- *   RetryableError `image_timeout`; the signal's reason
+ * sharp comes without a decoder for HEVC, so libheif decodes, as WebAssembly. WebAssembly never gives memory back and
+ * cannot be interrupted, so it runs in a thread of its own, which is terminated with all that it holds.
+ * @returns the coding of the samples, for a picture whose profile does not give it
+ * @throws PermanentError `image_corrupt`, `media_truncated`, `unsupported_image_format`, or `image_too_large` when it
+ *   takes more than `memoryBytes`; RetryableError `image_timeout`; the signal's reason
  */
 export async function heicToPng(
   picture: Picture,

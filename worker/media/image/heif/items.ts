@@ -3,24 +3,24 @@ import { piece, Reader, type Box } from './boxes.ts';
 
 const mostExtents = 50_000;
 
-/** What a HEIF file says of the pictures in it. ISO/IEC 14496-12, 8.11, and 23008-12, 6. */
+/** The items in a HEIF file's `meta` box. ISO/IEC 14496-12, 8.11, and 23008-12, 6. */
 export type Items = {
   primary: number;
   /** By id: `hvc1`, `av01`, `grid`, ... */
   types: Map<number, string>;
-  /** Its properties, in the order in which they apply. */
+  /** The properties of an item, in the order in which they apply. */
   properties: (id: number) => Box[];
-  /** What an item is made of, and what belongs to it: `dimg`, `auxl`, `thmb`, ... */
+  /** Links from an item to those that it is composed of, or belongs to: `dimg`, `auxl`, `thmb`, ... */
   references: { type: string; from: number; to: number[] }[];
-  /** Where its bytes are. */
+  /** Where the data of an item is. */
   extents: (id: number) => Extent[];
-  /** The bytes of the box idat, in which small items lie. */
+  /** The content of the idat box, which holds small items. */
   idat: Buffer;
 };
-/** `from`: the whole file, or the box idat. Bytes. */
+/** `from`: offset in the whole file, or in the idat box. In bytes. */
 type Extent = { from: 'file' | 'idat'; at: number; bytes: number };
 
-/** @throws RangeError, TypeError for boxes that do not hold what they say */
+/** @throws RangeError, TypeError for boxes with content that does not fit their type */
 export function readItems(meta: Reader): Items | undefined {
   meta.full();
   const boxes = new Map<string, Reader>();
@@ -38,14 +38,14 @@ export function readItems(meta: Reader): Items | undefined {
   };
 }
 
-/** The bytes of a small item. @throws RangeError for more than `mostBytes`, or beyond the end */
+/** The data of a small item. @throws RangeError for more than `mostBytes`, or beyond the end */
 export async function itemBytes(file: FileHandle, items: Items, id: number, mostBytes: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let left = mostBytes;
   for (const { from, at, bytes } of items.extents(id)) {
     left -= bytes;
     if (left < 0) throw new RangeError(`item ${id} is larger than its kind can be`);
-    if (from === 'idat' && at + bytes > items.idat.length) throw new RangeError(`item ${id} lies beyond its box`);
+    if (from === 'idat' && at + bytes > items.idat.length) throw new RangeError(`item ${id} lies outside its box`);
     pieces.push(from === 'idat' ? items.idat.subarray(at, at + bytes) : await piece(file, at, bytes));
   }
   return Buffer.concat(pieces);
@@ -79,7 +79,7 @@ function readProperties(iprp: Reader | undefined): (id: number) => Box[] {
     if (type === 'ipco' && all.length === 0) all.push(...data.boxes());
     if (type === 'ipma') readAssociations(data, indices);
   }
-  // A copy each, since a property may be that of many items and is read from its front by each.
+  // A copy for each item: items may share a property, and each reads it from the start.
   return (id) =>
     (indices.get(id) ?? []).flatMap((index) => {
       const box = all[index - 1];
@@ -120,14 +120,14 @@ function readExtents(iloc: Reader | undefined): Map<number, Extent[]> {
     iloc.uint(2);
     const base = iloc.uint(baseBytes);
     const count = iloc.uint(2);
-    // Where offset and length take no bytes, a file of a few could announce millions.
-    if ((total += count) > mostExtents) throw new RangeError('its items lie in too many pieces');
+    // Where offset and length take 0 bytes, a file of a few bytes could announce millions of extents.
+    if ((total += count) > mostExtents) throw new RangeError('its items are in too many pieces');
     const own = Array.from({ length: count }, (): Extent => {
       iloc.uint(indexBytes);
       const at = base + iloc.uint(offsetBytes);
       return { from: method === 1 ? 'idat' : 'file', at, bytes: iloc.uint(lengthBytes) };
     });
-    // In a file of its own, or made of other items: neither is in use for pictures.
+    // Data in another file, or composed of other items: not used for pictures.
     if (method <= 1) extents.set(id, own);
   }
   return extents;

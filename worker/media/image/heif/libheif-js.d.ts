@@ -1,17 +1,18 @@
-// What we use of libheif-js, whose types are of another of its builds, and of WebAssembly, of which Node's types say nothing.
-// https://github.com/catdad-experiments/libheif-js, https://github.com/strukturag/libheif/tree/master/libheif/api/libheif
+// The parts of libheif-js that we use, whose own types are of another build; and WebAssembly, which Node's types leave
+// out. https://github.com/catdad-experiments/libheif-js,
+// https://github.com/strukturag/libheif/tree/master/libheif/api/libheif
 declare module 'libheif-js/wasm-bundle.js' {
-  /** A place in WebAssembly's memory. */
+  /** An address in WebAssembly's memory. */
   type Pointer = number;
   type Libheif = {
     ready: Promise<unknown>;
-    /** The memory; other objects after it has grown. */
+    /** Views of the memory; replaced when it grows. */
     HEAPU8: Uint8Array<ArrayBuffer>;
     HEAP32: Int32Array;
     _malloc(bytes: number): Pointer;
     _heif_context_alloc(): Pointer;
     _heif_context_set_max_decoding_threads(context: Pointer, threads: number): void;
-    // What returns a heif_error writes it to the first argument.
+    // Functions that return a heif_error write it to their first argument.
     _heif_context_read_from_memory_without_copy(
       error: Pointer,
       context: Pointer,

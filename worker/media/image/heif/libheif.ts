@@ -3,25 +3,25 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import libheif from 'libheif-js/wasm-bundle.js';
 import type { Coding } from '../colour.ts';
 
-/** Samples of one kind; `stride` of them from one line to the next. */
+/** Samples of one channel, with `stride` samples from one line to the next. */
 export type Plane = { data: Uint8Array | Uint16Array; width: number; stride: number; bits: number };
 
-/** A decoded picture, or tile. Its planes lie in WebAssembly's memory, and are there until that grows. */
+/** A decoded picture, or tile. Its planes lie in WebAssembly's memory, and are valid until that grows. */
 export type Planes = {
-  /** By how many bits a place is shifted right for its colour: 1 where two pixels share one. */
+  /** Shift of a coordinate to the right for chroma: 1 where two pixels share a sample. */
   shift: { across: number; down: number };
   luma: Plane;
-  /** Blue and red difference; none in grey. */
+  /** Blue and red difference; undefined for grey. */
   chroma: [Plane, Plane] | undefined;
   alpha: Plane | undefined;
 };
 
-/** Of the enums of heif_image.h. */
+/** From the enums of heif_image.h. */
 const [Y, Cb, Cr, Alpha] = [0, 1, 2, 6];
 const [colorspaceUndefined, chromaUndefined] = [99, 99];
 /**
- * Where in the decoding options output_image_nclx_profile_passthrough lies, of version 10 (heif_decoding.h of libheif 1.23): without it the planes come
- * converted to BT.601 and full range, and the coding that the bitstream names is lost.
+ * Offset of output_image_nclx_profile_passthrough in heif_decoding_options, version 10 (heif_decoding.h of libheif
+ * 1.23). Without it the planes are converted to BT.601 in full range, and the coding in the bitstream is lost.
  */
 const passthrough = 69;
 const shifts = { 0: [0, 0], 1: [1, 1], 2: [1, 0], 3: [0, 0] } as Record<number, [number, number]>;
@@ -29,8 +29,8 @@ const shifts = { 0: [0, 0], 1: [1, 1], 2: [1, 0], 3: [0, 0] } as Record<number, 
 let [context, error, out, options] = [0, 0, 0, 0];
 
 /**
- * Opens the one file that this thread is for. What libheif takes is never given back, some 25 MB and the file at first.
- * @throws Error with libheif's words, here and below
+ * Opens the one file that this thread decodes. libheif's memory, at first 25 MB and the file, is never given back.
+ * @throws Error with libheif's message, here and below
  */
 export async function openHeif(path: string): Promise<void> {
   await libheif.ready;
@@ -44,9 +44,9 @@ export async function openHeif(path: string): Promise<void> {
   check();
 }
 
-/** Decodes an item. @param asStored not cropped, turned or mirrored as the file says */
+/** Decodes an item. @param asStored without the file's cropping, rotation and mirroring */
 export function decodeItem(id: number, asStored: boolean): number {
-  // ignore_transformations, after version.
+  // The field ignore_transformations, after the field version.
   libheif.HEAPU8[options + 1] = asStored ? 1 : 0;
   libheif._heif_context_get_image_handle(error, context, id, out);
   check();
@@ -75,7 +75,7 @@ export function planesOf(image: number): Planes {
   };
 }
 
-/** What the coded picture says of its colours. */
+/** The colour coding of the decoded picture. */
 export function codingOf(image: number): Coding | undefined {
   libheif._heif_image_get_nclx_color_profile(error, image, out);
   if (libheif.HEAP32[error >> 2] !== 0) return undefined;

@@ -2,22 +2,25 @@ import type { Columns } from './rgb.ts';
 import type { Layer } from './header.ts';
 import { decodeItem, planesOf, release, sizeOf, type Planes } from './libheif.ts';
 
-/** A decoded picture, or tile, that begins `left` pixels from the left. */
+/** A decoded picture, or tile, whose left edge is at `left`. */
 export type Part = { left: number; planes: Planes };
 
-/** What `work` is to do for the pixels of a part between `left` and `right`: which of its own, and how far from `left` they are. */
+/**
+ * Calls `work` for the columns of a part between `left` and `right`, in the part's own coordinates, with their distance
+ * from `left`.
+ */
 export function overlap(part: Part, left: number, right: number, work: (...columns: Columns) => void): void {
   const from = Math.max(left, part.left);
   const to = Math.min(right, part.left + part.planes.luma.width);
   if (from < to) work(from - part.left, to - part.left, from - left);
 }
 
-/** The lines of a picture, decoded from top to bottom: of one in tiles, no more than one row of tiles is held. */
+/** The lines of a picture, decoded from top to bottom. Of a picture in tiles, at most one row of tiles is held. */
 export class Lines {
   private readonly layer: Layer;
   private readonly asStored: boolean;
   private images: number[] = [];
-  /** The lines that are decoded: the first, and the first that is not. */
+  /** The lines that are decoded now: from `top`, up to and without `bottom`. */
   top = 0;
   bottom = 0;
 
@@ -26,7 +29,10 @@ export class Lines {
     this.asStored = asStored;
   }
 
-  /** Decodes what line `y` is in. @throws Error as libheif's; RangeError when it is not as large as the file says */
+  /**
+   * Decodes the part that line `y` is in. @throws Error as libheif's; RangeError when its size is not the one in the
+   * header
+   */
   decode(y: number): void {
     if (y < this.bottom) return;
     for (const image of this.images.splice(0)) release(image);
@@ -45,7 +51,7 @@ export class Lines {
     this.bottom = Math.min(height, this.top + each.height);
   }
 
-  /** Before more is decoded. */
+  /** The parts that are decoded now; valid until the next `decode`. */
   parts(): Part[] {
     const width = this.layer.tiles?.width ?? 0;
     return this.images.map((image, n) => ({ left: n * width, planes: planesOf(image) }));

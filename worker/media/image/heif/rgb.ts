@@ -2,27 +2,27 @@ import { PermanentError } from '../../../base/errors.ts';
 import type { Coding } from '../colour.ts';
 import type { Plane, Planes } from './libheif.ts';
 
-/** A row of RGB(A): of 8 bits where the samples have no more, else of 16. */
+/** A row of RGB(A): 8 bits where the samples have at most 8, else 16. */
 export type Row = Uint8ClampedArray | Uint16Array;
 
-/** Which pixels of a line, `from` on and before `to`, become those of a row from `x` on. */
+/** Pixels `from` up to and without `to` of a line become those of a row, from `x` on. */
 export type Columns = [from: number, to: number, x: number];
 
-/** What one sample adds to each of red, green and blue. */
+/** What one sample adds to red, green and blue. */
 type Share = [red: Float32Array, green: Float32Array, blue: Float32Array];
 
-/** Makes RGB of YUV. Where pixels share their colour each takes it as it is, as libheif does. */
+/** Converts YUV to RGB. Pixels that share a chroma sample all take it unchanged, as libheif does. */
 export class Converter {
   private readonly shares: [luma: Share, cb: Share, cr: Share];
   readonly channels: 3 | 4;
 
-  /** @throws PermanentError `unsupported_image_format` for a matrix that is not of YUV */
+  /** @throws PermanentError `unsupported_image_format` for a matrix that is not known */
   constructor(coding: Coding, bits: number, channels: 3 | 4) {
     this.shares = sharesOf(coding, bits);
     this.channels = channels;
   }
 
-  /** Some pixels of line `y` of these planes, written to `row`. */
+  /** Converts pixels of line `y` of these planes into `row`. */
   line({ shift, luma, chroma }: Planes, y: number, [from, to, x]: Columns, row: Row): void {
     const { channels } = this;
     const [[yr, yg, yb], [ur, ug, ub], [vr, vg, vb]] = this.shares;
@@ -41,7 +41,7 @@ export class Converter {
     }
   }
 
-  /** The same of what is see-through: full range, of any depth. */
+  /** The same for the alpha plane: full range, any depth. */
   alpha({ data, stride, bits }: Plane, y: number, [from, to, x]: Columns, row: Row): void {
     const scale = (row instanceof Uint16Array ? 65_535 : 255) / (2 ** bits - 1);
     for (let column = from, at = x * 4 + 3; column < to; column++, at += 4)
@@ -73,7 +73,7 @@ function sharesOf({ primaries, matrix, full }: Coding, bits: number): [Share, Sh
   const luma = (factor: number) => table(factor, black, lumaRange);
   const chroma = (factor: number) => table(factor, codes / 2, chromaRange);
 
-  // Green, blue and red themselves, in the places of Y, Cb and Cr.
+  // Matrix 0: green, blue and red are stored in the places of Y, Cb and Cr.
   if (matrix === 0)
     return [
       [luma(0), luma(1), luma(0)],
@@ -84,7 +84,7 @@ function sharesOf({ primaries, matrix, full }: Coding, bits: number): [Share, Sh
   if (!known)
     throw new PermanentError(
       'unsupported_image_format',
-      `the colours of the HEIC are coded by matrix ${matrix} of H.273, which is not read`,
+      `the HEIC is coded with matrix ${matrix} of H.273, which is not supported`,
     );
   const [kr, kb] = known;
   const kg = 1 - kr - kb;

@@ -7,26 +7,27 @@ import { walkPng } from './png.ts';
 import { walkTiff } from './tiff.ts';
 import { walkWebp } from './webp.ts';
 
-/** What the lengths of the blocks of a picture file tell, beyond what decoders say of its header. */
+/** What the block lengths of a picture file tell, in addition to the header that decoders read. */
 export type Structure = {
-  /** The file ends before its last block does, or without the mark that says so. Of a JPEG: before its first scan. */
+  /** The file ends before its last block does, or without its end marker. For a JPEG: before its first scan. */
   cut: boolean;
-  /** Of a JPEG, all channels together, as they are subsampled: 3 in 4:4:4, 2 in 4:2:2, 1.5 in 4:2:0. */
+  /** JPEG: all channels together, as subsampled: 3 for 4:4:4, 2 for 4:2:2, 1.5 for 4:2:0. */
   samplesPerPixel?: number;
-  /** Of a WebP or a GIF that is cut: the first frame of which bytes are missing. */
+  /** WebP or GIF that is cut off: index of the first frame with missing bytes. */
   lostFrame?: number;
-  /** Of a WebP. */
+  /** WebP only. */
   lossless?: boolean;
   gif?: NonNullable<GifStructure['gif']>;
-  /** Of a TIFF: of decoded pixels, those that are held at a time. */
+  /** TIFF: bytes of decoded pixels held at once. */
   bandBytes?: number;
 };
 
 /**
- * What a header does not say and reading it may cost dear: the decoders inflate every text block of a PNG (8 MB each, from 8 kB)
- * keep all metadata of a JPEG, and walk every frame of an animation (of a WebP in quadratic time) before they give its
- * dimensions. So the blocks are counted first, by their lengths alone.
- * @throws PermanentError `image_too_large` for more metadata or frames than any honest picture has; `unsupported_image_format`
+ * Counts the blocks of a file by their lengths, before a decoder reads it. Reading a header can be expensive: the
+ * decoders inflate every text block of a PNG (8 MB each, from 8 kB), keep all metadata of a JPEG, and walk through
+ * every frame of an animation (of a WebP in quadratic time) before they give its dimensions.
+ * @throws PermanentError `image_too_large` for more metadata or frames than any real picture has;
+ *   `unsupported_image_format`
  */
 export function checkStructure(path: string, format: Format): Promise<Structure> {
   return Cursor.over<Structure>(path, walkers[format]);

@@ -3,13 +3,13 @@ import { maxFrames, tooMany } from './limits.ts';
 
 export type GifStructure = {
   cut: boolean;
-  /** The first frame of which bytes are missing. */
+  /** Index of the first frame with missing bytes. */
   lostFrame?: number;
   gif?: {
-    /** The canvas, which frames are drawn on. */
+    /** The canvas that frames are drawn on. */
     width: number;
     height: number;
-    /** Where the first block begins. */
+    /** Offset of the first block. */
     start: number;
     frames: GifFrame[];
   };
@@ -21,17 +21,17 @@ export type GifFrame = {
   width: number;
   height: number;
   transparent: boolean;
-  /** What becomes of it before the next frame: 2 clears its place. */
+  /** Disposal method: what happens to the frame before the next one; 2 clears its place. */
   disposal: number;
-  /** Milliseconds, as many as sharp takes. */
+  /** Delay in milliseconds, at most the largest that sharp takes. */
   delay: number;
-  /** Of the flags in the graphic control extension, where the frame has one. */
+  /** Offset of the flags in the graphic control extension, where the frame has one. */
   flagsAt: number | undefined;
-  /** Behind its last block. */
+  /** Offset after its last block. */
   end: number;
 };
 
-/** Blocks by their introducers, sub-blocks by their lengths. https://www.w3.org/Graphics/GIF/spec-gif89a.txt */
+/** Walks blocks by their introducers, sub-blocks by their lengths. https://www.w3.org/Graphics/GIF/spec-gif89a.txt */
 export async function walkGif(cursor: Cursor): Promise<GifStructure> {
   const header = await cursor.take(13);
   if (!header) return { cut: true };
@@ -69,7 +69,7 @@ export async function walkGif(cursor: Cursor): Promise<GifStructure> {
 type Control = Pick<GifFrame, 'transparent' | 'disposal' | 'delay' | 'flagsAt'>;
 const none: Control = { transparent: false, disposal: 0, delay: 100, flagsAt: undefined };
 
-/** Passes over an extension. @returns what it says of the frame that follows, if it is one that does */
+/** Skips an extension. @returns the properties of the frame that follows, from a graphic control extension */
 async function takeControl(cursor: Cursor): Promise<Control | undefined> {
   const label = (await cursor.take(1))?.[0];
   const flagsAt = cursor.at + 1;
@@ -90,7 +90,7 @@ function controlOf(block: Buffer, flagsAt: number): Control {
   };
 }
 
-/** @returns whether all of them are there, with the empty one at their end */
+/** @returns whether all sub-blocks are there, up to the empty one at the end */
 async function skipSubBlocks(cursor: Cursor): Promise<boolean> {
   for (;;) {
     const length = (await cursor.take(1))?.[0];
@@ -99,5 +99,5 @@ async function skipSubBlocks(cursor: Cursor): Promise<boolean> {
   }
 }
 
-/** The bytes of the colour table that a GIF's packed field announces. */
+/** Size in bytes of the colour table that a packed field announces. */
 const colourTable = (packed: number) => (packed & 0x80 ? 3 * 2 ** ((packed & 7) + 1) : 0);

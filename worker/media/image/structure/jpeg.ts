@@ -4,12 +4,12 @@ import { maxMetadataBytes, tooMuchMetadata } from './limits.ts';
 
 export type JpegStructure = {
   cut: boolean;
-  /** Of all channels together, as they are subsampled: 3 in 4:4:4, 2 in 4:2:2, 1.5 in 4:2:0. */
+  /** All channels together, as subsampled: 3 for 4:4:4, 2 for 4:2:2, 1.5 for 4:2:0. */
   samplesPerPixel?: number;
 };
 
 /**
- * Marker and length, up to the start of the first scan. Whether the scans are whole, the decoder finds out.
+ * Walks the segments by marker and length, up to the first scan. Whether the scans are complete, the decoder finds out.
  * ISO/IEC 10918-1, annex B.
  * @throws PermanentError `image_too_large`, `unsupported_image_format`
  */
@@ -23,7 +23,7 @@ export async function walkJpeg(cursor: Cursor): Promise<JpegStructure> {
     const marker = head[1]!;
     if (head[0] !== 0xff || marker === 0xda) return samplesPerPixel ? { cut: false, samplesPerPixel } : { cut: false };
     if (marker === 0xff) {
-      // Any number of these may stand before a marker.
+      // Fill bytes: any number of them may stand before a marker.
       cursor.skip(-3);
       continue;
     }
@@ -36,10 +36,10 @@ export async function walkJpeg(cursor: Cursor): Promise<JpegStructure> {
   }
 }
 
-/** SOF0 to SOF15, among which there are DHT, JPG and DAC. */
+/** SOF0 to SOF15; the range also has DHT, JPG and DAC. */
 const isFrame = (marker: number) => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 
-const unread: Record<number, string> = {
+const unsupportedKinds: Record<number, string> = {
   0xc3: 'lossless',
   0xc5: 'hierarchical',
   0xc6: 'hierarchical',
@@ -51,7 +51,7 @@ const unread: Record<number, string> = {
 };
 
 function samplesOf(marker: number, frame: Buffer | undefined): number | undefined {
-  if (unread[marker]) throw unsupported(`it is ${unread[marker]}`);
+  if (unsupportedKinds[marker]) throw unsupported(`it is ${unsupportedKinds[marker]}`);
   if (!frame || frame.length < 6) return undefined;
   if (frame[0] !== 8) throw unsupported(`it has ${frame[0]} bits a sample`);
   const factors: [across: number, down: number][] = [];
@@ -62,4 +62,4 @@ function samplesOf(marker: number, frame: Buffer | undefined): number | undefine
 }
 
 const unsupported = (why: string) =>
-  new PermanentError('unsupported_image_format', `the JPEG is of a kind that is not read: ${why}`);
+  new PermanentError('unsupported_image_format', `this kind of JPEG is not supported: ${why}`);

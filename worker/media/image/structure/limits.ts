@@ -1,16 +1,16 @@
 import { PermanentError } from '../../../base/errors.ts';
 
-/** More than any honest picture has. */
+/** More than any real picture has. */
 export const maxTextBlocks = 16;
 export const maxMetadataBytes = 20_000_000;
 export const maxFrames = 5_000;
 
-/** sharp's own limit, 16383 squared. Whether a smaller picture fits is a question of memory. */
+/** sharp's own limit, 16383 squared. Smaller pictures are limited by memory. */
 export const maxPixels = 268_402_689;
 
 export function tooManyPixels(format: string, width: number, height: number): PermanentError {
   const picture = `the ${format} has ${width} x ${height} pixels`;
-  return new PermanentError('image_too_large', `${picture}, and ${maxPixels} in all is the most that is read`);
+  return new PermanentError('image_too_large', `${picture}; at most ${maxPixels} in all are supported`);
 }
 
 export function tooMany(format: string, what: string, most: number): PermanentError {

@@ -1,7 +1,7 @@
 import type { Cursor } from '../../cursor.ts';
 import { maxMetadataBytes, maxTextBlocks, tooMany, tooMuchMetadata } from './limits.ts';
 
-/** Length, type, data, checksum; the data skipped. https://www.w3.org/TR/png-3/#5Chunk-layout */
+/** Walks the chunks: length, type, data (skipped), checksum. https://www.w3.org/TR/png-3/#5Chunk-layout */
 export async function walkPng(cursor: Cursor): Promise<{ cut: boolean }> {
   let [texts, metadata] = [0, 0];
   cursor.skip(8);
@@ -10,7 +10,7 @@ export async function walkPng(cursor: Cursor): Promise<{ cut: boolean }> {
     if (!head) return { cut: true };
     const length = head.readUInt32BE(0);
     const type = head.toString('latin1', 4);
-    // What is no type is damage, from which on lengths mean nothing.
+    // An invalid type means damage: the lengths that follow mean nothing.
     if (type === 'IEND' || !/^[a-z]{4}$/i.test(type)) return { cut: false };
     if (['zTXt', 'iTXt', 'iCCP'].includes(type) && ++texts > maxTextBlocks)
       throw tooMany('PNG', `text blocks`, maxTextBlocks);

@@ -4,16 +4,17 @@ import { maxFrames, maxMetadataBytes, maxPixels, tooMany, tooManyPixels, tooMuch
 
 export type TiffStructure = {
   cut: boolean;
-  /** Bytes that are held at a time: a strip, or a row of tiles, as often as libvips has it. */
+  /** Bytes held at once: a strip, or a row of tiles, times the copies that libvips has of it. */
   bandBytes?: number;
 };
 
-/** No honest directory has more tags. */
+/** More tags than any real directory has. */
 const maxTags = 1_000;
 
 /**
- * The directories, of which the first is read, and the lengths of all that their tags point to: libtiff reads every directory to count
- * them, and each tag's value with it. https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf,
+ * Walks the directories, of which the first is used, and sums the lengths of all values that their tags point to:
+ * libtiff reads every directory to count the pages, and with it every value.
+ * https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf,
  * https://libtiff.gitlab.io/libtiff/specification/bigtiff.html
  * @throws PermanentError `image_too_large`, `unsupported_image_format`
  */
@@ -28,7 +29,7 @@ export async function walkTiff(cursor: Cursor): Promise<TiffStructure> {
     if (seen.size === maxFrames) throw tooMany('TIFF', 'pages', maxFrames);
     seen.add(at);
     const directory = await readDirectory(cursor, tiff, at);
-    // Pages behind the first are not missed.
+    // A missing page after the first does no harm.
     if (!directory) break;
     for (const { bytes } of directory.tags.values()) metadata += bytes;
     if (metadata > maxMetadataBytes) throw tooMuchMetadata('TIFF');
@@ -43,7 +44,7 @@ export async function walkTiff(cursor: Cursor): Promise<TiffStructure> {
 type Tiff = { big: boolean; first: number; u16(b: Buffer, at: number): number; u32(b: Buffer, at: number): number };
 type Layout = Tiff & { word(b: Buffer, at: number): number };
 
-/** Byte order, and words of 32 or 64 bits. */
+/** Byte order, and offsets of 32 or 64 bits. */
 function layoutOf(head: Buffer): Layout {
   const little = head[0] === 0x49;
   const u16 = (b: Buffer, at: number) => (little ? b.readUInt16LE(at) : b.readUInt16BE(at));
@@ -53,14 +54,14 @@ function layoutOf(head: Buffer): Layout {
   return { big, u16, u32, word: big ? u64 : u32, first: big ? u64(head, 8) : u32(head, 4) };
 }
 
-/** `valueAt`: where its values are, in the directory itself or elsewhere. `bytes`: all of them together. */
+/** `valueAt`: offset of the values, in the directory itself or elsewhere. `bytes`: length of all values together. */
 type Tag = { type: number; count: number; bytes: number; valueAt: number };
 type Tags = Map<number, Tag>;
 
-/** Bytes of each type, from BYTE, which is 1, on. */
+/** Bytes of a value by type, from BYTE, which is 1. */
 const sizes = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8];
 
-/** @returns undefined where the file ends before it does */
+/** @returns undefined where the file ends before the directory does */
 async function readDirectory(
   cursor: Cursor,
   { big, u16, word }: Layout,
@@ -87,7 +88,7 @@ async function readDirectory(
   return { tags, next: next ? word(next, 0) : 0 };
 }
 
-/** The tags that say how pixels are stored, by their numbers. */
+/** Numbers of the tags that say how pixels are stored. */
 const tag = {
   subfile: 254,
   width: 256,
@@ -129,7 +130,8 @@ async function describe(cursor: Cursor, tiff: Layout, tags: Tags): Promise<TiffS
   const rows = tiled ? await value(tag.tileHeight, height) : Math.min(height, await value(tag.rowsPerStrip, height));
   if (across * rows > maxPixels) throw tooManyPixels(tiled ? 'tile of the TIFF' : 'strip of the TIFF', across, rows);
   const planar = (await value(tag.planar, 1)) === 2;
-  // libvips has a row of tiles twice, a strip with a plane beside it, and one of all channels line by line, compressed as it is.
+  // libvips holds a row of tiles twice, and a strip once with a plane beside it; of interleaved strips it decodes line
+  // by line.
   const copies = tiled ? 2.2 : planar ? 1.6 : 1;
   const pixelBytes = samples * ((bits[0] ?? 1) > 8 ? 2 : 1);
   const bandBytes = Math.ceil(width / Math.max(1, across)) * across * rows * pixelBytes * copies;
@@ -140,7 +142,7 @@ async function describe(cursor: Cursor, tiff: Layout, tags: Tags): Promise<TiffS
   return { cut: end > cursor.size, bandBytes };
 }
 
-/** Strips or tiles that are looked at to see whether the file has them all. */
+/** How many strips or tiles are checked to lie within the file. */
 const maxParts = 200_000;
 
 async function readValues(cursor: Cursor, tiff: Layout, found: Tag | undefined, most: number): Promise<number[]> {
@@ -166,7 +168,7 @@ type Kind = {
   format: number;
 };
 
-/** What libtiff, as sharp has it, decompresses: none, CCITT, LZW, JPEG, Deflate by both its numbers, PackBits. */
+/** What sharp's libtiff decompresses: none, CCITT, LZW, JPEG, Deflate by both its numbers, PackBits. */
 const compressions = [1, 2, 3, 4, 5, 7, 8, 32_946, 32_773];
 const otherCompressions: Record<number, string> = {
   6: 'old-style JPEG',
@@ -189,17 +191,17 @@ const otherCompressions: Record<number, string> = {
   50_002: 'JPEG XL',
 };
 
-/** White or black is 0, RGB, palette, CMYK, YCbCr, L*a*b*. */
+/** White is 0, black is 0, RGB, palette, CMYK, YCbCr, L*a*b*. */
 const photometrics = [0, 1, 2, 3, 5, 6, 8];
 
 /** @throws PermanentError `unsupported_image_format` */
 function checkKind({ preview, compression, photometric, samples, bits, format }: Kind): void {
-  if (preview) throw unsupported('its first picture is a preview, as in raw files of cameras');
+  if (preview) throw unsupported('its first picture is a preview, as in raw files from cameras');
   if (!compressions.includes(compression))
     throw unsupported(`it is compressed by ${otherCompressions[compression] ?? `number ${compression}`}`);
-  if (!photometrics.includes(photometric)) throw unsupported(`its colours are of kind ${photometric}`);
-  if (samples > 5) throw unsupported(`it has ${samples} channels, and 5 is the most`);
-  if (format > 1 && format !== 4) throw unsupported('its samples have a sign, or are no whole numbers');
+  if (!photometrics.includes(photometric)) throw unsupported(`it has photometric interpretation ${photometric}`);
+  if (samples > 5) throw unsupported(`it has ${samples} channels, more than 5`);
+  if (format > 1 && format !== 4) throw unsupported('its samples are signed or not integers');
   const depth = bits[0]!;
   const small = depth < 8 && (samples > 1 || ![0, 1, 3].includes(photometric));
   if (![1, 2, 4, 8, 16].includes(depth) || small || bits.some((channel) => channel !== depth))
@@ -207,4 +209,4 @@ function checkKind({ preview, compression, photometric, samples, bits, format }:
 }
 
 const unsupported = (why: string) =>
-  new PermanentError('unsupported_image_format', `the TIFF is of a kind that is not read: ${why}`);
+  new PermanentError('unsupported_image_format', `this kind of TIFF is not supported: ${why}`);

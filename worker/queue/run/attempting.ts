@@ -1,0 +1,37 @@
+import type { App } from '../../app.ts';
+import type { Log } from '../../base/log.ts';
+import type { JobRow } from '../job.ts';
+import type { Registry } from '../registry.ts';
+import type { Incidents } from './incidents.ts';
+import type { Ledger } from './ledger.ts';
+import type { Observer } from './observer.ts';
+import type { Stop } from './stop.ts';
+
+/** What the attempts of a queue run with. */
+export type AttemptOptions = {
+  app: App;
+  ledger: Ledger;
+  incidents: Incidents;
+  registry: Registry;
+  observer: Observer;
+  /** Bound to the queue. */
+  log: Log;
+  /** queues.timeout_ms, if set: it overrides the handler's own limit. */
+  timeoutMs: () => number | null;
+};
+
+/** An attempt under way. */
+export type Attempting = {
+  row: JobRow;
+  stop: Stop;
+  /** What the handler last reported, 0 to 100; removed when it is written to the row. */
+  progress?: number;
+  /** Whether the handler has committed. */
+  committed?: true;
+  /** Why `commitMany` could not commit this job, although it could others. */
+  refused?: { error: unknown };
+  /** What it waits for, and since when (Date.now). */
+  waits?: { for: string; since: number };
+  /** Gives up its slot. @throws Snooze */
+  stepAside?: () => void;
+};
