@@ -4,8 +4,8 @@ import { staysAnimated, type OutputFormat, type Target } from './target.ts';
 /**
  * How many bytes the process grows by while this picture becomes what is wanted of it: never too few, and at most 30 %
  * or 8 MB too many. Measured in fresh processes, with sharp 0.35.5 on one thread and glibc told to give memory back
- * (worker/cli/rowmill.js says how). `node test/bench/phones.ts` prints all of it anew; this is of publish.file, WebP of 1600
- * pixels across.
+ * (worker/cli/rowmill.js says how). `node test/bench/phones.ts` prints all of it anew; this is of publish.file, WebP of
+ * 1600 pixels across.
  *
  * | picture                                  | estimate MB    | measured MB    |
  * |------------------------------------------|----------------|----------------|

@@ -32,7 +32,9 @@ sharp.unblock({
 /** No file is opened twice, so a cache would only take memory. */
 sharp.cache(false);
 
-/** One thread a picture: as many pictures as there are cores run side by side, which is faster and takes less memory. */
+/**
+ * One thread a picture: as many pictures as there are cores run side by side, which is faster and takes less memory.
+ */
 sharp.concurrency(1);
 
 export { sharp };
