@@ -14,7 +14,11 @@ import { createRig } from '../../support/worker.ts';
 // Who is notified of an insert, and who finds the job otherwise. The worker's own poll, once a minute, would hide it.
 
 const seldom = { WORKER_POLL_INTERVAL: '60000' };
-const quick = { many: { notifications: 5, withinMs: 1_000 }, patienceMs: { least: 200, most: 400 }, tooSoonMs: 200 };
+const quick = {
+  many: { notifications: 5, some: 3, withinMs: 1_000 },
+  patienceMs: { least: 200, most: 400 },
+  tooSoonMs: 200,
+};
 let db: TestDatabase;
 let listener: Client;
 let heard: string[] = [];
@@ -111,7 +115,7 @@ test('a worker polls while there are many jobs, and wants to be notified when th
     await rig.worker({ 'media.any': async () => null }, { QUEUES: 'media', ...seldom }, { timing: quick });
     await eventually(async () => assert.deepEqual(await wanted(rig.db), ['media']));
     await eventually(async () => {
-      await add(rig.db, 'media', 'any');
+      await Promise.all(Array.from({ length: 20 }, () => add(rig.db, 'media', 'any')));
       assert.deepEqual(await wanted(rig.db), []);
     });
     await reads(rig.db, await add(rig.db, 'media', 'any'), { status: 'completed' });
@@ -132,6 +136,29 @@ test('a worker polls while there are many jobs, and wants to be notified when th
     await reads(rig.db, await add(rig.db, 'media', 'any'), { status: 'completed' });
   } finally {
     await rig.close();
+  }
+});
+
+test('a worker polls where the commits of many producers wait for one another, though there are few', async (t) => {
+  // As on a slow disk: 20 ms for each commit.
+  const server = await startOwnServer(['fsync = on', 'commit_delay = 20000', 'commit_siblings = 0']);
+  t.after(() => server.close());
+  const own = createPool(server.url, { max: 9, log: silent });
+  const rig = await createRig();
+  try {
+    const timing = { ...quick, many: { notifications: 1_000, some: 10, withinMs: 500 } };
+    await rig.worker({ 'media.any': async () => null }, { QUEUES: 'media', ...seldom }, { url: server.url, timing });
+    await eventually(async () => assert.deepEqual(await wanted(own), ['media']));
+    let done = false;
+    const producers = Array.from({ length: 8 }, async () => {
+      while (!done) await add(own, 'media', 'any');
+    });
+    await eventually(async () => assert.deepEqual(await wanted(own), [])).finally(() => (done = true));
+    await Promise.all(producers);
+    await eventually(async () => assert.deepEqual(await wanted(own), ['media']));
+  } finally {
+    await rig.close();
+    await own.end();
   }
 });
 

@@ -5,6 +5,12 @@ update workers set notify = pg_catalog.array_append(pg_catalog.array_remove(noti
  where id = :worker
 returning id;
 
+-- name: commits_wait
+-- Whether a commit with a NOTIFY waits for another: each locks the object that stands for all databases until it is on
+-- the disk (PreCommit_Notify in Postgres's async.c).
+select exists (select from pg_locks
+                where locktype = 'object' and classid = 'pg_database'::regclass and objid = 0 and not granted) as found;
+
 -- name: notify_no_more
 update workers set notify = pg_catalog.array_remove(notify, :queue)
  where id = :worker and :queue = any(notify);
