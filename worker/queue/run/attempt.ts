@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts';
 import { redactor } from '../../base/log.ts';
 import { accept } from '../accept.ts';
-import type { JobContext, JobDefinition } from '../job.ts';
+import type { JobContext, JobDefinition, JobRow } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { contextOf } from './context.ts';
 import { asCulprit } from './culprit.ts';
@@ -31,7 +31,8 @@ export function begin({ row }: Attempting, { observer }: AttemptOptions): number
 async function perform(attempting: Attempting, options: AttemptOptions): Promise<Answer> {
   const { stop } = attempting;
   try {
-    const { definition, context } = await prepare(attempting, options);
+    if (attempting.row.large) await loadPayload(attempting.row, options);
+    const { definition, context } = prepare(attempting, options);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
     const work = asCulprit([stop], () => definition.run(context));
     return { result: await inTime(work, [stop], options.timeoutMs() ?? definition.timeout) };
@@ -40,22 +41,20 @@ async function perform(attempting: Attempting, options: AttemptOptions): Promise
   }
 }
 
-/**
- * The handler of a job, and its context.
- * @throws PermanentError `unknown_kind`, `invalid_payload`, `payload_too_large`; Stopped if the row is no longer ours
- */
-export async function prepare(
+/** @throws PermanentError `payload_too_large`; Stopped if the row is no longer ours */
+export async function loadPayload(row: JobRow, { ledger }: AttemptOptions): Promise<void> {
+  const loaded = await ledger.loadPayload(row);
+  if (!loaded) throw new Stopped('taken');
+  row.payload = loaded.payload;
+}
+
+/** The handler of a job, and its context. @throws PermanentError `unknown_kind`, `invalid_payload` */
+export function prepare(
   attempting: Attempting,
-  { ledger, registry, ...rest }: AttemptOptions,
-): Promise<{ definition: JobDefinition; context: JobContext<unknown> }> {
-  const { row } = attempting;
-  if (row.large) {
-    const loaded = await ledger.loadPayload(row);
-    if (!loaded) throw new Stopped('taken');
-    row.payload = loaded.payload;
-  }
-  const { definition, payload } = accept(registry, row);
-  return { definition, context: contextOf(attempting, payload, { ledger, ...rest }) };
+  options: AttemptOptions,
+): { definition: JobDefinition; context: JobContext<unknown> } {
+  const { definition, payload } = accept(options.registry, attempting.row);
+  return { definition, context: contextOf(attempting, payload, options) };
 }
 
 /** Judges the answer of a handler, writes the outcome to its row, and tells the observer. Never throws. */
@@ -67,18 +66,19 @@ export async function conclude(
 ): Promise<void> {
   const { row } = attempting;
   const { app, incidents, log, observer } = options;
-  const tell = (words: string) => (error: unknown) =>
-    log.error({ kind: row.kind, job_id: row.id, attempt: row.attempt, err: error }, words);
   let ended: Ended = { outcome: 'unwritten' };
   try {
     ended = await record(row, outcomeOf(attempting, answer, app), options);
+    await incidents.ended(row, ended.outcome);
   } catch (error) {
     // The row stays `processing`, but no worker runs it: this worker searches for such rows of its own, and retries
-    // them.
-    tell('could not write the outcome of a job')(error);
+    // them. Or it was the probe of an incident: the next probe ends that.
+    log.error(
+      { kind: row.kind, job_id: row.id, attempt: row.attempt, err: error },
+      'could not write the outcome of a job',
+    );
   }
   observer.ended(row, ended, Math.round(performance.now() - began));
-  await incidents.ended(row, ended.outcome).catch(tell('could not end the incident that a job was the probe of'));
 }
 
 function outcomeOf({ committed, refused, stop }: Attempting, given: Answer, { config }: App): Outcome {

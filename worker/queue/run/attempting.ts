@@ -5,6 +5,7 @@ import type { Registry } from '../registry.ts';
 import type { Incidents } from './incidents.ts';
 import type { Ledger } from './ledger.ts';
 import type { Observer } from './observer.ts';
+import type { Lease } from './slots.ts';
 import type { Stop } from './stop.ts';
 
 /** What the attempts of a queue run with. */
@@ -32,6 +33,6 @@ export type Attempting = {
   refused?: { error: unknown };
   /** What it waits for, and since when (Date.now). */
   waits?: { for: string; since: number };
-  /** Gives up its slot. @throws Snooze */
-  stepAside?: () => void;
+  /** The slot that it runs on; a batch keeps the one for all of its jobs. */
+  lease?: Lease;
 };

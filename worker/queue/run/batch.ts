@@ -1,7 +1,7 @@
 import { RetryableError } from '../../base/errors.ts';
 import type { BatchContext, BatchJob, JobDefinition } from '../job.ts';
 import type { Registry } from '../registry.ts';
-import { begin, conclude, prepare, type Answer } from './attempt.ts';
+import { begin, conclude, loadPayload, prepare, type Answer } from './attempt.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { commitMany, type Member } from './commit.ts';
 import { asCulprit } from './culprit.ts';
@@ -20,7 +20,8 @@ export async function runBatch(definition: BatchJob, batch: Attempting[], option
     const began = begin(attempting, options);
     const answered = (answer: Answer) => void concluded.push(conclude(attempting, answer, began, options));
     try {
-      const { context } = await prepare(attempting, options);
+      if (attempting.row.large) await loadPayload(attempting.row, options);
+      const { context } = prepare(attempting, options);
       asked.push({ attempting, context, answered });
     } catch (error) {
       answered({ error });

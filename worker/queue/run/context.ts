@@ -50,7 +50,7 @@ class Context implements JobContext<unknown> {
   }
 
   get aside() {
-    return () => this.#attempting.stepAside?.();
+    return () => this.#attempting.lease?.stepAside();
   }
 
   get commit() {

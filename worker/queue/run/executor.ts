@@ -155,9 +155,10 @@ export class Executor {
       if (entry) entries.push(entry);
       else settle();
     }
-    const [first, ...others] = entries.length > 1 ? this.#runsOf(entries) : [entries];
-    if (first!.length > 0) void this.#run(first!, lease);
-    else lease.release();
+    if (entries.length === 0) return lease.release();
+    if (entries.length === 1) return void this.#run(entries, lease);
+    const [first, ...others] = this.#runsOf(entries);
+    void this.#run(first!, lease);
     for (const run of others) void this.#run(run, this.#slots.take());
   }
 
@@ -175,7 +176,7 @@ export class Executor {
     try {
       if (definition && 'runBatch' in definition) await runBatch(definition, entries, this.#options);
       else {
-        entry.stepAside = lease.stepAside;
+        entry.lease = lease;
         await runAttempt(entry, this.#options);
       }
     } finally {

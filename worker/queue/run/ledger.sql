@@ -25,9 +25,8 @@ returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000
           pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
           1000::float8 * (pg_catalog.date_part('epoch', started_at)
                           - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
-          status = 'cancelled' as expired,
           case when status = 'cancelled'
-               then :"schema".announce(array[queue], array[id], array[status]) end as announced;
+               then :"schema".announce(array[queue], array[id], array[status]) is not null end as expired;
 
 -- name: start_unlocked_jobs
 -- The same after start_jobs failed. A locked row is skipped: the change that is being made to it gives it a new ticket,
@@ -50,8 +49,8 @@ returning id, queue, kind,
           file_id, attempt, retry_count, max_retries,
           1000::float8 * (pg_catalog.date_part('epoch', started_at)
                           - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
-          status = 'cancelled' as expired,
-          case when status = 'cancelled' then announce(array[queue], array[id], array[status]) end as announced;
+          case when status = 'cancelled'
+               then announce(array[queue], array[id], array[status]) is not null end as expired;
 
 -- name: load_payload
 -- queues.max_payload_bytes allows at most 64 MB; a text above 512 MB would end the process that reads it. With
@@ -83,7 +82,7 @@ select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 th
        pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
        1000::float8 * (pg_catalog.date_part('epoch', started_at)
                        - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
-       false as expired
+       null::boolean as expired
   from :"live"
  where id = any(:ids) and status = 'processing' and locked_by = :worker;
 

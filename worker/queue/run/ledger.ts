@@ -14,7 +14,7 @@ export type Failure = Attempt & { error_code: string; error: string; stack?: str
 type Failed = { id: number; status: 'pending' | 'failed'; retry_count: number };
 
 /** `expired`: it was cancelled instead of started, because its expires_at has passed. */
-export type Started = JobRow & { expired: boolean };
+export type Started = JobRow & { expired: true | null };
 
 export type LedgerOptions = {
   db: Db;

@@ -32,17 +32,24 @@ export type Observer = {
 
 /** Calls all of them. An error in one is logged, and harms neither the job nor the others. */
 export function observeAll(observers: readonly Observer[], log: Log): Observer {
-  const each = (tell: (observer: Observer) => void) => {
-    for (const observer of observers)
-      try {
-        tell(observer);
-      } catch (error) {
-        log.error({ err: error }, 'an observer failed');
-      }
-  };
+  const failed = (error: unknown) => log.error({ err: error }, 'an observer failed');
   return {
-    started: (job, waited_ms) => each((observer) => observer.started(job, waited_ms)),
-    ended: (job, ended, duration_ms) => each((observer) => observer.ended(job, ended, duration_ms)),
+    started(job, waited_ms) {
+      for (const observer of observers)
+        try {
+          observer.started(job, waited_ms);
+        } catch (error) {
+          failed(error);
+        }
+    },
+    ended(job, ended, duration_ms) {
+      for (const observer of observers)
+        try {
+          observer.ended(job, ended, duration_ms);
+        } catch (error) {
+          failed(error);
+        }
+    },
   };
 }
 

@@ -4,6 +4,7 @@ import type { Attempt } from './ledger.ts';
 import { Stop } from './stop.ts';
 
 export type Entry = Attempting & {
+  key: string;
   /** Called when its outcome is written. */
   settle: () => void;
   /** Resolves when its outcome is written; made when somebody waits for it. */
@@ -28,13 +29,13 @@ export class Running {
   enter(row: JobRow, settle: () => void): Entry | undefined {
     const key = keyOf(row);
     if (this.#entries.has(key)) return undefined;
-    const entry: Entry = { row, settle, stop: new Stop() };
+    const entry: Entry = { key, row, settle, stop: new Stop() };
     this.#entries.set(key, entry);
     return entry;
   }
 
-  leave({ row, settle, ended }: Entry): void {
-    this.#entries.delete(keyOf(row));
+  leave({ key, settle, ended }: Entry): void {
+    this.#entries.delete(key);
     settle();
     ended?.resolve();
   }
