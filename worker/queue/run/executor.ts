@@ -136,8 +136,7 @@ export class Executor {
   async #cannotStart({ id, settle }: Waiting, error: unknown): Promise<number> {
     const { ledger, log } = this.#options;
     log.error({ err: error, job_id: id }, 'could not start a job');
-    // While Postgres is away the job is pending still, and the reconciler finds it; or it is processing, and is found
-    // among the orphaned jobs.
+    // If Postgres was away, the reconciler finds the job: it is still pending, or orphaned.
     if (!isTransient(error) && !isUnsent(error)) await ledger.refuse(id, messageOf(error)).catch(() => {});
     settle();
     return 0;
