@@ -167,8 +167,8 @@ async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
 
 /** Runs in the background, too. */
 async function tellOfSettings({ config, log }: App): Promise<void> {
-  for (const { setting, what, mend } of await doubtsOf(config))
-    log.warn({ setting, detail: what, mend }, 'a setting is wrong');
+  for (const { setting, what, fix } of await doubtsOf(config))
+    log.warn({ setting, detail: what, fix }, 'a setting is wrong');
 }
 
 const tidyMs = 30_000;

@@ -7,7 +7,7 @@ import { checkTempSpace } from './base/temp.ts';
  * A wrong setting with which the process starts nonetheless: its jobs will wait for an incident to end, or the process
  * may be killed.
  */
-export type Doubt = { setting: string; what: string; mend: string };
+export type Doubt = { setting: string; what: string; fix: string };
 
 /** Logged at the start, before jobs fail. */
 export async function doubtsOf(config: Config): Promise<Doubt[]> {
@@ -18,20 +18,20 @@ export async function doubtsOf(config: Config): Promise<Doubt[]> {
 }
 
 async function doubtTemp({ tempDir }: Config): Promise<Doubt | undefined> {
-  const mend = 'set TEMP_DIR to a folder where this user may write, with room for originals';
+  const fix = 'set TEMP_DIR to a folder where this user may write, with room for originals';
   return checkTempSpace(tempDir).then(
     () => undefined,
-    (error: unknown) => ({ setting: 'TEMP_DIR', what: messageOf(error), mend }),
+    (error: unknown) => ({ setting: 'TEMP_DIR', what: messageOf(error), fix }),
   );
 }
 
 export async function doubtWatermark({ watermark }: Pick<Config, 'watermark'>): Promise<Doubt | undefined> {
-  const mend = 'set WATERMARK_PATH to a picture that this user can read, or to nothing';
+  const fix = 'set WATERMARK_PATH to a picture that this user can read, or to nothing';
   if (!watermark.path) return undefined;
   const { readOwn } = await import('./media/video/watermark.ts');
   return readOwn(watermark.path).then(
     () => undefined,
-    (error: unknown) => ({ setting: 'WATERMARK_PATH', what: messageOf(error), mend }),
+    (error: unknown) => ({ setting: 'WATERMARK_PATH', what: messageOf(error), fix }),
   );
 }
 
@@ -52,7 +52,6 @@ export function doubtMemory(
     what:
       `media jobs may use ${budget} MB (MEDIA_MEMORY_MB), the worker itself needs ${own} MB, ` +
       `and ${where} has ${all} MB: the worker may be killed`,
-    mend:
-      most >= 128 ? `set MEDIA_MEMORY_MB to ${most} or less, or give ${where} more` : `give ${where} 512 MB or more`,
+    fix: most >= 128 ? `set MEDIA_MEMORY_MB to ${most} or less, or give ${where} more` : `give ${where} 512 MB or more`,
   };
 }

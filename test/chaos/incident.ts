@@ -12,7 +12,7 @@ import { prepareGround, type Ground } from './ground.ts';
 
 // npm run chaos:incident -- --incident storage --minutes 60 [--jobs 5000] [--workers 3] --incident: storage (403, as of
 // a cap that is reached), bucket (gone), raid (401), disk (full; needs root), or several with commas. Worker processes
-// do jobs, the dependencies break, and are mended after so many minutes. No retry may be used meanwhile, other kinds
+// do jobs, the dependencies break, and are fixed after so many minutes. No retry may be used meanwhile, other kinds
 // must go on, and a minute after the end all must be done. The last line is the verdict; exit code 1 unless all is
 // well.
 
@@ -71,7 +71,7 @@ async function scenario({ db, dir }: Ground): Promise<number> {
   const held = await seen(db);
   const requests = s3.requests.length + raid.requests.length - asked;
   console.log(
-    `mended after ${options.minutes} minutes: ${tell(held)}; ` +
+    `fixed after ${options.minutes} minutes: ${tell(held)}; ` +
       `${requests} requests, ${(cpu * 100).toFixed(1)} % of a core`,
   );
 

@@ -12,7 +12,7 @@ import { eventually } from '../support/eventually.ts';
 import { startPooler } from '../support/pooler.ts';
 import { createDoctor, type Doctor } from '../support/doctor.ts';
 
-// `rowmill doctor`: what it finds about Postgres, and that it says how to mend it.
+// `rowmill doctor`: what it finds about Postgres, and that it says how to fix it.
 
 let doctor: Doctor;
 before(async () => {
@@ -27,7 +27,7 @@ test('a database that cannot be had is found, and the rest is still looked at', 
   const { code, found } = await examine({ DATABASE_URL: wrong.href });
   assert.equal(code, 1);
   assert.match(found['Postgres']!.detail, /password authentication failed/);
-  assert.equal(found['Postgres']!.mend, 'check the user and the password in DATABASE_URL');
+  assert.equal(found['Postgres']!.fix, 'check the user and the password in DATABASE_URL');
   assert.equal(found['storage']!.state, 'ok');
   assert.doesNotMatch(JSON.stringify(found), /sesame/);
 });
@@ -38,7 +38,7 @@ test('migrations that are missing or changed', async (t) => {
   const missing = await examine({ DATABASE_URL: empty.url });
   assert.equal(missing.code, 1);
   assert.match(missing.found['migrations']!.detail, /^not applied: 0000_closed\.sql, 0001/);
-  assert.equal(missing.found['migrations']!.mend, 'run rowmill migrate');
+  assert.equal(missing.found['migrations']!.fix, 'run rowmill migrate');
   assert.match(missing.found['rights']!.detail, /may make the tables/);
 
   const own = await createDatabase();
@@ -77,7 +77,7 @@ test('a transaction pooler is a failure, and the port of one a warning', async (
   const { code, found } = await examine({ DATABASE_URL: pooler.url });
   assert.equal(code, 1);
   assert.match(found['connection']!.detail, /^goes through a transaction pooler/);
-  assert.match(found['connection']!.mend!, /port 5432 and not 6543/);
+  assert.match(found['connection']!.fix!, /port 5432 and not 6543/);
 
   const sessions = [createClient(doctor.db.url), createClient(doctor.db.url)] as const;
   for (const session of sessions) await session.connect();
@@ -116,7 +116,7 @@ test('it says for how many processes there are connections', async (t) => {
   const limited = (await examine({ DATABASE_URL: url.href })).found['capacity']!;
   assert.equal(limited.state, 'warn');
   assert.match(limited.detail, new RegExp(`room for 0 .* role ${role} is ${one - 1}, 2 in use, 2 of them by Rowmill$`));
-  assert.match(limited.mend!, /set DATABASE_CONNECTIONS=15/);
+  assert.match(limited.fix!, /set DATABASE_CONNECTIONS=15/);
 });
 
 test('one connection is enough: what takes a second is left out, and says so', async (t) => {
@@ -163,7 +163,7 @@ test('it finds what holds back vacuum', async (t) => {
     detail:
       `held back for n s by an open transaction, pid ${pid} (monthly report): ` +
       'the live tables grow until that ends',
-    mend: `let it commit, or end it: select pg_terminate_backend(${pid})`,
+    fix: `let it commit, or end it: select pg_terminate_backend(${pid})`,
   });
   assert.deepEqual(await look(300), [
     { name: 'vacuum', state: 'ok', detail: 'nothing has held it back for more than 5 min' },
@@ -186,7 +186,7 @@ test('prepared transactions, replication slots and standbys may hold back vacuum
       { ...holder, kind: 'session', pid: 18, age_s: 299 },
     ],
     { seconds: 300, transactions: 100_000 },
-  ).map(({ detail, mend }) => `${detail.replace(/^held back for |: the live tables.*/g, '')} | ${mend}`);
+  ).map(({ detail, fix }) => `${detail.replace(/^held back for |: the live tables.*/g, '')} | ${fix}`);
   assert.deepEqual(said, [
     "2 h by the prepared transaction 'it''s' | in database shop: commit prepared 'it''s', or rollback prepared 'it''s'",
     "1,200,000 transactions by the replication slot 'it''s' | end long queries on its standby; " +

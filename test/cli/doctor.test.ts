@@ -14,7 +14,7 @@ import { createDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 import { createDoctor, type Doctor } from '../support/doctor.ts';
 
-// `rowmill doctor`: what it finds on a machine and around it, and that it says how to mend it.
+// `rowmill doctor`: what it finds on a machine and around it, and that it says how to fix it.
 
 let doctor: Doctor;
 before(async () => {
@@ -62,7 +62,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
   });
   assert.match(stdout, /^ok {4}Node {10}24\./m);
   assert.match(stdout, /^ok {4}environment {3}no faults; .*DATABASE_URL, DATA_DIR.* set$/m);
-  assert.match(stdout, /^warn {2}workers {7}no worker is running\n {20}mend: rowmill start$/m);
+  assert.match(stdout, /^warn {2}workers {7}no worker is running\n {20}fix: rowmill start$/m);
 });
 
 test('all faults of the environment are named at once', async () => {
@@ -111,13 +111,13 @@ test('a temp dir that is not there yet is told of, and not made', async (t) => {
 
 test('a temp dir that is too small for an original is told of, and what becomes of the job', async () => {
   const config = { tempDir: doctor.dir, mediaMaxBytes: 1e18, queues: undefined };
-  const { state, detail, mend } = await checkTemp(config);
+  const { state, detail, fix } = await checkTemp(config);
   assert.equal(state, 'warn');
   assert.match(
     detail,
     /free: a job whose original, of up to .* \(MEDIA_MAX_MB\), does not fit there ends as disk_full$/,
   );
-  assert.match(mend!, /TEMP_DIR/);
+  assert.match(fix!, /TEMP_DIR/);
   assert.equal((await checkTemp({ ...config, queues: ['publish'] })).state, 'ok');
 });
 
@@ -125,10 +125,10 @@ test('a memory budget above what there is, which would have the worker killed', 
   const checked = (megabytes: number, ofContainer = true) =>
     checkMemory({ mediaMemoryBytes: megabytes * 1e6 }, { bytes: 512 * 2 ** 20, ofContainer });
   assert.equal(checked(280).state, 'ok');
-  const { state, detail, mend } = checked(700);
+  const { state, detail, fix } = checked(700);
   assert.equal(state, 'warn');
   assert.match(detail, /700 MB \(MEDIA_MEMORY_MB\), .* this container has 536 MB/);
-  assert.match(mend!, /set MEDIA_MEMORY_MB to 336 or less/);
+  assert.match(fix!, /set MEDIA_MEMORY_MB to 336 or less/);
   assert.match(checked(700, false).detail, /this machine/);
 });
 
@@ -182,7 +182,7 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
     const check = judgeFfmpeg(found, queues);
     assert.equal(check.state, state, check.detail);
     assert.match(check.detail, says);
-    assert.equal(Boolean(check.mend), state !== 'ok');
+    assert.equal(Boolean(check.fix), state !== 'ok');
   }
 });
 
@@ -192,7 +192,7 @@ test('RAID with another secret, or not there', async (t) => {
   const refused = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'other' });
   assert.equal(refused.code, 1);
   assert.match(refused.found['RAID']!.detail, /raid_unauthorized/);
-  assert.match(refused.found['RAID']!.mend!, /RAID_PUBLISHER_SECRET/);
+  assert.match(refused.found['RAID']!.fix!, /RAID_PUBLISHER_SECRET/);
   const gone = await examine({ RAID_PUB_ENDPOINT: 'http://127.0.0.1:1', RAID_PUBLISHER_SECRET: 'x' });
   assert.match(gone.found['RAID']!.detail, /raid_unavailable/);
 });
@@ -206,7 +206,7 @@ test('paused queues, old jobs and dead letters are warnings', async (t) => {
   const { code, found } = await examine({ DATABASE_URL: own.url });
   assert.equal(code, 0);
   assert.deepEqual(
-    [found['workers']!.state, found['queues']!.mend, found['dead letters']!.detail],
+    [found['workers']!.state, found['queues']!.fix, found['dead letters']!.detail],
     ['warn', 'rowmill resume media', '1 dead letter of social.x, no_luck'],
   );
 });

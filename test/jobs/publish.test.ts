@@ -228,7 +228,7 @@ for (const [name, goWrong, { code, permanent, says }] of failures) {
   });
 }
 
-/** Faults of the deployment: what goes wrong, and what mends it. */
+/** Faults of the deployment: what goes wrong, and what fixes it. */
 const incidents: [string, string, () => void | Promise<void>, () => void | Promise<void>][] = [
   [
     'the bucket is missing',
@@ -240,8 +240,8 @@ const incidents: [string, string, () => void | Promise<void>, () => void | Promi
   ['storage is unreachable', 'storage_unavailable', () => s3.stop(), () => s3.start()],
 ];
 
-for (const [name, code, goWrong, mend] of incidents)
-  test(`when ${name}: an incident, no retry used, and it is published once that is mended`, async () => {
+for (const [name, code, goWrong, fix] of incidents)
+  test(`when ${name}: an incident, no retry used, and it is published once that is fixed`, async () => {
     await goWrong();
     const { id, file } = await publish('held', await photo());
     await eventually(async () =>
@@ -250,7 +250,7 @@ for (const [name, code, goWrong, mend] of incidents)
     const row = await reads(rig.db, id, { status: 'pending', error_code: code });
     assert.match(row['error'], /rowmill-test/);
     assert.equal((await fileOf(file))['publish_status'], 'pending');
-    await mend();
+    await fix();
     await reads(rig.db, id, { status: 'completed', retry_count: 0 });
     assert.deepEqual(await sql(`select from job_errors where job_id = $1`, [id]), []);
     await eventually(async () => assert.deepEqual(await sql(`select from incidents where resolved_at is null`), []));

@@ -8,7 +8,7 @@ import { reads } from '../support/jobs.ts';
 import { createMediaRig, type MediaRig } from '../support/media-rig.ts';
 import { picture } from '../support/pictures.ts';
 
-// A setting that is wrong is an incident: the job waits, uses no retry, and goes on once it is mended.
+// A setting that is wrong is an incident: the job waits, uses no retry, and goes on once it is fixed.
 
 async function createRig(t: TestContext, env: Record<string, string>): Promise<MediaRig> {
   const rig = await createMediaRig({

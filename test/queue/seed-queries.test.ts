@@ -21,7 +21,7 @@ const queries = {
 };
 
 let rig: Rig;
-let mended = false;
+let fixed = false;
 const sql = async (text: string, values: unknown[] = []) =>
   (await rig.db.query<Record<string, any>>(text, values)).rows;
 const dead = new PermanentError('raid_not_found', 'It is not there');
@@ -33,7 +33,7 @@ const kinds = [
     payload,
     timeout: 300,
     async run({ payload: { how }, signal, commit }) {
-      if (mended || how === 'fine') return null;
+      if (fixed || how === 'fine') return null;
       if (how === 'permanent') throw dead;
       if (how === 'permanent in its transaction') return commit(() => Promise.reject(dead));
       if (how === 'retryable') throw new RetryableError('raid_unavailable', 'It is down');
@@ -47,7 +47,7 @@ const kinds = [
     name: 'publish.batch',
     payload,
     batchSize: 10,
-    runBatch: async (jobs) => jobs.map(() => (mended ? null : dead)),
+    runBatch: async (jobs) => jobs.map(() => (fixed ? null : dead)),
   }),
 ];
 /** What goes wrong, and the code of it. */
@@ -104,7 +104,7 @@ test('the second shows every dead letter, and the fifth runs them again', async 
     ],
   );
 
-  mended = true;
+  fixed = true;
   await sql(queries.again);
   await eventually(async () => {
     const left = codes(await sql(queries.attention));

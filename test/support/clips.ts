@@ -26,8 +26,8 @@ export const ffmpegEnv = {
 
 /** What it can do was looked up once for all test files, by global-setup.ts: that takes half a second of CPU. */
 const seen = process.env['TEST_FFMPEG'];
-const lookout = seen && { capabilities: async () => JSON.parse(seen) as Capabilities, lookAgain: () => {} };
-export const ffmpeg: Ffmpeg = createFfmpeg(config, undefined, lookout || undefined);
+const detector = seen && { capabilities: async () => JSON.parse(seen) as Capabilities, detectAgain: () => {} };
+export const ffmpeg: Ffmpeg = createFfmpeg(config, undefined, detector || undefined);
 
 /** A video of a moving test picture. */
 export async function clip({ size = '320x180', seconds = 2 } = {}): Promise<Buffer> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { runRowmill } from './cli.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 
-type Found = Record<string, { state: string; detail: string; mend?: string }>;
+type Found = Record<string, { state: string; detail: string; fix?: string }>;
 
 /** A database and a folder, and `rowmill doctor` on them. */
 export type Doctor = {
@@ -26,7 +26,7 @@ export async function createDoctor(): Promise<Doctor> {
       const { code, stdout, stderr } = await runRowmill(['doctor', '--json'], { env: { ...base, ...env } });
       assert.equal(stderr, '');
       const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: (Found[string] & { name: string })[] };
-      for (const check of checks) if (check.state !== 'ok') assert.ok(check.mend, `${check.name} says how to mend it`);
+      for (const check of checks) if (check.state !== 'ok') assert.ok(check.fix, `${check.name} says how to fix it`);
       return { code, ok, found: Object.fromEntries(checks.map(({ name, ...check }) => [name, check])) };
     },
     async close() {

@@ -32,9 +32,9 @@ export function onParentGone(gone: () => void, everyMs = 1_000): void {
   const parent = process.ppid;
   // A process that a script starts in the background with `&` is meant to outlive its shell.
   if (!/\browmill\b[^&]*$/.test(process.env['npm_lifecycle_script'] ?? '')) return;
-  const looking = setInterval(() => {
+  const checking = setInterval(() => {
     if (process.ppid === parent) return;
-    clearInterval(looking);
+    clearInterval(checking);
     gone();
   }, everyMs).unref();
 }

@@ -51,8 +51,8 @@ async function placeFor(parent: string): Promise<string> {
 function unusable(parent: string, error: unknown): never {
   const cause = tempError(error);
   if (cause instanceof DeploymentError) throw cause;
-  const mend = 'set it to a folder where this user may write';
-  const words = `TEMP_DIR ${parent} cannot be written to (${codeOf(error)}): ${mend}`;
+  const fix = 'set it to a folder where this user may write';
+  const words = `TEMP_DIR ${parent} cannot be written to (${codeOf(error)}): ${fix}`;
   throw new DeploymentError('temp_space', 'temp_dir_unusable', words, { cause: error });
 }
 

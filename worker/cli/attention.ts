@@ -4,14 +4,14 @@ import { count, duration } from './output.ts';
 export type Attention = {
   name: 'incidents' | 'paused' | 'waiting' | 'turns' | 'workers' | 'schedules' | 'dead_letters';
   what: string;
-  mend: string;
+  fix: string;
 };
 
 const patienceS = 300;
 const turnPatienceS = 60;
 const mostGroups = 10;
 
-/** What needs a person's attention, and how to mend it. */
+/** What needs a person's attention, and how to fix it. */
 export function attention(fleet: FleetStatus): Attention[] {
   const { incidents, queues, workers, dead_letters, failing_schedules } = fleet;
   const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
@@ -33,7 +33,7 @@ function incident(found: FleetIncident): Attention {
     what:
       `incident for ${duration(age_s)}: ${where}, ${code}; ` +
       `${count(jobs_held, 'job')} of ${kinds.join(', ')} wait: ${message}`,
-    mend: `${solution ?? 'Correct what it names.'} The jobs that wait go on by themselves, with no retry used.`,
+    fix: `${solution ?? 'Correct what it names.'} The jobs that wait go on by themselves, with no retry used.`,
   };
 }
 
@@ -43,16 +43,16 @@ function idle(queues: FleetQueue[], workers: FleetStatus['workers'], served: Set
     .map(({ host, pid, heartbeat_age_s }): Attention => ({
       name: 'workers',
       what: `worker ${pid} on ${host} has lost its connection, its last heartbeat was ${duration(heartbeat_age_s)} ago`,
-      mend: 'another worker takes over its jobs; look at its log',
+      fix: 'another worker takes over its jobs; look at its log',
     }));
-  if (served.size === 0) return [...lost, { name: 'workers', what: 'no worker is running', mend: 'rowmill start' }];
+  if (served.size === 0) return [...lost, { name: 'workers', what: 'no worker is running', fix: 'rowmill start' }];
   const unserved = queues.filter(({ queue, waiting: jobs }) => jobs > 0 && !served.has(queue));
   return [
     ...lost,
     ...unserved.map(({ queue, waiting: jobs }): Attention => ({
       name: 'workers',
       what: `no worker serves queue ${queue}, where ${count(jobs, 'job')} wait`,
-      mend: `start one with ${queue} in QUEUES, or with QUEUES unset`,
+      fix: `start one with ${queue} in QUEUES, or with QUEUES unset`,
     })),
   ];
 }
@@ -63,7 +63,7 @@ function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue,
       {
         name: 'paused',
         what: `queue ${queue} is paused, ${count(jobs, 'job')} waiting`,
-        mend: `rowmill resume ${queue}`,
+        fix: `rowmill resume ${queue}`,
       },
     ];
   if (oldest_waiting_s === null || oldest_waiting_s < patienceS || !served.has(queue)) return [];
@@ -73,7 +73,7 @@ function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue,
       what:
         `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} ` +
         `has been due for ${duration(oldest_waiting_s)}`,
-      mend: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
+      fix: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
     },
   ];
 }
@@ -89,7 +89,7 @@ function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): At
       what:
         `${count(jobs.length, 'job')} of worker ${pid} on ${host} wait for ${longest.waits_for}, ` +
         `job ${longest.job_id} for ${duration(forS)}`,
-      mend: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
+      fix: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
     },
   ];
 }
@@ -98,7 +98,7 @@ function failing({ name, error }: FailingSchedule): Attention {
   return {
     name: 'schedules',
     what: `schedule ${name} adds nothing: ${error}`,
-    mend: `rowmill schedule set ${name} with what is right, or rowmill schedule disable ${name}`,
+    fix: `rowmill schedule set ${name} with what is right, or rowmill schedule disable ${name}`,
   };
 }
 
@@ -108,7 +108,7 @@ function deadLetters({ queue, kind, error_code, cause, solution, jobs }: DeadLet
   return {
     name: 'dead_letters',
     what: cause ? `${which}: ${cause}` : which,
-    mend:
+    fix:
       `${solution ?? `See rowmill jobs --status failed${code}.`} ` +
       `To retry: rowmill retry --failed --queue ${queue} --kind ${kind}${code}`,
   };

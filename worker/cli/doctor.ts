@@ -5,7 +5,7 @@ import { example, json } from './options.ts';
 import { pad, paint, print, printJson, type Style } from './output.ts';
 
 export const doctor = example(new Command('doctor'), 'DATABASE_URL=postgres://... rowmill doctor')
-  .description('check all that Rowmill needs, and say how to mend what is wrong; exit code 1 if anything is')
+  .description('check all that Rowmill needs, and say how to fix what is wrong; exit code 1 if anything is')
   .addOption(json())
   .action(async (options: { json?: true }) => {
     const { examine } = await import('./doctor/examine.ts');
@@ -21,8 +21,8 @@ export const doctor = example(new Command('doctor'), 'DATABASE_URL=postgres://..
 
 const styles: Record<Check['state'], Style> = { ok: 'green', warn: 'yellow', fail: 'red' };
 
-function show({ name, state, detail, mend }: Check): void {
+function show({ name, state, detail, fix }: Check): void {
   const indent = ' '.repeat(20);
   print(`${paint(styles[state], pad(state, 4))}  ${pad(name, 12)}  ${detail.replaceAll('\n', `\n${indent}`)}`);
-  if (mend) print(`${indent}${paint('bold', 'mend:')} ${mend}`);
+  if (fix) print(`${indent}${paint('bold', 'fix:')} ${fix}`);
 }

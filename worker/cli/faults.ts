@@ -32,48 +32,48 @@ export function complain(text: string): void {
 
 const stackOf = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error));
 
-export type Diagnosis = { what: string; mend?: string };
+export type Diagnosis = { what: string; fix?: string };
 
 /** A fault of the database, or of the connection to it, in one line; undefined for anything else. */
 export function explain(error: unknown): string | undefined {
   const found = diagnose(error);
-  return found && (found.mend ? `${found.what}: ${found.mend}` : found.what);
+  return found && (found.fix ? `${found.what}: ${found.fix}` : found.what);
 }
 
-const mends: Record<string, string> = {
+const fixes: Record<string, string> = {
   '28P01': 'check the user and the password in DATABASE_URL',
   '28000': 'check the user in DATABASE_URL, and sslmode if the server requires TLS',
   '3D000': 'check the name of the database at the end of DATABASE_URL',
   '42501': 'connect as the owner of the tables, or as a role with rights on them',
 };
 
-/** What is wrong with the database, or with the connection to it, and how to mend it; undefined for other errors. */
+/** What is wrong with the database, or with the connection to it, and how to fix it; undefined for other errors. */
 export function diagnose(error: unknown): Diagnosis | undefined {
   const code = codeOf(error) ?? '';
   // https://www.postgresql.org/docs/current/errcodes-appendix.html
   if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return refusal(error, code);
   // There is one failure for each address of a name: the first says as much as all of them.
   const message = messageOf(error instanceof AggregateError ? error.errors[0] : error);
-  const mend = networkMend(code, message);
-  return mend === undefined ? undefined : { what: `Postgres cannot be reached (${message})`, mend };
+  const fix = networkFix(code, message);
+  return fix === undefined ? undefined : { what: `Postgres cannot be reached (${message})`, fix };
 }
 
 function refusal(error: unknown, code: string): Diagnosis {
   // Undefined table, column or schema.
   if (['42P01', '42703', '3F000'].includes(code))
-    return { what: `The database lacks tables of Rowmill (${messageOf(error)})`, mend: 'run rowmill migrate' };
+    return { what: `The database lacks tables of Rowmill (${messageOf(error)})`, fix: 'run rowmill migrate' };
   if (isFull(error))
     return {
       what: `No connection is left: the server or a pooler says ${messageOf(error)} (${code})`,
-      mend:
+      fix:
         'raise max_connections or the size of the pool, lower DATABASE_CONNECTIONS of the workers, ' +
         'or close connections that are not needed',
     };
-  const mend = mends[code] ?? (error as { hint?: string }).hint;
-  return { what: `Postgres says: ${messageOf(error)} (${code})`, ...(mend ? { mend } : {}) };
+  const fix = fixes[code] ?? (error as { hint?: string }).hint;
+  return { what: `Postgres says: ${messageOf(error)} (${code})`, ...(fix ? { fix } : {}) };
 }
 
-function networkMend(code: string, message: string): string | undefined {
+function networkFix(code: string, message: string): string | undefined {
   if (code === 'ECONNREFUSED') return 'check the host and the port in DATABASE_URL, and that Postgres runs';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'check the host in DATABASE_URL';
   if (/^E(CONNRESET|PIPE|HOSTUNREACH|NETUNREACH|TIMEDOUT)$/.test(code) || /timeout|timed out/i.test(message))

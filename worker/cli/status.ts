@@ -15,9 +15,9 @@ export const status = example(new Command('status'), 'rowmill status --json')
 
     const incidents = all.filter(({ name }) => name === 'incidents');
     const needs = all.filter(({ name }) => name !== 'incidents');
-    for (const { what, mend } of incidents) {
+    for (const { what, fix } of incidents) {
       print(paint('red', plain(what)));
-      print(`  ${mend}`);
+      print(`  ${fix}`);
       print();
     }
 
@@ -29,9 +29,9 @@ export const status = example(new Command('status'), 'rowmill status --json')
     if (needs.length === 0 && incidents.length > 0) return;
     if (needs.length === 0) return print(paint('green', 'Nothing needs attention'));
     print('Needs attention');
-    for (const { what, mend } of needs) {
+    for (const { what, fix } of needs) {
       print(`  ${paint('yellow', plain(what))}`);
-      print(`    ${mend}`);
+      print(`    ${fix}`);
     }
   });
 

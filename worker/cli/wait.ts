@@ -6,7 +6,7 @@ import { fleetStatus, showJob, type Job } from '../queue/client/operate.ts';
 import { Failed } from './faults.ts';
 import { cut, duration, note, plain } from './output.ts';
 
-const lookEveryMs = 200;
+const pollEveryMs = 200;
 
 /**
  * Follows a job until it has ended: with a progress bar on a terminal, otherwise with a line for each change. It prints
@@ -23,14 +23,14 @@ export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }):
   };
   process.once('SIGINT', leave);
   try {
-    for (let looks = 0; ; looks++) {
-      const job = await look(db, id);
+    for (let polls = 0; ; polls++) {
+      const job = await readJob(db, id);
       if (!job) throw new Failed(`Job ${id} was deleted`);
       display.show(job);
       if (job.completed_at) return job;
       // Not at once: a worker may have claimed this job already.
-      if (looks === 5 && job.status === 'pending') await warnIfNobodyWorks(db, job, display);
-      await sleep(lookEveryMs);
+      if (polls === 5 && job.status === 'pending') await warnIfNobodyWorks(db, job, display);
+      await sleep(pollEveryMs);
     }
   } finally {
     display.end();
@@ -39,7 +39,7 @@ export async function follow(db: Db, id: number, { quiet }: { quiet: boolean }):
 }
 
 /** Postgres may be away for about a minute. */
-function look(db: Db, id: number): Promise<Job | undefined> {
+function readJob(db: Db, id: number): Promise<Job | undefined> {
   const passing = (error: unknown) => (isTransient(error) ? {} : undefined);
   return withRetries(() => showJob(db, id), passing, undefined, { waitMs: 1_000, longestMs: 1_000, budgetMs: 60_000 });
 }

@@ -24,7 +24,7 @@ export const psqlLine = ({ dataDir, schema }: { dataDir: string; schema: string 
   (schema ? `PGOPTIONS='-c search_path=${schema}' ` : '') +
   `psql "$(cat ${relative('', join(dataDir, 'postgres.url'))})"`;
 
-/** False: not yet, or no longer. @throws an error that asking again would not mend */
+/** False: not yet, or no longer. @throws an error that asking again would not fix */
 export async function answers(data: string, port: number): Promise<boolean> {
   try {
     await ask(await urlOf(data, port), 'select 1');

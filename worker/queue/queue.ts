@@ -33,8 +33,8 @@ export type Serving = {
   registry: Registry;
   observer: Observer;
   uncommitted: Uncommitted;
-  /** Looks up which jobs will be due soon. */
-  lookAhead: () => void;
+  /** Reads which jobs will be due soon. */
+  refreshAlarm: () => void;
   timing?: Timing | undefined;
   signal: AbortSignal;
 };
@@ -77,9 +77,9 @@ export function serveQueue(settings: QueueRow, serving: Serving) {
       runner.poll();
       void makeRoom().catch(() => {});
     },
-    lookOnce() {
+    catchUp() {
       runner.search();
-      serving.lookAhead();
+      serving.refreshAlarm();
     },
     uncommitted: serving.uncommitted,
     timing: serving.timing,

@@ -48,7 +48,7 @@ export async function startWorker(
   const { config, log } = app;
   const stopping = new AbortController();
   let draining = false;
-  let told: string | undefined;
+  let logged: string | undefined;
   let foundBefore: string | undefined;
   let waitsTold = '[]';
   let startingOver: Promise<void> | undefined;
@@ -93,7 +93,7 @@ export async function startWorker(
   const [{ path }] = (await query<{ path: string }>(app.db, sql.search_path)) as [{ path: string }];
   const observer = observeAll([logAttempts(log), ...observers], log);
   const alarm = createAlarm(db, served, wake);
-  const lookAhead = () => void alarm.look().catch(() => {});
+  const refreshAlarm = () => void alarm.refresh().catch(() => {});
   const uncommitted = createUncommitted(db, soon, stopping.signal);
   const serving = {
     app,
@@ -106,7 +106,7 @@ export async function startWorker(
     registry,
     observer,
     uncommitted,
-    lookAhead,
+    refreshAlarm,
     timing,
     signal: stopping.signal,
   };
@@ -121,15 +121,15 @@ export async function startWorker(
     if (what === 'migrated') for (const queue of queues) queue.restart();
     else if (what === 'due') wake(name!, Number(tickets));
     else if (what === 'soon') soon(name!);
-    else if (what === 'incidents') void incidents.look();
-    else if (what === 'schedules') void scheduler.look().catch(() => {});
+    else if (what === 'incidents') void incidents.refresh();
+    else if (what === 'schedules') void scheduler.refresh().catch(() => {});
     else void watch().catch(() => {});
   }
 
   /** Jobs are due soon, or already: if their transaction took a while to commit. */
   function soon(name: string): void {
     wake(name);
-    lookAhead();
+    refreshAlarm();
   }
 
   function wake(name: string, tickets?: number): void {
@@ -146,13 +146,13 @@ export async function startWorker(
   });
 
   /** Logs what /health reports, once it has lasted for a while. */
-  async function lookForTrouble(): Promise<void> {
+  async function logTrouble(): Promise<void> {
     await forEach((queue) => queue.findNeglect()).catch(() => {});
     const found = trouble();
-    if (found && found === foundBefore && found !== told)
-      log.warn({ reason: (told = found) }, 'this worker does not work');
-    else if (!found && told) log.info({ reason: told }, 'this worker works again');
-    if (!found) told = undefined;
+    if (found && found === foundBefore && found !== logged)
+      log.warn({ reason: (logged = found) }, 'this worker does not work');
+    else if (!found && logged) log.info({ reason: logged }, 'this worker works again');
+    if (!found) logged = undefined;
     foundBefore = found;
   }
 
@@ -199,10 +199,10 @@ export async function startWorker(
     watchSessions(databaseUrl, app.instance, log, stopping.signal),
     every(config.sweepMs, membership.reap),
     every(1_000, watch),
-    every(5_000, lookForTrouble),
-    every(1_000, alarm.look),
-    every(1_000, () => incidents.look()),
-    every(1_000, scheduler.look),
+    every(5_000, logTrouble),
+    every(1_000, alarm.refresh),
+    every(1_000, () => incidents.refresh()),
+    every(1_000, scheduler.refresh),
     every(1_000, () => forEach((queue) => queue.reportProgress())),
     every(1_000, tellWaits),
     every(config.sweepMs * 15, () => forEach((queue) => queue.findOrphans())),

@@ -148,7 +148,7 @@ describe('A failure of S3 has a name', () => {
     );
   });
 
-  it('says what to mend', async () => {
+  it('says what to fix', async () => {
     const { credentials, ...config } = s3.config;
     const messageWith = async (changed: typeof credentials) => {
       const other = createStorage({ ...config, credentials: changed });

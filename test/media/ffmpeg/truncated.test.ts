@@ -15,7 +15,7 @@ import { ffmpegs } from '../../support/ffmpegs.ts';
 import { truncated } from '../../support/pictures.ts';
 
 // A file that is cut off, by whatever is made of it and whichever ffmpeg: its own fault, which another attempt does not
-// mend.
+// fix.
 
 const signal = new AbortController().signal;
 const memory = createMemoryGate({ bytes: 1e9, slots: 2 });

@@ -198,16 +198,16 @@ describe('An incident', () => {
   });
 
   test('of a dependency that the worker does not know is opened by the error alone, and ended by hand', async () => {
-    let mended = false;
+    let fixed = false;
     await worker({
       'media.mail': async () => {
-        if (!mended) throw new DeploymentError('mail', 'mail_account_suspended', 'The account is suspended');
+        if (!fixed) throw new DeploymentError('mail', 'mail_account_suspended', 'The account is suspended');
       },
     });
     const id = await add(rig.db, 'media', 'mail');
     await opened();
     await reads(rig.db, id, { status: 'pending', retry_count: 0, error_code: 'mail_account_suspended' });
-    mended = true;
+    fixed = true;
     await rig.db.query('update incidents set resolved_at = now() where resolved_at is null');
     await reads(rig.db, id, { status: 'completed', retry_count: 0 });
   });

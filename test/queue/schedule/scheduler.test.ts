@@ -121,7 +121,7 @@ suite('one worker', { concurrency: true }, () => {
       ] as const)
         assert.match((await status(name))['error'], said);
 
-      await db.query(`update schedules set cron = '* * * * * *', time_zone = 'UTC', kind = 'mended'`);
+      await db.query(`update schedules set cron = '* * * * * *', time_zone = 'UTC', kind = 'fixed'`);
       for (const name of ['cron', 'zone', 'never', 'job']) {
         await seededSome(name, 1);
         await eventually(async () => assert.equal((await status(name))['error'], null));

@@ -6,7 +6,7 @@ const untilItWorks: Patience = { waitMs: 50, longestMs: 2_000 };
 /**
  * Does what must be done in Postgres, again and again while it is away, until `signal` fires.
  * @param work must be safe to repeat: it may have been done although the answer was lost
- * @throws what asking again does not mend; once the signal has fired, the last error
+ * @throws what asking again does not fix; once the signal has fired, the last error
  */
 export async function persist<T>(
   work: (tries: number) => Promise<T>,

@@ -29,7 +29,7 @@ export async function refusePooler(a: Session, databaseUrl: string): Promise<voi
       () => false,
     );
     if (!connected) return;
-    if (await changesSessions(a, b)) throw new UsageError(`DATABASE_URL ${pooled}. To mend it, ${direct}`);
+    if (await changesSessions(a, b)) throw new UsageError(`DATABASE_URL ${pooled}. To fix it, ${direct}`);
   } finally {
     await b.end().catch(() => {});
   }

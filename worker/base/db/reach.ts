@@ -6,7 +6,7 @@ const tellEveryMs = 5_000;
 
 /**
  * Waits for a Postgres that is still starting, for example when both are started together.
- * @throws its last error after `patienceMs`; at once an error that waiting does not mend, such as a wrong password
+ * @throws its last error after `patienceMs`; at once an error that waiting does not fix, such as a wrong password
  */
 export async function waitForPostgres(
   databaseUrl: string,

@@ -6,7 +6,7 @@ import { loadStatements, query } from './sql.ts';
 
 const sql = loadStatements(import.meta.dirname, 'watch.sql', ['deaf_sessions', 'end_sessions']);
 
-const lookEveryMs = 500;
+const checkEveryMs = 500;
 /** After how long a statement is checked with the server; twice as long the next time, and so on. */
 const patienceMs = 2_000;
 const longestPatienceMs = 30_000;
@@ -29,7 +29,7 @@ export async function watchSessions(
   const asked = new WeakMap<Session, { statement: number; nextMs: number }>();
 
   while (!signal.aborted) {
-    await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+    await sleep(checkEveryMs, undefined, { signal }).catch(() => {});
     const suspects = [...openSessions].filter((session) => session.instance === instance && isLate(session));
     if (suspects.length === 0 || signal.aborted) continue;
     try {

@@ -72,7 +72,7 @@ export class LocalStorage implements Storage {
   }
 
   async head(key: string, { signal }: Options = {}): Promise<StoredObject | undefined> {
-    return this.#try(`looking at "${key}"`, signal, async () => {
+    return this.#try(`checking "${key}"`, signal, async () => {
       const found = await statFile(await this.#pathOf(key));
       return found && { key, ...found, content_type: contentTypeOf(key) };
     });

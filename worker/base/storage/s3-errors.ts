@@ -16,7 +16,7 @@ type StorageErrorCode =
   | 'storage_unavailable';
 
 /**
- * Translates an error of the SDK: it gets a code, a message that says what to mend, and none of the SDK's own fields,
+ * Translates an error of the SDK: it gets a code, a message that says what to fix, and none of the SDK's own fields,
  * which contain signatures. An error that comes neither from S3 nor from the network is returned as it is.
  */
 export function storageError(error: unknown, request: S3Request): unknown {

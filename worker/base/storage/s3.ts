@@ -85,9 +85,7 @@ export class S3Storage implements Storage {
     checkKey(key);
     const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
     try {
-      const found = await this.#ask(`looking at "${key}"`, signal, () =>
-        this.#client.send(command, sendOptions(signal)),
-      );
+      const found = await this.#ask(`checking "${key}"`, signal, () => this.#client.send(command, sendOptions(signal)));
       const object = storedObject(key, found.ContentLength, found.LastModified);
       return found.ContentType ? { ...object, content_type: found.ContentType } : object;
     } catch (error) {
@@ -173,7 +171,7 @@ export class S3Storage implements Storage {
    */
   async #assertBucket(signal: AbortSignal | undefined): Promise<void> {
     if (this.#bucketIsThere) return;
-    const doing = 'looking at the bucket';
+    const doing = 'checking the bucket';
     const command = new HeadBucketCommand({ Bucket: this.#bucket });
     try {
       await this.#ask(doing, signal, () => this.#client.send(command, sendOptions(signal)));

@@ -18,7 +18,7 @@ insert into auction_files (source_key) values (:source_key) returning id::text;
 -- name: add_job
 insert into publish_jobs (file_id, max_retries) values (:file_id, 1) returning id;
 
--- name: look
+-- name: pictures
 select id, status, attempt, started_at, completed_at, error_code, error, result
   from publish_jobs
  where id = any(:ids);

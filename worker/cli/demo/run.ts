@@ -27,7 +27,7 @@ const sql = loadStatements(import.meta.dirname, 'run.sql', [
   'cancel_leftovers',
   'add_file',
   'add_job',
-  'look',
+  'pictures',
 ]);
 
 type Original = { path: string; name: string; about: string; broken: boolean };
@@ -182,7 +182,7 @@ async function watch(db: Db, pictures: Picture[], signal: AbortSignal, quiet: bo
   const ids = pictures.map(({ id }) => id);
   for (let before = '', moved = Date.now(); ;) {
     signal.throwIfAborted();
-    const rows = await query<Pick<Picture, 'id'>>(db, sql.look, { ids });
+    const rows = await query<Pick<Picture, 'id'>>(db, sql.pictures, { ids });
     for (const picture of pictures)
       Object.assign(
         picture,

@@ -2,15 +2,15 @@ export type Check = {
   name: string;
   state: 'ok' | 'warn' | 'fail';
   detail: string;
-  /** How to mend it. */
-  mend?: string;
+  /** How to fix it. */
+  fix?: string;
 };
 
 export const ok = (name: string, detail: string): Check => ({ name, state: 'ok', detail });
-export const warn = (name: string, detail: string, mend: string): Check => ({ name, state: 'warn', detail, mend });
-export const fail = (name: string, detail: string, mend?: string): Check => ({
+export const warn = (name: string, detail: string, fix: string): Check => ({ name, state: 'warn', detail, fix });
+export const fail = (name: string, detail: string, fix?: string): Check => ({
   name,
   state: 'fail',
   detail,
-  ...(mend ? { mend } : {}),
+  ...(fix ? { fix } : {}),
 });

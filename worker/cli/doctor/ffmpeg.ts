@@ -32,22 +32,22 @@ export function judgeFfmpeg(found: unknown, queues: string[] | undefined): Check
     return warn(name, `${detail}: years old, without the security fixes since; not used in production`, install);
   const risks = risksOf(found as Capabilities);
   if (risks.length === 0) return ok(name, detail);
-  return warn(name, `${detail}: ${risks.map(({ risk }) => risk).join('; ')}`, risks.map(({ mend }) => mend).join('; '));
+  return warn(name, `${detail}: ${risks.map(({ risk }) => risk).join('; ')}`, risks.map(({ fix }) => fix).join('; '));
 }
 
-function risksOf(capabilities: Capabilities): { risk: string; mend: string }[] {
+function risksOf(capabilities: Capabilities): { risk: string; fix: string }[] {
   const { toneMapping, sandbox } = capabilities;
   return [
     isOld(capabilities) && {
       risk:
         `before ffmpeg ${leastVersion}, sound of old phones (AMR), 24-bit PCM in MP4 and xHE-AAC ` +
         'is lost or becomes noise: such jobs fail as ffmpeg_too_old or unsupported_codec',
-      mend: `Debian 13 has a newer one, or set FFMPEG_PATH and FFPROBE_PATH to ffmpeg ${leastVersion} or newer`,
+      fix: `Debian 13 has a newer one, or set FFMPEG_PATH and FFPROBE_PATH to ffmpeg ${leastVersion} or newer`,
     },
-    !toneMapping && { risk: 'without zscale and tonemap HDR videos come out pale', mend: install },
+    !toneMapping && { risk: 'without zscale and tonemap HDR videos come out pale', fix: install },
     sandbox === 'none' && {
       risk: 'an attack on ffmpeg can reach the network and the files of this user',
-      mend: 'apt-get install bubblewrap; this user must be allowed to make namespaces, which some containers forbid',
+      fix: 'apt-get install bubblewrap; this user must be allowed to make namespaces, which some containers forbid',
     },
   ].filter((risk) => risk !== false);
 }

@@ -34,7 +34,7 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
     };
     const checks = Object.entries(fine).flatMap(([name, detail]) => {
       const found = needs.filter((need) => names[need.name] === name);
-      return found.length > 0 ? found.map(({ what, mend }) => warn(name, what, mend)) : [ok(name, detail)];
+      return found.length > 0 ? found.map(({ what, fix }) => warn(name, what, fix)) : [ok(name, detail)];
     });
     return [...checks, ...unknownQueues(fleet.queues, wanted)];
   } finally {

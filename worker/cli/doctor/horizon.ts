@@ -35,7 +35,7 @@ export function judgeHorizon(holders: Holder[], { seconds, transactions }: Patie
     const since =
       holder.age_s === null ? `${holder.transactions.toLocaleString('en')} transactions` : duration(holder.age_s);
     const detail = `held back for ${since} by ${who(holder)}: the live tables grow until that ends`;
-    return warn('vacuum', detail, mend(holder));
+    return warn('vacuum', detail, fix(holder));
   });
 }
 
@@ -52,7 +52,7 @@ function who({ kind, name, pid }: Holder): string {
   }
 }
 
-function mend({ kind, name, pid, database }: Holder): string {
+function fix({ kind, name, pid, database }: Holder): string {
   switch (kind) {
     case 'session':
       return `let it commit, or end it: select pg_terminate_backend(${pid})`;

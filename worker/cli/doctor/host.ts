@@ -62,13 +62,13 @@ export async function checkTemp({
 /** Compares the memory for media jobs with the memory of the machine. */
 export function checkMemory(config: Pick<Config, 'mediaMemoryBytes'>, here = memoryHere()): Check {
   const doubt = doubtMemory(config, here);
-  if (doubt) return warn('memory', doubt.what, doubt.mend);
+  if (doubt) return warn('memory', doubt.what, doubt.fix);
   return ok('memory', `${size(config.mediaMemoryBytes)} for media jobs, of ${size(here.bytes)}`);
 }
 
 export async function checkWatermark(config: Pick<Config, 'watermark'>): Promise<Check> {
   const doubt = await doubtWatermark(config);
-  if (doubt) return fail('watermark', doubt.what, doubt.mend);
+  if (doubt) return fail('watermark', doubt.what, doubt.fix);
   return ok('watermark', `${config.watermark.path} can be read`);
 }
 

@@ -32,8 +32,8 @@ export async function checkPostgres(url: string, connections: number): Promise<{
     await clients[0].connect();
     for await (const check of lookInto(clients, url, connections)) checks.push(check);
   } catch (error) {
-    const { what, mend } = diagnose(error) ?? { what: messageOf(error) };
-    checks.push(fail('Postgres', what, mend));
+    const { what, fix } = diagnose(error) ?? { what: messageOf(error) };
+    checks.push(fail('Postgres', what, fix));
   } finally {
     for (const client of clients) await client.end().catch(() => {});
   }
@@ -173,10 +173,10 @@ async function checkRightsToWork(session: Session): Promise<Check> {
     sql.rights_to_work,
   );
   const { role, may_work, sees_no_rows, owns } = rights;
-  const mend = 'connect as the owner of the tables';
+  const fix = 'connect as the owner of the tables';
   if (!may_work)
-    return fail('rights', `role ${role} may not read and write the tables of Rowmill and its tickets`, mend);
-  if (sees_no_rows) return fail('rights', `row level security hides all jobs from role ${role}`, mend);
-  if (!owns) return warn('rights', `role ${role} may work, but not migrate: the tables are another's`, mend);
+    return fail('rights', `role ${role} may not read and write the tables of Rowmill and its tickets`, fix);
+  if (sees_no_rows) return fail('rights', `row level security hides all jobs from role ${role}`, fix);
+  if (!owns) return warn('rights', `role ${role} may work, but not migrate: the tables are another's`, fix);
   return ok('rights', `role ${role} owns the tables`);
 }

@@ -18,10 +18,10 @@ export async function checkStorage({ storage, production }: Pick<Config, 'storag
   try {
     await createStorage(storage).check({ signal: AbortSignal.timeout(patienceMs) });
   } catch (error) {
-    const mend = local
+    const fix = local
       ? 'let this user write to DATA_DIR'
       : 'check the bucket, the endpoint, and that the key may write, read and delete';
-    return fail(name, `${place}: ${reason(error)}`, mend);
+    return fail(name, `${place}: ${reason(error)}`, fix);
   }
   const detail = `${place}: written, read and deleted an object`;
   if (local && production)

@@ -32,10 +32,10 @@ export const leastVersion = 7;
 /** ffmpeg 7.0 has libavcodec 61. Builds of the newest source have no other number. */
 export const isOld = ({ libavcodec }: Pick<Capabilities, 'libavcodec'>): boolean => libavcodec < 61;
 
-export type Lookout = {
+export type Detector = {
   capabilities(): Promise<Capabilities>;
   /** Forgets what is known. */
-  lookAgain(): void;
+  detectAgain(): void;
 };
 
 /** How long a lookup may take. */
@@ -44,42 +44,42 @@ const patience: Patience = { tries: 3, waitMs: 1_000 };
 const sandboxes: Sandbox[] = ['bwrap', 'unshare', 'none'];
 
 /**
- * Finds out what the installed ffmpeg can do, once, and again after `lookAgain`. A lookup that was killed, or got no
- * memory, proves nothing and is repeated. ffmpeg never runs with a weaker sandbox than was found before, until the
+ * Finds out what the installed ffmpeg can do, once, and again after `detectAgain`. A detection that was killed, or got
+ * no memory, proves nothing and is repeated. ffmpeg never runs with a weaker sandbox than was found before, until the
  * process is restarted.
  * @throws DeploymentError `ffmpeg_missing`, `ffmpeg_path_wrong`, `sandbox_missing`; as machineFault does
  */
-export function createLookout(config: FfmpegConfig, log?: Log): Lookout {
+export function createDetector(config: FfmpegConfig, log?: Log): Detector {
   let known: Promise<Capabilities> | undefined;
   let allowed = config.sandbox ? [config.sandbox] : sandboxes;
 
-  async function look(): Promise<Capabilities> {
-    const found = await lookUp(await findPrograms(config), allowed);
+  async function detect(): Promise<Capabilities> {
+    const found = await detectNow(await findPrograms(config), allowed);
     allowed = sandboxes.slice(0, sandboxes.indexOf(found.sandbox) + 1);
     return found;
   }
 
-  async function lookPatiently(): Promise<Capabilities> {
+  async function detectPatiently(): Promise<Capabilities> {
     const passing = (error: unknown) => {
       if (!isPassing(error)) return undefined;
       log?.warn({ err: error }, 'could not find out what ffmpeg can do, will try again');
       return {};
     };
-    return withRetries(look, passing, undefined, patience);
+    return withRetries(detect, passing, undefined, patience);
   }
 
   return {
     capabilities() {
       if (known) return known;
-      const looking = lookPatiently();
-      known = looking;
-      looking.catch((error: unknown) => {
+      const detecting = detectPatiently();
+      known = detecting;
+      detecting.catch((error: unknown) => {
         if (codeOf(error) === 'sandbox_missing') log?.warn({ err: error }, 'ffmpeg has lost its sandbox');
-        if (known === looking) known = undefined;
+        if (known === detecting) known = undefined;
       });
-      return looking;
+      return detecting;
     },
-    lookAgain() {
+    detectAgain() {
       known = undefined;
     },
   };
@@ -92,7 +92,7 @@ const needed = {
 };
 
 /** In five runs of ffmpeg and ffprobe at the same time. @param allowed the sandboxes to try, in order */
-async function lookUp(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
+async function detectNow(programs: Programs, allowed: Sandbox[]): Promise<Capabilities> {
   const ask = (what: string) => answerOf('ffmpeg', programs, ['-hide_banner', what]);
   const [{ sandbox, version, libavcodec }, filters, codecs, muxers] = await Promise.all([
     findSandbox(programs, allowed),
@@ -136,7 +136,7 @@ async function findSandbox(programs: Programs, allowed: Sandbox[]): Promise<Vers
     'ffmpeg',
     'sandbox_missing',
     `ffmpeg does not run in its sandbox (${allowed.join(', ')}) any more: ` +
-      'mend that, or restart the worker to run ffmpeg without it',
+      'fix that, or restart the worker to run ffmpeg without it',
   );
 }
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { confine, createLookout, type Capabilities, type Lookout } from './capabilities.ts';
+import { confine, createDetector, type Capabilities, type Detector } from './capabilities.ts';
 import { probeFault, runFault, wordsOf } from './faults.ts';
 import type { FfmpegConfig } from './find.ts';
 import { collect, runProcess, type Exit, type Limits } from './process.ts';
@@ -14,7 +14,7 @@ import { entries, readProbe, type Probe } from './probe.ts';
  * away.
  */
 export type Ffmpeg = {
-  /** What is installed, looked up at first use. @throws RetryableError as createLookout does */
+  /** What is installed, looked up at first use. @throws RetryableError as createDetector does */
   capabilities(): Promise<Capabilities>;
 
   /**
@@ -80,15 +80,15 @@ const guard = ['-protocol_whitelist', 'file,pipe', '-format_whitelist'];
 /** The most pixels of a frame that is decoded: 8192 x 8192. */
 const maxPixels = '67108864';
 
-/** @param lookout finds out what ffmpeg can do; default: at first use */
+/** @param detector finds out what ffmpeg can do; default: at first use */
 export function createFfmpeg(
   config: FfmpegConfig,
   log?: Log,
-  { capabilities, lookAgain }: Lookout = createLookout(config, log),
+  { capabilities, detectAgain }: Detector = createDetector(config, log),
 ): Ffmpeg {
   /** ffmpeg's own messages are only logged: they may quote the file. */
-  const told = (fault: Error & { code: string }, exit: Exit, dir: string) => {
-    if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') lookAgain();
+  const logged = (fault: Error & { code: string }, exit: Exit, dir: string) => {
+    if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') detectAgain();
     if (fault instanceof PermanentError)
       log?.info(
         { error_code: fault.code, words: wordsOf(exit, dir) },
@@ -98,10 +98,10 @@ export function createFfmpeg(
   };
 
   /** Runs ffprobe on a file, and passes on what it writes. */
-  async function look(
+  async function runProbe(
     path: string,
     options: string[],
-    { dir, signal, formats = safeFormats, limits, onOutput }: LookOptions,
+    { dir, signal, formats = safeFormats, limits, onOutput }: ProbeRunOptions,
   ): Promise<void> {
     const { programs, sandbox, version } = await capabilities();
     // An unknown codec is only a warning.
@@ -114,7 +114,7 @@ export function createFfmpeg(
         onOutput,
       }),
     );
-    if (exit.code !== 0) throw told(probeFault(exit, version, limits.cpuSeconds), exit, dir);
+    if (exit.code !== 0) throw logged(probeFault(exit, version, limits.cpuSeconds), exit, dir);
   }
 
   return {
@@ -123,7 +123,7 @@ export function createFfmpeg(
     async probe(path, options) {
       const output = collect(4_000_000);
       const asked = ['-print_format', 'json', '-show_entries', entries];
-      await look(path, asked, { ...options, limits: probeLimits, onOutput: output.add });
+      await runProbe(path, asked, { ...options, limits: probeLimits, onOutput: output.add });
       return readProbe(output.text());
     },
 
@@ -134,7 +134,7 @@ export function createFfmpeg(
         if (counter.packets().held > maxSeconds) throw new Enough();
       };
       const asked = ['-select_streams', String(index), ...packetOptions];
-      await look(path, asked, { ...options, limits: packetLimits, onOutput }).catch((error: unknown) => {
+      await runProbe(path, asked, { ...options, limits: packetLimits, onOutput }).catch((error: unknown) => {
         if (!(error instanceof Enough)) throw error;
       });
       return counter.packets();
@@ -158,13 +158,13 @@ export function createFfmpeg(
         }),
       );
       const fault = runFault(exit, version);
-      if (fault) throw told(fault, exit, dir);
+      if (fault) throw logged(fault, exit, dir);
       return { stderr: exit.stderr };
     },
   };
 }
 
-type LookOptions = {
+type ProbeRunOptions = {
   dir: string;
   signal: AbortSignal;
   formats?: string;

@@ -49,12 +49,12 @@ async function sniffFurther(path: string): Promise<string | undefined> {
   }
 
   async function read(at: number): Promise<Buffer> {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(lookedAt), 0, lookedAt, at);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(readBytes), 0, readBytes, at);
     return buffer.subarray(0, bytesRead);
   }
 }
 
-const lookedAt = 262_144;
+const readBytes = 262_144;
 const wave64 = Buffer.from('726966662e91cf11a5d628db04c10000', 'hex');
 
 /** The size of an ID3 tag with its header, and its footer if it has one. https://id3.org/id3v2.4.0-structure */

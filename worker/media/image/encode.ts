@@ -49,12 +49,12 @@ export async function encodeAnimation(
   box: Target['box'],
   truncated: Truncated = 'refuse',
 ): Promise<Encoded> {
-  const { path, page, mended } = picture;
+  const { path, page, corrected } = picture;
   const { made } = await decodeWhole(picture, { truncated, frames: Infinity }, (failOn) =>
     sharp(path, { ...readOptions, failOn, page, pages: -1 })
       .resize(within(box))
       .timeout({ seconds: timeoutSeconds })
-      .webp(mended ? { ...webp, delay: mended.delays } : webp)
+      .webp(corrected ? { ...webp, delay: corrected.delays } : webp)
       .toBuffer({ resolveWithObject: true }),
   );
   const { width, height, pageHeight = height } = made.info;

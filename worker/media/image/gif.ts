@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import type { GifFrame, GifStructure } from './structure/gif.ts';
 
 /** A corrected copy of a GIF, read in its place. */
-export type MendedGif = {
+export type CorrectedGif = {
   path: string;
   /** The index in it of the picture's first frame. */
   page: number;
@@ -22,7 +22,7 @@ export type MendedGif = {
  * instead.
  * @returns undefined where libnsgif shows the file right as it is
  */
-export async function mendGif(path: string, { gif }: GifStructure): Promise<MendedGif | undefined> {
+export async function correctGif(path: string, { gif }: GifStructure): Promise<CorrectedGif | undefined> {
   const first = gif?.frames[0];
   if (!gif || !first) return undefined;
   const width = Math.max(gif.width, first.left + first.width);

@@ -6,7 +6,7 @@ import { sniffImage, type Format } from './sniff.ts';
 import { checkStructure, type Structure } from './structure/check.ts';
 import { maxPixels } from './structure/limits.ts';
 import { chooseCoding, readPngCoding, type Coding } from './colour.ts';
-import { mendGif, type MendedGif } from './gif.ts';
+import { correctGif, type CorrectedGif } from './gif.ts';
 import { readHeif, shownSize, type Heif, type Turn } from './heif/header.ts';
 import { corrupt, judge, type Judged } from './judge.ts';
 import { lengthenWebp } from './webp.ts';
@@ -55,7 +55,7 @@ export type Picture = {
   path: string;
   page: number;
   /** The corrected copy of a GIF that libnsgif would not show as browsers do. */
-  mended: MendedGif | undefined;
+  corrected: CorrectedGif | undefined;
   format: Format;
   source: Source;
   layout: Layout;
@@ -89,14 +89,14 @@ export async function openPicture(path: string): Promise<Picture> {
   const { size: bytes } = await stat(path);
   if (format === 'heic' || format === 'avif') return openHeif(path, bytes, { format, structure });
   if (format === 'webp') await lengthenWebp(path);
-  const mended = format === 'gif' ? await mendGif(path, structure) : undefined;
-  const meta = await readHeader(mended?.path ?? path, { format, structure });
+  const corrected = format === 'gif' ? await correctGif(path, structure) : undefined;
+  const meta = await readHeader(corrected?.path ?? path, { format, structure });
   const told = format === 'png' ? await readPngCoding(path) : undefined;
   const coding = chooseCoding(told, meta.icc, { format, grey: meta.channels < 3 });
   return {
-    path: mended?.path ?? path,
-    page: mended?.page ?? 0,
-    mended,
+    path: corrected?.path ?? path,
+    page: corrected?.page ?? 0,
+    corrected,
     format,
     structure,
     source: {
@@ -141,7 +141,7 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
     path,
     // libheif's index of the primary picture; it leaves hidden pictures out.
     page: format === 'avif' ? ((await readHeader(path, { format, structure }, heif)).pagePrimary ?? 0) : 0,
-    mended: undefined,
+    corrected: undefined,
     format,
     structure,
     source: {

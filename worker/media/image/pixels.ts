@@ -41,7 +41,7 @@ export async function withPixels<T>(
       return { source, made };
     });
   } finally {
-    if (picture.mended) await rm(picture.mended.path, { force: true });
+    if (picture.corrected) await rm(picture.corrected.path, { force: true });
   }
 }
 

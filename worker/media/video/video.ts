@@ -123,7 +123,7 @@ async function copy(path: string, to: string, source: VideoSource, options: Vide
   const maps = mapsOf(source);
   const sound = copySound ? ['-c:a', 'copy'] : soundOptions(settings.audioBitrate);
   // A sound that is encoded is decoded there already.
-  const looked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
+  const checked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
   const one = ['-threads', '1'];
   const task: Task = {
     // If ffmpeg reads only the key frames of a file, it is wrong about where the file begins. So the file is opened a
@@ -134,7 +134,7 @@ async function copy(path: string, to: string, source: VideoSource, options: Vide
     ],
     outputs: [
       { path: to, options: [...maps, '-c:v', 'copy', ...withoutMessages, ...sound, ...containerOptions(settings)] },
-      { path: 'pipe:1', options: [...looked, ...queue, '-f', 'null'] },
+      { path: 'pipe:1', options: [...checked, ...queue, '-f', 'null'] },
     ],
   };
   const need: Need = { bytes: [copyMemory], sort: 'short' };

@@ -51,7 +51,7 @@ export async function findWatermark(
 ): Promise<Watermark | undefined> {
   if (!(asked ?? settings.enabled)) return undefined;
   const { key, position, opacity, scale } = typeof asked === 'object' ? asked : {};
-  const look = {
+  const appearance = {
     position: position ?? settings.position,
     opacity: opacity ?? settings.opacity,
     scale: scale ?? settings.scale,
@@ -59,7 +59,7 @@ export async function findWatermark(
   if (key !== undefined) {
     const path = join(dir, 'watermark');
     const { sha256 } = await download(storage, key, { to: path, maxBytes, signal }).catch(missing);
-    return { path, sha256, ...look };
+    return { path, sha256, ...appearance };
   }
   const { path } = settings;
   if (!path) throw new PermanentError('watermark_missing', 'Set WATERMARK_PATH, or give options.watermark.key');
@@ -68,7 +68,7 @@ export async function findWatermark(
     sha256: createHash('sha256')
       .update(await readOwn(path))
       .digest('hex'),
-    ...look,
+    ...appearance,
   };
 }
 

@@ -2,7 +2,7 @@ import type { Db } from '../../base/db/db.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
 import { paced } from '../../base/paced.ts';
 
-type Due = { queue: string; in_ms: number | null; looked_at: string };
+type Due = { queue: string; in_ms: number | null; asked_at: string };
 
 const sql = loadStatements(import.meta.dirname, 'alarm.sql', ['due_soon']);
 /** Jobs that fall due at nearly the same time are found by one query. */
@@ -17,11 +17,11 @@ export function createAlarm(db: Db, queues: string[], wake: (queue: string) => v
   let since: string | null = null;
 
   /** Must be called each second, and when a job is added that is due within the next seconds. */
-  const look = paced(restMs, async () => {
+  const refresh = paced(restMs, async () => {
     const asked = performance.now();
-    for (const { queue, in_ms, looked_at } of await query<Due>(db, sql.due_soon, { queues, since })) {
+    for (const { queue, in_ms, asked_at } of await query<Due>(db, sql.due_soon, { queues, since })) {
       if (in_ms !== null) ring(queue, asked + Math.max(in_ms, restMs));
-      since = looked_at;
+      since = asked_at;
     }
   });
 
@@ -33,7 +33,7 @@ export function createAlarm(db: Db, queues: string[], wake: (queue: string) => v
       () => {
         set.delete(queue);
         wake(queue);
-        void look().catch(() => {});
+        void refresh().catch(() => {});
       },
       Math.max(Math.ceil(at - performance.now()), 0) + 1,
     );
@@ -41,7 +41,7 @@ export function createAlarm(db: Db, queues: string[], wake: (queue: string) => v
   }
 
   return {
-    look,
+    refresh,
     stop(): void {
       for (const { timer } of set.values()) clearTimeout(timer);
     },

@@ -35,10 +35,10 @@ export type WakingOptions = {
   log: Log;
   /** Its row in `workers`. */
   worker: () => string;
-  /** Looks for due tickets, unless it does: from time to time. */
+  /** Searches for due tickets, if it is not doing so already. */
   poll: () => void;
-  /** Looks for all tickets that are committed by now, and for jobs that will be due soon. */
-  lookOnce: () => void;
+  /** Finds all tickets that are committed by now, and all jobs that will be due soon. */
+  catchUp: () => void;
   uncommitted: Uncommitted;
   /** For tests, which have less time. */
   timing?: Timing | undefined;
@@ -49,13 +49,13 @@ export type WakingOptions = {
  * polls every few milliseconds, and inserts do not notify: a commit with a NOTIFY holds a lock of the whole server.
  *
  * It polls until it finds nothing for a while. Then it writes to its row in `workers` that it wants to be notified,
- * looks once more, and again after each transaction that was in progress then, which may not have seen the row. Why no
- * job is overlooked: add_tickets in migrations/0003_tickets.sql.
+ * searches once more, and again after each transaction that was in progress then, which may not have seen the row. Why
+ * no job is overlooked: add_tickets in migrations/0003_tickets.sql.
  */
 export type Waking = ReturnType<typeof createWaking>;
 
 export function createWaking(options: WakingOptions) {
-  const { queue, db, log, worker, poll: look, lookOnce, uncommitted } = options;
+  const { queue, db, log, worker, poll: pollRunner, catchUp, uncommitted } = options;
   const { many, patienceMs, tooSoonMs } = options.timing ?? usual;
   const heardAt: number[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -80,7 +80,7 @@ export function createWaking(options: WakingOptions) {
 
   function tick(): void {
     timer = setTimeout(() => {
-      look();
+      pollRunner();
       pause = Math.min(pause * 1.5, pauseMs.last);
       if (exhaustedAt > foundAt && performance.now() - foundAt > patient) void askToBeNotified();
       tick();
@@ -100,7 +100,7 @@ export function createWaking(options: WakingOptions) {
       clearTimeout(timer);
       polling = false;
       notifiedSince = performance.now();
-      lookOnce();
+      catchUp();
     } catch (error) {
       log.debug({ err: error, queue }, 'could not ask to be notified, will try again');
     } finally {

@@ -59,12 +59,12 @@ export function createClient(address: string, { pool, connections = 5, schema }:
     databaseUrl,
     wanted: () => waits.any() || Object.values(listeners).some((set) => set.size > 0),
     heard(jobs) {
-      waits.look(jobs.map(({ id }) => id));
+      waits.check(jobs.map(({ id }) => id));
       // An error in a listener is an uncaught exception of the process, as with an EventEmitter, and does not affect
       // the others.
       for (const job of jobs) for (const listener of listeners[job.status]) queueMicrotask(() => listener(job));
     },
-    look: () => waits.look(),
+    check: () => waits.check(),
     gaveUp: waits.rejectAll,
   });
 

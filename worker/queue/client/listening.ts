@@ -22,13 +22,13 @@ export type ListeningOptions = {
   wanted: () => boolean;
   heard: (jobs: Ended[]) => void;
   /** Jobs may have ended without a notification: read them. */
-  look: () => void;
+  check: () => void;
   /** The session is lost, for a reason that will not pass. */
   gaveUp: (error: unknown) => void;
 };
 
-const lookEveryMs = 5_000;
-const lookAgainAfterMs = 500;
+const checkEveryMs = 5_000;
+const checkAgainAfterMs = 500;
 /** In checks: every 20 s. A registration is valid for a minute. */
 const renewEvery = 4;
 const answerWithinMs = 15_000;
@@ -42,7 +42,7 @@ const reopenEveryMs = 5_000;
  * a second later, for statements that were under way and did not see the registration; and every five seconds, for
  * longer transactions and for deleted jobs.
  */
-export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: ListeningOptions) {
+export function createListening({ databaseUrl, wanted, heard, check, gaveUp }: ListeningOptions) {
   const closing = new AbortController();
   let session: Session | undefined;
   let opening: Promise<Session> | undefined;
@@ -81,20 +81,20 @@ export function createListening({ databaseUrl, wanted, heard, look, gaveUp }: Li
       throw error;
     }
     session = opened;
-    let looks = 0;
-    beat = setInterval(() => void tick(opened, ++looks), lookEveryMs);
-    look();
-    setTimeout(look, lookAgainAfterMs).unref();
+    let checks = 0;
+    beat = setInterval(() => void tick(opened, ++checks), checkEveryMs);
+    check();
+    setTimeout(check, checkAgainAfterMs).unref();
     return opened;
   }
 
-  async function tick(current: Session, looks: number): Promise<void> {
-    if (wanted()) look();
-    if (looks % renewEvery > 0) return;
+  async function tick(current: Session, checks: number): Promise<void> {
+    if (wanted()) check();
+    if (checks % renewEvery > 0) return;
     if (!wanted()) return leave(current);
     // If the query fails, the session is lost, and its end event handles that.
     const fresh = await answered(current, register(current)).catch(() => false);
-    if (fresh) look();
+    if (fresh) check();
   }
 
   function lost(ended: Session): void {

@@ -26,7 +26,7 @@ export type WaitOptions = {
 
 type Wait = PromiseWithResolvers<Job>;
 
-const jobsALook = 500;
+const jobsAQuery = 500;
 
 /**
  * The waits for jobs. All jobs that are asked for in the meantime are read with one query.
@@ -35,7 +35,7 @@ const jobsALook = 500;
 export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
   const waits = new Map<number, Set<Wait>>();
   const asked = new Set<number>();
-  let looking = false;
+  let reading = false;
 
   /**
    * Resolves with the job when it has completed.
@@ -49,7 +49,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
     const late = () => entry.reject(new NotCompleted('timeout', `Job ${id} has not ended within ${timeoutMs} ms`));
     const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
     waits.set(id, (waits.get(id) ?? new Set()).add(entry));
-    look([id]);
+    check([id]);
     try {
       return await entry.promise;
     } finally {
@@ -62,17 +62,17 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
   }
 
   /** Reads whether jobs that are waited for have ended: these, or all. */
-  function look(ids: Iterable<number> = waits.keys()): void {
+  function check(ids: Iterable<number> = waits.keys()): void {
     for (const id of ids) if (waits.has(id)) asked.add(id);
-    if (!looking) void lookAtAsked();
+    if (!reading) void readAsked();
   }
 
-  async function lookAtAsked(): Promise<void> {
-    looking = true;
+  async function readAsked(): Promise<void> {
+    reading = true;
     // All that is asked for in this turn of the event loop is read together.
     await Promise.resolve();
     while (asked.size > 0) {
-      const ids = [...asked].slice(0, jobsALook);
+      const ids = [...asked].slice(0, jobsAQuery);
       for (const id of ids) asked.delete(id);
       try {
         const jobs = new Map((await read(ids)).map((job) => [job.id, job]));
@@ -82,7 +82,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
         if (!isTransient(error)) for (const id of ids) reject(id, error);
       }
     }
-    looking = false;
+    reading = false;
   }
 
   function settle(id: number, job: Job | undefined): void {
@@ -99,7 +99,7 @@ export function createWaits(read: (ids: number[]) => Promise<Job[]>) {
 
   return {
     wait,
-    look,
+    check,
     rejectAll: (error: unknown) => {
       for (const id of waits.keys()) reject(id, error);
     },

@@ -43,19 +43,20 @@ export async function keepUp(
   while (!signal.aborted) {
     const reconcileNow = performance.now() - reconciledAt > reconcileEveryMs;
     if (reconcileNow) reconciledAt = performance.now();
-    let lookedMs = 0;
+    let archivingMs = 0;
     let workers = 1;
-    for (const queue of queues) await trying(async () => (lookedMs += await look(queue, reconcileNow)));
+    for (const queue of queues)
+      await trying(async () => (archivingMs += await archiveAndReconcile(queue, reconcileNow)));
     if (reconcileNow) await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
     await trying(async () => {
       workers = (await query<{ workers: number }>(db, sql.fleet_size))[0]!.workers;
     });
-    const load = Math.min(lookedMs * restFactor, longestRestMs);
+    const load = Math.min(archivingMs * restFactor, longestRestMs);
     await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
   }
 
   /** @returns how many milliseconds it took to see that there is nothing more to archive */
-  async function look(queue: string, reconcileNow: boolean): Promise<number> {
+  async function archiveAndReconcile(queue: string, reconcileNow: boolean): Promise<number> {
     const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);

@@ -66,7 +66,7 @@ export class Incidents {
   readonly #probes = new Map<number, { incident: string; checked: boolean }>();
   /** The checks in flight, by dependency. */
   readonly #asking = new Map<string, Promise<boolean>>();
-  readonly #lookOnce = paced(0, () => this.#lookNow());
+  readonly #refreshOnce = paced(0, () => this.#refreshNow());
 
   constructor(options: IncidentsOptions) {
     this.#options = options;
@@ -92,7 +92,7 @@ export class Incidents {
     const [opened] = await this.#insist(sql.open_incident, { ...where, code, message: words, kind });
     if (!opened) return this.meet(job, { dependency, error_code: code, error: message });
     log.error({ dependency, code, kind }, 'an incident has begun: the jobs that need this dependency wait');
-    await this.#lookOnce();
+    await this.#refreshOnce();
     return job.attempt - job.retry_count <= mostFree;
   }
 
@@ -148,11 +148,11 @@ export class Incidents {
     if (!resolved) return;
     const { dependency, code, lasted_s } = resolved;
     log.info({ dependency, code, lasted_s: Math.round(lasted_s) }, 'an incident has ended: its jobs go on');
-    // Not awaited: this may have been called by `look`.
-    void this.look();
+    // Not awaited: this may have been called by `refresh`.
+    void this.refresh();
   }
 
-  async #lookNow(): Promise<void> {
+  async #refreshNow(): Promise<void> {
     const { db, queues, checkEveryMs, onChange } = this.#options;
     const now = { host: this.#host, queues: queues(), check_every_s: checkEveryMs / 1_000 };
     const [state] = await query<State>(db, sql.look_at_incidents, now);
@@ -223,9 +223,9 @@ export class Incidents {
   }
 
   /** Must be called each second, and when a notification says that something has changed. Never throws. */
-  look(): Promise<void> {
-    return this.#lookOnce().catch((error: unknown) =>
-      this.#options.log.debug({ detail: messageOf(error) }, 'could not look at incidents'),
+  refresh(): Promise<void> {
+    return this.#refreshOnce().catch((error: unknown) =>
+      this.#options.log.debug({ detail: messageOf(error) }, 'could not read the incidents'),
     );
   }
 

@@ -68,7 +68,7 @@ async function hold(row: JobRow, fault: Fault, options: AttemptOptions): Promise
   if (!(await incidents.meet(row, fault))) return fail(row, { outcome: 'retry', error_code, error }, options);
   if (!(await ledger.putOff({ id: row.id, attempt: row.attempt, error_code, error }))) return lost;
   // The incident may have ended while that was written.
-  await incidents.look();
+  await incidents.refresh();
   if (!incidents.holds(row)) await ledger.giveBack([row.id]);
   return { outcome: 'held', dependency, error_code };
 }

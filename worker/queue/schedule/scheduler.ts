@@ -34,7 +34,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   let timer: NodeJS.Timeout | undefined;
 
   /** Must be called each second, and when a schedule was changed. */
-  const look = paced(restMs, async () => {
+  const refresh = paced(restMs, async () => {
     const asked = performance.now();
     const schedules = await query<Schedule>(db, sql.schedules_at_hand);
     const due = schedules.filter((schedule) => waitOf(schedule) <= 0);
@@ -50,13 +50,16 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
     // A schedule that was due has another next tick now, and may be due again. One that cannot tick is tried again each
     // second.
     const waits = schedules.filter(({ error }) => error === null).map((schedule) => Math.max(waitOf(schedule), restMs));
-    lookAgain(asked + Math.min(...waits));
+    refreshAt(asked + Math.min(...waits));
   });
 
-  function lookAgain(at: number): void {
+  function refreshAt(at: number): void {
     clearTimeout(timer);
     if (at === Infinity || signal.aborted) return;
-    timer = setTimeout(() => void look().catch(() => {}), Math.max(Math.ceil(at - performance.now()), 0) + 1).unref();
+    timer = setTimeout(
+      () => void refresh().catch(() => {}),
+      Math.max(Math.ceil(at - performance.now()), 0) + 1,
+    ).unref();
   }
 
   async function tick(ticks: Tick[]): Promise<void> {
@@ -80,7 +83,7 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   }
 
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
-  return { look };
+  return { refresh };
 }
 
 /** In milliseconds. */

@@ -44,7 +44,7 @@ export async function encodeRungsInPieces(
     const start = startOf(from);
     const times = readTimes();
     const ends = length === undefined ? [] : ['-frames:v', String(frames(from + length) - frames(from))];
-    const looks = length === undefined ? mostSeconds - start : startOf(from + length) - start;
+    const shownSeconds = length === undefined ? mostSeconds - start : startOf(from + length) - start;
     // A piece begins half a frame before its first moment: rounded down, its frames count to the same moments as in one
     // run. They are not moved with setpts: in the ffmpeg of 2018 it does not move the end with them, and the last frame
     // is shown twice.
@@ -55,7 +55,7 @@ export async function encodeRungsInPieces(
       filter: `${shown};${parts.graph('cut')}`,
       outputs: [
         ...rungs.map((rung) => ({ path: `${rung.path}.piece`, options: [...rung.options, ...ends, '-f', 'h264'] })),
-        { path: 'pipe:1', options: ['-map', '[times]', '-t', looks.toFixed(6), ...fine, ...asTimes] },
+        { path: 'pipe:1', options: ['-map', '[times]', '-t', shownSeconds.toFixed(6), ...fine, ...asTimes] },
       ],
     };
     const { stderr } = await run((running) => ffmpeg.run(task, { dir, signal, ...running, onOutput: times.add }));
