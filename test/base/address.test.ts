@@ -81,7 +81,7 @@ test('what is wrong with an address is said by name, and without its password', 
   for (const [url, words] of [
     ['mysql://h/db', /must start with postgres/],
     ['postgres://u:pass#word@h:x/db', /percent-encode/],
-    ['postgres://h/db?sslmode=verify', /sslmode=verify is none of disable/],
+    ['postgres://h/db?sslmode=verify', /sslmode=verify is not one of disable/],
     ['postgres://h/db?sslmode=verify-ca', /needs sslrootcert/],
     ['postgres://u:sesame@h/db?sslmode=verify-ca&sslrootcert=/none/ca.pem', /sslrootcert cannot be read: ENOENT/],
   ] as const)

@@ -82,7 +82,7 @@ function plainSsl(ssl: string | undefined): string | undefined {
 function modeOf(text = 'disable'): SslMode {
   if (text === 'no-verify') return 'require';
   const mode = modes.find((name) => name === text);
-  if (!mode) throw new UsageError(`sslmode=${text} is none of ${modes.join(', ')}`);
+  if (!mode) throw new UsageError(`sslmode=${text} is not one of ${modes.join(', ')}`);
   return mode;
 }
 

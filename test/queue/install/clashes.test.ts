@@ -92,7 +92,7 @@ suite('refused, in one error that names all, with nothing made', () => {
     },
     'a schema of the name that tickets get': {
       given: `create schema rowmill_tickets; create table rowmill_tickets.migrations (id integer)`,
-      says: [/schema rowmill_tickets, for the tickets of public, is another's/],
+      says: [/schema rowmill_tickets, where the tickets of public would be, exists already/],
     },
   };
   for (const [name, { given, says }] of Object.entries(cases))

@@ -177,6 +177,6 @@ async function checkRightsToWork(session: Session): Promise<Check> {
   if (!may_work)
     return fail('rights', `role ${role} may not read and write the tables of Rowmill and its tickets`, fix);
   if (sees_no_rows) return fail('rights', `row level security hides all jobs from role ${role}`, fix);
-  if (!owns) return warn('rights', `role ${role} may work, but not migrate: the tables are another's`, fix);
+  if (!owns) return warn('rights', `role ${role} may work, but not migrate: the tables belong to another role`, fix);
   return ok('rights', `role ${role} owns the tables`);
 }

@@ -35,7 +35,7 @@ async function find(name: 'ffmpeg' | 'ffprobe', config: FfmpegConfig): Promise<P
   const set = config[name];
   if (set) {
     if (await isProgram(set)) return { path: resolve(set), from: 'setting' };
-    throw wrongPath(name, `${set} is no program that can be run`);
+    throw wrongPath(name, `${set} is not a program that can be run`);
   }
   for (const dir of config.searchPath.split(delimiter).filter(Boolean))
     if (await isProgram(join(dir, name))) return { path: resolve(dir, name), from: 'PATH' };

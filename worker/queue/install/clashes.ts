@@ -43,7 +43,8 @@ async function takenTickets(client: Client, { tickets, schema }: Names): Promise
   const [row] = await query<{ found: boolean }>(client, sql.tickets_taken, { tickets });
   if (!row?.found) return [];
   return [
-    `schema ${tickets}, for the tickets of ${schema}, is another's: drop it if it was left by a Rowmill that is gone`,
+    `schema ${tickets}, where the tickets of ${schema} would be, exists already: ` +
+      'drop it if a Rowmill that was removed left it',
   ];
 }
 
