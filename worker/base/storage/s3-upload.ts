@@ -107,8 +107,13 @@ function endingWith(
   };
   /** The answer to the first completion may have been lost: then the upload is gone, and the object is there. */
   const isThere = async () => {
-    const found = await client.send(new HeadObjectCommand({ Bucket, Key }), sendOptions(signal)).catch(() => undefined);
-    return found?.ContentLength === size;
+    const head = new HeadObjectCommand({ Bucket, Key });
+    const found = asking(() => client.send(head, sendOptions(signal)), signal, patience);
+    const { ContentLength } = await found.catch((error: unknown) => {
+      if ((error as Error).name === 'NotFound') return { ContentLength: undefined };
+      throw error;
+    });
+    return ContentLength === size;
   };
   return Object.create(client, { send: { value: send } }) as S3Client;
 }
