@@ -23,7 +23,7 @@ const storageCap = {
 };
 const textType = { contentType: 'text/plain' };
 const patience = { tries: 3, waitMs: 1, budgetMs: 5_000 };
-/** Gives up soon on an answer, and asks often: a busy machine may be slow to answer more than once. */
+/** Gives up soon on an answer that does not come, and asks often: a busy machine may be slow to answer more than once. */
 const hurried = {
   multipartBytes: 6_000_000,
   partBytes: 5 * 1024 * 1024,
@@ -35,14 +35,11 @@ const smallParts = { multipartBytes: 6_000_000, partBytes: 5 * 1024 * 1024, pati
 
 let s3: S3Server;
 let storage: Storage;
-/** Gives up soon on an answer that does not come. The other waits: a busy machine is slow to answer. */
-let hasty: Storage;
 let folder: string;
 let largeFile: { path: string };
 before(async () => {
   s3 = await startS3Server();
   storage = new S3Storage(s3.config, smallParts);
-  hasty = new S3Storage(s3.config, { ...smallParts, connectMs: 1_000, idleMs: 1_000 });
   folder = await mkdtemp(join(tmpdir(), 'rowmill-s3-'));
   largeFile = { path: join(folder, 'large.bin') };
   await writeFile(largeFile.path, randomBytes(25_000_000));
