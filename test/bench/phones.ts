@@ -11,7 +11,7 @@ import { openServer } from './server.ts';
 //   node test/bench/phones.ts --megapixels 12,24,48 --rounds 2 --only HEIC
 //   node test/bench/phones.ts --group-only
 //
-// Prints one table of the estimate of each picture and the peak of a fresh process that makes this one alone, for each
+// Prints one table of the estimate of each picture and the peak of fresh processes that make this one alone, for each
 // kind of job; then the most memory that the worker and its ffmpeg held together. Exit code 1 if that was more than 512
 // MB, if an estimate is below its peak or more than 30 % above it for no reason that the table tells, if the worker was
 // killed, or if a job failed that should not. Takes some minutes. Linux only.
@@ -75,9 +75,15 @@ const notes = {
   expected: 'refused as the README says',
 };
 
+/** The peak of a HEIC depends on when V8 collects the garbage of its thread: it differs by 15 MB between processes. */
+const processesFor = (name: string) => (name.includes('HEIC') ? 3 : 1);
+
 async function estimateAndPeak(name: string, path: string, call: string): Promise<Partial<Row>> {
   try {
-    const { estimate, growth } = await measure(path, call, { budgetMb });
+    const { estimate, growth: first } = await measure(path, call, { budgetMb });
+    let growth = first;
+    for (let n = 1; n < processesFor(name); n++)
+      growth = Math.max(growth, (await measure(path, call, { budgetMb })).growth);
     return {
       estimate_mb: Math.round(estimate),
       peak_mb: Math.round(growth),
