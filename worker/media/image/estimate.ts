@@ -187,7 +187,8 @@ function rows(picture: Header, scale: number): number {
   const lines = Math.min(down, has_alpha ? 2050 : 1950, (has_alpha ? 460 : deep ? 410 : 380) / (scale * loaded));
   // Fewer where the decoder holds the whole picture.
   const share = format === 'png' && interlaced ? 0.75 : 1;
-  return Math.max(bandBytes, share * lines * across * channels * (deep ? 2 : 1));
+  // libtiff takes a little beside its tiles.
+  return Math.max(bandBytes * 1.04, share * lines * across * channels * (deep ? 2 : 1));
 }
 
 /** The factor by which the decoder itself shrinks. */
