@@ -134,7 +134,7 @@ test('one connection is enough: what takes a second is left out, and says so', a
   assert.equal(found['connection']!.state, 'warn');
   assert.match(
     found['connection']!.detail,
-    /takes a second connection. No connection is left: .*53300.*DATABASE_CONNECTIONS/,
+    /needs a second connection, and it failed. No connection is left: .*53300.*DATABASE_CONNECTIONS/,
   );
   assert.match(found['encryption']!.detail, /^none, and the connection stays on this machine/);
   assert.ok(found['notify'] && found['workers'], 'the rest was looked at');

@@ -150,15 +150,15 @@ export async function startWorker(
     await forEach((queue) => queue.findNeglect()).catch(() => {});
     const found = trouble();
     if (found && found === foundBefore && found !== logged)
-      log.warn({ reason: (logged = found) }, 'this worker does not work');
-    else if (!found && logged) log.info({ reason: logged }, 'this worker works again');
+      log.warn({ reason: (logged = found) }, 'this worker is unhealthy');
+    else if (!found && logged) log.info({ reason: logged }, 'this worker is healthy again');
     if (!found) logged = undefined;
     foundBefore = found;
   }
 
   function trouble(): string | undefined {
     if (draining) return 'shutting down';
-    if (!membership.holdsLock()) return 'the session that shows this worker alive is lost';
+    if (!membership.holdsLock()) return 'the database session that proves this worker alive is lost';
     return queues.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
   }
 

@@ -171,6 +171,13 @@ suite('a group is given whole or not at all', () => {
   }
 });
 
+test('a worker sends two heartbeats before it counts as dead', () => {
+  assert.deepEqual(faultsOf({ WORKER_DEAD_AFTER: '1000' }), ['WORKER_DEAD_AFTER']);
+  assert.deepEqual(faultsOf({ HEARTBEAT_INTERVAL: '15001' }), ['WORKER_DEAD_AFTER']);
+  assert.deepEqual(faultsOf({ HEARTBEAT_INTERVAL: '15000' }), []);
+  assert.deepEqual(faultsOf({ WORKER_DEAD_AFTER: '1000', HEARTBEAT_INTERVAL: '500' }), []);
+});
+
 test('a watermark for all videos, and none to put there, is a fault', () => {
   assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'true' }), ['WATERMARK_PATH']);
   assert.deepEqual(faultsOf({ WATERMARK_ENABLED: 'true', WATERMARK_PATH: 'logo.png' }), []);

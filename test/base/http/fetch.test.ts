@@ -130,7 +130,7 @@ describe('A download', () => {
       { bytes: gzipSync(Buffer.alloc(5_000_000)), headers: { 'content-encoding': 'gzip' } },
       PermanentError,
       'shop_refused',
-      /in the encoding gzip, unasked/,
+      /with content-encoding gzip, although Rowmill asked for none/,
     ));
   it('takes an answer of 101 for what it is: none', () =>
     failsWith(

@@ -59,10 +59,10 @@ test('due jobs that nobody claims are told in /health and in the log, though Pos
         log,
       ),
     );
-  await logged('this worker does not work');
+  await logged('this worker is unhealthy');
 
   await db.query('drop trigger keep on rowmill_tickets._private_jobs');
   await reads(db, id, { status: 'completed' });
-  await logged('this worker works again');
+  await logged('this worker is healthy again');
   assert.equal((await health()).status, 'healthy');
 });

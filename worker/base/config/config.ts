@@ -27,6 +27,9 @@ export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config 
   faults.push(...incompleteGroups(given), ...ambiguousStorage(given), ...markedNames(given));
   if (parsed.data?.WATERMARK_ENABLED && !parsed.data.WATERMARK_PATH)
     faults.push('WATERMARK_PATH: is missing, while WATERMARK_ENABLED is true');
+  // Else a worker would be declared dead between two of its heartbeats.
+  if (parsed.data && parsed.data.WORKER_DEAD_AFTER < 2 * parsed.data.HEARTBEAT_INTERVAL)
+    faults.push('WORKER_DEAD_AFTER: must be at least twice HEARTBEAT_INTERVAL');
   if (!parsed.success || faults.length > 0)
     throw new UsageError(`The environment has faults:\n  ${faults.join('\n  ')}`);
   return shape(parsed.data, env['PATH'] ?? '');

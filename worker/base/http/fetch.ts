@@ -9,9 +9,9 @@ import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing }
 import { tempError } from '../temp.ts';
 
 /**
- * Downloads from other services over HTTP, with node:http: fetch copies every byte once more. Every answer is judged
- * here, in the same way for all services. A download that breaks off starts again a few times (base/retry.ts), within
- * its time limit.
+ * Downloads from other services over HTTP, with node:http, because the global `fetch()` copies each byte one more
+ * time. Every answer is judged here, in the same way for all services. A download that breaks off starts again a few
+ * times (base/retry.ts), within its time limit.
  */
 
 /** The service, and the settings that a person should check when it refuses. */
@@ -64,7 +64,7 @@ export async function download(url: URL, options: DownloadOptions): Promise<Down
   }
 }
 
-/** A service that asks us to wait longer gets a snoozed job, which takes no slot. */
+/** A longer wait is not spent here: the job is snoozed, and its slot is free meanwhile. */
 const longestPatienceMs = 20_000;
 
 /** Whether another request may succeed. */
@@ -120,7 +120,7 @@ function faultOf(response: IncomingMessage, at: URL, hops: number, { service, ma
   if (encoding !== 'identity')
     return new PermanentError(
       `${service.code}_refused`,
-      `${service.name} sends the file in the encoding ${encoding}, unasked`,
+      `${service.name} sent the file with content-encoding ${encoding}, although Rowmill asked for none`,
     );
   return Number(headers['content-length'] ?? 0) > maxBytes ? tooLarge(service, maxBytes) : undefined;
 }

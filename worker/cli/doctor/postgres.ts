@@ -67,7 +67,7 @@ async function second(b: Client, check: () => Promise<Check>): Promise<Check> {
     const found = explain(error) ?? messageOf(error);
     return warn(
       'connection',
-      `not checked for a transaction pooler, which takes a second connection. ${found}`,
+      `could not check for a transaction pooler: the check needs a second connection, and it failed. ${found}`,
       direct,
     );
   }
@@ -123,7 +123,7 @@ export function checkClock(theirs: Date, asked: number, answered: number): Check
   return warn(
     name,
     `this machine is ${seconds} s ${skewMs > 0 ? 'behind' : 'ahead of'} the database`,
-    'set both by NTP; jobs run by the database clock all the same, but S3 refuses requests that are 15 minutes off',
+    'let NTP set both clocks. Jobs use the clock of the database, but S3 refuses requests that are 15 minutes off',
   );
 }
 
@@ -136,7 +136,7 @@ export function checkNotifications({ usage }: { usage: number }): Check {
   if (usage < 0.25) return ok(name, detail);
   return warn(
     name,
-    `${detail}: a session that listens has been in a transaction for long. ` +
+    `${detail}: a session that listens has kept a transaction open for a long time. ` +
       'New jobs start late, and NOTIFY fails when the queue is full',
     'end that transaction: sql/monitor/long_transactions.sql shows it',
   );

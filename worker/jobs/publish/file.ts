@@ -62,7 +62,11 @@ async function loadFile(db: Queryable, id: string | null): Promise<File> {
   const [file] = id
     ? await query<{ id: string; source_key: string | null; deleted_at: Date | null }>(db, sql.load_file, { id })
     : [];
-  if (!file) throw new PermanentError('file_not_found', 'The job names no row of auction_files: set file_id');
+  if (!file)
+    throw new PermanentError(
+      'file_not_found',
+      id ? `auction_files has no row with the file_id of this job, ${id}` : 'The job has no file_id: set it',
+    );
   if (file.deleted_at) throw new PermanentError('file_deleted', 'The file was deleted, so there is nothing to publish');
   if (!file.source_key)
     throw new PermanentError('source_key_missing', 'The row of auction_files has no source_key to download from RAID');

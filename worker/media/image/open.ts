@@ -21,9 +21,8 @@ export type Source = {
   /** EXIF's orientation of the stored pixels: 1 upright, 2 to 8 rotated or mirrored. What is made of it is upright. */
   orientation: number;
   /**
-   * Frames of an animation, or pages of a TIFF, of which the first is used; 1 for a still picture. An animated PNG
-   * counts as 1, and its still picture is used. Of animated AVIF and HEIC too the still picture is used, but their
-   * frames are counted.
+   * Frames of an animation, or pages of a TIFF, of which the first is used; 1 for a still picture. Of animated PNG,
+   * AVIF and HEIC the still picture is used. Frames are counted for AVIF and HEIC; a PNG counts as 1.
    */
   pages: number;
   has_alpha: boolean;
@@ -38,9 +37,11 @@ type Layout = {
   deep: boolean;
   /** Progressive JPEG or interlaced PNG: no line is complete before the whole file has been read. */
   interlaced: boolean;
-  /** HEIC and AVIF: samples a pixel, pixels decoded at once, and pixels held at once. */
+  /** HEIC and AVIF: samples a pixel. */
   samples?: number;
+  /** HEIC and AVIF: pixels decoded at once, of one tile or of the picture. */
   unitPixels?: number;
+  /** HEIC and AVIF: pixels held at once, of one row of tiles or of the picture. */
   heldPixels?: number;
   /** Not sRGB: converted after shrinking. */
   recoded?: boolean;

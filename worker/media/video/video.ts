@@ -42,7 +42,7 @@ export type ProcessedVideo = {
   height: number;
   duration: number;
   bytes: number;
-  /** `copy`: the streams are the original's; `copy_picture`: only the picture is; `encode`: neither is. */
+  /** `copy`: picture and sound were copied; `copy_picture`: the sound was encoded; `encode`: both were. */
   mode: 'copy' | 'copy_picture' | 'encode';
   /** Whether the original is cut off, and this is what was left of it. */
   truncated: boolean;
@@ -71,8 +71,8 @@ export type VideoMetadata = {
 };
 
 /**
- * Makes an untrusted video playable everywhere, never enlarged, and a poster. A video that plays everywhere already is
- * copied, which takes a hundredth of the time.
+ * Makes a poster, and of an untrusted video one that plays everywhere, never larger. A video that plays everywhere
+ * already is copied, which takes a hundredth of the time.
  * @throws PermanentError `not_media`, `no_video_stream`, `unsupported_codec`, `too_many_streams`, `video_too_large`,
  *   `frame_rate_too_high`, `video_too_long`, `media_truncated`, `media_corrupt`, `ffmpeg_too_old`, `watermark_broken`;
  *   RetryableError `output_invalid`; what Ffmpeg throws; the signal's reason
@@ -108,7 +108,7 @@ type Made = { mode: ProcessedVideo['mode']; stderr: string; heard: number | unde
 
 async function copyOrEncode(path: string, to: string, source: VideoSource, options: VideoOptions): Promise<Made> {
   const copied = copyMemory <= options.memory.bytes ? await copy(path, to, source, options) : undefined;
-  // If there may be damage, an encode decides, because it decodes everything.
+  // If the file may be damaged, it is encoded: that decodes every frame, so it shows the damage.
   return copied && damageOf(copied.stderr).faults === 0 ? copied : encode(path, to, source, options);
 }
 
@@ -122,12 +122,12 @@ async function copy(path: string, to: string, source: VideoSource, options: Vide
   const copySound = canCopySound(audio);
   const maps = mapsOf(source);
   const sound = copySound ? ['-c:a', 'copy'] : soundOptions(settings.audioBitrate);
-  // A sound that is encoded is decoded there already.
+  // Sound that is encoded needs no check of its own: the encode decodes all of it.
   const checked = ['-map', `1:${video.index}`, ...(audio && copySound ? ['-map', `0:${audio.index}`] : [])];
   const one = ['-threads', '1'];
   const task: Task = {
-    // If ffmpeg reads only the key frames of a file, it is wrong about where the file begins. So the file is opened a
-    // second time for that.
+    // If ffmpeg reads only key frames, it gets the start of the file wrong. So the file is opened twice: to copy it,
+    // and to check its key frames.
     inputs: [
       { path, options: one },
       { path, options: [...one, '-skip_frame', 'nokey'] },

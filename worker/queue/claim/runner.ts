@@ -67,7 +67,7 @@ export function createRunner({
   let stopped: AbortController | undefined;
   let current: Running | undefined;
   let claimedAt = 0;
-  /** When the current search began. A search ends with a claim that began later and found nothing. */
+  /** When the current search began; Infinity: none. It ends when a claim that began after it finds nothing. */
   let searchedAt = Infinity;
 
   /** Starts claiming. If graphile-worker fails, it is started again. */
@@ -91,7 +91,7 @@ export function createRunner({
         current = running;
         const since = (claimedAt = Date.now());
         poll = setInterval(search, pollIntervalMs);
-        // No notification of the meantime has reached us.
+        // Notifications sent before this moment did not reach us.
         search();
         waking.start();
         await Promise.race([running.lost.promise, aborted(signal)]);
@@ -121,7 +121,7 @@ export function createRunner({
     });
     events.on('pool:gracefulShutdown', () => {
       running.lost.resolve();
-      // It waits for its slots, which do not claim any more.
+      // It waits for its slots, and they may wait at the gate. They claim nothing more, so they are let through.
       running.gate.open();
     });
     // Tickets may have been claimed, and the answer lost: they are unlocked with the pool.
@@ -130,7 +130,7 @@ export function createRunner({
     events.on('worker:getJob:empty', ({ worker }) => {
       running.inFlight--;
       claimedAt = Date.now();
-      // The ticket that it was to find came after the claim began.
+      // This claim began before the search, so it could not see the new tickets: claim once more.
       if (asked.get(worker)! < searchedAt) return goOn(1);
       searchedAt = Infinity;
       waking.exhausted();
@@ -172,9 +172,9 @@ export function createRunner({
   }
 
   /**
-   * Claims this number of due tickets. An earlier claim that is still in flight may return nothing: a later claim took
-   * its ticket, and the newer ticket is not in its snapshot. So then we keep claiming, until a claim that began after
-   * this wake finds nothing.
+   * Claims this number of due tickets. A claim in flight may return nothing although a ticket is due: another claim
+   * took the one that it saw, and the new one came after its snapshot. Then, or without room for all, we claim until a
+   * claim that began after this call finds nothing.
    */
   function wake(tickets: number): void {
     const overlaps = current !== undefined && current.inFlight > 0;

@@ -71,8 +71,8 @@ export async function conclude(
     ended = await record(row, outcomeOf(attempting, answer, app), options);
     await incidents.ended(row, ended.outcome);
   } catch (error) {
-    // The row stays `processing`, but no worker runs it: this worker searches for such rows of its own, and retries
-    // them. Or it was the probe of an incident: the next probe ends that.
+    // Either the write failed: nobody runs the job now, and findOrphans (queue.ts) retries it. Or only
+    // `incidents.ended` failed: the next probe ends the incident.
     log.error(
       { kind: row.kind, job_id: row.id, attempt: row.attempt, err: error },
       'could not write the outcome of a job',

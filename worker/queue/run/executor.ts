@@ -25,7 +25,7 @@ export type ExecutorOptions = AttemptOptions & {
 /** Jobs that are started together, on the slot that was taken for them. */
 type Group = { jobs: Waiting[]; lease: Lease };
 
-/** While Postgres starts the jobs of one statement, those of the other are set running here. */
+/** Two start statements at once: while Postgres runs one, the jobs that the other has started begin to run here. */
 const startsInFlight = 2;
 /** Jobs, or batches, that one statement starts at most. */
 const startsAtOnce = 500;
@@ -36,7 +36,7 @@ export class Executor {
   readonly #backlog = new Backlog();
   readonly running = new Running();
   readonly #slots: Slots;
-  /** Jobs that may wait here: what can be started soon. More would only be kept from other workers. */
+  /** How many jobs may wait here: only what can start soon. More would be withheld from other workers. */
   readonly #enough: number;
   /** Tickets in hand. */
   #tickets = 0;
@@ -58,7 +58,7 @@ export class Executor {
   async take(ticket: Ticket): Promise<void> {
     this.#tickets++;
     const settled = this.#backlog.add(ticket);
-    // It may have been claimed while we paused.
+    // A claim that was in flight when we paused may arrive now.
     if (this.#paused) void this.#giveBack(this.#backlog.takeAll());
     else if (this.#isHeld(ticket)) this.letGo();
     else this.#fill();
@@ -161,7 +161,7 @@ export class Executor {
     for (const run of others) void this.#run(run, this.#slots.take());
   }
 
-  /** Jobs by the runs that do them: together those that their kind runs by one call. */
+  /** Groups jobs into runs: the jobs of a batch kind share one, each other job has its own. */
   #runsOf(entries: Entry[]): Entry[][] {
     return [...Map.groupBy(entries, ({ row }) => row.kind)].flatMap(([kind, some]) =>
       this.#batchSize(kind) > 1 ? [some] : some.map((entry) => [entry]),
@@ -222,7 +222,7 @@ export class Executor {
     this.#fill();
   }
 
-  /** The least urgent priority that waits, when so many tickets are held that a more urgent one cannot be claimed. */
+  /** Without room for another ticket: the priority of the least urgent one that waits. Otherwise undefined. */
   crowdedBy(): number | undefined {
     return this.room() === 0 ? this.#backlog.leastUrgent() : undefined;
   }
