@@ -23,7 +23,7 @@ const storageCap = {
 };
 const textType = { contentType: 'text/plain' };
 const patience = { tries: 3, waitMs: 1, budgetMs: 5_000 };
-/** Gives up soon on an answer that does not come, and asks often: a busy machine may be slow to answer more than once. */
+/** Gives up soon on an answer that does not come, and asks often: a busy machine may be slow more than once. */
 const hurried = {
   multipartBytes: 6_000_000,
   partBytes: 5 * 1024 * 1024,
