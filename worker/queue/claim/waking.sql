@@ -9,7 +9,8 @@ returning id;
 -- Whether a commit with a NOTIFY waits for another: each locks the object that stands for all databases until it is on
 -- the disk (PreCommit_Notify in Postgres's async.c).
 select exists (select from pg_locks
-                where locktype = 'object' and classid = 'pg_database'::regclass and objid = 0 and not granted) as found;
+                where locktype = 'object' and classid = 'pg_database'::regclass::oid and objid = 0::oid
+                  and not granted) as found;
 
 -- name: notify_no_more
 update workers set notify = pg_catalog.array_remove(notify, :queue)

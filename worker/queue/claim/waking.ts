@@ -119,11 +119,10 @@ export function createWaking(options: WakingOptions) {
   function pollInstead(): void {
     const now = performance.now();
     heardAt.length = 0;
-    if (!polling) {
-      patient = now - notifiedSince < tooSoonMs ? Math.min(patient * 2, patienceMs.most) : patienceMs.least;
-      foundAt = now;
-      poll();
-    }
+    if (!polling) patient = now - notifiedSince < tooSoonMs ? Math.min(patient * 2, patienceMs.most) : patienceMs.least;
+    foundAt = now;
+    // Also when it polls already: it may be about to stop that, believing that it is notified.
+    poll();
     askNotToBe();
   }
 
