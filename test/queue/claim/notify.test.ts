@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createUncommitted } from '../../../worker/queue/claim/uncommitted.ts';
+import { createWaking } from '../../../worker/queue/claim/waking.ts';
 import { createClient, createPool, type Client, type Db } from '../../../worker/base/db/db.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -139,6 +140,49 @@ test('a worker polls while there are many jobs, and wants to be notified when th
   }
 });
 
+test('a worker that hears many notifications while it asks to be notified goes on polling', async () => {
+  const { rows } = await db.query<{ id: string }>(
+    `insert into workers (id, host, pid, version, queues) values (gen_random_uuid(), 'here', 1, '0', '{media}')
+     returning id`,
+  );
+  const stopping = new AbortController();
+  const asked = Promise.withResolvers<void>();
+  const uncommitted = createUncommitted(db, () => {}, stopping.signal);
+  let [empty, polls, caughtUp] = [true, 0, 0];
+  const waking = createWaking({
+    queue: 'media',
+    db,
+    log: silent,
+    worker: () => rows[0]!.id,
+    poll() {
+      polls++;
+      if (empty) waking.exhausted();
+    },
+    catchUp: () => caughtUp++,
+    uncommitted: { watch: (queue) => uncommitted.watch(queue).then(asked.resolve) },
+    timing: { ...quick, patienceMs: { least: 10, most: 10 } },
+  });
+  const other = await db.connect();
+  try {
+    await other.query('begin; select from workers for update');
+    waking.start();
+    await eventually(async () => assert.equal(await blockedUpdates(), 1));
+    empty = false;
+    for (let n = 0; n < quick.many.notifications; n++) waking.heard();
+    await other.query('commit');
+    await asked.promise;
+    await eventually(async () => assert.deepEqual(await wanted(db), []));
+    const polledThen = polls;
+    await eventually(() => assert.ok(polls > polledThen, 'it polls'), 2_000);
+    assert.equal(caughtUp, 0);
+  } finally {
+    waking.stop();
+    stopping.abort();
+    other.release(true);
+    await db.query('delete from workers');
+  }
+});
+
 test('a worker polls where the commits of many producers wait for one another, though there are few', async (t) => {
   // As on a slow disk: 20 ms for each commit.
   const server = await startOwnServer(['fsync = on', 'commit_delay = 20000', 'commit_siblings = 0']);
@@ -200,6 +244,15 @@ test('a job of a prepared transaction starts when that is committed', async (t) 
     await own.end();
   }
 });
+
+/** Changes of what a worker wants that are held up. */
+async function blockedUpdates(): Promise<number | null> {
+  const { rowCount } = await db.query(
+    `select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and query like 'update workers set notify%'`,
+  );
+  return rowCount;
+}
 
 /** The queues of which any worker wants to be notified. */
 async function wanted(on: Db): Promise<string[]> {

@@ -1,5 +1,5 @@
 import type { Db } from '../../base/db/db.ts';
-import { loadStatements, query } from '../../base/db/sql.ts';
+import { loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import type { Log } from '../../base/log.ts';
 import { paced } from '../../base/paced.ts';
 import type { Uncommitted } from './uncommitted.ts';
@@ -68,7 +68,7 @@ export function createWaking(options: WakingOptions) {
   let exhaustedAt = -Infinity;
   let notifiedSince = -Infinity;
   let asking = false;
-  let leaving: Promise<unknown> = Promise.resolve();
+  let changes: Promise<unknown> = Promise.resolve();
 
   function poll(): void {
     polls++;
@@ -92,8 +92,7 @@ export function createWaking(options: WakingOptions) {
     asking = true;
     const mine = polls;
     try {
-      await leaving;
-      const [row] = await query<{ id: string }>(db, sql.notify_of, { queue, worker: worker() });
+      const [row] = await change(sql.notify_of);
       if (row) await uncommitted.watch(queue);
       // Without a row it was taken for dead, and starts over soon.
       if (!row || !polling || mine !== polls) return;
@@ -128,9 +127,16 @@ export function createWaking(options: WakingOptions) {
 
   /** It polls already when an insert can see that it does not want to be notified. */
   function askNotToBe(): void {
-    leaving = leaving
-      .then(() => query(db, sql.notify_no_more, { queue, worker: worker() }))
-      .catch((error: unknown) => log.debug({ err: error, queue }, 'could not ask not to be notified'));
+    change(sql.notify_no_more).catch((error: unknown) =>
+      log.debug({ err: error, queue }, 'could not ask not to be notified'),
+    );
+  }
+
+  /** Changes its row. One change after another: the next must see the row as the last left it. */
+  function change(statement: Statement): Promise<{ id: string }[]> {
+    const done = changes.then(() => query<{ id: string }>(db, statement, { queue, worker: worker() }));
+    changes = done.catch(() => {});
+    return done;
   }
 
   return {
