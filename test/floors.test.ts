@@ -9,7 +9,7 @@ import { suite, test } from 'node:test';
 const floors = [
   ['base', 'embedded'],
   ['media', 'providers'],
-  ['app.ts', 'settings.ts'],
+  ['app.ts', 'doubts.ts'],
   ['queue'],
   ['jobs', 'bridges', 'http', 'metrics'],
   ['main.ts', 'rowmill.ts', 'testing'],

@@ -15,7 +15,7 @@ import { failCulprits } from './queue/run/culprit.ts';
 import { install } from './queue/install/install.ts';
 import { loadRegistry } from './queue/registry.ts';
 import { startWorker } from './queue/worker.ts';
-import { doubtsOf } from './settings.ts';
+import { doubtsOf } from './doubts.ts';
 
 export type Service = { port: number; databaseUrl: string; stop(): Promise<void> };
 

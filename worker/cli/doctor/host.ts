@@ -4,7 +4,7 @@ import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { memoryHere } from '../../base/machine.ts';
 import { withTempDir } from '../../base/temp.ts';
-import { doubtMemory, doubtWatermark } from '../../settings.ts';
+import { doubtMemory, doubtWatermark } from '../../doubts.ts';
 import { size } from '../output.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
