@@ -63,7 +63,8 @@ function parse(databaseUrl: string): URL {
   return url;
 }
 
-function decoded(text: string): string {
+/** Without percent-encoding, if it is any. */
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

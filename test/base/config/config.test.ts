@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { tmpdir, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { suite, test } from 'node:test';
-import { loadConfig } from '../../../worker/base/config/config.ts';
+import { loadConfig, settings } from '../../../worker/base/config/config.ts';
 import { UsageError } from '../../../worker/base/errors.ts';
 
 type Env = Record<string, string>;
@@ -33,45 +33,32 @@ const minio = {
   MINIO_BUCKET: 'media',
 };
 
+/** Each is set completely or not at all. */
+const groups: Env[] = [
+  b2,
+  minio,
+  { RAID_PUB_ENDPOINT: 'https://raid.example.com', RAID_PUBLISHER_SECRET: 'secret' },
+  { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'aws-secret' },
+];
+
 test('an empty environment works: embedded Postgres, local storage, all queues', () => {
-  assert.deepEqual(loadConfig({}), {
-    production: false,
-    logLevel: 'info',
-    databaseUrl: undefined,
-    schema: undefined,
-    connections: { most: 16, app: 7, claims: 4, ledger: 3 },
-    dataDir: resolve('.data'),
-    tempDir: tmpdir(),
-    jobsDir: undefined,
-    migrationsDir: undefined,
-    queues: undefined,
-    publishConcurrency: undefined,
-    otherConcurrency: undefined,
-    pollIntervalMs: 2_000,
-    maxRetries: undefined,
-    backoffMs: undefined,
-    shutdownTimeoutMs: 25_000,
-    heartbeatMs: 5_000,
-    deadAfterMs: 30_000,
-    incidentCheckMs: 10_000,
-    sweepMs: 1_000,
-    http: { host: '127.0.0.1', port: 3_000, chosen: false },
-    raid: undefined,
-    storage: { provider: 'local', dir: resolve('.data/storage') },
-    storagePrivate: false,
-    mediaMemoryBytes: Math.min(process.constrainedMemory() || Infinity, totalmem()) >= 2e9 ? 700_000_000 : 280_000_000,
-    pictureMemoryBytes: 280_000_000,
-    mediaMaxBytes: 2_200_000_000,
-    mediaTruncated: 'refuse',
-    ffmpeg: { searchPath: '', bundled: true },
-    video: { preset: 'veryfast', videoBitrate: undefined, audioBitrate: 128_000, maxSeconds: 14_400 },
-    watermark: { enabled: false, path: undefined, position: 'bottomright', opacity: 0.8, scale: 0.15 },
-    thumbnailSizes: [150, 320, 640].map((side) => ({ width: side, height: side })),
-    imagorVideoUrl: undefined,
-    prekeyMode: 'generate',
-    orphanedMediaDelete: false,
-    secrets: [],
-  });
+  const { databaseUrl, storage, queues, http, secrets } = loadConfig({});
+  assert.deepEqual(
+    { databaseUrl, storage, queues, http, secrets },
+    {
+      databaseUrl: undefined,
+      storage: { provider: 'local', dir: resolve('.data/storage') },
+      queues: undefined,
+      http: { host: '127.0.0.1', port: 3_000, chosen: false },
+      secrets: [],
+    },
+  );
+});
+
+test('media jobs use 700 MB, and less on a small machine', () => {
+  const { mediaMemoryBytes, pictureMemoryBytes } = loadConfig({});
+  const here = Math.min(process.constrainedMemory() || Infinity, totalmem());
+  assert.deepEqual([mediaMemoryBytes, pictureMemoryBytes], [here >= 2e9 ? 700e6 : 280e6, 280e6]);
 });
 
 test('a bucket can be private, a folder cannot', () => {
@@ -153,12 +140,6 @@ test('an endpoint of storage is a server and nothing behind it', () => {
 });
 
 suite('a group is given whole or not at all', () => {
-  const groups: Env[] = [
-    b2,
-    minio,
-    { RAID_PUB_ENDPOINT: 'https://raid.example.com', RAID_PUBLISHER_SECRET: 'secret' },
-    { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'aws-secret' },
-  ];
   for (const group of groups) {
     const names = Object.keys(group);
     test(`${names.join(', ')} together`, () => assert.deepEqual(faultsOf(group), []));
@@ -274,25 +255,39 @@ suite('the storage is the one that has a bucket', () => {
 });
 
 test('the secrets are listed, the password of the database as written and as meant', () => {
-  const config = loadConfig({
-    ...b2,
-    ...minio,
-    STORAGE_PROVIDER: 'b2',
-    DATABASE_URL: 'postgres://user:pass%40word@host/db',
-    RAID_PUB_ENDPOINT: 'https://raid.example.com',
-    RAID_PUBLISHER_SECRET: 'raid-secret',
-    AWS_ACCESS_KEY_ID: 'key',
-    AWS_SECRET_ACCESS_KEY: 'aws-secret',
-  });
-  assert.deepEqual(config.secrets.toSorted(), [
-    'aws-secret',
-    'b2-secret',
-    'minio-secret',
-    'pass%40word',
-    'pass@word',
-    'raid-secret',
-  ]);
+  const config = loadConfig({ ...b2, STORAGE_PROVIDER: 'b2', DATABASE_URL: 'postgres://user:pass%40word@host/db' });
+  assert.deepEqual(config.secrets, ['pass%40word', 'pass@word', 'b2-secret']);
 });
+
+for (const name of settings) {
+  if (/SECRET|PASSWORD|TOKEN|_APP_KEY$|_API_KEY$|_PRIVATE_KEY$/.test(name))
+    test(`${name} is a secret`, () => assert.deepEqual(secretsIn(name, 'canary-41d5'), ['canary-41d5']));
+
+  test(`what is secret in a URL is so in ${name}, if it may be one`, () => {
+    for (const [value, secrets] of [
+      ['https://user:canary%2F41d5@example.com/x', ['canary%2F41d5', 'canary/41d5']],
+      ['https://canary-41d5@example.com', ['canary-41d5']],
+      ['postgres://user:canary%2F41d5@/db?host=/tmp', ['canary%2F41d5', 'canary/41d5']],
+      ['postgres://user@host/db?password=canary-41d5', ['canary-41d5']],
+      ['postgres://somebody@host/db', []],
+    ] as const) {
+      const found = secretsIn(name, value);
+      if (found && !found.includes(value)) assert.deepEqual(found, secrets, value);
+    }
+  });
+}
+
+/** Undefined: it is at fault, and its value in no message. */
+function secretsIn(name: string, value: string): string[] | undefined {
+  const group = groups.find((names) => name in names) ?? {};
+  try {
+    const { secrets } = loadConfig({ ...group, [name]: value });
+    return secrets.filter((secret) => !Object.values(group).includes(secret));
+  } catch (error) {
+    assert.doesNotMatch((error as Error).message, /canary/);
+    return undefined;
+  }
+}
 
 test('a byte order mark at the start of .env hides no setting', () => {
   assert.throws(
