@@ -4,7 +4,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { add, reads } from '../support/jobs.ts';
+import { add, failsOnce, reads } from '../support/jobs.ts';
 import { createMediaRig, type MediaRig } from '../support/media-rig.ts';
 import { s3Failures } from '../support/s3-server.ts';
 
@@ -75,11 +75,12 @@ test('the message of the documentation is processed: MP3 stored, waveform on the
 test('when storage fails for longer than its retries, the job is retried, and writes the same key', async () => {
   rig.s3.fail({
     ...s3Failures.slowDown,
-    times: 7,
     when: ({ method, url }) => method === 'PUT' && url.includes('/processed/'),
   });
   const id = await audio({ s3Key: 'uploads/user123/voice.ogg' });
-  const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' }, 60_000);
+  await failsOnce(rig.db, id);
+  rig.s3.heal();
+  const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' });
   assert.ok(row['attempt'] > 1);
   assert.equal(new Set(written().map(({ url }) => url.split('?')[0])).size, 1);
 });

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { add, reads, rows } from '../support/jobs.ts';
+import { add, failsOnce, reads, rows } from '../support/jobs.ts';
 import { createMediaRig, type MediaRig } from '../support/media-rig.ts';
 import { quietNow } from '../support/quiet-time.ts';
 import { s3Failures } from '../support/s3-server.ts';
@@ -130,11 +130,12 @@ test('when storage fails for longer than its retries, the job is retried until i
   await store('retried.mp4');
   rig.s3.fail({
     ...s3Failures.internalError,
-    times: 7,
     when: ({ method, url }) => method === 'PUT' && url.includes('video.mp4'),
   });
   const id = await video({ s3Key: 'retried.mp4' });
-  const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' }, 60_000);
+  await failsOnce(rig.db, id);
+  rig.s3.heal();
+  const row = await reads(rig.db, id, { status: 'completed', error_code: 'storage_unavailable' });
   assert.ok(row['attempt'] > 1);
   assert.equal((await rig.app.storage.head(row['result'].key))?.bytes, row['result'].bytes);
 });

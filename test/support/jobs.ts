@@ -39,3 +39,11 @@ export function reads(db: Queryable, id: number, expected: Partial<Row>, withinM
     return row;
   }, withinMs);
 }
+
+/** Waits until an attempt of the job has failed. */
+export async function failsOnce(db: Queryable, id: number): Promise<void> {
+  await eventually(async () => {
+    const { rows: failed } = await db.query(`select from job_errors where job_id = $1`, [id]);
+    assert.notEqual(failed.length, 0, `no attempt of job ${id} has failed`);
+  });
+}

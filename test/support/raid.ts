@@ -25,6 +25,8 @@ export type FakeRaid = {
   files: Map<string, Buffer>;
   requests: { key: string | null; url: string; headers: IncomingMessage['headers'] }[];
   fail(key: string, failure: Failure): void;
+  /** From here on honest again about this key. */
+  heal(key: string): void;
   /** Whether it knows no secret: 401 to whoever asks for whatever. */
   lock(locked: boolean): void;
   /** Answers that are neither finished nor cut off by the other side. */
@@ -68,6 +70,7 @@ export async function startRaid({ secret = 'raid-test-secret' } = {}): Promise<F
     files,
     requests,
     fail: (key, failure) => failures.set(key, { ...failure }),
+    heal: (key) => failures.delete(key),
     lock: (now) => void (locked = now),
     unfinished: () => unfinished,
     async close() {
