@@ -56,6 +56,7 @@ async function run({ faults, batches }: Plan, on: Ground, seed: number): Promise
   const drained = await drain(on);
   await fleet.complete(60_000);
   await fleet.disband();
+  await fleet.reap(on.db);
   telling.stop();
 
   const verdict = await judge(on, { told: ids, faults: fleet.faults });

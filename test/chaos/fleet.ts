@@ -1,8 +1,11 @@
+import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Queryable } from '../../worker/base/db/sql.ts';
+import { eventually } from '../support/eventually.ts';
 import { queues } from './plan.ts';
 import { at } from './random.ts';
 
@@ -31,6 +34,8 @@ const env = {
 const stopPatienceMs = 45_000;
 /** More than half of the fleet takes to start, on a busy machine too. */
 const startPatienceMs = 120_000;
+/** More than a worker needs to start and to reap the others. */
+const reapPatienceMs = 60_000;
 
 export function raiseFleet({ url, seed, size, logFile }: { url: string; seed: number; size: number; logFile: string }) {
   const log = openSync(logFile, 'a');
@@ -38,12 +43,15 @@ export function raiseFleet({ url, seed, size, logFile }: { url: string; seed: nu
   const faults: Record<string, unknown>[] = [];
   let disbanding = false;
 
+  const start = (more: Record<string, string> = {}) =>
+    fork(join(import.meta.dirname, 'worker.ts'), [String(seed)], {
+      stdio: ['ignore', log, log, 'ipc'],
+      env: { ...env, DATABASE_URL: url, ...more },
+    });
+
   /** Brings up one process, and another in its place when it ends, as a supervisor of services does. */
   function raise(): void {
-    const child = fork(join(import.meta.dirname, 'worker.ts'), [String(seed)], {
-      stdio: ['ignore', log, log, 'ipc'],
-      env: { ...env, DATABASE_URL: url },
-    });
+    const child = start();
     const member: Member = { child, state: 'starting', ended: once(child, 'exit') };
     members.add(member);
     child.once('message', () => {
@@ -130,6 +138,24 @@ export function raiseFleet({ url, seed, size, logFile }: { url: string; seed: nu
     async disband(): Promise<void> {
       disbanding = true;
       await Promise.all([...members].map(stop));
+    },
+
+    /**
+     * Raises one more worker, which does no jobs, until it has reaped the rows in `workers` that are left over: on a
+     * busy machine, a worker whose stop takes too long leaves its row to the others.
+     */
+    async reap(db: Queryable, withinMs = reapPatienceMs): Promise<void> {
+      const child = start({ QUEUES: 'cleanup' });
+      const ended = once(child, 'exit');
+      const told = await Promise.race([once(child, 'message'), ended.then(() => undefined)]);
+      if (!told) throw new Error(`chaos_stalled: a worker does not come up: see ${logFile}`);
+      const { id } = told[0] as { id: string };
+      const left = async () => (await db.query('select from workers where id <> $1', [id])).rowCount;
+      const gone = async () => assert.equal(await left(), 0);
+      await eventually(gone, withinMs).catch(() => {});
+      child.kill('SIGKILL');
+      await ended;
+      await db.query('delete from workers where id = $1', [id]);
     },
 
     /** At once, however they are. */

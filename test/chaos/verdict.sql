@@ -118,5 +118,5 @@ select id, queue, kind, status, attempt, retry_count, run_at, locked_by, started
 select id, payload, run_at, attempts, locked_at, locked_by, last_error from rowmill_tickets._private_jobs;
 
 -- name: stuck_workers
--- All were stopped.
+-- All were stopped, and a worker that was alive then had the time to reap them.
 select id, pid, pools, heartbeat_at from workers;
