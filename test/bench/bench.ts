@@ -23,10 +23,11 @@ import { table } from './table.ts';
 import { wal } from './wal.ts';
 
 // npm run bench -- [SUITE...] [--against REV] [--json] [--smoke] [--runs 3] [--jobs 40000] [--rows 1000000]
-//   [--seconds 15] [--deadline 60]
+//   [--seconds 15] [--deadline 60] [--trace]
 //
 // Each figure is a ratio to its anchor, measured in the same run on the same machine. Run nothing else meanwhile.
 // --against: this checkout and another commit in turn, and how the ratios of both compare.
+// --trace: latency tells what happened while its slowest jobs waited.
 // --smoke: everything once and small, to see that it runs. --deadline: minutes that a suite may take.
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
@@ -64,7 +65,9 @@ try {
   for (const name of names) {
     console.error(`${name} ...`);
     const started = performance.now();
-    results.push(...(await inTime(sizes.deadline, name, suites[name]!({ server, ...sizes, notes }))));
+    results.push(
+      ...(await inTime(sizes.deadline, name, suites[name]!({ server, ...sizes, notes, trace: values.trace }))),
+    );
     console.error(`${name}: ${((performance.now() - started) / 1_000).toFixed(1)} s`);
   }
 } catch (error) {
@@ -108,6 +111,7 @@ function readArguments() {
         against: size,
         json: { type: 'boolean', default: false },
         smoke: { type: 'boolean', default: false },
+        trace: { type: 'boolean', default: false },
         runs: size,
         jobs: size,
         rows: size,

@@ -12,6 +12,8 @@ export type Bench = Sizes & {
   server: Server;
   /** What the reader of the table must know, such as what was left out. */
   notes: string[];
+  /** To tell where the time goes, where a suite can. */
+  trace: boolean;
 };
 
 /** What measured best for bulk, ours and theirs. */

@@ -21,6 +21,15 @@ export type ProducerOptions = {
   pauseMs: number;
 };
 
+export type Sent = {
+  /** When it began, and when it had inserted all, on the shared clock. */
+  first: number;
+  last: number;
+  count: number;
+  /** When the insert of each job was committed, by its number less one. */
+  inserted: number[];
+};
+
 const { url, insert, count, connections, pauseMs } = options() as ProducerOptions;
 const clients = Array.from({ length: connections }, () => new pg.Client({ connectionString: url }));
 await Promise.all(clients.map((client) => client.connect()));
@@ -28,6 +37,7 @@ await Promise.all(clients.map((client) => client.connect()));
 let sent = 0;
 let due = 0;
 let stopped = false;
+const inserted: number[] = [];
 async function send(client: pg.Client): Promise<void> {
   while (sent < count && !stopped) {
     const n = ++sent;
@@ -36,6 +46,7 @@ async function send(client: pg.Client): Promise<void> {
     if (due > now()) await sleep(due - now());
     const payload = JSON.stringify({ n, sent: now(), pad: padding });
     await client.query({ name: 'insert', text: insert, values: [payload] });
+    inserted[n - 1] = now();
   }
 }
 
@@ -43,7 +54,7 @@ listen({
   async go() {
     const first = (due = now());
     await Promise.all(clients.map(send));
-    say('sent', { first, last: now(), count: sent });
+    say('sent', { first, last: now(), count: sent, inserted } satisfies Sent);
   },
   stop: () => void (stopped = true),
   end: () => process.exit(0),

@@ -31,6 +31,8 @@ export type WorkOptions = {
   localQueue: boolean;
   /** Serves a queue that has no jobs. */
   idle?: boolean;
+  /** Records what happens while jobs wait, and tells it of the slowest from this number on. */
+  traceFrom?: number | undefined;
 };
 
 /** Of a job: its number, when it was sent (clock.ts), and what makes it some 60 bytes. */
