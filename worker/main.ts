@@ -61,14 +61,14 @@ export async function startService(
     open.adopt(keepTidy(config.tempDir), clearInterval);
     const worker = await step(
       () => startWorker(app, postgres.url, registry),
-      ({ stop }) => stop(),
+      (started) => started.stop(),
     );
     const http = await step(
       () => listenSomewhere(routes(worker), config, log),
       ({ close }) => close(),
     );
     // The worker stops first: while its jobs finish, /health still answers.
-    open.defer(worker.stop);
+    open.defer(() => worker.stop());
     return { port: http.port, databaseUrl: postgres.url, stop: () => open.disposeAsync() };
   } catch (error) {
     await open.disposeAsync().catch((cause: unknown) => log.error({ err: cause }, 'could not close all that was open'));

@@ -32,8 +32,8 @@ export function routes(worker: Worker): Hono {
 }
 
 /** Asks on the engine's connections: handlers may hold all of theirs. */
-async function unreachable({ ping }: Worker): Promise<string | undefined> {
-  const answer = ping().then(
+async function unreachable(worker: Worker): Promise<string | undefined> {
+  const answer = worker.ping().then(
     () => 'reached',
     () => 'refused',
   );

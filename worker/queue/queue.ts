@@ -1,7 +1,7 @@
 import type { App } from '../app.ts';
 import { transaction, type Db } from '../base/db/db.ts';
 import type { Names } from '../base/db/names.ts';
-import { bind, loadStatements, query } from '../base/db/sql.ts';
+import { bind, loadStatements, query, type Statement } from '../base/db/sql.ts';
 import { Executor } from './run/executor.ts';
 import type { Incidents, ProbeJob } from './run/incidents.ts';
 import { Ledger } from './run/ledger.ts';
@@ -13,13 +13,11 @@ import { paced } from '../base/paced.ts';
 import { createLimiter } from './run/rate-limit.ts';
 import { mostAside } from './run/slots.ts';
 import type { Registry } from './registry.ts';
-import { createRunner, type Runner } from './claim/runner.ts';
+import { Runner } from './claim/runner.ts';
+import { Neglect } from './claim/neglect.ts';
 import type { Uncommitted } from './claim/uncommitted.ts';
-import { createWaking, type Timing } from './claim/waking.ts';
+import { Waking, type Timing } from './claim/waking.ts';
 import { concurrencyOf, type QueueRow } from './served.ts';
-
-/** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
-export type ServedQueue = ReturnType<typeof serveQueue>;
 
 export type Serving = {
   app: App;
@@ -42,183 +40,229 @@ export type Serving = {
 /** The smallest smallint. */
 const mostUrgent = -32_768;
 
-const sql = loadStatements(import.meta.dirname, 'queue.sql', ['more_urgent', 'unclaimed']);
+const sql = loadStatements(import.meta.dirname, 'queue.sql', ['more_urgent']);
 
-const neglectMs = 15_000;
+/** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
+export class ServedQueue {
+  readonly name: string;
+  readonly #serving: Serving;
+  readonly #concurrency: number;
+  /** Its row as last read. */
+  #settings: QueueRow;
+  readonly #ledger: Ledger;
+  readonly #executor: Executor;
+  readonly #runner: Runner;
+  readonly #waking: Waking;
+  readonly #neglect: Neglect;
+  readonly #moreUrgent: Statement;
 
-/** @param settings its row at the start */
-export function serveQueue(settings: QueueRow, serving: Serving) {
-  const { app, names, path, db, claims, membership, incidents, registry, observer, signal } = serving;
-  const { name } = settings;
-  const { config, log } = app;
-  const concurrency = concurrencyOf(name, config);
-  const { schema } = names;
-  const ledger = new Ledger({ db, claims, schema, path, queue: name, worker: membership.id, signal });
-  const executor = new Executor({
-    queue: name,
-    concurrency,
-    app,
-    ledger,
-    incidents,
-    limiter: createLimiter(db, name, () => settings.rate_limit, log, signal),
-    registry,
-    observer,
-    log: log.child({ queue: name }),
-    timeoutMs: () => settings.timeout_ms,
-    ticketSize: () => settings.batch_size,
-    onRoom: () => runner.goOn(),
-  });
-  const waking = createWaking({
-    queue: name,
-    db,
-    log,
-    worker: membership.id,
-    poll() {
-      runner.poll();
-      void makeRoom().catch(() => {});
-    },
-    catchUp() {
-      runner.search();
-      serving.refreshAlarm();
-    },
-    uncommitted: serving.uncommitted,
-    timing: serving.timing,
-  });
-  const runner: Runner = createRunner({
-    queue: name,
-    schema: names.tickets,
-    slots: concurrency + mostAside,
-    db: claims,
-    log,
-    pollIntervalMs: config.pollIntervalMs,
-    take(ticket) {
-      tookAt = Date.now();
-      return executor.take(ticket);
-    },
-    room: () => executor.room(),
-    waking,
-    pools: membership.pools,
-  });
+  /** @param settings its row at the start */
+  constructor(settings: QueueRow, serving: Serving) {
+    this.name = settings.name;
+    this.#settings = settings;
+    this.#serving = serving;
+    this.#concurrency = concurrencyOf(this.name, serving.app.config);
+    this.#moreUrgent = bind(sql.more_urgent, { tickets: serving.names.tickets });
+    this.#ledger = this.#openLedger();
+    this.#executor = this.#createExecutor();
+    this.#waking = this.#createWaking();
+    this.#runner = this.#createRunner();
+    this.#neglect = new Neglect({
+      queue: this.name,
+      tickets: serving.names.tickets,
+      db: serving.db,
+      isIdle: () => this.#runner.wanted && this.#executor.room() > 0 && this.#executor.waiting() === 0,
+    });
+  }
 
-  const unclaimed = bind(sql.unclaimed, { tickets: names.tickets });
-  let tookAt = Date.now();
-  /** Jobs are due that this worker has room for and does not claim. */
-  let neglected = false;
+  #openLedger(): Ledger {
+    const { names, path, db, claims, membership, signal } = this.#serving;
+    const worker = () => membership.id();
+    return new Ledger({ db, claims, schema: names.schema, path, queue: this.name, worker, signal });
+  }
 
-  const moreUrgent = bind(sql.more_urgent, { tickets: names.tickets });
+  #createExecutor(): Executor {
+    const { app, db, incidents, registry, observer, signal } = this.#serving;
+    return new Executor({
+      queue: this.name,
+      concurrency: this.#concurrency,
+      app,
+      ledger: this.#ledger,
+      incidents,
+      limiter: createLimiter(db, this.name, () => this.#settings.rate_limit, app.log, signal),
+      registry,
+      observer,
+      log: app.log.child({ queue: this.name }),
+      timeoutMs: () => this.#settings.timeout_ms,
+      ticketSize: () => this.#settings.batch_size,
+      onRoom: () => this.#runner.goOn(),
+    });
+  }
+
+  #createWaking(): Waking {
+    const { app, db, membership, uncommitted, timing, refreshAlarm } = this.#serving;
+    return new Waking({
+      queue: this.name,
+      db,
+      log: app.log,
+      worker: () => membership.id(),
+      poll: () => {
+        this.#runner.poll();
+        this.#makeRoomSoon();
+      },
+      catchUp: () => {
+        this.#runner.wake();
+        refreshAlarm();
+      },
+      uncommitted,
+      timing,
+    });
+  }
+
+  #createRunner(): Runner {
+    const { app, names, claims, membership } = this.#serving;
+    return new Runner({
+      queue: this.name,
+      schema: names.tickets,
+      slots: this.#concurrency + mostAside,
+      db: claims,
+      log: app.log,
+      pollIntervalMs: app.config.pollIntervalMs,
+      take: (ticket) => {
+        this.#neglect.took();
+        return this.#executor.take(ticket);
+      },
+      room: () => this.#executor.room(),
+      waking: this.#waking,
+      pools: membership.pools,
+    });
+  }
+
+  /** @param tickets how many are known to be due */
+  wake(tickets?: number): void {
+    this.#runner.wake(tickets);
+    this.#makeRoomSoon();
+  }
+
+  /** To be called for each notification about the queue. */
+  heard(): void {
+    this.#waking.heard();
+  }
+
+  /** Wakes it when notifications may have been missed. */
+  missed(): void {
+    if (this.#runner.claimedAt) this.#waking.start();
+  }
+
+  #makeRoomSoon(): void {
+    void this.#makeRoom().catch(() => {});
+  }
 
   /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
-  const makeRoom = paced(20, async () => {
+  readonly #makeRoom = paced(20, async () => {
     for (;;) {
-      const priority = executor.crowdedBy();
+      const priority = this.#executor.crowdedBy();
       if (priority === undefined) return;
-      const [urgent] = await query<{ found: boolean }>(db, moreUrgent, { queue: name, priority });
+      const [urgent] = await query<{ found: boolean }>(this.#serving.db, this.#moreUrgent, {
+        queue: this.name,
+        priority,
+      });
       if (!urgent?.found) return;
-      await executor.makeRoom();
+      await this.#executor.makeRoom();
     }
   });
 
-  return {
-    name,
+  /** Follows what people change with SQL: the queue's row, and running jobs that were cancelled or set back. */
+  async follow(row: QueueRow = this.#settings): Promise<void> {
+    this.#settings = row;
+    if (row.paused) void this.halt();
+    else {
+      this.#executor.resume();
+      this.#runner.start();
+    }
+    const attempts = this.#executor.running.attempts();
+    if (attempts.length > 0) void this.#executor.abort(new Stopped('taken'), await this.#ledger.taken(attempts));
+  }
 
-    /** @param tickets how many are known to be due */
-    wake(tickets?: number): void {
-      if (tickets) runner.wake(tickets);
-      else runner.search();
-      void makeRoom().catch(() => {});
-    },
+  /** Whether it is paused now. */
+  paused(): boolean {
+    return this.#settings.paused;
+  }
 
-    heard: waking.heard,
+  /** Gives back the jobs of the backlog that an incident holds. */
+  letGo(): void {
+    this.#executor.letGo();
+  }
 
-    /** Wakes it when notifications may have been missed. */
-    missed(): void {
-      if (runner.state().claiming) waking.start();
-    },
+  /** Runs this job next. Resolves when it has ended, or has turned out not to be ours. */
+  probe({ id, kind }: ProbeJob): Promise<void> {
+    return this.#executor.take({ kind, ids: [id], priority: mostUrgent, probe: true });
+  }
 
-    /** Follows what people change with SQL: the queue's row, and running jobs that were cancelled or set back. */
-    async follow(row: QueueRow = settings): Promise<void> {
-      settings = row;
-      if (settings.paused) {
-        void runner.stop();
-        void executor.pause();
-      } else {
-        executor.resume();
-        runner.start();
-      }
-      const attempts = executor.running.attempts();
-      if (attempts.length > 0) void executor.abort(new Stopped('taken'), await ledger.taken(attempts));
-    },
+  /**
+   * Retries jobs that this worker runs according to their rows, but does not: the answer to a statement was lost, or
+   * the statement never arrived.
+   */
+  async findOrphans(): Promise<void> {
+    const { app, db, membership } = this.#serving;
+    const orphaned = (await this.#ledger.recorded()).filter((attempt) => !this.#executor.mayRun(attempt));
+    await transaction(db, (tx) => failLost(tx, this.name, membership.id(), orphaned));
+    if (orphaned.length > 0)
+      app.log.warn({ queue: this.name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
+  }
 
-    /** Whether it is served now. */
-    paused: () => settings.paused,
+  /** Must be called every few seconds: finds out whether jobs are due that no worker claims, though this one could. */
+  findNeglect(): Promise<void> {
+    return this.#neglect.check();
+  }
 
-    /** Gives back the jobs of the backlog that an incident holds. */
-    letGo: () => executor.letGo(),
+  /** What its jobs wait for that have waited for so many milliseconds. */
+  waits(ms: number) {
+    return this.#executor.running.waits(ms);
+  }
 
-    /** Runs this job next. Resolves when it has ended, or has turned out not to be ours. */
-    probe: ({ id, kind }: ProbeJob) => executor.take({ kind, ids: [id], priority: mostUrgent, probe: true }),
+  async reportProgress(): Promise<void> {
+    const reports = this.#executor.running.takeProgress();
+    if (reports.length > 0) await this.#ledger.progress(reports);
+  }
 
-    /**
-     * Retries jobs that this worker runs according to their rows, but does not: the answer to a statement was lost, or
-     * the statement never arrived.
-     */
-    async findOrphans(): Promise<void> {
-      const orphaned = (await ledger.recorded()).filter((attempt) => !executor.mayRun(attempt));
-      await transaction(db, (tx) => failLost(tx, name, membership.id(), orphaned));
-      if (orphaned.length > 0)
-        log.warn({ queue: name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
-    },
+  /** Starts graphile-worker again, for example after a newer version has changed its tables. */
+  restart(): void {
+    this.#runner.restart();
+  }
 
-    /**
-     * Must be called every few seconds: finds out whether jobs are due that no worker claims, though this one could.
-     */
-    async findNeglect(): Promise<void> {
-      const { wanted } = runner.state();
-      const idle = wanted && executor.room() > 0 && executor.waiting() === 0 && Date.now() - tookAt > neglectMs;
-      if (!idle) neglected = false;
-      else {
-        const values = { queue: name, for_s: neglectMs / 1_000 };
-        neglected =
-          (await query<{ found: boolean }>(db, unclaimed, values))[0]!.found && Date.now() - tookAt > neglectMs;
-      }
-    },
+  /** Claims and starts nothing more. Resolves when the claimed tickets are given back. */
+  async halt(): Promise<void> {
+    await Promise.all([this.#executor.pause(), this.#runner.stop()]);
+  }
 
-    waits: (ms: number) => executor.running.waits(ms),
+  /** Resolves when nothing runs. */
+  idle(): Promise<void> {
+    return this.#executor.idle();
+  }
 
-    async reportProgress(): Promise<void> {
-      const reports = executor.running.takeProgress();
-      if (reports.length > 0) await ledger.progress(reports);
-    },
+  abort(because: Stopped['because']): Promise<void> {
+    return this.#executor.abort(new Stopped(because));
+  }
 
-    /** Starts graphile-worker again, for example after a newer version has changed its tables. */
-    restart: runner.restart,
+  /** Why it is not served, or undefined when it is. */
+  trouble(): string | undefined {
+    if (!this.#runner.wanted) return undefined;
+    const { claimedAt } = this.#runner;
+    if (!claimedAt) return `queue ${this.name} is not being claimed`;
+    const patienceMs = this.#serving.app.config.pollIntervalMs * 2 + 10_000;
+    if (this.#executor.room() > 0 && Date.now() - claimedAt > patienceMs)
+      return `queue ${this.name} has not been claimed for more than ${patienceMs / 1_000} s`;
+    return this.#neglect.trouble();
+  }
 
-    /** Claims and starts nothing more. Resolves when the claimed tickets are given back. */
-    halt: () => Promise.all([executor.pause(), runner.stop()]),
-
-    /** Resolves when nothing runs. */
-    idle: () => executor.idle(),
-
-    abort: (because: Stopped['because']) => executor.abort(new Stopped(because)),
-
-    /** Why it is not served, or undefined when it is. */
-    trouble(): string | undefined {
-      const { wanted, claiming, claimed_at } = runner.state();
-      if (wanted && !claiming) return `queue ${name} is not being claimed`;
-      const patienceMs = config.pollIntervalMs * 2 + 10_000;
-      if (wanted && executor.room() > 0 && Date.now() - claimed_at > patienceMs)
-        return `queue ${name} has not been claimed for more than ${patienceMs / 1_000} s`;
-      if (wanted && neglected)
-        return `jobs of queue ${name} have been due for more than ${neglectMs / 1_000} s, and nobody claims them`;
-      return undefined;
-    },
-
-    /** What runs here now. */
-    activity: () => ({
-      queue: name,
-      running: executor.running.attempts().length,
-      concurrency,
-      paused: settings.paused,
-    }),
-  };
+  /** What runs here now. */
+  activity() {
+    return {
+      queue: this.name,
+      running: this.#executor.running.attempts().length,
+      concurrency: this.#concurrency,
+      paused: this.#settings.paused,
+    };
+  }
 }

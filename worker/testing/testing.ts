@@ -95,7 +95,7 @@ export async function startTestWorker(options: TestWorkerOptions = {}): Promise<
   const names = await queueNames(app.db);
   for (const name of queuesOf(registry.keys())) if (!names.includes(name)) await addQueue(databaseUrl, { name });
   const worker = await startWorker(app, databaseUrl, registry);
-  starting.defer(worker.stop);
+  starting.defer(() => worker.stop());
   const client = createClient(databaseUrl);
   starting.defer(client.close);
 

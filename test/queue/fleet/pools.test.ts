@@ -5,8 +5,8 @@ import { after, before, test } from 'node:test';
 import type { Db } from '../../../worker/base/db/db.ts';
 import { createLog } from '../../../worker/base/log.ts';
 import { namesOf } from '../../../worker/base/db/names.ts';
-import { joinFleet } from '../../../worker/queue/fleet/liveness.ts';
-import { createRunner } from '../../../worker/queue/claim/runner.ts';
+import { Membership } from '../../../worker/queue/fleet/liveness.ts';
+import { Runner } from '../../../worker/queue/claim/runner.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { add } from '../../support/jobs.ts';
@@ -30,8 +30,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
       };
     },
   }) as Db;
-  const times = { heartbeatMs: 5_000, deadAfterMs: 30_000 };
-  const fleet = await joinFleet({
+  const fleet = new Membership({
     databaseUrl: db.url,
     names: namesOf('public'),
     instance: randomUUID(),
@@ -40,7 +39,6 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
     queues: ['media'],
     onNews: () => {},
     onBack: () => {},
-    ...times,
   });
   await fleet.join();
   await fleet.pools.add('pool-1');
@@ -58,7 +56,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
 
 test('a runner that has nothing in hand ends by itself, and is not given up', async () => {
   const lines = new PassThrough();
-  const runner = createRunner({
+  const runner = new Runner({
     queue: 'media',
     schema: namesOf('public').tickets,
     slots: 2,
@@ -71,7 +69,7 @@ test('a runner that has nothing in hand ends by itself, and is not given up', as
     pools: { add: async () => {}, drop: async () => {} },
   });
   runner.start();
-  await eventually(() => assert.ok(runner.state().claiming));
+  await eventually(() => assert.ok(runner.claimedAt));
   await runner.stop();
   assert.doesNotMatch(String(lines.read() ?? ''), /did not stop in time/);
 });

@@ -52,125 +52,140 @@ export type WakingOptions = {
  * searches once more, and again after each transaction that was in progress then, which may not have seen the row. Why
  * no job is overlooked: add_tickets in migrations/0003_tickets.sql.
  */
-export type Waking = ReturnType<typeof createWaking>;
+export class Waking {
+  readonly #options: WakingOptions;
+  readonly #timing: Timing;
+  /** When the last notifications came, of as many as are many. */
+  readonly #heardAt: number[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #polling = false;
+  /** Raised each time that it begins to poll: a request to be notified that began before does not stop the polling. */
+  #polls = 0;
+  #pause = pauseMs.first;
+  /** How long it polls in vain before it asks to be notified. */
+  #patience: number;
+  #foundAt = -Infinity;
+  #exhaustedAt = -Infinity;
+  #notifiedSince = -Infinity;
+  #asking = false;
+  /** The last change of its row. */
+  #changes: Promise<unknown> = Promise.resolve();
+  readonly #relieveSoon: () => Promise<void>;
 
-export function createWaking(options: WakingOptions) {
-  const { queue, db, log, worker, poll: pollRunner, catchUp, uncommitted } = options;
-  const { many, patienceMs, tooSoonMs } = options.timing ?? usual;
-  const heardAt: number[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  /** Raised each time that it begins to poll: what is under way to stop that is void. */
-  let polls = 0;
-  let polling = false;
-  let pause = pauseMs.first;
-  let patient = patienceMs.least;
-  let foundAt = -Infinity;
-  let exhaustedAt = -Infinity;
-  let notifiedSince = -Infinity;
-  let asking = false;
-  let changes: Promise<unknown> = Promise.resolve();
-
-  function poll(): void {
-    polls++;
-    polling = true;
-    pause = pauseMs.first;
-    clearTimeout(timer);
-    tick();
+  constructor(options: WakingOptions) {
+    this.#options = options;
+    this.#timing = options.timing ?? usual;
+    this.#patience = this.#timing.patienceMs.least;
+    this.#relieveSoon = paced(this.#timing.many.withinMs / 2, () => this.#relieve());
   }
 
-  function tick(): void {
-    timer = setTimeout(() => {
-      pollRunner();
-      pause = Math.min(pause * 1.5, pauseMs.last);
-      if (exhaustedAt > foundAt && performance.now() - foundAt > patient) void askToBeNotified();
-      tick();
-    }, pause);
+  /** To be called when its runner has begun to claim, and when notifications may have been missed. */
+  start(): void {
+    this.#foundAt = this.#exhaustedAt = -Infinity;
+    this.#patience = this.#timing.patienceMs.least;
+    this.#poll();
   }
 
-  async function askToBeNotified(): Promise<void> {
-    if (asking) return;
-    asking = true;
-    const mine = polls;
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#polling = false;
+  }
+
+  /** To be called when a ticket was claimed. */
+  found(): void {
+    this.#foundAt = performance.now();
+    this.#pause = pauseMs.first;
+  }
+
+  /** To be called when a search has found no more tickets. */
+  exhausted(): void {
+    this.#exhaustedAt = performance.now();
+  }
+
+  #poll(): void {
+    this.#polls++;
+    this.#polling = true;
+    this.#pause = pauseMs.first;
+    clearTimeout(this.#timer);
+    this.#tick();
+  }
+
+  #tick(): void {
+    this.#timer = setTimeout(() => {
+      this.#options.poll();
+      this.#pause = Math.min(this.#pause * 1.5, pauseMs.last);
+      const inVainFor = performance.now() - this.#foundAt;
+      if (this.#exhaustedAt > this.#foundAt && inVainFor > this.#patience) void this.#askToBeNotified();
+      this.#tick();
+    }, this.#pause);
+  }
+
+  async #askToBeNotified(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
+    const { queue, log, uncommitted, catchUp } = this.#options;
+    const mine = this.#polls;
     try {
-      const [row] = await change(sql.notify_of);
+      const [row] = await this.#change(sql.notify_of);
       if (row) await uncommitted.watch(queue);
       // Without a row it was taken for dead, and starts over soon.
-      if (!row || !polling || mine !== polls) return;
-      clearTimeout(timer);
-      polling = false;
-      notifiedSince = performance.now();
+      if (!row || !this.#polling || mine !== this.#polls) return;
+      this.stop();
+      this.#notifiedSince = performance.now();
       catchUp();
     } catch (error) {
       log.debug({ err: error, queue }, 'could not ask to be notified, will try again');
     } finally {
-      asking = false;
+      this.#asking = false;
       // Where it still polls it does so for a while.
-      foundAt = Math.max(foundAt, performance.now());
+      this.#foundAt = Math.max(this.#foundAt, performance.now());
     }
   }
 
-  /** Polls where some notifications are too many. */
-  const relieve = paced(many.withinMs / 2, async () => {
-    const [wait] = await query<{ found: boolean }>(db, sql.commits_wait);
-    if (wait!.found && !polling) pollInstead();
-  });
-
-  function pollInstead(): void {
+  /** To be called for each notification about the queue. */
+  heard(): void {
+    const { many } = this.#timing;
     const now = performance.now();
-    heardAt.length = 0;
-    if (!polling) patient = now - notifiedSince < tooSoonMs ? Math.min(patient * 2, patienceMs.most) : patienceMs.least;
-    foundAt = now;
+    this.#heardAt.push(now);
+    if (this.#heardAt.length > many.notifications) this.#heardAt.shift();
+    const within = (last: number) => now - (this.#heardAt.at(-last) ?? -Infinity) < many.withinMs;
+    if (within(many.notifications)) this.#pollInstead();
+    else if (!this.#polling && within(many.some)) void this.#relieveSoon().catch(() => {});
+  }
+
+  /** Polls if some notifications are too many already. */
+  async #relieve(): Promise<void> {
+    const [wait] = await query<{ found: boolean }>(this.#options.db, sql.commits_wait);
+    if (wait!.found && !this.#polling) this.#pollInstead();
+  }
+
+  #pollInstead(): void {
+    const { patienceMs, tooSoonMs } = this.#timing;
+    const now = performance.now();
+    this.#heardAt.length = 0;
+    if (!this.#polling) {
+      const tooSoon = now - this.#notifiedSince < tooSoonMs;
+      this.#patience = tooSoon ? Math.min(this.#patience * 2, patienceMs.most) : patienceMs.least;
+    }
+    this.#foundAt = now;
     // Also when it polls already: it may be about to stop that, believing that it is notified.
-    poll();
-    askNotToBe();
+    this.#poll();
+    this.#askNotToBe();
   }
 
   /** It polls already when an insert can see that it does not want to be notified. */
-  function askNotToBe(): void {
-    change(sql.notify_no_more).catch((error: unknown) =>
+  #askNotToBe(): void {
+    const { queue, log } = this.#options;
+    this.#change(sql.notify_no_more).catch((error: unknown) =>
       log.debug({ err: error, queue }, 'could not ask not to be notified'),
     );
   }
 
   /** Changes its row. One change after another: the next must see the row as the last left it. */
-  function change(statement: Statement): Promise<{ id: string }[]> {
-    const done = changes.then(() => query<{ id: string }>(db, statement, { queue, worker: worker() }));
-    changes = done.catch(() => {});
+  #change(statement: Statement): Promise<{ id: string }[]> {
+    const { queue, db, worker } = this.#options;
+    const done = this.#changes.then(() => query<{ id: string }>(db, statement, { queue, worker: worker() }));
+    this.#changes = done.catch(() => {});
     return done;
   }
-
-  return {
-    /** To be called when its runner has begun to claim, and when notifications may have been missed. */
-    start(): void {
-      foundAt = exhaustedAt = -Infinity;
-      patient = patienceMs.least;
-      poll();
-    },
-
-    stop(): void {
-      clearTimeout(timer);
-      polling = false;
-    },
-
-    /** To be called for each notification about the queue. */
-    heard(): void {
-      const now = performance.now();
-      heardAt.push(now);
-      if (heardAt.length > many.notifications) heardAt.shift();
-      const within = (last: number) => now - (heardAt.at(-last) ?? -Infinity) < many.withinMs;
-      if (within(many.notifications)) pollInstead();
-      else if (!polling && within(many.some)) void relieve().catch(() => {});
-    },
-
-    /** To be called when a ticket was claimed. */
-    found(): void {
-      foundAt = performance.now();
-      pause = pauseMs.first;
-    },
-
-    /** To be called when a search has found no more tickets. */
-    exhausted(): void {
-      exhaustedAt = performance.now();
-    },
-  };
 }

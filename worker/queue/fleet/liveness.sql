@@ -24,48 +24,6 @@ select w.id
 -- name: heartbeat
 update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
 
--- name: add_pool
-update workers set pools = pg_catalog.array_append(pools, :pool) where id = :id returning id;
-
--- name: drop_pool
-update workers set pools = pg_catalog.array_remove(pools, :pool) where id = :id;
-
--- name: find_dead
--- A heartbeat in the future is from before the clock was set back. It would keep a frozen worker alive until the clock
--- is there again.
-with ahead as (
-  update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second'
-)
-select w.id, w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s) as silent
-  from workers w
- where w.id <> :self
-   and (w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)
-        or not worker_is_alive(w.id));
-
--- name: reap
--- A queue that it served may have been dropped since. If several workers want to reap one, one gets its row. A worker
--- that takes its lock again in the last moment lives.
-delete from workers
- where id = :id and (:silent::boolean or pg_try_advisory_xact_lock(hashtextextended(id::text, 0::bigint)))
-returning id, instance, host, pid, pools,
-          array(select q from pg_catalog.unnest(queues) q
-                 where to_regclass(quote_ident(q || '_jobs_live')) is not null) as queues;
-
--- name: end_sessions
--- All sessions of a process share a lock under its name. A role may end its own sessions, and no others. All get the
--- signal before the first is waited for. Rows that they still hold locked are left to the reconciler, half a minute
--- later.
-with told as (
-  select pg_catalog.array_agg(l.pid) filter (where pg_terminate_backend(l.pid)) as pids
-    from pg_locks l
-    join pg_stat_activity a on a.pid = l.pid and a.usename = session_user
-   where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
-     and l.database = (select oid from pg_database where datname = current_database())
-     and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('rowmill ' || :instance::uuid::text, 0::bigint)
-)
-select count(*) filter (where pg_terminate_backend(pid, 500::bigint)) as waited_for
-  from told, pg_catalog.unnest(told.pids) pid;
-
 -- name: end_former_session
 select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ended
   from pg_locks l
@@ -73,16 +31,6 @@ select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ende
  where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
    and l.database = (select oid from pg_database where datname = current_database())
    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:id::uuid::text, 0::bigint);
-
--- name: unlock_tickets
--- Unlocking wakes nobody, so the workers are told to claim.
-select :"tickets".force_unlock_workers(:pools::text[]),
-       (select count(pg_notify(:channel, 'soon ' || q)) from pg_catalog.unnest(:queues::text[]) q
-         where pg_notification_queue_usage() < 0.9::float8) as told;
-
--- name: jobs_of
--- A locked row does not make the others wait: the reconciler retries it later.
-select id, attempt from :"live" where status = 'processing' and locked_by = :worker for update skip locked;
 
 -- name: leave_fleet
 delete from workers where id = :id;
