@@ -4,12 +4,13 @@ import { messageOf, UsageError } from '../../base/errors.ts';
 import type { Queryable } from '../../base/db/sql.ts';
 import { addJobs, whichOf, type Added } from './add.ts';
 import { borrowedPool, borrowedTransaction } from '../../base/db/borrowed.ts';
-import { createListening, type Ended } from './listening.ts';
+import { Follower } from './follow.ts';
+import type { Ended } from './listening.ts';
 import { InvalidJob, type NewJob } from './new-job.ts';
-import { again, cancelJobs, retryJobs, showJob, type Job } from './operate.ts';
+import { again, cancelJobs, retryJobs, showJob, type Change, type Job, type ShownJob } from './operate.ts';
 import { checkPayload } from '../payload.ts';
 import type { InputOf, StandardSchema } from '../schema.ts';
-import { createWaits, NotCompleted, type WaitOptions } from './waits.ts';
+import { NotCompleted, type WaitOptions } from './waits.ts';
 
 export { InvalidJob, NotCompleted, UsageError };
 export type { Added, Ended, Job };
@@ -40,129 +41,99 @@ export type ClientOptions = {
   schema?: string;
 };
 
-export type Client = ReturnType<typeof createClient>;
+export type Client = {
+  /**
+   * Adds a job. If its dedupe key is taken, nothing is added, `created` is false, and `id` is the job that has the key.
+   * @throws InvalidJob that names the fields at fault
+   */
+  add<Schema extends StandardSchema>(
+    kind: Kind<Schema>,
+    payload: InputOf<Schema>,
+    options?: JobOptions,
+    where?: In,
+  ): Promise<Added>;
+
+  /**
+   * Adds many jobs of a kind in one insert, all or none; 10,000 per call is a good size. The answer is in their order.
+   * @throws InvalidJob that names the first job at fault and its fields
+   */
+  addMany<Schema extends StandardSchema>(
+    kind: Kind<Schema>,
+    jobs: readonly (JobOptions & { payload: InputOf<Schema> })[],
+    where?: In,
+  ): Promise<Added[]>;
+
+  /** Runs jobs again, now and with all their retries. A running job is not changed: its `done` is false. */
+  retry(ids: number[]): Promise<Change[]>;
+
+  /**
+   * Cancels jobs that have not ended; a running one is told to stop. A job that has ended is not changed: its `done` is
+   * false.
+   */
+  cancel(ids: number[]): Promise<Change[]>;
+
+  /** A job, and why its attempts failed; undefined if there is none with this id. */
+  show(id: number): Promise<ShownJob | undefined>;
+
+  /**
+   * Resolves with the job when it has completed; it waits for retries, too. A job that another transaction has not
+   * committed yet does not exist.
+   * @throws NotCompleted if the job failed for good, was cancelled or deleted, or took longer than `timeoutMs`; the
+   *   error has the job and its error_code. The signal's reason if `signal` aborts. The job itself goes on: see
+   *   `cancel`.
+   */
+  wait(id: number, options?: WaitOptions): Promise<Job>;
+
+  /**
+   * Calls `listener` for each job of any queue that ends with this status from now on, after its commit. Resolves once
+   * it listens, with a function that ends that. Events sent while the connection is down are lost: they are hints, and
+   * the rows are the truth.
+   */
+  on(status: Ended['status'], listener: (job: Ended) => void): Promise<() => void>;
+
+  /** Closes the connections. Pending waits reject; the jobs go on. */
+  close(): Promise<void>;
+};
 
 /**
  * Adds jobs from TypeScript, follows them, and changes them.
  * @param address for `wait` and `on` it must be a direct or session-mode connection, as for a worker
  */
-export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}) {
+export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}): Client {
   const databaseUrl = withSchema(address, schema);
   const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: { warn() {} } });
   const { schema: place } = readAddress(databaseUrl);
   const db = own ?? borrowedPool(pool!, place);
-  const listeners = { completed: new Set<Listener>(), failed: new Set<Listener>(), cancelled: new Set<Listener>() };
+  const follower = new Follower(databaseUrl);
   let closing: Promise<void> | undefined;
 
-  const waits = createWaits((ids) => listening.read(ids));
-  const listening = createListening({
-    databaseUrl,
-    wanted: () => waits.any() || Object.values(listeners).some((set) => set.size > 0),
-    heard(jobs) {
-      waits.check(jobs.map(({ id }) => id));
-      // An error in a listener is an uncaught exception of the process, as with an EventEmitter, and does not affect
-      // the others.
-      for (const job of jobs) for (const listener of listeners[job.status]) queueMicrotask(() => listener(job));
-    },
-    check: () => waits.check(),
-    gaveUp: waits.rejectAll,
-  });
-
-  async function insert(jobs: NewJob[], tx: Queryable | undefined): Promise<Added[]> {
+  async function insert(jobs: NewJob[], { tx }: In): Promise<Added[]> {
     return tx ? addJobs(borrowedTransaction(tx, place), jobs) : again(() => addJobs(db, jobs));
   }
 
-  async function end(): Promise<void> {
-    const reason = new NotCompleted('closed', closedWords);
-    waits.rejectAll(reason);
-    for (const set of Object.values(listeners)) set.clear();
-    await listening.close(reason);
+  async function close(): Promise<void> {
+    await follower.close();
     await own?.end();
   }
 
   return {
-    /**
-     * Adds a job. If its dedupe key is taken, nothing is added, `created` is false, and `id` is the job that has the
-     * key.
-     * @throws InvalidJob that names the fields at fault
-     */
-    async add<Schema extends StandardSchema>(
-      kind: Kind<Schema>,
-      payload: InputOf<Schema>,
-      options: JobOptions = {},
-      { tx }: In = {},
-    ): Promise<Added> {
-      const [added] = await insert([newJob(kind, payload, options, '')], tx);
+    async add(kind, payload, options = {}, where = {}) {
+      const [added] = await insert([newJob(kind, payload, options, '')], where);
       return added!;
     },
-
-    /**
-     * Adds many jobs of a kind in one insert, all or none; 10,000 per call is a good size. The answer is in their
-     * order.
-     * @throws InvalidJob that names the first job at fault and its fields
-     */
-    async addMany<Schema extends StandardSchema>(
-      kind: Kind<Schema>,
-      jobs: readonly (JobOptions & { payload: InputOf<Schema> })[],
-      { tx }: In = {},
-    ): Promise<Added[]> {
-      return insert(
-        jobs.map(({ payload, ...options }, n) => newJob(kind, payload, options, whichOf(n, jobs.length))),
-        tx,
-      );
+    async addMany(kind, jobs, where = {}) {
+      const which = (n: number) => whichOf(n, jobs.length);
+      const added = jobs.map(({ payload, ...options }, n) => newJob(kind, payload, options, which(n)));
+      return insert(added, where);
     },
-
-    /** Runs jobs again, now and with all their retries. A running job is not changed: its `done` is false. */
-    retry: (ids: number[]) => retryJobs(db, { ids }),
-
-    /**
-     * Cancels jobs that have not ended; a running one is told to stop. A job that has ended is not changed: its `done`
-     * is false.
-     */
-    cancel: (ids: number[]) => cancelJobs(db, ids),
-
-    /** A job, and why its attempts failed; undefined if there is none with this id. */
-    show: (id: number) => showJob(db, id),
-
-    /**
-     * Resolves with the job when it has completed; it waits for retries, too. A job that another transaction has not
-     * committed yet does not exist.
-     * @throws NotCompleted if the job failed for good, was cancelled or deleted, or took longer than `timeoutMs`; the
-     *   error has the job and its error_code. The signal's reason if `signal` aborts. The job itself goes on: see
-     *   `cancel`.
-     */
-    async wait(id: number, options: WaitOptions = {}): Promise<Job> {
-      if (closing) throw new NotCompleted('closed', closedWords);
-      return waits.wait(id, options);
-    },
-
-    /**
-     * Calls `listener` for each job of any queue that ends with this status from now on, after its commit. Resolves
-     * once it listens, with a function that ends that. Events sent while the connection is down are lost: they are
-     * hints, and the rows are the truth.
-     */
-    async on(status: Ended['status'], listener: (job: Ended) => void): Promise<() => void> {
-      if (closing) throw new NotCompleted('closed', closedWords);
-      // A wrapper, because the same listener may be added twice.
-      const entry: Listener = (job) => listener(job);
-      listeners[status].add(entry);
-      try {
-        await listening.open();
-      } catch (error) {
-        listeners[status].delete(entry);
-        throw error;
-      }
-      return () => void listeners[status].delete(entry);
-    },
-
-    /** Closes the connections. Pending waits reject; the jobs go on. */
-    close: () => (closing ??= end()),
+    retry: (ids) => retryJobs(db, { ids }),
+    cancel: (ids) => cancelJobs(db, ids),
+    show: (id) => showJob(db, id),
+    wait: (id, options) => follower.wait(id, options),
+    on: (status, listener) => follower.on(status, listener),
+    close: () => (closing ??= close()),
   };
 }
-
-type Listener = (job: Ended) => void;
-
-const closedWords = 'The client was closed';
 
 function newJob(kind: Kind, payload: unknown, options: JobOptions, which: string): NewJob {
   const [queue = '', name = ''] = kind.name.split('.');

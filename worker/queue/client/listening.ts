@@ -42,30 +42,36 @@ const reopenEveryMs = 5_000;
  * a second later, for statements that were under way and did not see the registration; and every five seconds, for
  * longer transactions and for deleted jobs.
  */
-export function createListening({ databaseUrl, wanted, heard, check, gaveUp }: ListeningOptions) {
-  const closing = new AbortController();
-  let session: Session | undefined;
-  let opening: Promise<Session> | undefined;
-  let beat: NodeJS.Timeout | undefined;
+export class Listening {
+  readonly #options: ListeningOptions;
+  readonly #closing = new AbortController();
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
+  #beat: NodeJS.Timeout | undefined;
+
+  constructor(options: ListeningOptions) {
+    this.#options = options;
+  }
 
   /** The session, once it listens. Waits while Postgres is away. @throws an error that will not pass */
-  async function open(): Promise<Session> {
-    return session ?? (opening ??= keepTrying().finally(() => (opening = undefined)));
+  async open(): Promise<Session> {
+    return this.#session ?? (this.#opening ??= this.#keepTrying().finally(() => (this.#opening = undefined)));
   }
 
-  async function keepTrying(): Promise<Session> {
-    closing.signal.throwIfAborted();
+  async #keepTrying(): Promise<Session> {
+    const { signal } = this.#closing;
+    signal.throwIfAborted();
     const passing = (error: unknown) => (isTransient(error) ? {} : undefined);
-    return withRetries(connect, passing, closing.signal, { waitMs: 100, longestMs: 5_000 });
+    return withRetries(() => this.#connect(), passing, signal, { waitMs: 100, longestMs: 5_000 });
   }
 
-  async function connect(): Promise<Session> {
-    const client = createClient(databaseUrl);
+  async #connect(): Promise<Session> {
+    const client = createClient(this.#options.databaseUrl);
     // Each session has an id of its own: a session that is closing must not delete the registration of the next.
     const opened: Session = { client, id: randomUUID() };
     client.on('error', () => {});
-    client.on('notification', ({ payload }) => heard(parse(payload)));
-    client.on('end', () => lost(opened));
+    client.on('notification', ({ payload }) => this.#options.heard(parse(payload)));
+    client.on('end', () => this.#lost(opened));
     try {
       await client.connect();
       const { ended } = await readNames(client);
@@ -75,69 +81,77 @@ export function createListening({ databaseUrl, wanted, heard, check, gaveUp }: L
       );
       await register(opened);
       await query(client, sql.delete_expired_listeners);
-      closing.signal.throwIfAborted();
+      this.#closing.signal.throwIfAborted();
     } catch (error) {
       await client.end().catch(() => {});
       throw error;
     }
-    session = opened;
-    let checks = 0;
-    beat = setInterval(() => void tick(opened, ++checks), checkEveryMs);
-    check();
-    setTimeout(check, checkAgainAfterMs).unref();
+    this.#begin(opened);
     return opened;
   }
 
-  async function tick(current: Session, checks: number): Promise<void> {
+  #begin(opened: Session): void {
+    const { check } = this.#options;
+    this.#session = opened;
+    let checks = 0;
+    this.#beat = setInterval(() => void this.#tick(opened, ++checks), checkEveryMs);
+    check();
+    setTimeout(check, checkAgainAfterMs).unref();
+  }
+
+  async #tick(current: Session, checks: number): Promise<void> {
+    const { wanted, check } = this.#options;
     if (wanted()) check();
     if (checks % renewEvery > 0) return;
-    if (!wanted()) return leave(current);
+    if (!wanted()) return this.#leave(current);
     // If the query fails, the session is lost, and its end event handles that.
     const fresh = await answered(current, register(current)).catch(() => false);
     if (fresh) check();
   }
 
-  function lost(ended: Session): void {
-    if (session !== ended) return;
-    session = undefined;
-    clearInterval(beat);
-    void reopen();
+  #lost(ended: Session): void {
+    if (this.#session !== ended) return;
+    this.#end();
+    void this.#reopen();
   }
 
-  async function reopen(): Promise<void> {
-    while (wanted() && !closing.signal.aborted) {
+  #end(): void {
+    this.#session = undefined;
+    clearInterval(this.#beat);
+  }
+
+  async #reopen(): Promise<void> {
+    const { signal } = this.#closing;
+    while (this.#options.wanted() && !signal.aborted) {
       try {
-        await open();
+        await this.open();
         return;
       } catch (error) {
         // Pending waits reject. Listeners stay, since the connection was possible once.
-        gaveUp(error);
-        await sleep(reopenEveryMs, undefined, { signal: closing.signal }).catch(() => {});
+        this.#options.gaveUp(error);
+        await sleep(reopenEveryMs, undefined, { signal }).catch(() => {});
       }
     }
   }
 
-  async function leave(current: Session): Promise<void> {
-    session = undefined;
-    clearInterval(beat);
+  async #leave(current: Session): Promise<void> {
+    this.#end();
     await answered(current, query(current.client, sql.delete_listener, { id: current.id })).catch(() => {});
     await current.client.end().catch(() => {});
   }
 
-  return {
-    open,
-    /** Reads some jobs on the session: so a query without an answer also means that the session is lost. */
-    async read(ids: number[]): Promise<Job[]> {
-      const current = await open();
-      return answered(current, query<Job>(current.client, sql.read_waited, { ids }));
-    },
-    /** @param reason with which calls that wait for it to open reject */
-    async close(reason: Error): Promise<void> {
-      closing.abort(reason);
-      await opening?.catch(() => {});
-      if (session) await leave(session);
-    },
-  };
+  /** Reads some jobs on the session: so a query without an answer also means that the session is lost. */
+  async read(ids: number[]): Promise<Job[]> {
+    const current = await this.open();
+    return answered(current, query<Job>(current.client, sql.read_waited, { ids }));
+  }
+
+  /** @param reason with which calls that wait for it to open reject */
+  async close(reason: Error): Promise<void> {
+    this.#closing.abort(reason);
+    await this.#opening?.catch(() => {});
+    if (this.#session) await this.#leave(this.#session);
+  }
 }
 
 type Session = { client: Client; id: string };

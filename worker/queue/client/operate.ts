@@ -81,9 +81,10 @@ export type JobError = {
 /** What the catalogue of errors says about a code; null for an unknown one. */
 type Explained = { cause: string | null; solution: string | null };
 type Shown = Job & Explained & { waits: string | null };
+export type ShownJob = Shown & { errors: JobError[] };
 
 /** A job, and why its attempts failed; undefined if there is none with this id. */
-export async function showJob(db: Queryable, id: number): Promise<(Shown & { errors: JobError[] }) | undefined> {
+export async function showJob(db: Queryable, id: number): Promise<ShownJob | undefined> {
   const [job] = await query<Shown>(db, sql.show_job, { id });
   return job && { ...job, errors: await query<JobError>(db, sql.errors_of_job, { id }) };
 }
