@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createUncommitted } from '../../../worker/queue/claim/uncommitted.ts';
-import { createWaking } from '../../../worker/queue/claim/waking.ts';
+import { Waking } from '../../../worker/queue/claim/waking.ts';
 import { createClient, createPool, type Client, type Db } from '../../../worker/base/db/db.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -149,7 +149,7 @@ test('a worker that hears many notifications while it asks to be notified goes o
   const asked = Promise.withResolvers<void>();
   const uncommitted = createUncommitted(db, () => {}, stopping.signal);
   let [empty, polls, caughtUp] = [true, 0, 0];
-  const waking = createWaking({
+  const waking: Waking = new Waking({
     queue: 'media',
     db,
     log: silent,
