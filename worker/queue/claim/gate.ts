@@ -3,8 +3,6 @@
  * whenever they are free. But before each claim, they ask which flags are forbidden, and wait for the answer: that is
  * where we hold them.
  */
-export type Gate = ReturnType<typeof createGate>;
-
 export function createGate() {
   const waiting: (() => void)[] = [];
   /** Claims that were admitted before a slot came for them. */
