@@ -737,116 +737,49 @@ begin
 end $$;
 comment on function job_astray is 'Refuses a job of a queue that does not exist, and names those that do.';
 
-create function job_bounds() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  perform check_job(new.queue, new.kind, new.payload, new.result, new.dedupe_key, new.error_code, new.error);
-  return new;
-end $$;
-comment on function job_bounds is 'Calls check_job for a row that may be too large.';
-
-create function job_dedupe() returns trigger
-  language plpgsql security definer
-  set search_path from current
-  set enable_seqscan = off
-as $$
-declare
-  holder bigint;
-begin
-  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  insert into job_keys (queue, dedupe_key, job_id)
-  values (new.queue, new.dedupe_key, new.id)
-      on conflict do nothing;
-  if found then
-    return new;
-  end if;
-  select job_id into holder from job_keys k where k.queue = new.queue and k.dedupe_key = new.dedupe_key;
-  if holder = new.id then
-    return new;
-  end if;
-  if not exists (select from jobs j
-                  where j.id = holder and j.queue = new.queue and j.dedupe_key = new.dedupe_key) then
-    update job_keys k set job_id = new.id
-     where k.queue = new.queue and k.dedupe_key = new.dedupe_key and k.job_id = holder;
-    if found then
-      return new;
-    end if;
-  end if;
-  return null;
-end $$;
-comment on function job_dedupe is 'Skips the insert of a job whose key is taken by another job.';
-
-create function job_defaults() returns trigger
-  language plpgsql security definer
-  set search_path from current
-as $$
-begin
-  select q.max_retries into new.max_retries
-    from queues q
-   where q.name = left(tg_table_name::text, -10) and to_regclass(quote_ident(tg_table_name::text))::oid = tg_relid;
-  if not found then
-    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
-  end if;
-  return new;
-end $$;
-comment on function job_defaults is 'Fills in the queue''s max_retries. A column default of a partition would not apply to inserts through jobs.';
-
-create function job_normalise() returns trigger
-  language plpgsql
-  set search_path from current
-as $$
-begin
-  if new.status <> 'processing' then
-    new.locked_by := null;
-  end if;
-  if new.status in ('completed', 'failed', 'cancelled') then
-    new.completed_at := coalesce(new.completed_at, clock_timestamp());
-  else
-    new.completed_at := null;
-  end if;
-  if new.status = 'pending' then
-    new.progress := null;
-    new.result := null;
-  end if;
-  if new.status = 'failed' then
-    new.retry_count := greatest(new.retry_count, new.max_retries);
-  end if;
-  return new;
-end $$;
-comment on function job_normalise is 'Makes the columns of an inserted job agree with its status, also when it is inserted by a move out of the archive.';
-
 create function jobs_inserted() returns trigger
   language plpgsql security definer
   set search_path from current
+  set jit = off
 as $$
 declare
-  added record;
+  ticket record;
 begin
   if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
     raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
   end if;
-  -- One pass over the rows, and one statement: nearly all inserts need no more.
-  select pg_catalog.array_agg(queue)    filter (where status = 'pending') as queues,
-         pg_catalog.array_agg(kind)     filter (where status = 'pending') as kinds,
-         pg_catalog.array_agg(id)       filter (where status = 'pending') as ids,
-         pg_catalog.array_agg(priority) filter (where status = 'pending') as priorities,
-         pg_catalog.array_agg(run_at)   filter (where status = 'pending') as run_ats,
-         pg_catalog.bool_or(archived and dedupe_key is not null) as archived_keys
-    into added
-    from fresh;
-  perform add_tickets(added.queues, added.kinds, added.ids, added.priorities, added.run_ats);
-  if added.archived_keys then
-    insert into job_keys (queue, dedupe_key, job_id)
-    select queue, dedupe_key, id from fresh where archived and dedupe_key is not null
-        on conflict do nothing;
+
+  -- One pending job, which is most inserts.
+  with made as (
+    insert into "rowmill_tickets"._private_jobs (task_id, payload, run_at, max_attempts, priority)
+    select t.id, pg_catalog.json_build_object('kind', f.kind, 'ids', array[f.id]), f.run_at, 32767, f.priority
+      from fresh f
+      join "rowmill_tickets"._private_tasks t on t.identifier = f.queue
+     where f.status = 'pending' and (select count(*) from fresh) = 1
+    returning run_at
+  )
+  select f.queue, f.run_at <= clock_timestamp() as due,
+         f.run_at < clock_timestamp() + interval '3 seconds'
+           and (exists (select from workers w where f.queue = any(w.notify))
+                or current_setting('transaction_isolation') in ('repeatable read', 'serializable'))
+           and pg_notification_queue_usage() < 0.9::float8 as told
+    into ticket
+    from made, fresh f;
+  if found then
+    if ticket.told then
+      perform pg_notify('rowmill_workers', case when ticket.due then pg_catalog.format('due %s 1 %s', ticket.queue, random())
+                                         else 'soon ' || ticket.queue end);
+    end if;
+    return null;
   end if;
+
+  perform add_tickets(pg_catalog.array_agg(f.queue), pg_catalog.array_agg(f.kind), pg_catalog.array_agg(f.id),
+                      pg_catalog.array_agg(f.priority), pg_catalog.array_agg(f.run_at))
+     from fresh f
+    where f.status = 'pending';
+  insert into job_keys (queue, dedupe_key, job_id)
+  select f.queue, f.dedupe_key, f.id from fresh f where f.archived and f.dedupe_key is not null
+      on conflict do nothing;
   return null;
 end $$;
 comment on function jobs_inserted is 'Makes a ticket for every job inserted pending, and a key for every one inserted into the archive.';
@@ -1708,6 +1641,79 @@ begin
 end $$;
 comment on function file_recovered is 'Keeps the pictures that are still there, and has the others made again.';
 
+create function take_key(queue text, dedupe_key text, job_id bigint) returns boolean
+  language plpgsql
+  set search_path from current
+  set enable_seqscan = off
+as $$
+declare
+  holder bigint;
+begin
+  insert into job_keys as k (queue, dedupe_key, job_id)
+  values (take_key.queue, take_key.dedupe_key, take_key.job_id)
+      on conflict do nothing;
+  if found then
+    return true;
+  end if;
+  select k.job_id into holder from job_keys k where k.queue = take_key.queue and k.dedupe_key = take_key.dedupe_key;
+  if holder = take_key.job_id then
+    return true;
+  end if;
+  if exists (select from jobs j
+              where j.id = holder and j.queue = take_key.queue and j.dedupe_key = take_key.dedupe_key) then
+    return false;
+  end if;
+  update job_keys k set job_id = take_key.job_id
+   where k.queue = take_key.queue and k.dedupe_key = take_key.dedupe_key and k.job_id = holder;
+  return found;
+end $$;
+comment on function take_key is 'Whether a new job has its dedupe_key. A key may be held by a job that does not exist or does not have it: an insert that was skipped by `on conflict do nothing` leaves its key, and so does a DELETE that names a leaf. Such a key is taken over.';
+
+create function job_new() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  if not new.archived then
+    if char_length(new.kind) > 100 or strpos(new.kind, '.') > 0
+       or pg_catalog.pg_column_compression(new.payload) is not null
+       or (pg_catalog.pg_column_size(new.payload) > 120
+           and (pg_catalog.pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000))
+       or new.result is not null
+       or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000 then
+      perform check_job(new.queue, new.kind, new.payload, new.result, new.dedupe_key, new.error_code, new.error);
+    end if;
+    if new.dedupe_key is not null and not take_key(new.queue, new.dedupe_key, new.id) then
+      return null;
+    end if;
+  end if;
+
+  -- A column default of a partition would not apply to inserts through jobs.
+  if new.max_retries is null then
+    select q.max_retries into new.max_retries from queues q where q.name = new.queue;
+  end if;
+  if new.status in ('completed', 'failed', 'cancelled') then
+    new.completed_at := coalesce(new.completed_at, clock_timestamp());
+    if new.status = 'failed' then
+      new.retry_count := greatest(new.retry_count, new.max_retries);
+    end if;
+  elsif new.completed_at is not null then
+    new.completed_at := null;
+  end if;
+  if new.status <> 'processing' and new.locked_by is not null then
+    new.locked_by := null;
+  end if;
+  if new.status = 'pending' and pg_catalog.num_nonnulls(new.progress, new.result) > 0 then
+    new.progress := null;
+    new.result := null;
+  end if;
+  return new;
+end $$;
+comment on function job_new is 'Refuses a new row that is too large, skips a job whose key is taken, and fills in the row: the queue''s max_retries, and what belongs to its status.';
+
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);
 
@@ -1717,18 +1723,6 @@ create index media_addresses on media using gin (object_names(array[source_key, 
 create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
   for each statement execute function queues_changed();
 
-create trigger job_bounds before insert on jobs
-  for each row when (not new.archived and (char_length(new.kind) > 100 or strpos(new.kind, '.') > 0 or pg_column_compression(new.payload) is not null or pg_column_size(new.payload) > 120 and (pg_column_size(new.payload) > 64000 or octet_length(new.payload::text) > 1000000) or new.result is not null or char_length(new.dedupe_key) > 500 or char_length(new.error_code) > 60 or char_length(new.error) > 2000))
-  execute function job_bounds();
-create trigger job_dedupe before insert on jobs
-  for each row when (new.dedupe_key is not null and not new.archived)
-  execute function job_dedupe();
-create trigger job_defaults before insert on jobs
-  for each row when (new.max_retries is null)
-  execute function job_defaults();
-create trigger job_normalise_insert before insert on jobs
-  for each row when ((new.status = any (array['completed', 'failed', 'cancelled'])) <> (new.completed_at is not null) or new.locked_by is not null or new.status = 'failed' or new.status = 'pending' and num_nonnulls(new.progress, new.result) > 0)
-  execute function job_normalise();
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh
   for each statement execute function jobs_inserted();
@@ -1743,6 +1737,9 @@ create trigger jobs_deleted after delete on jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on jobs
   for each statement execute function jobs_deleted();
+create trigger job_new before insert on jobs
+  for each row when (not new.archived or new.max_retries is null or new.completed_at is null or new.locked_by is not null)
+  execute function job_new();
 
 create trigger job_astray before insert on jobs_of_no_queue
   for each row execute function job_astray();

@@ -57,7 +57,7 @@ const changes = {
   'an index': `create index on job_errors (failed_at)`,
   'an index of a leaf': `drop index media_jobs_done_completed_at_idx`,
   'a storage option': `alter table media_jobs_live set (fillfactor = 60)`,
-  'a trigger': `drop trigger job_dedupe on jobs`,
+  'a trigger': `drop trigger job_new on jobs`,
   'the body of a function': `create or replace function retry_delay(backoff_ms integer, retry_count integer)
     returns interval
                                language sql volatile as $$ select interval '1 second' $$`,

@@ -142,7 +142,7 @@ test('a result that a row cannot take is result_too_large, at once', async () =>
 test('rows that were written past the limits fail alone, and their neighbours run', async () => {
   const tx = await rig.db.connect();
   await tx.query('begin');
-  await tx.query(`alter table media_jobs_live disable trigger job_bounds`);
+  await tx.query(`alter table media_jobs_live disable trigger job_new`);
   const hostile: [string, string, Record<string, string>][] = [
     // It prints as six times its size.
     ['payload_too_large', `jsonb_build_object('text', repeat(E'\\x01', 11000000))`, {}],
@@ -152,16 +152,16 @@ test('rows that were written past the limits fail alone, and their neighbours ru
   const ids: [string, number][] = [];
   for (const [code, payload, columns] of hostile) {
     const { rows } = await tx.query<{ id: number }>(
-      `insert into jobs (queue, kind, payload, attempt)
-       values ('media', 'echo', ${payload}, ${columns['attempt'] ?? 0}) returning id`,
+      `insert into jobs (queue, kind, payload, attempt, max_retries)
+       values ('media', 'echo', ${payload}, ${columns['attempt'] ?? 0}, 1) returning id`,
     );
     ids.push([code, rows[0]!.id]);
   }
   const neighbours = await tx.query<{ id: number }>(
-    `insert into jobs (queue, kind, payload) select 'media', 'size', jsonb_build_object('text', repeat('x', 80000))
-     from generate_series(1, 5) returning id`,
+    `insert into jobs (queue, kind, payload, max_retries)
+     select 'media', 'size', jsonb_build_object('text', repeat('x', 80000)), 1 from generate_series(1, 5) returning id`,
   );
-  await tx.query(`alter table media_jobs_live enable trigger job_bounds`);
+  await tx.query(`alter table media_jobs_live enable trigger job_new`);
   await tx.query('commit');
   tx.release();
   for (const { id } of neighbours.rows) await reads(rig.db, id, { status: 'completed' }, 30_000);
