@@ -12,7 +12,9 @@ import { horizon } from './horizon.ts';
 import { latency } from './latency.ts';
 import type { Bench } from './measure.ts';
 import { media } from './media.ts';
+import { notify } from './notify.ts';
 import { packageVersion } from './peers.ts';
+import { producers } from './producers.ts';
 import { publish } from './publish.ts';
 import { queue } from './queue.ts';
 import { recovery } from './recovery.ts';
@@ -38,6 +40,8 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   horizon,
   wal,
   herd,
+  producers,
+  notify,
   recovery,
   failover,
   publish,

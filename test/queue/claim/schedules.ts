@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPool, type Db, type Tx } from '../../../worker/base/db/db.ts';
+import { createClient, createPool, type Db, type Tx } from '../../../worker/base/db/db.ts';
 import { silent } from '../../support/log.ts';
 
-// Random schedules of inserts, for waking.test.ts: singles, bursts, batches, and transactions that stay open while the
+// Random schedules of inserts, for waking.test.ts and faults.test.ts: singles, bursts, batches, and transactions that stay open while the
 // worker begins to poll or to be notified. What is measured is how long after its commit each job starts.
 
 export type Job = { name: string; how: string; committedAt: number; startedAt?: number };
@@ -24,8 +24,9 @@ type Random = ReturnType<typeof randomOf>;
 /** The wall clock, in fractions of a millisecond: run_at is compared with it. */
 export const now = () => performance.timeOrigin + performance.now();
 
-export function createSchedules(url: string) {
-  const db: Db = createPool(url, { max: 40, log: silent });
+/** @param kind the kind of the jobs */
+export function createSchedules(url: string, kind = 'note') {
+  const db: Db = createPool(withName(url), { max: 40, log: silent });
   const jobs = new Map<string, Job>();
   let made = 0;
 
@@ -36,9 +37,9 @@ export function createSchedules(url: string) {
     const due = now() + dueInMs;
     await tx.query(
       `insert into jobs (queue, kind, payload, run_at)
-       select $1, 'note', jsonb_build_object('name', n), ${dueInMs > 0 ? 'to_timestamp($3::float8 / 1000)' : 'now()'}
+       select $1, $4, jsonb_build_object('name', n), ${dueInMs > 0 ? 'to_timestamp($3::float8 / 1000)' : 'now()'}
          from unnest($2::text[]) n where $3::float8 > 0`,
-      [queue, added.map(({ name }) => name), due],
+      [queue, added.map(({ name }) => name), due, kind],
     );
     for (const job of added) job.committedAt = dueInMs > 0 ? Math.max(due, now()) : now();
     return added;
@@ -94,11 +95,22 @@ export function createSchedules(url: string) {
     } catch (error) {
       await client.query('rollback').catch(() => {});
       for (const { name } of inserted) jobs.delete(name);
-      // A serializable transaction may be refused.
-      if ((error as { code?: string }).code !== '40001') throw error;
+      if (!refused(error)) throw error;
     } finally {
       client.release();
     }
+  }
+
+  /** When they started first, by their rows: for workers that are processes of their own, and may be killed. */
+  async function look(mine: Job[]): Promise<void> {
+    const { rows } = await db.query<{ name: string; at: number }>(
+      `select j.payload ->> 'name' as name,
+              extract(epoch from coalesce((select min(e.started_at) from job_errors e where e.job_id = j.id),
+                                          j.started_at))::float8 * 1000 as at
+         from jobs j where j.status = 'completed' and j.payload ->> 'name' = any($1)`,
+      [mine.filter(({ startedAt }) => startedAt === undefined).map(({ name }) => name)],
+    );
+    for (const { name, at } of rows) jobs.get(name)!.startedAt = at;
   }
 
   return {
@@ -111,7 +123,7 @@ export function createSchedules(url: string) {
     },
 
     /** Runs one schedule on a queue. Resolves with its jobs when all have started, or have not for `patienceMs`. */
-    async run(queue: string, seed: number, patienceMs: number): Promise<Job[]> {
+    async run(queue: string, seed: number, patienceMs: number, byRows = false): Promise<Job[]> {
       const random = randomOf(seed);
       const before = new Set(jobs.keys());
       const long = Array.from({ length: random.upTo(3) }, () =>
@@ -121,13 +133,57 @@ export function createSchedules(url: string) {
       await Promise.all(long);
       const mine = [...jobs.values()].filter(({ name }) => !before.has(name) && name.startsWith(`${queue} `));
       const deadline = performance.now() + patienceMs;
-      while (mine.some(({ startedAt }) => startedAt === undefined) && performance.now() < deadline) await sleep(10);
+      while (mine.some(({ startedAt }) => startedAt === undefined) && performance.now() < deadline) {
+        await sleep(byRows ? 50 : 10);
+        if (byRows) await look(mine);
+      }
       for (const { name } of mine) jobs.delete(name);
       return mine;
     },
 
     close: () => db.end(),
   };
+}
+
+/** A serializable transaction may be refused, and a commit that notifies while the queue of notifications is full. */
+const refused = (error: unknown) => ['40001', '54000'].includes((error as { code?: string }).code ?? '');
+
+/** The address under a name of its own: a fault that befalls a worker's sessions spares the schedules'. */
+function withName(url: string): string {
+  const named = new URL(url);
+  named.searchParams.set('application_name', 'schedules');
+  return named.href;
+}
+
+/** Figures of so many ms, for a diagnostic. */
+export function figures(of: number[]): string {
+  const sorted = of.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.floor((sorted.length - 1) * share)]?.toFixed(1) ?? '-';
+  return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, p99.9 ${at(0.999)} ms, at most ${at(1)} ms (${sorted.length})`;
+}
+
+/**
+ * How long a bare NOTIFY takes to arrive at a session that listens, asked each 20 ms until `work` is done: what Postgres
+ * and the machine make of it.
+ */
+export async function bareNotifications(url: string, work: Promise<unknown>): Promise<number[]> {
+  const [listener, notifier] = [createClient(withName(url)), createClient(withName(url))];
+  await Promise.all([listener.connect(), notifier.connect()]);
+  await listener.query('listen bare');
+  const took: number[] = [];
+  listener.on('notification', ({ payload }) => took.push(now() - Number(payload)));
+  let done = false;
+  const asking = (async () => {
+    while (!done) {
+      await sleep(20);
+      // The queue of notifications may be full.
+      await notifier.query(`select pg_notify('bare', $1)`, [String(now())]).catch(() => {});
+    }
+  })();
+  await work.finally(() => (done = true));
+  await asking;
+  await Promise.all([listener.end(), notifier.end()]);
+  return took;
 }
 
 /** Milliseconds from its commit to its start; Infinity: it did not start. */

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { everything } from '../../support/everything.ts';
 import { createRig, type Handler, type Rig } from '../../support/worker.ts';
-import { createSchedules, lateness, type Job } from './schedules.ts';
+import { bareNotifications, createSchedules, figures, lateness, type Job } from './schedules.ts';
 
 // No job is overlooked while its worker goes from polling to being notified and back. The worker's own poll, once a
 // minute, would hide it. The worker's times are a tenth of the usual ones, so that a schedule takes half a second.
@@ -46,37 +45,12 @@ test('random schedules: each job starts soon after its commit', async (t) => {
       for (const job of jobs) if (lateness(job) > 5_000) late.push({ ...job, seed: mine, ms: lateness(job) });
     }
   };
-  const machine = await roundTrips(Promise.all(queues.map(lane)));
-  const sorted = all.map(lateness).toSorted((a, b) => a - b);
-  const at = (share: number, of = sorted) => of[Math.floor((of.length - 1) * share)]!.toFixed(1);
-  t.diagnostic(
-    `${runs} schedules from seed ${first}, ${all.length} jobs: started p50 ${at(0.5)} ms, p99 ${at(0.99)} ms,`,
-  );
-  t.diagnostic(`p99.9 ${at(0.999)} ms, at most ${at(1)} ms after the commit`);
-  t.diagnostic(
-    `meanwhile "select 1" took p50 ${at(0.5, machine)} ms, p99.9 ${at(0.999, machine)} ms, ` +
-      `at most ${at(1, machine)} ms`,
-  );
+  const bare = await bareNotifications(rig.db.url, Promise.all(queues.map(lane)));
+  t.diagnostic(`${runs} schedules from seed ${first}: jobs start after their commit: ${figures(all.map(lateness))}`);
+  t.diagnostic(`meanwhile a bare NOTIFY took ${figures(bare)}`);
   const worst = Object.entries(Object.groupBy(all, ({ how }) => how)).map(
     ([how, jobs]) => `${how}: ${Math.max(...jobs!.map(lateness)).toFixed(0)} ms of ${jobs!.length}`,
   );
   for (const line of worst) t.diagnostic(line);
   assert.deepEqual(late, []);
 });
-
-/** How long `select 1` takes, asked each 20 ms until `work` is done: what the machine makes of it. */
-async function roundTrips(work: Promise<unknown>): Promise<number[]> {
-  const took: number[] = [];
-  let done = false;
-  const asking = (async () => {
-    while (!done) {
-      const began = performance.now();
-      await sleep(20);
-      await schedules.db.query('select 1');
-      took.push(performance.now() - began - 20);
-    }
-  })();
-  await work.finally(() => (done = true));
-  await asking;
-  return took.toSorted((a, b) => a - b);
-}
