@@ -87,8 +87,8 @@ begin
   return new;
 end $$;
 comment on function job_new is
-  'Refuses a new row that is too large, skips a job whose key is taken, and fills in the row: the queue''s max_retries, '
-  'and what belongs to its status.';
+  'Refuses a new row that is too large, skips a job whose key is taken, and fills in the row: the queue''s '
+  'max_retries, and what belongs to its status.';
 
 drop trigger job_bounds on jobs;
 drop trigger job_dedupe on jobs;

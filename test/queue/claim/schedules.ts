@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, createPool, type Db, type Tx } from '../../../worker/base/db/db.ts';
 import { silent } from '../../support/log.ts';
 
-// Random schedules of inserts, for waking.test.ts and faults.test.ts: singles, bursts, batches, and transactions that stay open while the
-// worker begins to poll or to be notified. What is measured is how long after its commit each job starts.
+// Random schedules of inserts, for waking.test.ts and faults.test.ts: singles, bursts, batches, and transactions that
+// stay open while the worker begins to poll or to be notified. What is measured is how long after its commit each job
+// starts.
 
 export type Job = { name: string; how: string; committedAt: number; startedAt?: number };
 
@@ -163,8 +164,8 @@ export function figures(of: number[]): string {
 }
 
 /**
- * How long a bare NOTIFY takes to arrive at a session that listens, asked each 20 ms until `work` is done: what Postgres
- * and the machine make of it.
+ * How long a bare NOTIFY takes to arrive at a session that listens, asked each 20 ms until `work` is done: what
+ * Postgres and the machine make of it.
  */
 export async function bareNotifications(url: string, work: Promise<unknown>): Promise<number[]> {
   const [listener, notifier] = [createClient(withName(url)), createClient(withName(url))];
