@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createDatabase } from './support/database.ts';
+import { eventually } from './support/eventually.ts';
 import { add, reads } from './support/jobs.ts';
 import { loadedBy, readLoaded, recorded } from './support/loaded.ts';
 import { spawnRowmill } from './support/processes.ts';
@@ -13,7 +15,12 @@ import { startS3Server } from './support/s3-server.ts';
 // What a process loads before it has a use for it.
 
 const pg = /^(pg|pg-.*|postgres-.*|xtend)$/;
-const heavy = /^(@aws-sdk\/.*|@smithy\/.*|sharp|fluent-ffmpeg|file-type|libsodium.*|libheif-js|thumbhash)$/;
+/** What package.json depends on, but for what the engine itself is made of. */
+const engine = ['pg', 'graphile-worker', 'node-cron', 'pino', 'zod', 'hono', '@hono/node-server', 'commander'];
+const { dependencies } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
+  dependencies: Record<string, string>;
+};
+const ofHandlers = Object.keys(dependencies).filter((name) => !engine.includes(name));
 
 test('a client loads pg and files of ours, and no library of schemas or logs', async (t) => {
   const { packages, ours, output } = await loadedBy(`
@@ -47,20 +54,33 @@ test('a process that serves cleanup alone loads neither sharp nor an SDK until i
     await Promise.all([db.drop(), s3.close(), rm(dir, { recursive: true })]);
   });
   await db.query(`update schedules set enabled = false`);
+  // Incidents whose checks are due, the check of sharp first: it loads sharp.
+  await db.query(
+    `insert into incidents (dependency, code, message, kinds, checked_at)
+     values ('sharp', 'sharp_missing', 'x', '{media.image}', now() - interval '2 hours'),
+            ('temp_space', 'disk_full', 'x', '{cleanup.none}', now() - interval '1 hour')`,
+  );
   const file = join(dir, 'modules');
   const env = { QUEUES: 'cleanup', DATA_DIR: dir, TEMP_DIR: dir, ...s3.env, ...recorded(file) };
   const child = await spawnRowmill(db.url, env);
   const done = async (kind: string) =>
     reads(db, await add(db, 'cleanup', kind), { status: 'completed', archived: false });
   await done('finished_jobs');
+  const checked = `select dependency, checked_at > now() - interval '1 hour' as checked from incidents order by 1`;
+  await eventually(async () =>
+    assert.deepEqual((await db.query(checked)).rows, [
+      { dependency: 'sharp', checked: false },
+      { dependency: 'temp_space', checked: true },
+    ]),
+  );
   const before = (await readLoaded(file)).packages;
   assert.ok(before.includes('graphile-worker'));
-  const unused = before.filter((name) => heavy.test(name));
+  const unused = before.filter((name) => ofHandlers.includes(name));
   assert.deepEqual(unused, []);
 
   await db.query(`insert into storage_deletions (key, reason) values ('a/b.webp', 'messages')`);
   await done('storage_deletions');
-  const since = (await readLoaded(file)).packages.filter((name) => heavy.test(name) && !before.includes(name));
+  const since = (await readLoaded(file)).packages.filter((name) => ofHandlers.includes(name) && !before.includes(name));
   assert.ok(since.includes('@aws-sdk/client-s3'));
   assert.ok(!since.includes('sharp'));
   child.kill('SIGTERM');

@@ -9,27 +9,33 @@ import type { Storage } from './base/storage/storage.ts';
 import { checkTempSpace } from './base/temp.ts';
 import { createFfmpeg, type Ffmpeg } from './media/ffmpeg/ffmpeg.ts';
 import { createMemoryGate, type MemoryGate } from './media/memory.ts';
-import { createImagorVideo, type ImagorVideo } from './providers/imagorvideo.ts';
-import { createRaid, type Raid } from './providers/raid.ts';
+import { createImagorVideo } from './providers/imagorvideo.ts';
+import { createRaid } from './providers/raid.ts';
+
+/** What makes each of the other services that handlers ask, by its name as a dependency. A new one is a line here. */
+export const providers = {
+  raid: createRaid,
+  imagorvideo: createImagorVideo,
+};
+
+/** The outside world, for handlers. Each port is made at its first use: a queue that has no use for it makes none. */
+type Ports = {
+  /** Where files are stored. */
+  storage: Storage;
+  /** For video and sound. */
+  ffmpeg: Ffmpeg;
+  /** The memory that all media jobs of this process share. */
+  memory: MemoryGate;
+} & { [Name in keyof typeof providers]: ReturnType<(typeof providers)[Name]> };
 
 /** What handlers may use. Built by hand, once per process. */
-export type App = {
+export type App = Ports & {
   config: Config;
   log: Log;
   /** For handlers and upkeep. The engine has its own connections. */
   db: Db;
   /** The name of this process for the server: the fleet ends the sessions of a frozen process. */
   instance: string;
-  /** Where files are stored. */
-  storage: Storage;
-  /** Where originals of auction files come from. */
-  raid: Raid;
-  /** Takes frames of videos, if it is configured. */
-  imagorVideo: ImagorVideo | undefined;
-  /** For video and sound. */
-  ffmpeg: Ffmpeg;
-  /** The memory that all media jobs of this process share. */
-  memory: MemoryGate;
   /** What a DeploymentError may name. The check tells an incident from a job's own failure. */
   dependencies: Record<string, Dependency>;
   close(): Promise<void>;
@@ -55,35 +61,50 @@ type Dependency = {
 export function createApp(config: Config, databaseUrl: string, log: Log): App {
   const instance = randomUUID();
   const db = createPool(databaseUrl, { max: config.connections.app, log, instance });
-  const storage = createStorage(config.storage);
-  const raid = createRaid(config.raid);
-  const ffmpeg = createFfmpeg(config.ffmpeg, log);
-  const imagorVideo = config.imagorVideoUrl ? createImagorVideo(config.imagorVideoUrl) : undefined;
-  return {
-    config,
-    log,
-    db,
-    instance,
-    storage,
-    raid,
-    imagorVideo,
-    ffmpeg,
-    // sharp works on libuv's threads, four by default: one stays free for files and DNS.
-    memory: createMemoryGate({
-      bytes: config.mediaMemoryBytes,
-      pictureBytes: config.pictureMemoryBytes,
-      slots: Math.min(availableParallelism(), 3),
-    }),
-    dependencies: {
-      storage: { ofHost: config.storage.provider === 'local', check: (signal) => storage.check({ signal }) },
-      raid: { ofHost: false, check: (signal) => raid.check(config.tempDir, { signal }) },
-      ffmpeg: { ofHost: true, check: () => checkFfmpeg(ffmpeg) },
-      temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
-      imagorvideo: { ofHost: false, check: async (signal) => imagorVideo?.check(config.tempDir, { signal }) },
-      sharp: { ofHost: true, check: () => import('./media/image/sharp.ts') },
-      watermark: { ofHost: true, check: () => checkWatermark(config) },
+  const app: App = withPorts(
+    {
+      config,
+      log,
+      db,
+      instance,
+      dependencies: {
+        ...eachProvider((name) => ({ ofHost: false, check: async (signal) => app[name]?.check({ signal }) })),
+        storage: { ofHost: config.storage.provider === 'local', check: (signal) => app.storage.check({ signal }) },
+        ffmpeg: { ofHost: true, check: () => checkFfmpeg(app.ffmpeg) },
+        temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
+        sharp: { ofHost: true, check: () => import('./media/image/sharp.ts') },
+        watermark: { ofHost: true, check: () => checkWatermark(config) },
+      },
+      // A handler that ignores its signal may hold a connection: the process ends all the same.
+      close: () => within(2_000, db.end()),
     },
-    // A handler that ignores its signal may hold a connection: the process ends all the same.
-    close: () => within(2_000, db.end()),
-  };
+    {
+      ...eachProvider((name) => () => providers[name](config)),
+      storage: () => createStorage(config.storage),
+      ffmpeg: () => createFfmpeg(config.ffmpeg, log),
+      // sharp works on libuv's threads, four by default: one stays free for files and DNS.
+      memory: () =>
+        createMemoryGate({
+          bytes: config.mediaMemoryBytes,
+          pictureBytes: config.pictureMemoryBytes,
+          slots: Math.min(availableParallelism(), 3),
+        }),
+    } as Makers,
+  );
+  return app;
+}
+
+const eachProvider = <Made>(make: (name: keyof typeof providers) => Made) =>
+  Object.fromEntries(Object.keys(providers).map((name) => [name, make(name as keyof typeof providers)]));
+
+type Makers = { [Name in keyof Ports]: () => Ports[Name] };
+
+/** Adds the ports to an app, each as a property that is made when it is first read. */
+function withPorts(app: Omit<App, keyof Ports>, makers: Makers): App {
+  const usual = { enumerable: true, configurable: true };
+  for (const [name, make] of Object.entries(makers)) {
+    const put = (value: unknown) => Object.defineProperty(app, name, { ...usual, value, writable: true });
+    Object.defineProperty(app, name, { ...usual, get: () => (put(make()) as App)[name as keyof Ports], set: put });
+  }
+  return app as App;
 }

@@ -20,6 +20,8 @@ let to: string;
 let source: string;
 const never = new AbortController().signal;
 const box = { width: 160, height: 160 };
+const at = (imagorVideoUrl: string, limits?: { timeoutMs: number }) =>
+  createImagorVideo({ imagorVideoUrl, tempDir: dir }, limits)!;
 
 before(async () => {
   [imagor, s3] = await Promise.all([startImagorVideo(), startS3Server()]);
@@ -41,7 +43,7 @@ after(async () => {
 
 for (const path of ['', '/unsafe'])
   test(`a frame is a PNG in its box, of a signed source, when asked for at ${path || 'the bare address'}`, async () => {
-    await createImagorVideo(imagor.url + path).takeFrame(source, to, { box, signal: never });
+    await at(imagor.url + path).takeFrame(source, to, { box, signal: never });
     const { format, width, height } = await sharp(await readFile(to)).metadata();
     assert.deepEqual({ format, width, height }, { format: 'png', width: 160, height: 90 });
     assert.deepEqual(imagor.asked, [{ box, filters: { format: 'png' }, source }]);
@@ -78,7 +80,7 @@ for (const [name, failure, expected] of failures)
     imagor.fail(failure);
     // Short only where it is to pass: a busy machine takes its time to answer.
     const timeoutMs = 'hang' in failure ? 500 : 60_000;
-    const taking = createImagorVideo(imagor.url, { timeoutMs }).takeFrame(source, to, { box, signal: never });
+    const taking = at(imagor.url, { timeoutMs }).takeFrame(source, to, { box, signal: never });
     await assert.rejects(taking, (error: Error) => {
       assert.doesNotMatch(error.message, /X-Amz|uploads/);
       assert.deepEqual(Object.fromEntries(Object.keys(expected).map((key) => [key, (error as never)[key]])), expected);
@@ -90,19 +92,19 @@ for (const [name, failure, expected] of failures)
 test('an abort ends the request, with its own reason', async () => {
   imagor.fail({ hang: true });
   const caller = new AbortController();
-  const taking = createImagorVideo(imagor.url).takeFrame(source, to, { box, signal: caller.signal });
+  const taking = at(imagor.url).takeFrame(source, to, { box, signal: caller.signal });
   caller.abort(new Error('cancelled by test'));
   await assert.rejects(taking, { message: 'cancelled by test' });
 });
 
 test('its check passes where it lets us in, and fails where it does not or nobody answers', async () => {
-  await createImagorVideo(imagor.url).check(dir, { signal: never });
+  await at(imagor.url).check({ signal: never });
   imagor.fail({ status: 403 });
-  await assert.rejects(createImagorVideo(imagor.url).check(dir, { signal: never }), {
+  await assert.rejects(at(imagor.url).check({ signal: never }), {
     code: 'imagorvideo_unauthorized',
     message: /-imagor-unsafe/,
   });
-  await assert.rejects(createImagorVideo('http://127.0.0.1:1').check(dir, { signal: never }), {
+  await assert.rejects(at('http://127.0.0.1:1').check({ signal: never }), {
     name: 'DeploymentError',
     code: 'imagorvideo_unavailable',
     message: /IMAGORVIDEO_URL/,

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import type { Config } from '../../worker/base/config/config.ts';
 import { createRaid } from '../../worker/providers/raid.ts';
 import { startRaid, type FakeRaid } from '../support/raid.ts';
 
@@ -19,14 +20,13 @@ describe('RAID', () => {
   });
   afterEach(() => rm(dir, { recursive: true }));
 
-  const raid = (settings: Partial<NonNullable<Parameters<typeof createRaid>[0]>> = {}) =>
-    createRaid({
-      endpoint: server.endpoint,
-      secret: server.secret,
-      timeoutMs: 60_000,
-      maxBytes: 1_000_000,
-      ...settings,
+  const raid = (settings: Partial<NonNullable<Config['raid']>> = {}) => {
+    const { endpoint, secret } = server;
+    return createRaid({
+      raid: { endpoint, secret, timeoutMs: 60_000, maxBytes: 1_000_000, ...settings },
+      tempDir: dir,
     });
+  };
 
   it('gives the file under a key', async () => {
     server.files.set('auctions/1.jpg', Buffer.from('picture'));
@@ -51,7 +51,7 @@ describe('RAID', () => {
   });
 
   it('names the settings that are missing', () =>
-    assert.rejects(createRaid(undefined).download('k', path, { signal }), {
+    assert.rejects(createRaid({ raid: undefined, tempDir: dir }).download('k', path, { signal }), {
       name: 'DeploymentError',
       code: 'raid_not_configured',
       message: /RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET/,
@@ -82,12 +82,12 @@ describe('RAID', () => {
   });
 
   it('that nobody runs is a fault of the deployment, which its own check shows', async () => {
-    assert.equal(await raid().check(dir, { signal }), false);
+    assert.equal(await raid().check({ signal }), undefined);
     const gone = raid({ endpoint: 'http://127.0.0.1:1/pub' });
     const refused = { name: 'DeploymentError', dependency: 'raid', code: 'raid_unavailable', message: /ECONNREFUSED/ };
     await Promise.all([
       assert.rejects(gone.download('k', path, { signal }), refused),
-      assert.rejects(gone.check(dir, { signal }), refused),
+      assert.rejects(gone.check({ signal }), refused),
     ]);
   });
 

@@ -1,13 +1,15 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Config } from '../base/config/config.ts';
 import { DeploymentError, PermanentError, RetryableError } from '../base/errors.ts';
 import { download } from '../base/http/fetch.ts';
 import { withTempDir } from '../base/temp.ts';
 import type { Size } from '../media/ffmpeg/filters.ts';
 import { sniffImage } from '../media/image/sniff.ts';
+import type { Provider } from './provider.ts';
 
 /** imagorvideo, a server that extracts frames from videos. https://github.com/cshum/imagorvideo */
-export type ImagorVideo = {
+export type ImagorVideo = Provider & {
   /**
    * Takes the most telling frame from the beginning of a video, as a new PNG file at `to`: upright, within `box`, not
    * enlarged.
@@ -16,13 +18,6 @@ export type ImagorVideo = {
    *   throws, with codes that start with `imagorvideo_`
    */
   takeFrame(source: string, to: string, options: { box: Size; signal: AbortSignal }): Promise<void>;
-
-  /**
-   * Requests a frame of a video that certainly does not exist: the answer shows whether we are authorized.
-   * @throws DeploymentError `imagorvideo_unavailable` if nobody answers, `imagorvideo_unauthorized`; what withTempDir
-   *   throws; the signal's reason
-   */
-  check(tempDir: string, options: { signal: AbortSignal }): Promise<void>;
 };
 
 const service = {
@@ -47,8 +42,12 @@ const service = {
 const timeoutMs = 60_000;
 const maxBytes = 100_000_000;
 
-/** @param base its address, with or without `/unsafe` at the end */
-export function createImagorVideo(base: string, limits: { timeoutMs?: number } = {}): ImagorVideo {
+/** @returns undefined if none is configured. Its address may end with `/unsafe` */
+export function createImagorVideo(
+  { imagorVideoUrl: base, tempDir }: Pick<Config, 'imagorVideoUrl' | 'tempDir'>,
+  limits: { timeoutMs?: number } = {},
+): ImagorVideo | undefined {
+  if (!base) return undefined;
   const takeFrame: ImagorVideo['takeFrame'] = async (source, to, { box, signal }) => {
     await download(addressOf(base, source, box), { service, to, maxBytes, timeoutMs, ...limits, signal });
     try {
@@ -59,8 +58,11 @@ export function createImagorVideo(base: string, limits: { timeoutMs?: number } =
     }
   };
   return {
+    service,
+    address: base,
     takeFrame,
-    async check(tempDir, { signal }) {
+    /** Requests a frame of a video that certainly does not exist: the answer shows whether we are authorized. */
+    async check({ signal }) {
       const box = { width: 1, height: 1 };
       await withTempDir(tempDir, async (dir) => {
         await takeFrame('rowmill-doctor/none', join(dir, 'none'), { box, signal }).catch((error: unknown) => {

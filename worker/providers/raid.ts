@@ -4,22 +4,16 @@ import type { Config } from '../base/config/config.ts';
 import { codeOf, DeploymentError } from '../base/errors.ts';
 import { download, type Downloaded } from '../base/http/fetch.ts';
 import { withTempDir } from '../base/temp.ts';
+import type { Provider } from './provider.ts';
 
 /** RAID, the store that keeps the original of each uploaded file. */
-export type Raid = {
+export type Raid = Provider & {
   /**
    * Downloads the original under `key` into a new private file at `path`.
    * @throws DeploymentError `raid_not_configured`; what `download` in base/http/fetch.ts throws, with codes that start
    *   with `raid_`
    */
   download(key: string, path: string, options: { signal: AbortSignal }): Promise<Downloaded>;
-
-  /**
-   * Requests a file that certainly does not exist: RAID answers 404 only if it accepts the secret.
-   * @returns whether there was a file nonetheless
-   * @throws what `download` throws
-   */
-  check(tempDir: string, options: { signal: AbortSignal }): Promise<boolean>;
 };
 
 const service = {
@@ -34,7 +28,7 @@ const service = {
   },
 };
 
-export function createRaid(config: Config['raid']): Raid {
+export function createRaid({ raid: config, tempDir }: Pick<Config, 'raid' | 'tempDir'>): Raid {
   const fetchFile: Raid['download'] = async (key, path, { signal }) => {
     if (!config) throw notConfigured();
     const { endpoint, secret, maxBytes, timeoutMs } = config;
@@ -42,15 +36,17 @@ export function createRaid(config: Config['raid']): Raid {
     return download(addressOf(endpoint, key), { service, to: path, headers, maxBytes, timeoutMs, signal });
   };
   return {
+    service,
+    address: config?.endpoint,
     download: fetchFile,
-    async check(tempDir, options) {
+    /** Requests a file that certainly does not exist: RAID answers 404 only if it accepts the secret. */
+    async check(options) {
       try {
         const key = `rowmill-doctor/${randomUUID()}`;
         await withTempDir(tempDir, (dir) => fetchFile(key, join(dir, 'none'), options));
-        return true;
+        return 'it has a file under a key that was just made up';
       } catch (error) {
-        if (codeOf(error) === 'raid_not_found') return false;
-        throw error;
+        if (codeOf(error) !== 'raid_not_found') throw error;
       }
     },
   };

@@ -1,3 +1,4 @@
+import { providers } from '../../app.ts';
 import { loadConfig, settingsGiven, type Config } from '../../base/config/config.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { redactor } from '../../base/log.ts';
@@ -7,9 +8,9 @@ import { explain } from '../faults.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
-import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark } from './host.ts';
+import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark, existing } from './host.ts';
 import { checkPostgres } from './postgres.ts';
-import { checkImagorVideo, checkRaid, checkStorage } from './services.ts';
+import { checkProvider, checkStorage } from './services.ts';
 
 /** All checks, one after another. A check is left out if something that it needs has failed. */
 export async function* examine(): AsyncGenerator<Check> {
@@ -38,8 +39,11 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
   if (config.jobsDir) yield await checkKinds(config.jobsDir);
   yield* await database(config);
   yield await checkStorage(config);
-  yield await checkRaid(config);
-  if (config.imagorVideoUrl) yield await checkImagorVideo(config, config.imagorVideoUrl);
+  const here = { ...config, tempDir: await existing(config.tempDir) };
+  for (const create of Object.values(providers)) {
+    const provider = create(here);
+    if (provider) yield await checkProvider(provider);
+  }
 }
 
 async function database(config: Config): Promise<Check[]> {

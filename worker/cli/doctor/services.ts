@@ -1,10 +1,8 @@
 import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createStorage } from '../../base/storage/create.ts';
-import { createImagorVideo } from '../../providers/imagorvideo.ts';
-import { createRaid } from '../../providers/raid.ts';
+import type { Provider } from '../../providers/provider.ts';
 import { fail, ok, warn, type Check } from './check.ts';
-import { existing } from './host.ts';
 
 const patienceMs = 20_000;
 
@@ -29,34 +27,18 @@ export async function checkStorage({ storage, production }: Pick<Config, 'storag
   return ok(name, detail);
 }
 
-/** Requests a file that certainly does not exist: RAID answers 404 only if it accepts the secret. */
-export async function checkRaid({ raid, tempDir }: Pick<Config, 'raid' | 'tempDir'>): Promise<Check> {
-  const name = 'RAID';
-  if (!raid)
-    return warn(name, 'not configured: publish jobs will wait', 'set RAID_PUB_ENDPOINT and RAID_PUBLISHER_SECRET');
+/** @param provider asked for something harmless, which shows whether it lets us in */
+export async function checkProvider({ service, address, check }: Provider): Promise<Check> {
+  const { name, code, settings } = service;
+  if (!address)
+    return warn(name, 'not configured: jobs that need it will wait', `set ${settings.address} and ${settings.secret}`);
   try {
-    const signal = AbortSignal.timeout(patienceMs);
-    if (await createRaid(raid).check(await existing(tempDir), { signal }))
-      return warn(name, `${raid.endpoint} has a file under a key that was just made up`, 'check RAID_PUB_ENDPOINT');
-    return ok(name, `${raid.endpoint} answers, and takes the secret`);
+    const strange = await check({ signal: AbortSignal.timeout(patienceMs) });
+    if (strange) return warn(name, `${address}: ${strange}`, `check ${settings.address}`);
+    return ok(name, `${address} answers, and lets us in`);
   } catch (error) {
-    switch (codeOf(error) ?? '') {
-      case 'raid_unauthorized':
-        return fail(name, reason(error), 'set RAID_PUBLISHER_SECRET to the one that RAID takes');
-      default:
-        return fail(name, reason(error), 'check RAID_PUB_ENDPOINT, and that RAID is up and can be reached from here');
-    }
-  }
-}
-
-/** Requests a frame of a video that certainly does not exist. */
-export async function checkImagorVideo({ tempDir }: Pick<Config, 'tempDir'>, url: string): Promise<Check> {
-  const name = 'imagorvideo';
-  try {
-    await createImagorVideo(url).check(await existing(tempDir), { signal: AbortSignal.timeout(patienceMs) });
-    return ok(name, `${url} answers, and takes requests without a signature`);
-  } catch (error) {
-    return fail(name, reason(error), 'check IMAGORVIDEO_URL, and that it is up and runs with -imagor-unsafe');
+    if (codeOf(error) === `${code}_unauthorized`) return fail(name, reason(error), `check ${settings.secret}`);
+    return fail(name, reason(error), `check ${settings.address}, and that ${name} is up and can be reached from here`);
   }
 }
 

@@ -127,11 +127,11 @@ async function stillOf(
 
   const { around } = await import('../../media/image/thumbnails.ts');
   const box = around(boxes);
-  const source = app.imagorVideo ? await app.storage.presign(original.key, hour) : '';
+  const source = app.imagorvideo ? await app.storage.presign(original.key, hour) : '';
   // imagorvideo cannot read files of a local storage.
-  if (app.imagorVideo && source.startsWith('http')) {
+  if (app.imagorvideo && source.startsWith('http')) {
     const path = join(dir, 'frame');
-    await app.imagorVideo.takeFrame(source, path, { box, signal });
+    await app.imagorvideo.takeFrame(source, path, { box, signal });
     return { path, from: 'imagorvideo' };
   }
   const { takeFrame } = await import('../../media/video/frame.ts');

@@ -57,7 +57,9 @@ select coalesce((select pg_catalog.json_agg(distinct queue || '.' || kind) from 
        exists (select from incidents where resolved_at is not null and not released) as release_due,
        exists (select from incidents
                 where resolved_at is null and (host is null or host = :host)
-                  and checked_at < clock_timestamp() - pg_catalog.make_interval(secs => :check_every_s)) as check_due,
+                  and checked_at < clock_timestamp() - pg_catalog.make_interval(secs => :check_every_s)
+                  and exists (select from pg_catalog.unnest(kinds) k
+                               where split_part(k, '.', 1) = any(:queues))) as check_due,
        exists (select from incidents
                 where resolved_at is null and (host is null or host = :host) and probe_at <= clock_timestamp()
                   and exists (select from pg_catalog.unnest(kinds) k
@@ -65,10 +67,12 @@ select coalesce((select pg_catalog.json_agg(distinct queue || '.' || kind) from 
 
 -- name: claim_check
 -- One worker runs a dependency's check. The next one does when the time has passed again, whatever the result was.
+-- Only a worker that serves a queue which needs the dependency: another one would load sharp to check it.
 with due as (
   select id from incidents
    where resolved_at is null and (host is null or host = :host) and dependency = any(:dependencies)
      and checked_at < clock_timestamp() - pg_catalog.make_interval(secs => :check_every_s)
+     and exists (select from pg_catalog.unnest(kinds) k where split_part(k, '.', 1) = any(:queues))
    order by checked_at
    limit 1
      for update skip locked

@@ -174,9 +174,13 @@ export class Incidents {
   }
 
   async #askDue(): Promise<void> {
-    const { db, channel, dependencies, checkEveryMs } = this.#options;
-    const due = { host: this.#host, dependencies: Object.keys(dependencies), check_every_s: checkEveryMs / 1_000 };
-    const [claimed] = await query<{ id: string; dependency: string }>(db, sql.claim_check, due);
+    const { db, channel, dependencies, queues, checkEveryMs } = this.#options;
+    const [claimed] = await query<{ id: string; dependency: string }>(db, sql.claim_check, {
+      host: this.#host,
+      queues: queues(),
+      dependencies: Object.keys(dependencies),
+      check_every_s: checkEveryMs / 1_000,
+    });
     if (claimed && (await this.#works(claimed.dependency)))
       await query(db, sql.allow_probe, { id: claimed.id, channel });
   }
