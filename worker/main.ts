@@ -152,10 +152,11 @@ async function openPostgres(config: Config): Promise<{ url: string; stop(): Prom
  * Runs in the background, because it takes seconds on a busy machine. The log says what is wrong before a job fails.
  * Publishing needs no ffmpeg.
  */
-async function tellOfFfmpeg({ config, ffmpeg, log }: App): Promise<void> {
+async function tellOfFfmpeg(app: App): Promise<void> {
+  const { config, log } = app;
   if (config.queues && !config.queues.includes('media')) return;
   try {
-    const { version, programs, sandbox, missing, toneMapping } = await ffmpeg.capabilities();
+    const { version, programs, sandbox, missing, toneMapping } = await app.ffmpeg.capabilities();
     const found = { version, from: programs.ffmpeg.from, sandbox, missing, tone_mapping: toneMapping };
     if (missing.length > 0) log.warn(found, 'ffmpeg found: media jobs that need what is missing will fail');
     else if (sandbox === 'none') log.warn(found, 'ffmpeg found: it runs without a sandbox');
