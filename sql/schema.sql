@@ -566,7 +566,7 @@ create table error_codes (
 );
 alter table error_codes enable row level security;
 comment on table error_codes is 'What each error_code means. Rowmill''s own come with its migrations; add rows for yours.';
-comment on column error_codes.code is 'postgres_* is for all that begin with postgres_ and have no row of their own.';
+comment on column error_codes.code is 'postgres_* is for all codes that begin so, *_timeout for all that end so, if they have no row of their own.';
 comment on column error_codes.family is 'Where the error comes from: StorageError, FFmpegError, JobError, ...';
 comment on column error_codes.what is 'What happened.';
 comment on column error_codes.cause is 'Why it mostly happens.';
@@ -2013,10 +2013,11 @@ select j.id,
     j.snoozed_since,
     j.completed_at,
     j.queue || '.dead' as dead_queue,
-    coalesce(e.cause, others.cause) as cause,
-    coalesce(e.solution, others.solution) as solution
+    coalesce(e.cause, others.cause, service.cause) as cause,
+    coalesce(e.solution, others.solution, service.solution) as solution
    from jobs j
      left join error_codes e on e.code = j.error_code
      left join error_codes others on others.code = (split_part(j.error_code, '_', 1) || '_*')
+     left join error_codes service on service.code = ('*' || substr(j.error_code, strpos(j.error_code, '_')))
   where j.status = 'failed';
 comment on view dead_letters is 'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';

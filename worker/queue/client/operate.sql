@@ -22,10 +22,12 @@ select j.*,
        (select pg_catalog.format('for %s since %s', t.waits_for, t.since)
           from workers w, jsonb_to_recordset(w.waiting) as t (job_id bigint, waits_for text, since timestamptz)
          where w.id = j.locked_by and t.job_id = j.id) as waits,
-       coalesce(e.cause, others.cause) as cause, coalesce(e.solution, others.solution) as solution
+       coalesce(e.cause, others.cause, service.cause) as cause,
+       coalesce(e.solution, others.solution, service.solution) as solution
   from jobs j
   left join error_codes e on e.code = j.error_code
   left join error_codes others on others.code = split_part(j.error_code, '_', 1) || '_*'
+  left join error_codes service on service.code = '*' || substr(j.error_code, strpos(j.error_code, '_'))
  where j.id = :id;
 
 -- name: errors_of_job
@@ -117,9 +119,10 @@ select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
        (select count(*) from jobs j
          where not j.archived and j.status = 'pending' and j.run_at <= now()
            and j.queue || '.' || j.kind = any(i.kinds)) as jobs_held,
-       e.cause, e.solution
+       coalesce(e.cause, service.cause) as cause, coalesce(e.solution, service.solution) as solution
   from incidents i
   left join error_codes e on e.code = i.code
+  left join error_codes service on service.code = '*' || substr(i.code, strpos(i.code, '_'))
  where i.resolved_at is null
  order by i.since;
 
