@@ -2,9 +2,13 @@
 -- do nothing. Run this once, in the SQL editor. New projects grant nothing by default: https://supabase.com/changelog
 grant usage on schema public to service_role;
 grant usage on sequence job_ids to service_role;
-grant select, insert, update, delete
-   on jobs, publish_jobs, media_jobs, notification_jobs, social_jobs, analytics_jobs, cleanup_jobs
-   to service_role;  -- a queue that you make later: its table, too
+grant select, insert, update, delete on jobs to service_role;
+-- The table of each queue: run this again after you have made a queue.
+do $$ declare queue text; begin
+  for queue in select name from queues loop
+    execute format('grant select, insert, update, delete on %I to service_role', queue || '_jobs');
+  end loop;
+end $$;
 grant select, update on queues to service_role;
 grant select
    on job_errors, error_codes, workers, dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions

@@ -35,18 +35,18 @@ test('a queue is added, with its table and what is given of its settings; it tak
 });
 
 test('a name that is taken, or cannot be one, changes nothing', async () => {
-  await db.query('create table letters_jobs ()');
+  await db.query('create table clash_jobs ()');
   for (const [name, message] of [
     ['media', /^error: There is a queue media already\n$/],
     ['Thumbs', /^error: A queue cannot be named Thumbs: /],
     ['a'.repeat(51), /cannot be named/],
-    ['letters', /^error: The queue letters cannot be made: relation "letters_jobs" already exists\n$/],
+    ['clash', /^error: The queue clash cannot be made: relation "clash_jobs" already exists\n$/],
   ] as const) {
     const { code, stdout, stderr } = await run('add', name);
     assert.deepEqual({ code, stdout }, { code: 2, stdout: '' });
     assert.match(stderr, message);
   }
-  assert.equal(await row('letters'), undefined);
+  assert.equal(await row('clash'), undefined);
 });
 
 test('while a transaction holds jobs, adding waits without holding up inserts', async () => {

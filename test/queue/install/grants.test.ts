@@ -162,7 +162,9 @@ suite('on Supabase', () => {
       );
       assert.deepEqual(job, { status: 'pending', source_key: 'lots/4711/front.jpg', publish_status: 'pending' });
       assert.equal((await rows(tx, `select from dead_letters`)).length, 2);
-      assert.equal((await rows(tx, `select from queue_depth`)).length, 6);
+      const queues = await rows(tx, `select name from queues`);
+      assert.ok(queues.length >= 6);
+      assert.equal((await rows(tx, `select from queue_depth`)).length, queues.length);
       await runFile(tx, 'enqueue/media.sql');
       await runFile(tx, 'operate/set_schedule.sql');
       await tx.query(`select run_schedule(name) from schedules`);
@@ -177,8 +179,8 @@ suite('on Supabase', () => {
       // As a client that waits does.
       await tx.query(`insert into listeners (id, until) values (gen_random_uuid(), now())`);
       await tx.query(`delete from listeners`);
-      for (const queue of ['publish', 'media', 'notification', 'social', 'analytics', 'cleanup'])
-        await tx.query(`insert into ${queue}_jobs (kind, dedupe_key) values ('nobody', 'k')`);
+      for (const { name } of queues)
+        await tx.query(`insert into ${name}_jobs (kind, dedupe_key) values ('nobody', 'k')`);
       assert.deepEqual(await rows(tx, `select take_tokens('vendor', 1, 20) as wait_ms`), [{ wait_ms: 0 }]);
       assert.deepEqual(await runFile(tx, 'monitor/workers_alive.sql').then((workers) => workers.length), 1);
     }),
