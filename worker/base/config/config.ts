@@ -12,8 +12,10 @@ import { queues } from './queues.ts';
 import { raid } from './raid.ts';
 import { storage } from './storage.ts';
 
-/** A new group of settings is a file of this folder, and its name here. The first tells the others what is around. */
-const groups = [process, database, queues, storage, media, raid, imagorvideo, cleanup] as const;
+/**
+ * A new group of settings is a file of this folder, and its name here. Those behind `process` may ask what is around.
+ */
+const groups = [database, process, queues, storage, media, raid, imagorvideo, cleanup] as const;
 
 /** What all of them are at once. */
 type Both<Shapes> = (Shapes extends unknown ? (shape: Shapes) => void : never) extends (all: infer All) => void

@@ -39,7 +39,7 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
   if (config.jobsDir) yield await checkKinds(config.jobsDir);
   yield* await database(config);
   yield await checkStorage(config);
-  const here = { ...config, tempDir: await existing(config.tempDir) };
+  const here = { ...config, tempDir: await existing(config.tempDir).catch(() => config.tempDir) };
   for (const create of Object.values(providers)) {
     const provider = create(here);
     if (provider) yield await checkProvider(provider);
