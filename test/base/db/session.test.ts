@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, createPool, isTransient, isUnsent, transaction, type Db } from '../../../worker/base/db/db.ts';
@@ -160,6 +161,25 @@ async function refusing(t: { after: (work: () => void) => void }, code: string, 
   t.after(() => server.close());
   return `postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/db`;
 }
+
+test('a server that accepts connections and says nothing keeps no caller and no place of a pool', async (t) => {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => void sockets.add(socket)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const pool = createPool(`postgres://127.0.0.1:${(server.address() as AddressInfo).port}/x`, { max: 1, log: silent });
+  const refused = (error: unknown) => isTransient(error) && isUnsent(error);
+  const asking = assert.rejects(pool.query('select 1'), refused);
+  // Both limits, of the pool and of the session, have passed when the event loop comes to them, as on a busy machine.
+  await sleep(4_500);
+  for (const until = performance.now() + 1_000; performance.now() < until;);
+  await asking;
+  assert.equal(pool.totalCount, 0);
+  await pool.end();
+});
 
 test('ending a connection whose other end is frozen takes two seconds', async (t) => {
   const sockets: { destroy(): void }[] = [];

@@ -171,7 +171,7 @@ export class Session extends pg.Client {
     const late = setTimeout(() => this.destroy(new Error('timeout expired')), patienceMs);
     try {
       await this.#negotiate();
-      await super.connect();
+      await this.#connected();
       const { setUp, instance, address } = this.#config;
       const path = address.schema && `set search_path to ${pg.escapeIdentifier(address.schema)}`;
       const mine = instance && `select pg_advisory_lock_shared(${instanceKey(`'${instance}'`)})`;
@@ -187,6 +187,18 @@ export class Session extends pg.Client {
     } finally {
       clearTimeout(late);
     }
+  }
+
+  /**
+   * pg's own promise never settles if the socket closes without an error after `end` was called: so it was when the
+   * time limits of the pool and of the session passed together. Its caller would hang, and hold its place in the pool.
+   */
+  #connected(): Promise<unknown> {
+    const closed = new Promise<never>((_, reject) =>
+      this.once('end', () => reject(new Error('Connection terminated'))),
+    );
+    closed.catch(() => {});
+    return Promise.race([super.connect(), closed]);
   }
 
   /** `prefer` and `allow` accept a server without TLS. */
