@@ -8,6 +8,7 @@ import { Writable } from 'node:stream';
 import { after, before, describe, it, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createLog } from '../../../worker/base/log.ts';
+import { isOld } from '../../../worker/media/ffmpeg/age.ts';
 import { createFfmpeg, type Ffmpeg, type RunOptions, type Task } from '../../../worker/media/ffmpeg/ffmpeg.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ffmpegs } from '../../support/ffmpegs.ts';
@@ -160,7 +161,10 @@ for (const { name, config, programs } of ffmpegs)
       for (const [by, verdict] of [
         ['SIGKILL', 'RetryableError ffmpeg_killed'],
         ['SIGTERM', 'RetryableError ffmpeg_killed'],
-        ['SIGSEGV', 'RetryableError ffmpeg_crashed'],
+        [
+          'SIGSEGV',
+          isOld(await ffmpeg.capabilities()) ? 'PermanentError ffmpeg_too_old' : 'RetryableError ffmpeg_crashed',
+        ],
       ] as const) {
         // While it still opens its files, it takes SIGTERM for a fault of theirs.
         const working = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { PermanentError } from '../../../worker/base/errors.ts';
 import { processAudio } from '../../../worker/media/audio/audio.ts';
 import { createFfmpeg } from '../../../worker/media/ffmpeg/ffmpeg.ts';
-import { isOld } from '../../../worker/media/ffmpeg/capabilities.ts';
+import { isOld } from '../../../worker/media/ffmpeg/age.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { transcode } from '../../../worker/media/video/transcode.ts';
 import { processVideo } from '../../../worker/media/video/video.ts';
@@ -70,6 +70,10 @@ for (const { name, config } of ffmpegs)
       const bytes = withSound(picture, amr(4));
       await judged('video', bytes, 4);
       await judged('transcode', bytes, 4);
+    });
+    test('MPEG-TS, at which the ffprobe of npm crashes', async () => {
+      const bytes = await generate('a.ts', '-f lavfi -i sine=d=4 -c:a mp2');
+      await judged('audio', bytes, 4);
     });
     test('PCM of 24 bits', () => judged('audio', soundFile(pcm(1)), 1));
   });

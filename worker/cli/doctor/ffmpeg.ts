@@ -1,7 +1,8 @@
 import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createFfmpeg } from '../../media/ffmpeg/ffmpeg.ts';
-import { isOld, leastVersion, type Capabilities } from '../../media/ffmpeg/capabilities.ts';
+import { isOld, leastVersion } from '../../media/ffmpeg/age.ts';
+import type { Capabilities } from '../../media/ffmpeg/capabilities.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const name = 'ffmpeg';

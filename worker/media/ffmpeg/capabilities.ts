@@ -23,15 +23,6 @@ export type Capabilities = {
   sandbox: Sandbox;
 };
 
-/**
- * Before ffmpeg 7, some sound is lost, or becomes noise, without an error: AMR with several frames per sample, PCM as
- * in ISO/IEC 23003-5.
- */
-export const leastVersion = 7;
-
-/** ffmpeg 7.0 has libavcodec 61. Builds of the newest source have no other number. */
-export const isOld = ({ libavcodec }: Pick<Capabilities, 'libavcodec'>): boolean => libavcodec < 61;
-
 export type Detector = {
   capabilities(): Promise<Capabilities>;
   /** Forgets what is known. */

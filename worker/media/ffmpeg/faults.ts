@@ -1,42 +1,46 @@
 import { constants } from 'node:os';
 import { DeploymentError, PermanentError, RetryableError } from '../../base/errors.ts';
+import { isOld, tooOld } from './age.ts';
 import type { Exit } from './process.ts';
 
 /** What an exit of ffmpeg or ffprobe means: a fault of the file, or of the machine, which may pass. */
 type Fault = PermanentError | RetryableError | DeploymentError;
 
-export function probeFault(exit: Exit, version: string, cpuSeconds: number): Fault {
+/** The ffmpeg that ended: its version, and the major version of its libavcodec. */
+type Tool = { version: string; libavcodec: number };
+
+export function probeFault(exit: Exit, tool: Tool, cpuSeconds: number): Fault {
   if (exit.code === signalled('SIGXCPU'))
     return new PermanentError('media_corrupt', `ffprobe could not read the file in ${cpuSeconds} s of CPU time`);
-  const fault = machineFault(exit);
+  const fault = processFault(exit, tool);
   // A valid file needs a tenth of it. ffprobe also ends like this if there are more than a thousand streams.
   if (fault?.code === 'out_of_memory')
     return new PermanentError('media_corrupt', 'ffprobe needs too much memory for this file');
   if (fault) return fault;
   if (exit.stderr.includes('not on whitelist'))
     return new PermanentError('not_media', 'The file cannot be read as video or audio: its format is not accepted');
-  return codecFault(exit, version) ?? new PermanentError('not_media', 'The file cannot be read as video or audio');
+  return codecFault(exit, tool) ?? new PermanentError('not_media', 'The file cannot be read as video or audio');
 }
 
 /**
  * ffmpeg reports success even if the end of a file could not be written, with the data that it keeps in memory until
  * then.
  */
-export function runFault(exit: Exit, version: string): Fault | undefined {
+export function runFault(exit: Exit, tool: Tool): Fault | undefined {
   if (exit.code === signalled('SIGXFSZ'))
     return new PermanentError('output_too_large', "ffmpeg's output became too large");
-  const fault = machineFault(exit);
+  const fault = processFault(exit, tool);
   if (fault || exit.code === 0) return fault;
   if (exit.stderr.includes('not on whitelist'))
     return new PermanentError('media_corrupt', 'ffmpeg could not read the file: its format is not accepted');
   return (
-    codecFault(exit, version) ??
+    codecFault(exit, tool) ??
     new PermanentError('media_corrupt', 'The file is damaged: ffmpeg could not read it to its end')
   );
 }
 
 /** A codec, or a part of one, that this ffmpeg cannot decode, according to its message. */
-function codecFault({ stderr }: Exit, version: string): PermanentError | undefined {
+function codecFault({ stderr }: Exit, { version }: Tool): PermanentError | undefined {
   const by = `ffmpeg ${version} cannot decode`;
   const codec = /no decoder found for: (\w+)|Decoder \(codec (\w+)\) not found/.exec(stderr);
   if (codec) return new PermanentError('unsupported_codec', `${by} ${codec[1] ?? codec[2]}`);
@@ -48,6 +52,13 @@ function codecFault({ stderr }: Exit, version: string): PermanentError | undefin
 
 const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
 const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
+
+/** An old ffmpeg crashes at the same file each time: npm's ffprobe does at most MPEG-TS. */
+function processFault(exit: Exit, tool: Tool): Fault | undefined {
+  const fault = machineFault(exit);
+  const isAged = fault?.code === 'ffmpeg_crashed' && isOld(tool);
+  return isAged ? tooOld(`with this file, ffmpeg ${tool.version} crashes`) : fault;
+}
 
 /** A fault of the machine and not of the file, which may pass. Codes above those of signals are errors of ffmpeg 7. */
 export function machineFault({ code, stderr }: Exit): RetryableError | DeploymentError | undefined {

@@ -19,8 +19,8 @@ export type Ffmpeg = {
 
   /**
    * What a media file contains.
-   * @throws PermanentError `not_media`, `media_corrupt`, `unsupported_codec`; RetryableError as `run` does; the
-   *   signal's reason
+   * @throws PermanentError `not_media`, `media_corrupt`, `unsupported_codec`, `ffmpeg_too_old`; RetryableError as `run`
+   *   does; the signal's reason
    */
   probe(path: string, options: { dir: string; signal: AbortSignal; formats?: string }): Promise<Probe>;
 
@@ -35,8 +35,8 @@ export type Ffmpeg = {
 
   /**
    * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws, the process is already gone.
-   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`; RetryableError `ffmpeg_timeout`,
-   *   `ffmpeg_killed`, `ffmpeg_crashed`, `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the
+   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`, `ffmpeg_too_old`; RetryableError
+   *   `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`, `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the
    *   signal's reason
    */
   run(task: Task, options: RunOptions): Promise<Run>;
@@ -103,7 +103,8 @@ export function createFfmpeg(
     options: string[],
     { dir, signal, formats = safeFormats, limits, onOutput }: ProbeRunOptions,
   ): Promise<void> {
-    const { programs, sandbox, version } = await capabilities();
+    const tool = await capabilities();
+    const { programs, sandbox } = tool;
     // An unknown codec is only a warning.
     const args = ['-v', 'warning', ...guard, formats, ...options, '-i', path];
     const exit = await inTime(limits.wallMs, signal, (ending) =>
@@ -114,7 +115,7 @@ export function createFfmpeg(
         onOutput,
       }),
     );
-    if (exit.code !== 0) throw logged(probeFault(exit, version, limits.cpuSeconds), exit, dir);
+    if (exit.code !== 0) throw logged(probeFault(exit, tool, limits.cpuSeconds), exit, dir);
   }
 
   return {
@@ -141,7 +142,8 @@ export function createFfmpeg(
     },
 
     async run(task, options) {
-      const { programs, sandbox, version } = await capabilities();
+      const tool = await capabilities();
+      const { programs, sandbox } = tool;
       const { dir, signal, duration, onProgress, onOutput, background } = options;
       const limits = { ...defaultLimits(duration), ...options.limits };
       const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
@@ -157,7 +159,7 @@ export function createFfmpeg(
           ...(onProgress && duration ? { onReport: (line) => report(line, duration, onProgress) } : {}),
         }),
       );
-      const fault = runFault(exit, version);
+      const fault = runFault(exit, tool);
       if (fault) throw logged(fault, exit, dir);
       return { stderr: exit.stderr };
     },

@@ -2,7 +2,7 @@ import { codeOf, PermanentError } from '../../base/errors.ts';
 import { areMany, damageOf, endsEarly, type Damage } from './damage.ts';
 import { endOfMatroska, findCut, isEncrypted, isMuch, type Cut } from './ending.ts';
 import type { Ffmpeg } from './ffmpeg.ts';
-import { isOld, leastVersion } from './capabilities.ts';
+import { isOld, tooOld } from './age.ts';
 import type { AudioStream, Probe } from './probe.ts';
 import { sniffMedia } from './sniff.ts';
 import { noneOf, type VideoSource } from './source.ts';
@@ -179,6 +179,3 @@ export async function checkReadable(audio: AudioStream, ffmpeg: Ffmpeg): Promise
   const capabilities = await ffmpeg.capabilities();
   if (isOld(capabilities)) throw tooOld(`ffmpeg ${capabilities.version} may turn its sound (${audio.tag}) into noise`);
 }
-
-const tooOld = (words: string) =>
-  new PermanentError('ffmpeg_too_old', `${words}: install ffmpeg ${leastVersion} or newer, then run the job again`);
