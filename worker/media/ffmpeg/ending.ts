@@ -37,7 +37,7 @@ export const isMuch = ({ bytes, of }: NonNullable<Cut['missing']>): boolean => b
  * The first bytes of a Wave64 file, and of the object in an ASF file that says how large it is. ASF specification, 3.2
  */
 const wave64 = Buffer.from('726966662e91cf11a5d628db04c10000', 'hex');
-const fileProperties = Buffer.from('a1dcab8c47a9cf118ee400c00c205365', 'hex');
+export const fileProperties = Buffer.from('a1dcab8c47a9cf118ee400c00c205365', 'hex');
 
 /** The length that the head of a file states. Undefined if it does not, as in a stream that was written as it came. */
 function bytesSaid(head: Buffer, kind: string): number | undefined {

@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { PermanentError } from '../../base/errors.ts';
+import { areFrames, lengthOfAdts, lengthOfMp3, tagLength } from './frames.ts';
 
 /** Containers that file-type counts neither as video nor as audio. */
 const others = new Set(['application/ogg', 'application/mp4', 'application/mxf', 'application/vnd.ms-asf']);
@@ -57,16 +58,6 @@ async function sniffFurther(path: string): Promise<string | undefined> {
 const readBytes = 262_144;
 const wave64 = Buffer.from('726966662e91cf11a5d628db04c10000', 'hex');
 
-/** The size of an ID3 tag with its header, and its footer if it has one. https://id3.org/id3v2.4.0-structure */
-function tagLength(head: Buffer): number {
-  if (head.toString('latin1', 0, 3) !== 'ID3' || head.length < 10) return 0;
-  const length = [6, 7, 8, 9].reduce((sum, at) => sum * 128 + (head[at]! & 0x7f), 0);
-  return length + (head[5]! & 0x10 ? 20 : 10);
-}
-
-/** So many frames in a row are no accident. */
-const inARow = 4;
-
 /** MP3 or AAC whose frames begin after nothing but zeros, or anywhere. */
 function firstFrames(bytes: Buffer, behind: 'zeros' | 'all'): 'mp3' | 'aac' | undefined {
   for (let at = 0; at + 7 <= bytes.length; at++) {
@@ -76,42 +67,7 @@ function firstFrames(bytes: Buffer, behind: 'zeros' | 'all'): 'mp3' | 'aac' | un
   return undefined;
 }
 
-function areFrames(bytes: Buffer, from: number, lengthOf: (bytes: Buffer, at: number) => number | undefined): boolean {
-  for (let at = from, n = 0; n < inARow; n++) {
-    if (at + 7 > bytes.length) return n > 1;
-    const length = lengthOf(bytes, at);
-    if (length === undefined) return false;
-    at += length;
-  }
-  return true;
-}
-
 const formats = [
   ['mp3', lengthOfMp3],
   ['aac', lengthOfAdts],
 ] as const;
-
-/** Kilobits per second of layer 3: of MPEG-1, and of MPEG-2 and 2.5. ISO/IEC 11172-3, 2.4.2.3 and 13818-3, 2.4.2.3 */
-const kilobits = [
-  [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-  [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-] as const;
-const sampleRates = [44_100, 48_000, 32_000] as const;
-
-function lengthOfMp3(bytes: Buffer, at: number): number | undefined {
-  const [first, second, third] = [bytes[at]!, bytes[at + 1]!, bytes[at + 2]!];
-  const version = (second >> 3) & 3;
-  if (first !== 0xff || (second & 0xe6) !== 0xe2 || version === 1) return undefined;
-  const rate = sampleRates[(third >> 2) & 3];
-  const bitrate = kilobits[version === 3 ? 0 : 1][third >> 4];
-  if (!rate || !bitrate) return undefined;
-  const hertz = rate / (version === 3 ? 1 : version === 2 ? 2 : 4);
-  return Math.floor(((version === 3 ? 144_000 : 72_000) * bitrate) / hertz) + ((third >> 1) & 1);
-}
-
-/** ISO/IEC 13818-7, 6.2 */
-function lengthOfAdts(bytes: Buffer, at: number): number | undefined {
-  if (bytes[at] !== 0xff || (bytes[at + 1]! & 0xf6) !== 0xf0 || ((bytes[at + 2]! >> 2) & 15) > 12) return undefined;
-  const length = ((bytes[at + 3]! & 3) << 11) | (bytes[at + 4]! << 3) | (bytes[at + 5]! >> 5);
-  return length > 7 ? length : undefined;
-}

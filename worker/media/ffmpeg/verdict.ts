@@ -2,6 +2,7 @@ import { codeOf, PermanentError } from '../../base/errors.ts';
 import { areMany, damageOf, endsEarly, type Damage } from './damage.ts';
 import { endOfMatroska, findCut, isEncrypted, isMuch, type Cut } from './ending.ts';
 import type { Ffmpeg } from './ffmpeg.ts';
+import { lostShare } from './holes.ts';
 import { isOld, tooOld } from './age.ts';
 import type { AudioStream, Probe } from './probe.ts';
 import { sniffMedia } from './sniff.ts';
@@ -118,6 +119,11 @@ export async function judgeEnd(
   const isLost = short !== undefined || (cut?.missing !== undefined && isMuch(cut.missing));
   const seconds = Math.max(...lengths.map(({ found }) => found));
   if (cut && ((isLost && policy === 'refuse') || seconds === 0)) throw truncated(cut, short);
+  const lost = await lostShare(media.path, media.probe.format);
+  const isHoled = endsEarly(seconds, seconds * (1 - lost));
+  if (isHoled && policy === 'deliver') return true;
+  if (isHoled)
+    throw new PermanentError('media_corrupt', `The file is damaged: ${Math.round(lost * 100)} % of it is overwritten`);
   if (areMany(faults, seconds))
     throw new PermanentError('media_corrupt', `The file is damaged: ${faults} parts of it cannot be decoded`);
   return cut !== undefined;
