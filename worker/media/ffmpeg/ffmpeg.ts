@@ -35,9 +35,9 @@ export type Ffmpeg = {
 
   /**
    * Runs ffmpeg to its end: it has succeeded, or this throws. When it throws, the process is already gone.
-   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`, `ffmpeg_too_old`; RetryableError
-   *   `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`, `disk_full`, `out_of_memory`, `ffmpeg_missing`, `ffmpeg_not_started`; the
-   *   signal's reason
+   * @throws PermanentError `media_corrupt`, `unsupported_codec`, `output_too_large`, `ffmpeg_too_old`;
+   *   RetryableError `ffmpeg_timeout`, `ffmpeg_killed`, `ffmpeg_crashed`, `disk_full`, `out_of_memory`,
+   *   `ffmpeg_missing`, `ffmpeg_not_started`; the signal's reason
    */
   run(task: Task, options: RunOptions): Promise<Run>;
 };
