@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { judge } from '../../../worker/media/image/judge.ts';
 import { makeVariants } from '../../../worker/media/image/variants.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { sharp } from '../../../worker/media/image/sharp.ts';
@@ -126,4 +127,12 @@ describe('sharp itself', () => {
     const ppm = Buffer.from('P6\n1 1\n255\n\x01\x02\x03', 'latin1');
     await assert.rejects(sharp(ppm).toBuffer(), /unsupported image format/);
   });
+});
+
+it('A picture that takes too long is not damaged, whatever its decoder said before', () => {
+  for (const before of ['', 'source: bad seek to 161725\n']) {
+    const error = new Error(`${before}timeout: 1% complete`);
+    const { name, code } = judge(error, { format: 'avif', structure: { cut: false } }) as Error & { code: string };
+    assert.deepEqual([name, code], ['RetryableError', 'image_timeout']);
+  }
 });

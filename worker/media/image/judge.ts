@@ -10,6 +10,8 @@ export type Judged = { format: Format; structure: Structure };
 
 // Messages of libvips about the machine, which may pass; all others are about the picture.
 const notThePicture = /out of memory|bad_alloc|unable to open|too many open files|input file is missing/i;
+// sharp's word, often behind those of a decoder that reads on: libheif complains about every file.
+const timeout = /^timeout: \d+% complete/m;
 // Limits of libvips, libpng, libtiff and libheif: the file itself is not damaged.
 const limit = /\blimit|too many/i;
 // libjpeg's words for a file that ends early: the structure of a JPEG does not tell how long its scans are.
@@ -18,7 +20,7 @@ const endOfJpeg = /premature end of (JPEG|input)/i;
 /** The error to throw for an error of libvips. */
 export function judge(error: unknown, picture: Judged): unknown {
   const message = messageOf(error);
-  if (message.startsWith('timeout')) return tooSlow(picture.format);
+  if (timeout.test(message)) return tooSlow(picture.format);
   if (notThePicture.test(message)) return error;
   if (limit.test(message))
     return new PermanentError('image_too_large', `the ${label[picture.format]} exceeds a limit: ${reason(message)}`);
