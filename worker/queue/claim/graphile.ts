@@ -6,7 +6,7 @@ import { within } from '../../base/deadline.ts';
 import type { Log } from '../../base/log.ts';
 import type { Ticket } from '../run/backlog.ts';
 import type { Claims } from './claims.ts';
-import { withoutListening } from './graphile-pool.ts';
+import { graphilePool } from './graphile-pool.ts';
 
 export type GraphileOptions = {
   queue: string;
@@ -52,7 +52,7 @@ export class Graphile {
   #run(): Promise<Runner> {
     const { queue, schema, slots, db, log } = this.#options;
     return run({
-      pgPool: withoutListening(db),
+      pgPool: graphilePool(db, schema),
       noHandleSignals: true,
       events: this.#events(),
       logger: quiet(log, queue),
