@@ -5,15 +5,17 @@ import { drawing, left } from '../../worker/cli/wait.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { reads, rows } from '../support/jobs.ts';
-import { createRig, type Rig } from '../support/worker.ts';
+import type { Worker } from '../../worker/queue/worker.ts';
+import { createRig, setQueue, type Rig } from '../support/worker.ts';
 import type { Job } from '../../worker/queue/client/operate.ts';
 
 // `rowmill add --wait`, while a worker runs.
 
 let rig: Rig;
+let worker: Worker;
 before(async () => {
   rig = await createRig();
-  await rig.worker({
+  worker = await rig.worker({
     'media.image': async ({ job, payload: { messageId }, progress, signal }) => {
       // The kind of the command line's registry leaves it alone.
       const payload = messageId as Record<string, unknown>;
@@ -95,8 +97,7 @@ test('a dedupe hit follows the job that was there', async () => {
 });
 
 test('who waits on a paused queue, or for a job that is deleted, is told so', async () => {
-  await rig.db.query(`update queues set paused = true where name = 'media'`);
-  await sleep(1_500);
+  await setQueue(rig.db, [worker], 'media', { paused: true });
   const { child, ended } = startAdding({});
   let seen = '';
   child.stderr.on('data', (chunk: Buffer) => (seen += chunk.toString()));

@@ -5,16 +5,20 @@ import { PermanentError, RetryableError, Snooze } from '../../worker/base/errors
 import { eventually } from '../support/eventually.ts';
 import { everything } from '../support/everything.ts';
 import { add, reads, rows } from '../support/jobs.ts';
-import { createRig, type Rig } from '../support/worker.ts';
+import type { Worker } from '../../worker/queue/worker.ts';
+import { createRig, setQueue, type Rig } from '../support/worker.ts';
 
 let rig: Rig;
+let worker: Worker;
+/** That its progress was seen. */
+const seen = Promise.withResolvers<void>();
 let runs: string[] = [];
 const flaky = new Map<string, number>();
 
 before(async () => {
   rig = await createRig();
   await rig.db.query(`update queues set backoff_ms = 100, max_retries = 3`);
-  await rig.worker({
+  worker = await rig.worker({
     'media.echo': async ({ payload }) => payload,
     'media.slow': async ({ payload, signal }) => {
       runs.push(String(payload['name']));
@@ -39,9 +43,9 @@ before(async () => {
     'media.weird': async () => {
       throw 'a string';
     },
-    'media.progress': async ({ progress, signal }) => {
+    'media.progress': async ({ progress }) => {
       progress(41.6);
-      await sleep(2_500, undefined, { signal });
+      await seen.promise;
     },
     'media.deaf': async () => {
       await sleep(60_000, undefined, { ref: false });
@@ -159,8 +163,7 @@ test('a result that is no JSON, or a thrown string, is a failure like any other;
 });
 
 test('a job that takes longer than its limit is aborted and tried again', async () => {
-  await rig.db.query(`update queues set timeout_ms = 300 where name = 'media'`);
-  await sleep(1_500);
+  await setQueue(rig.db, [worker], 'media', { timeout_ms: 300 });
   const id = await add(rig.db, 'media', 'slow', { payload: { name: 'too slow', ms: 30_000 }, max_retries: 1 });
   await reads(rig.db, id, {
     status: 'failed',
@@ -169,13 +172,13 @@ test('a job that takes longer than its limit is aborted and tried again', async 
     error_code: 'timeout',
     error: 'The job took longer than its limit of 0.3 s',
   });
-  await rig.db.query(`update queues set timeout_ms = null where name = 'media'`);
-  await sleep(1_500);
+  await setQueue(rig.db, [worker], 'media', { timeout_ms: null });
 });
 
 test('progress shows on the row while it runs', async () => {
   const id = await add(rig.db, 'media', 'progress');
   await reads(rig.db, id, { status: 'processing', progress: 42 });
+  seen.resolve();
   await reads(rig.db, id, { status: 'completed', progress: 100 });
 });
 
@@ -206,8 +209,7 @@ test("no more jobs run at once than the queue's concurrency", async () => {
 
 test('smaller priorities run first', async () => {
   runs = [];
-  await rig.db.query(`update queues set paused = true where name = 'cleanup'`);
-  await sleep(1_500);
+  await setQueue(rig.db, [worker], 'cleanup', { paused: true });
   await rig.db.query(`
     insert into cleanup_jobs (kind, priority, payload)
     select 'ordered', p, jsonb_build_object('name', p) from unnest('{5, 1, 9, -3, 0}'::smallint[]) p`);

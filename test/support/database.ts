@@ -15,6 +15,9 @@ export function databaseUrl(name?: string): string {
   return url.href;
 }
 
+/** For a test's own connections: a busy machine takes longer than a worker waits for one. */
+export const patient = { connectTimeoutMs: 60_000 };
+
 export type TestDatabase = Db & { url: string; drop(): Promise<void> };
 
 /** A migrated database of one's own, copied from the template. */
@@ -30,7 +33,7 @@ export async function createDatabase({
   });
   if (process.env['TEST_HOSTILE']) await asAdmin((client) => client.query(makeHostile(name)));
   const url = withSchema(databaseUrl(name), schema);
-  const db = createPool(url, { max: 5, log: silent });
+  const db = createPool(url, { max: 5, log: silent, ...patient });
   return Object.assign(db, {
     url,
     async drop() {
@@ -41,7 +44,7 @@ export async function createDatabase({
 }
 
 async function asAdmin(work: (client: Client) => Promise<unknown>): Promise<void> {
-  const client = createClient(databaseUrl());
+  const client = createClient(databaseUrl(), patient);
   await client.connect();
   try {
     await work(client);

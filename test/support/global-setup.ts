@@ -7,7 +7,7 @@ import { openEmbeddedPostgres } from '../../worker/embedded/postgres.ts';
 import { install } from '../../worker/queue/install/install.ts';
 import { ffmpeg } from './clips.ts';
 import { useCluster } from './cluster.ts';
-import { databaseUrl, template } from './database.ts';
+import { databaseUrl, patient, template } from './database.ts';
 import { makeHostile } from './hostile.ts';
 import { scratch } from './scratch.ts';
 
@@ -59,7 +59,7 @@ async function lookAtFfmpeg(): Promise<void> {
 }
 
 async function makeTemplate(): Promise<void> {
-  const client = createClient(databaseUrl());
+  const client = createClient(databaseUrl(), patient);
   await client.connect();
   await client.query(`drop database if exists ${template} with (force)`);
   await client.query(`create database ${template}`);

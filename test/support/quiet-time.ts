@@ -16,6 +16,12 @@ export function quietNow(): number {
   return quietMs;
 }
 
+/** @returns which part of the time since this call was that of a quiet machine: 1 on a quiet one */
+export function quietShare(): () => number {
+  const began = { wall: performance.now(), quiet: quietNow() };
+  return () => Math.min(1, (quietNow() - began.quiet) / (performance.now() - began.wall));
+}
+
 function advance(): void {
   const now = performance.now();
   quietMs += (now - sampledAt) * Math.min(1, availableParallelism() / running());

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,8 +11,10 @@ import type { Registry } from '../../worker/queue/registry.ts';
 import type { Observer } from '../../worker/queue/run/observer.ts';
 import { startWorker, type Worker } from '../../worker/queue/worker.ts';
 import { install } from '../../worker/queue/install/install.ts';
+import type { Queryable } from '../../worker/base/db/sql.ts';
 import { ffmpeg, ffmpegEnv } from './clips.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
 import { silent } from './log.ts';
 
 export type Handler = (context: JobContext<Record<string, unknown>>) => Promise<unknown>;
@@ -69,6 +72,27 @@ export async function createRig({ beside, schema }: { beside?: string; schema?: 
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * Writes these columns of a queue's row, and waits until the workers of this process follow them: they pause the queue
+ * first, unless it stays paused.
+ */
+export async function setQueue(
+  db: Queryable,
+  workers: Pick<Worker, 'activity'>[],
+  name: string,
+  { paused = false, ...others }: Record<string, unknown>,
+): Promise<void> {
+  for (const pausedNow of new Set([true, paused])) {
+    const row = { ...others, paused: pausedNow };
+    const columns = Object.keys(row).map((column, index) => `${column} = $${index + 2}`);
+    await db.query(`update queues set ${columns.join(', ')} where name = $1`, [name, ...Object.values(row)]);
+    await eventually(() => {
+      for (const worker of workers)
+        assert.equal(worker.activity().find(({ queue }) => queue === name)?.paused, pausedNow);
+    });
+  }
 }
 
 function registryOf(handlers: Record<string, Handler>): Registry {

@@ -23,7 +23,8 @@ after(async () => {
 });
 
 test('jobs are inserted, changed and run while the queue of notifications is full', async (t) => {
-  const worker = await spawnWorker(server.url);
+  // So that the incident lasts until it is seen.
+  const worker = await spawnWorker(server.url, { INCIDENT_CHECK_INTERVAL: '600000' });
   t.after(() => worker.end('SIGKILL'));
   const listener = createClient(server.url);
   await listener.connect();

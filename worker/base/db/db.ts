@@ -36,7 +36,7 @@ export function createPool(databaseUrl: string, { max, log, ...options }: PoolOp
     Client: Session as unknown as new () => pg.ClientBase,
     max,
     types,
-    connectionTimeoutMillis: connectTimeoutMs,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? connectTimeoutMs,
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: lifetimeSeconds,
   });
