@@ -68,72 +68,7 @@ export function createMemoryGate({
   now?: () => number;
 }): MemoryGate {
   const longBytes = Math.max(0, bytes - Math.max(leastShare, bytes * 0.4));
-  const mostLong = Math.max(1, slots - 1);
-  const nothing = { bytes: 0, count: 0 };
-  const held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
-  /** In order of their due times. */
-  const line: Entry[] = [];
-
-  function admit(): void {
-    let longWaits = false;
-    for (const entry of line.slice()) {
-      const granted = longWaits && entry.sort !== 'short' ? undefined : grant(entry, held);
-      if (granted !== undefined) {
-        line.splice(line.indexOf(entry), 1);
-        count(entry.sort, granted, 1);
-        entry.enter(granted);
-      } else if (hasAged(entry)) return;
-      else longWaits ||= entry.sort !== 'short';
-    }
-  }
-
-  /** The most of what it asks for that is free; undefined if none of it is. */
-  function grant({ bytes: wanted, sort }: Need, { short, long, piece }: Held): number | undefined {
-    if (sort === 'short' ? short.count >= slots : long.count + piece.count >= mostLong) return undefined;
-    const free = bytes - short.bytes - long.bytes - piece.bytes;
-    const most = sort === 'long' ? Math.min(free, longBytes - long.bytes) : free;
-    return wanted.find((some) => some <= most);
-  }
-
-  /** Whether it has waited long enough, and waits only for work that takes seconds. */
-  const hasAged = (entry: Entry) =>
-    now() > entry.due + agedMs && grant(entry, { ...held, short: nothing, piece: nothing }) !== undefined;
-
-  /** After a piece, short work that waits goes before the next piece. */
-  function sendBehind(): void {
-    for (const entry of line) if (entry.sort !== 'short') entry.due = Math.max(entry.due, now());
-    line.sort((a, b) => a.due - b.due || Number(b.sort === 'short') - Number(a.sort === 'short'));
-  }
-
-  function count(sort: Sort, some: number, times: 1 | -1): void {
-    held[sort].bytes += some * times;
-    held[sort].count += times;
-  }
-
-  /** Resolves with the bytes that are held for it, once its turn has come. */
-  function enter(need: Need, signal: AbortSignal): Promise<number> {
-    signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const due = now() + (need.sort === 'short' ? 0 : headStartMs);
-      const entry: Entry = {
-        ...need,
-        due,
-        enter(granted) {
-          signal.removeEventListener('abort', leave);
-          resolve(granted);
-        },
-      };
-      function leave() {
-        line.splice(line.indexOf(entry), 1);
-        reject(signal.reason as Error);
-        admit();
-      }
-      signal.addEventListener('abort', leave, { once: true });
-      const before = line.findIndex((other) => other.due > due);
-      line.splice(before === -1 ? line.length : before, 0, entry);
-      admit();
-    });
-  }
+  const line = new Line({ bytes, longBytes, slots, now });
 
   function gateOf({ waiting, aside }: Patience): MemoryGate {
     return {
@@ -147,16 +82,103 @@ export function createMemoryGate({
         const most = need.sort === 'long' ? longBytes : bytes;
         if (least > most) throw new RangeError(`${least} bytes are more than the whole budget of ${most}`);
         if (need.sort !== 'short') aside();
-        const granted = await waiting('memory', enter(need, signal));
+        const granted = await waiting('memory', line.enter(need, signal));
         try {
           return await work(granted);
         } finally {
-          count(need.sort, granted, -1);
-          if (need.sort === 'piece') sendBehind();
-          admit();
+          line.leave(need.sort, granted);
         }
       },
     };
   }
   return gateOf(patient);
+}
+
+const nothing = { bytes: 0, count: 0 };
+
+/** The work that waits for memory, and the memory that is held. */
+class Line {
+  readonly #budget: { bytes: number; longBytes: number; slots: number };
+  readonly #now: () => number;
+  readonly #held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
+  /** In order of their due times. */
+  readonly #waiting: Entry[] = [];
+
+  constructor({ now, ...budget }: { bytes: number; longBytes: number; slots: number; now: () => number }) {
+    this.#budget = budget;
+    this.#now = now;
+  }
+
+  /** Resolves with the bytes that are held for it, once its turn has come. */
+  enter(need: Need, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const due = this.#now() + (need.sort === 'short' ? 0 : headStartMs);
+    const giveUp = () => {
+      this.#remove(entry);
+      reject(signal.reason as Error);
+      this.#admit();
+    };
+    const enter = (granted: number) => {
+      signal.removeEventListener('abort', giveUp);
+      resolve(granted);
+    };
+    const entry: Entry = { ...need, due, enter };
+    signal.addEventListener('abort', giveUp, { once: true });
+    const before = this.#waiting.findIndex((other) => other.due > due);
+    this.#waiting.splice(before === -1 ? this.#waiting.length : before, 0, entry);
+    this.#admit();
+    return promise;
+  }
+
+  /** Gives memory back. */
+  leave(sort: Sort, granted: number): void {
+    this.#count(sort, granted, -1);
+    if (sort === 'piece') this.#sendBehind();
+    this.#admit();
+  }
+
+  #admit(): void {
+    let longWaits = false;
+    for (const entry of this.#waiting.slice()) {
+      const granted = longWaits && entry.sort !== 'short' ? undefined : this.#grant(entry, this.#held);
+      if (granted !== undefined) {
+        this.#remove(entry);
+        this.#count(entry.sort, granted, 1);
+        entry.enter(granted);
+      } else if (this.#hasAged(entry)) return;
+      else longWaits ||= entry.sort !== 'short';
+    }
+  }
+
+  /** The most of what it asks for that is free; undefined if none of it is. */
+  #grant({ bytes: wanted, sort }: Need, { short, long, piece }: Held): number | undefined {
+    const { bytes, longBytes, slots } = this.#budget;
+    const mostLong = Math.max(1, slots - 1);
+    if (sort === 'short' ? short.count >= slots : long.count + piece.count >= mostLong) return undefined;
+    const free = bytes - short.bytes - long.bytes - piece.bytes;
+    const most = sort === 'long' ? Math.min(free, longBytes - long.bytes) : free;
+    return wanted.find((some) => some <= most);
+  }
+
+  /** Whether it has waited long enough, and waits only for work that takes seconds. */
+  #hasAged(entry: Entry): boolean {
+    const held = { ...this.#held, short: nothing, piece: nothing };
+    return this.#now() > entry.due + agedMs && this.#grant(entry, held) !== undefined;
+  }
+
+  /** After a piece, short work that waits goes before the next piece. */
+  #sendBehind(): void {
+    for (const entry of this.#waiting) if (entry.sort !== 'short') entry.due = Math.max(entry.due, this.#now());
+    this.#waiting.sort((a, b) => a.due - b.due || Number(b.sort === 'short') - Number(a.sort === 'short'));
+  }
+
+  #count(sort: Sort, some: number, times: 1 | -1): void {
+    this.#held[sort].bytes += some * times;
+    this.#held[sort].count += times;
+  }
+
+  #remove(entry: Entry): void {
+    this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+  }
 }

@@ -6,16 +6,14 @@ import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import type { Log } from '../base/log.ts';
-import { paced } from '../base/paced.ts';
-import { createAlarm } from './claim/alarm.ts';
-import { createUncommitted } from './claim/uncommitted.ts';
 import type { Timing } from './claim/waking.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
 import { Reaper } from './fleet/reap.ts';
 import { TroubleLog } from './fleet/trouble-log.ts';
 import { keepUp } from './fleet/upkeep.ts';
-import { ServedQueue } from './queue.ts';
+import type { ServedQueue } from './queue.ts';
+import { readQueues, ServedQueues } from './queues.ts';
 import type { Registry } from './registry.ts';
 import { longWaitMs } from './run/context.ts';
 import { Incidents, type OpenIncident } from './run/incidents.ts';
@@ -30,12 +28,7 @@ export type WorkerOptions = {
   timing?: Timing | undefined;
 };
 
-const sql = loadStatements(import.meta.dirname, 'worker.sql', [
-  'read_queues',
-  'apply_settings',
-  'tell_waits',
-  'search_path',
-]);
+const sql = loadStatements(import.meta.dirname, 'worker.sql', ['apply_settings', 'tell_waits', 'search_path']);
 const abortPatienceMs = 6_000;
 
 /** @throws UsageError if QUEUES or a kind names a queue that the database does not have */
@@ -46,7 +39,7 @@ export async function startWorker(
   options: WorkerOptions = {},
 ): Promise<Worker> {
   const { config, db, log } = app;
-  const rows = await query<QueueRow>(db, sql.read_queues);
+  const rows = await readQueues(db);
   checkQueuesOf(registry, rows);
   const settings = servedQueues(rows, config.queues);
   await query(db, sql.apply_settings, {
@@ -84,8 +77,7 @@ export class Worker {
   readonly #claims: Db;
   readonly #membership: Membership;
   readonly #incidents: Incidents;
-  readonly #alarm: ReturnType<typeof createAlarm>;
-  readonly #served: ServedQueue[];
+  readonly #served: ServedQueues;
   readonly #scheduler: ReturnType<typeof createScheduler>;
   readonly #stopping = new AbortController();
   #loops: Promise<void>[] = [];
@@ -104,7 +96,6 @@ export class Worker {
     this.#claims = claims;
     this.#membership = this.#createMembership();
     this.#incidents = this.#createIncidents();
-    this.#alarm = createAlarm(db, this.queues, (queue) => this.#queue(queue)?.wake());
     this.#served = this.#serve();
     this.#scheduler = createScheduler(db, app.log, this.#stopping.signal);
   }
@@ -119,16 +110,13 @@ export class Worker {
       log: app.log,
       queues: this.queues,
       onNews: (news) => this.#hear(news),
-      onBack: () => {
-        for (const queue of this.#served) queue.missed();
-        this.#followSoon();
-      },
+      onBack: () => this.#served.missed(),
     });
   }
 
   #createIncidents(): Incidents {
     const { app, names } = this.#parts;
-    const unpaused = () => this.#served.filter((queue) => !queue.paused()).map(({ name }) => name);
+    const unpaused = () => this.#served.all.filter((queue) => !queue.paused()).map(({ name }) => name);
     return new Incidents({
       db: this.#db,
       channel: names.workers,
@@ -138,15 +126,14 @@ export class Worker {
       signal: this.#stopping.signal,
       queues: () => (this.#draining ? [] : unpaused()),
       onChange: () => {
-        for (const queue of this.#served) queue.letGo();
+        for (const queue of this.#served.all) queue.letGo();
       },
-      run: async (queue, job) => this.#queue(queue)?.probe(job),
+      run: async (queue, job) => this.#served.get(queue)?.probe(job),
     });
   }
 
-  #serve(): ServedQueue[] {
+  #serve(): ServedQueues {
     const { app, registry, settings, names, path, observers = [], timing } = this.#parts;
-    const { signal } = this.#stopping;
     const serving = {
       app,
       names,
@@ -157,16 +144,10 @@ export class Worker {
       incidents: this.#incidents,
       registry,
       observer: observeAll([logAttempts(app.log), ...observers], app.log),
-      uncommitted: createUncommitted(this.#db, (queue) => this.#dueSoon(queue), signal),
-      refreshAlarm: () => this.#refreshAlarm(),
       timing,
-      signal,
+      signal: this.#stopping.signal,
     };
-    return settings.map((row) => new ServedQueue(row, serving));
-  }
-
-  #queue(name: string | undefined): ServedQueue | undefined {
-    return this.#served.find((queue) => queue.name === name);
+    return new ServedQueues(settings, serving, () => this.#draining || this.#startingOver !== undefined);
   }
 
   /** Joins the fleet, and begins to work. If that fails, what is open is closed. */
@@ -174,7 +155,7 @@ export class Worker {
     try {
       await this.#membership.join();
       this.#loops = this.#beginLoops();
-      await this.#follow();
+      await this.#served.follow();
     } catch (error) {
       await this.stop().catch(() => {});
       throw error;
@@ -189,19 +170,17 @@ export class Worker {
     const troubles = new TroubleLog(log);
     const every = (ms: number, work: () => Promise<void>) => repeat(ms, work, log, signal);
     const everyQueue = (ms: number, work: (queue: ServedQueue) => Promise<void>) =>
-      every(ms, async () => {
-        for (const queue of this.#served) await work(queue);
-      });
+      every(ms, () => this.#served.each(work));
     return [
       every(config.heartbeatMs, () => this.#stayAlive(this.#membership.beat())),
       every(500, () => this.#stayAlive(this.#membership.hold())),
       every(2_000, () => this.#membership.ping()),
       watchSessions(databaseUrl, app.instance, log, signal),
       every(config.sweepMs, () => reaper.reap()),
-      every(1_000, this.#follow),
+      every(1_000, this.#served.follow),
       everyQueue(5_000, (queue) => queue.findNeglect()),
       every(5_000, async () => troubles.check(this.trouble())),
-      every(1_000, this.#alarm.refresh),
+      every(1_000, () => this.#served.refreshAlarm()),
       every(1_000, () => this.#incidents.refresh()),
       every(1_000, this.#scheduler.refresh),
       everyQueue(1_000, (queue) => queue.reportProgress()),
@@ -214,43 +193,17 @@ export class Worker {
   /** Handles notifications on the workers' channel, from add_tickets, triggers and migrations. */
   #hear({ payload = '' }: Notification): void {
     const [what, name = '', tickets] = payload.split(' ');
-    const queue = this.#queue(name);
-    if (what === 'due' || what === 'soon') queue?.heard();
+    if (what === 'due' || what === 'soon') this.#served.heard(what, name, Number(tickets));
     // A newer graphile-worker has changed the tables of tickets.
-    if (what === 'migrated') for (const served of this.#served) served.restart();
-    else if (what === 'due') queue?.wake(Number(tickets));
-    else if (what === 'soon') this.#dueSoon(name);
+    else if (what === 'migrated') for (const queue of this.#served.all) queue.restart();
     else if (what === 'incidents') void this.#incidents.refresh();
     else if (what === 'schedules') void this.#scheduler.refresh().catch(() => {});
-    else this.#followSoon();
+    else this.#served.followSoon();
   }
-
-  /** Jobs are due soon, or already: if their transaction took a while to commit. */
-  #dueSoon(queue: string): void {
-    this.#queue(queue)?.wake();
-    this.#refreshAlarm();
-  }
-
-  #refreshAlarm(): void {
-    void this.#alarm.refresh().catch(() => {});
-  }
-
-  #followSoon(): void {
-    void this.#follow().catch(() => {});
-  }
-
-  /** Follows what people change with SQL. */
-  readonly #follow = paced(0, async () => {
-    const now = new Map((await query<QueueRow>(this.#db, sql.read_queues)).map((row) => [row.name, row]));
-    for (const queue of this.#served) {
-      if (this.#draining || this.#startingOver) return;
-      await queue.follow(now.get(queue.name));
-    }
-  });
 
   /** Writes to this worker's row which of its jobs wait for a turn, and for what, if that has changed. */
   async #tellWaits(): Promise<void> {
-    const waiting = JSON.stringify(this.#served.flatMap((queue) => queue.waits(longWaitMs)));
+    const waiting = JSON.stringify(this.#served.all.flatMap((queue) => queue.waits(longWaitMs)));
     if (waiting === this.#waitsTold) return;
     await query(this.#db, sql.tell_waits, { id: this.id(), waiting });
     this.#waitsTold = waiting;
@@ -265,7 +218,7 @@ export class Worker {
   async #startOver(): Promise<void> {
     const { log } = this.#parts.app;
     log.error('the fleet has declared this worker dead, starting over');
-    await Promise.all(this.#served.map((queue) => Promise.all([queue.halt(), queue.abort('fenced')])));
+    await Promise.all(this.#served.all.map((queue) => Promise.all([queue.halt(), queue.abort('fenced')])));
     await this.#membership.rejoin();
     this.#waitsTold = '[]';
     log.info({ worker: this.id() }, 'joined the fleet again');
@@ -280,7 +233,7 @@ export class Worker {
   trouble(): string | undefined {
     if (this.#draining) return 'shutting down';
     if (!this.#membership.holdsLock()) return 'the database session that proves this worker alive is lost';
-    return this.#served.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
+    return this.#served.all.map((queue) => queue.trouble()).find((reason) => reason !== undefined);
   }
 
   /** @throws if Postgres does not answer the engine */
@@ -295,7 +248,7 @@ export class Worker {
 
   /** What each queue runs here now. */
   activity() {
-    return this.#served.map((queue) => queue.activity());
+    return this.#served.all.map((queue) => queue.activity());
   }
 
   /**
@@ -310,7 +263,6 @@ export class Worker {
     this.#draining = true;
     const clean = await this.#drain();
     this.#stopping.abort();
-    this.#alarm.stop();
     await within(abortPatienceMs, Promise.allSettled(this.#loops));
     await this.#membership.leave(clean);
     await within(2_000, Promise.all([this.#claims.end(), this.#db.end()]));
@@ -322,11 +274,11 @@ export class Worker {
    */
   async #drain(): Promise<boolean> {
     const { config, log } = this.#parts.app;
-    const halted = this.#served.map((queue) => Promise.all([queue.halt(), queue.idle()]));
+    const halted = this.#served.all.map((queue) => Promise.all([queue.halt(), queue.idle()]));
     const finished = Promise.all(halted).then(() => true);
     if (!(await within(config.shutdownTimeoutMs, finished))) {
       log.warn('aborting jobs that still run');
-      for (const queue of this.#served) void queue.abort('shutdown');
+      for (const queue of this.#served.all) void queue.abort('shutdown');
     }
     return (await within(abortPatienceMs, finished)) ?? false;
   }

@@ -9,7 +9,7 @@ import { createRelease, type Outgoing } from '../../media/outputs/release.ts';
 import type { Storyboard } from '../../media/video/storyboard.ts';
 import { manifestName, masterName, type Rendition } from '../../media/video/streaming/streaming.ts';
 import type { Format, Transcoded } from '../../media/video/transcode.ts';
-import type { VideoMetadata } from '../../media/video/video.ts';
+import type { VideoMetadata } from '../../media/video/metadata.ts';
 import { job, minutes, type JobRow } from '../../queue/job.ts';
 import { Stopped } from '../../queue/run/outcome.ts';
 import {

@@ -86,37 +86,17 @@ export function createFfmpeg(
   log?: Log,
   { capabilities, detectAgain }: Detector = createDetector(config, log),
 ): Ffmpeg {
-  /** ffmpeg's own messages are only logged: they may quote the file. */
-  const logged = (fault: Error & { code: string }, exit: Exit, dir: string) => {
-    if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') detectAgain();
-    if (fault instanceof PermanentError)
-      log?.info(
-        { error_code: fault.code, words: wordsOf(exit, dir) },
-        'what ffmpeg said of a file that it cannot read',
-      );
-    return fault;
+  const programs: Programs = {
+    capabilities,
+    failed(fault, exit, dir) {
+      if (fault.code === 'ffmpeg_missing' || fault.code === 'ffmpeg_not_started') detectAgain();
+      if (fault instanceof PermanentError) {
+        const words = wordsOf(exit, dir);
+        log?.info({ error_code: fault.code, words }, 'what ffmpeg said of a file that it cannot read');
+      }
+      return fault;
+    },
   };
-
-  /** Runs ffprobe on a file, and passes on what it writes. */
-  async function runProbe(
-    path: string,
-    options: string[],
-    { dir, signal, formats = safeFormats, limits, onOutput }: ProbeRunOptions,
-  ): Promise<void> {
-    const tool = await capabilities();
-    const { programs, sandbox } = tool;
-    // An unknown codec is only a warning.
-    const args = ['-v', 'warning', ...guard, formats, ...options, '-i', path];
-    const exit = await inTime(limits.wallMs, signal, (ending) =>
-      runProcess(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
-        cwd: dir,
-        limits,
-        signal: ending,
-        onOutput,
-      }),
-    );
-    if (exit.code !== 0) throw logged(probeFault(exit, tool, limits.cpuSeconds), exit, dir);
-  }
 
   return {
     capabilities,
@@ -124,7 +104,7 @@ export function createFfmpeg(
     async probe(path, options) {
       const output = collect(4_000_000);
       const asked = ['-print_format', 'json', '-show_entries', entries];
-      await runProbe(path, asked, { ...options, limits: probeLimits, onOutput: output.add });
+      await runProbe(programs, path, asked, { ...options, limits: probeLimits, onOutput: output.add });
       return readProbe(output.text());
     },
 
@@ -135,35 +115,65 @@ export function createFfmpeg(
         if (counter.packets().held > maxSeconds) throw new Enough();
       };
       const asked = ['-select_streams', String(index), ...packetOptions];
-      await runProbe(path, asked, { ...options, limits: packetLimits, onOutput }).catch((error: unknown) => {
+      const counting = runProbe(programs, path, asked, { ...options, limits: packetLimits, onOutput });
+      await counting.catch((error: unknown) => {
         if (!(error instanceof Enough)) throw error;
       });
       return counter.packets();
     },
 
-    async run(task, options) {
-      const tool = await capabilities();
-      const { programs, sandbox } = tool;
-      const { dir, signal, duration, onProgress, onOutput, background } = options;
-      const limits = { ...defaultLimits(duration), ...options.limits };
-      const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
-      if (onProgress) args.push('-progress', 'pipe:3');
-      args.push(...(await argumentsOf(task)));
-      const nice = ['nice', '-n', background ? '19' : '10'];
-      const exit = await inTime(limits.wallMs, signal, (ending) =>
-        runProcess(command([...nice, ...confine(sandbox, programs, dir), programs.ffmpeg.path, ...args]), {
-          cwd: dir,
-          limits,
-          signal: ending,
-          ...(onOutput ? { onOutput } : {}),
-          ...(onProgress && duration ? { onReport: (line) => report(line, duration, onProgress) } : {}),
-        }),
-      );
-      const fault = runFault(exit, tool);
-      if (fault) throw logged(fault, exit, dir);
-      return { stderr: exit.stderr };
-    },
+    run: (task, options) => runFfmpeg(programs, task, options),
   };
+}
+
+type Programs = Pick<Ffmpeg, 'capabilities'> & {
+  /** Logs ffmpeg's own messages, which go nowhere else: they may quote the file. @returns the fault */
+  failed<Fault extends Error & { code: string }>(fault: Fault, exit: Exit, dir: string): Fault;
+};
+
+/** Runs ffprobe on a file, and passes on what it writes. */
+async function runProbe(
+  { capabilities, failed }: Programs,
+  path: string,
+  options: string[],
+  { dir, signal, formats = safeFormats, limits, onOutput }: ProbeRunOptions,
+): Promise<void> {
+  const tool = await capabilities();
+  const { programs, sandbox } = tool;
+  // An unknown codec is only a warning.
+  const args = ['-v', 'warning', ...guard, formats, ...options, '-i', path];
+  const exit = await inTime(limits.wallMs, signal, (ending) =>
+    runProcess(command([...confine(sandbox, programs, dir), programs.ffprobe.path, ...args]), {
+      cwd: dir,
+      limits,
+      signal: ending,
+      onOutput,
+    }),
+  );
+  if (exit.code !== 0) throw failed(probeFault(exit, tool, limits.cpuSeconds), exit, dir);
+}
+
+async function runFfmpeg({ capabilities, failed }: Programs, task: Task, options: RunOptions): Promise<Run> {
+  const tool = await capabilities();
+  const { programs, sandbox } = tool;
+  const { dir, signal, duration, onProgress, onOutput, background } = options;
+  const limits = { ...defaultLimits(duration), ...options.limits };
+  const args = ['-hide_banner', '-nostdin', '-nostats', '-v', 'error'];
+  if (onProgress) args.push('-progress', 'pipe:3');
+  args.push(...(await argumentsOf(task)));
+  const nice = ['nice', '-n', background ? '19' : '10'];
+  const exit = await inTime(limits.wallMs, signal, (ending) =>
+    runProcess(command([...nice, ...confine(sandbox, programs, dir), programs.ffmpeg.path, ...args]), {
+      cwd: dir,
+      limits,
+      signal: ending,
+      ...(onOutput ? { onOutput } : {}),
+      ...(onProgress && duration ? { onReport: (line) => report(line, duration, onProgress) } : {}),
+    }),
+  );
+  const fault = runFault(exit, tool);
+  if (fault) throw failed(fault, exit, dir);
+  return { stderr: exit.stderr };
 }
 
 type ProbeRunOptions = {

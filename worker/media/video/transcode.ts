@@ -11,7 +11,7 @@ import { makeStoryboard, type Storyboard } from './storyboard.ts';
 import { packageStream, type Stream } from './streaming/streaming.ts';
 import { around, makeThumbnails, type Thumbnail } from '../image/thumbnails.ts';
 import { checkReadable, decoding, judgeVideo, openMedia, type Media, type TruncatedPolicy } from '../ffmpeg/verdict.ts';
-import { metadataOf, type VideoMetadata } from './video.ts';
+import { metadataOf, type VideoMetadata } from './metadata.ts';
 import { findSource, type VideoSource } from '../ffmpeg/source.ts';
 
 export type Format = 'hls' | 'dash' | 'mp4';

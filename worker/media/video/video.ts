@@ -7,6 +7,7 @@ import { copyMemory, planEncode, profileOptions, type EncodePlan, type Preset } 
 import type { AudioStream, Probe } from '../ffmpeg/probe.ts';
 import { fit, pictureFilters, type Size } from '../ffmpeg/filters.ts';
 import { takeFrame } from './frame.ts';
+import { metadataOf, type VideoMetadata } from './metadata.ts';
 import type { MemoryGate, Need } from '../memory.ts';
 import { encodeInPieces } from './pieces.ts';
 import { sharp } from '../image/sharp.ts';
@@ -50,24 +51,6 @@ export type ProcessedVideo = {
   poster: { data: Buffer } & Size;
   /** Of the original. */
   metadata: VideoMetadata;
-};
-
-export type VideoMetadata = {
-  format: string;
-  codec: string;
-  width: number;
-  height: number;
-  /** The true length in seconds, whatever the header says. */
-  duration: number;
-  bytes: number;
-  bitrate: number | null;
-  fps: number | null;
-  /** Degrees clockwise by which players turn it. */
-  rotation: number;
-  hdr: boolean;
-  audio_codec: string | null;
-  audio_channels: number | null;
-  audio_sample_rate: number | null;
 };
 
 /**
@@ -280,28 +263,3 @@ async function makePoster(path: string, made: Probe, options: VideoOptions): Pro
   const { data, info } = await sharp(frame.path).jpeg({ quality: 82 }).toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height };
 }
-
-export function metadataOf(
-  format: string,
-  { bytes, bitrate }: Probe,
-  { video, audio }: VideoSource,
-  duration: number,
-): VideoMetadata {
-  return {
-    format,
-    codec: video.codec,
-    width: Math.round(video.shown.width),
-    height: Math.round(video.shown.height),
-    duration: rounded(duration),
-    bytes,
-    bitrate: bitrate ?? null,
-    fps: video.fps === undefined ? null : rounded(video.fps),
-    rotation: video.rotation,
-    hdr: video.hdr,
-    audio_codec: audio?.codec ?? null,
-    audio_channels: audio?.channels ?? null,
-    audio_sample_rate: audio?.sampleRate ?? null,
-  };
-}
-
-const rounded = (value: number) => Math.round(value * 1_000) / 1_000;
