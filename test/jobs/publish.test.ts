@@ -191,7 +191,7 @@ const failures: [string, () => void | Promise<void>, { code: string; permanent: 
     { code: 'not_an_image', permanent: true, says: /html/ },
   ],
   [
-    'the file is empty',
+    'The file is empty',
     () => raid.fail('k', { bytes: Buffer.alloc(0) }),
     { code: 'empty_file', permanent: true, says: /./ },
   ],

@@ -75,14 +75,14 @@ describe('HEIC', () => {
       await assert.rejects(optimised(truncated(await fixture('phone'), share)), {
         name: 'PermanentError',
         code: 'media_truncated',
-        message: /^the HEIC is cut off: \S[^\n]*$/,
+        message: /^The HEIC is cut off: \S[^\n]*$/,
       });
     });
 
   it('that says it is huge is refused before it is decoded', async () => {
     await assert.rejects(optimised(resized(await fixture('phone'), 9000, 9000)), {
       code: 'image_too_large',
-      message: /the HEIC has 9000 x 9000 pixels and needs about \d+ MB/,
+      message: /The HEIC has 9000 x 9000 pixels and needs about \d+ MB/,
     });
   });
 

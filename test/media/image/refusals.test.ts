@@ -91,19 +91,19 @@ describe('A damaged picture is refused', () => {
     'a JPEG without its last bytes',
     async () => truncated(await picture({ photo: true }), 0.98),
     'media_truncated',
-    /the JPEG/,
+    /The JPEG/,
   );
   refuses(
     'an AVIF that says it is smaller than it is',
     () => avifBomb({ width: 8, height: 8 }),
     'image_corrupt',
-    /the AVIF/,
+    /The AVIF/,
   );
   refuses(
     'a PNG with garbage in it',
     async () => (await picture({ format: 'png', photo: true })).fill('?', 2000, 9000),
     'image_corrupt',
-    /the PNG/,
+    /The PNG/,
   );
 });
 
@@ -113,7 +113,7 @@ describe('What would not fit in memory is refused before it is decoded', () => {
   tooLarge(
     'an interlaced PNG of 100 megapixels',
     () => pngBomb({ width: 10_000, height: 10_000, interlaced: true }),
-    /the PNG has 10000 x 10000 pixels and needs about [34]\d\d MB .*: MEDIA_MEMORY_MB is 256/,
+    /The PNG has 10000 x 10000 pixels and needs about [34]\d\d MB .*: MEDIA_MEMORY_MB is 256/,
   );
   tooLarge('an AVIF of 64 megapixels', () => avifBomb({ width: 8000, height: 8000 }), /needs about 1\d\d\d MB/);
   tooLarge('a PNG of 900 megapixels', () => pngBomb({ width: 30_000, height: 30_000 }), /at most 268402689 in all/);

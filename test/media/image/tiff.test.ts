@@ -163,7 +163,7 @@ describe('A TIFF that attacks', () => {
             [257, 4, [1e6]],
           ],
         }),
-      /the TIFF has 1000000 x 1000000 pixels/,
+      /The TIFF has 1000000 x 1000000 pixels/,
     ],
     [
       'one strip of 400 megabytes',

@@ -44,6 +44,13 @@ export function pictureFilters(video: VideoStream, { width, height }: Size, { to
   return filters.join(',');
 }
 
+/** The options of an output that is the first frame, as a PNG. */
+export const firstFrame = (filters: string) => [
+  '-vf',
+  filters,
+  ...'-frames:v 1 -c:v png -f image2 -update 1'.split(' '),
+];
+
 /** The frame rate to use; undefined if it is steady and valid already. */
 export function steadyFps({ fps, clockFps }: VideoStream): number | undefined {
   if (fps === undefined) return 30;

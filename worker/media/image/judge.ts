@@ -23,7 +23,7 @@ export function judge(error: unknown, picture: Judged): unknown {
   if (timeout.test(message)) return tooSlow(picture.format);
   if (notThePicture.test(message)) return error;
   if (limit.test(message))
-    return new PermanentError('image_too_large', `the ${label[picture.format]} exceeds a limit: ${reason(message)}`);
+    return new PermanentError('image_too_large', `The ${label[picture.format]} exceeds a limit: ${reason(message)}`);
   const cut = picture.structure.cut || (picture.format === 'jpeg' && endOfJpeg.test(message));
   return corrupt({ ...picture, structure: { cut } }, reason(message), error);
 }
@@ -33,14 +33,14 @@ export const corrupt = ({ format, structure }: Judged, why: string, cause?: unkn
   structure.cut
     ? new PermanentError(
         'media_truncated',
-        `the ${label[format]} is cut off: the file ends before the picture does. Send the whole file, or set ` +
+        `The ${label[format]} is cut off: the file ends before the picture does. Send the whole file, or set ` +
           `MEDIA_TRUNCATED=deliver to show what there is of it`,
         { cause },
       )
-    : new PermanentError('image_corrupt', `the ${label[format]} is damaged: ${why}`, { cause });
+    : new PermanentError('image_corrupt', `The ${label[format]} is damaged: ${why}`, { cause });
 
 export const tooSlow = (format: Format) =>
-  new RetryableError('image_timeout', `the ${label[format]} took more than ${timeoutSeconds} s to decode`);
+  new RetryableError('image_timeout', `The ${label[format]} took more than ${timeoutSeconds} s to decode`);
 
 /** The first telling line of the decoder's message, without the path, which is of a temporary file. */
 function reason(message: string): string {

@@ -131,7 +131,7 @@ async function openHeif(path: string, bytes: number, sniffed: Judged): Promise<P
   if (!format)
     throw new PermanentError(
       'unsupported_image_format',
-      `the HEIF file holds pictures of type ${heif.codec}, which is neither HEVC nor AV1`,
+      `The HEIF file holds pictures of type ${heif.codec}, which is neither HEVC nor AV1`,
     );
   const { structure } = sniffed;
   const { width, height, tiles } = heif.colour;

@@ -62,7 +62,7 @@ async function plan(picture: Picture, target: Target, { memory, signal, truncate
   const [need, have] = [Math.ceil(least / 1e6), Math.floor(memory.pictureBytes / 1e6)];
   throw new PermanentError(
     'image_too_large',
-    `the ${label[format]} has ${width} x ${height} pixels and needs about ${need} MB to decode and shrink: ` +
+    `The ${label[format]} has ${width} x ${height} pixels and needs about ${need} MB to decode and shrink: ` +
       `MEDIA_MEMORY_MB is ${have}, and would have to be ${need} or more`,
   );
 }

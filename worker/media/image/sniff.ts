@@ -42,7 +42,7 @@ export async function sniffImage(path: string): Promise<Format> {
   if (format) return format;
 
   const head = await readHead(path);
-  if (head.length === 0) throw new PermanentError('empty_file', 'the file is empty');
+  if (head.length === 0) throw new PermanentError('empty_file', 'The file is empty');
   // file-type looks for a directory, which most TIFF files have at their end; one that is cut off is still a TIFF.
   if (!type && tiffSignatures.includes(head.toString('latin1', 0, 4))) return 'tiff';
   if (type && generalHeif.includes(type.mime)) {
@@ -54,9 +54,9 @@ export async function sniffImage(path: string): Promise<Format> {
   if (kind)
     throw new PermanentError(
       'unsupported_image_format',
-      `the picture is ${kind}, which is not supported: ${accepted} are`,
+      `The picture is ${kind}, which is not supported: ${accepted} are`,
     );
-  throw new PermanentError('not_an_image', `the file is not a picture: it looks like ${type?.mime ?? guess(head)}`);
+  throw new PermanentError('not_an_image', `The file is not a picture: it looks like ${type?.mime ?? guess(head)}`);
 }
 
 async function readHead(path: string): Promise<Buffer> {

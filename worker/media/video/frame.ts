@@ -4,7 +4,7 @@ import { PermanentError } from '../../base/errors.ts';
 import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
 import type { VideoStream } from '../ffmpeg/probe.ts';
 import { checkBudget, frameMemory } from '../ffmpeg/memory.ts';
-import { fit, pictureFilters, type Size } from '../ffmpeg/filters.ts';
+import { firstFrame, fit, pictureFilters, type Size } from '../ffmpeg/filters.ts';
 import type { MemoryGate } from '../memory.ts';
 import { sharp } from '../image/sharp.ts';
 import { noneOf } from '../ffmpeg/source.ts';
@@ -72,25 +72,7 @@ async function decode(path: string, to: string, seconds: number, size: Size, opt
       // Before the input: ffmpeg seeks by the index, decodes from the key frame before, and stops exactly at the
       // moment.
       inputs: [{ path, options: ['-threads', '1', '-ss', seconds.toFixed(3)] }],
-      outputs: [
-        {
-          path: to,
-          options: [
-            '-map',
-            `0:${video.index}`,
-            '-frames:v',
-            '1',
-            '-vf',
-            filters,
-            '-c:v',
-            'png',
-            '-f',
-            'image2',
-            '-update',
-            '1',
-          ],
-        },
-      ],
+      outputs: [{ path: to, options: ['-map', `0:${video.index}`, ...firstFrame(filters)] }],
     },
     { dir, signal },
   );

@@ -3,6 +3,7 @@ import { open, realpath, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Ffmpeg } from '../../ffmpeg/ffmpeg.ts';
+import { firstFrame } from '../../ffmpeg/filters.ts';
 import { addProfile } from '../png.ts';
 import type { Heif, Size } from './header.ts';
 
@@ -27,24 +28,10 @@ export async function avifToPng(
     await extract(path, heif, stream);
     const scale = `scale=${size.width}:${size.height}:${scaling(heif)}`;
     const filters = `${cropOf(heif)}${scale},format=${heif.bits > 8 ? 'rgb48be' : 'rgb24'}`;
-    const options = [
-      '-frames:v',
-      '1',
-      '-vf',
-      filters,
-      '-c:v',
-      'png',
-      '-compression_level',
-      '1',
-      '-f',
-      'image2',
-      '-update',
-      '1',
-    ];
     await ffmpeg.run(
       {
         inputs: [{ path: stream, formats: 'obu', options: ['-f', 'obu', '-threads', '1', '-c:v', 'libdav1d'] }],
-        outputs: [{ path: to, options }],
+        outputs: [{ path: to, options: [...firstFrame(filters), '-compression_level', '1'] }],
       },
       { dir: await realpath(dirname(path)), signal },
     );

@@ -57,7 +57,7 @@ export async function readHeif(path: string): Promise<Heif> {
     if (!items) {
       if (!moov) throw new RangeError('it does not say which picture is in it');
       const only = 'holds a sequence of frames, as a video does, and no still picture';
-      throw new PermanentError('unsupported_image_format', `the file ${only}`);
+      throw new PermanentError('unsupported_image_format', `The file ${only}`);
     }
     return await describe(file, items, moov && { at: moov.at, frames: framesOf(moov.data) });
   } finally {

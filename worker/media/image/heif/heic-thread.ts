@@ -110,7 +110,7 @@ function outcomeOf(error: unknown): HeicOutcome {
     return {
       code: 'image_too_large',
       fault:
-        `the HEIC needs more than the ${Math.floor(memoryBytes / 1e6)} MB estimated from its header: ` +
+        `The HEIC needs more than the ${Math.floor(memoryBytes / 1e6)} MB estimated from its header: ` +
         'the pictures in it are larger than it says',
     };
   if (error instanceof PermanentError) return { code: error.code, fault: error.message };

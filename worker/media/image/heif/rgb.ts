@@ -84,7 +84,7 @@ function sharesOf({ primaries, matrix, full }: Coding, bits: number): [Share, Sh
   if (!known)
     throw new PermanentError(
       'unsupported_image_format',
-      `the HEIC is coded with matrix ${matrix} of H.273, which is not supported`,
+      `The HEIC is coded with matrix ${matrix} of H.273, which is not supported`,
     );
   const [kr, kb] = known;
   const kg = 1 - kr - kb;

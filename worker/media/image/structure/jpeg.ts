@@ -62,4 +62,4 @@ function samplesOf(marker: number, frame: Buffer | undefined): number | undefine
 }
 
 const unsupported = (why: string) =>
-  new PermanentError('unsupported_image_format', `this kind of JPEG is not supported: ${why}`);
+  new PermanentError('unsupported_image_format', `This kind of JPEG is not supported: ${why}`);

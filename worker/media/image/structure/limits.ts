@@ -9,14 +9,14 @@ export const maxFrames = 5_000;
 export const maxPixels = 268_402_689;
 
 export function tooManyPixels(format: string, width: number, height: number): PermanentError {
-  const picture = `the ${format} has ${width} x ${height} pixels`;
+  const picture = `The ${format} has ${width} x ${height} pixels`;
   return new PermanentError('image_too_large', `${picture}; at most ${maxPixels} in all are supported`);
 }
 
 export function tooMany(format: string, what: string, most: number): PermanentError {
-  return new PermanentError('image_too_large', `the ${format} has more than ${most.toLocaleString('en')} ${what}`);
+  return new PermanentError('image_too_large', `The ${format} has more than ${most.toLocaleString('en')} ${what}`);
 }
 
 export function tooMuchMetadata(format: string): PermanentError {
-  return new PermanentError('image_too_large', `the ${format} has more than ${maxMetadataBytes / 1e6} MB of metadata`);
+  return new PermanentError('image_too_large', `The ${format} has more than ${maxMetadataBytes / 1e6} MB of metadata`);
 }

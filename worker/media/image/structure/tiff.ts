@@ -209,4 +209,4 @@ function checkKind({ preview, compression, photometric, samples, bits, format }:
 }
 
 const unsupported = (why: string) =>
-  new PermanentError('unsupported_image_format', `this kind of TIFF is not supported: ${why}`);
+  new PermanentError('unsupported_image_format', `This kind of TIFF is not supported: ${why}`);
