@@ -83,7 +83,7 @@ describe('AVIF under the general brand of HEIF', () => {
 describe('A damaged picture is refused', () => {
   for (const format of ['jpeg', 'png', 'webp', 'gif', 'avif'] as const) {
     const whole = picture({ format, photo: true });
-    const cutOff = new RegExp(`^the ${label[format]} is cut off: .* MEDIA_TRUNCATED=deliver`);
+    const cutOff = new RegExp(`^The ${label[format]} is cut off: .* MEDIA_TRUNCATED=deliver`);
     refuses(`half a ${format}`, async () => truncated(await whole), 'media_truncated', cutOff);
     refuses(`the first 30 bytes of a ${format}`, async () => (await whole).subarray(0, 30), 'media_truncated', cutOff);
   }
