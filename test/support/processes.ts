@@ -11,7 +11,7 @@ export type WorkerProcess = {
   end(signal: NodeJS.Signals): Promise<number | string>;
 };
 
-/** A worker in a process of its own, working when this resolves. */
+/** A worker in a process of its own: it works when this resolves, or has ended, as one that a job kills at once. */
 export async function spawnWorker(databaseUrl: string, env: Record<string, string> = {}): Promise<WorkerProcess> {
   const child = fork(join(import.meta.dirname, 'worker-process.ts'), [], {
     stdio:
@@ -29,10 +29,11 @@ export async function spawnWorker(databaseUrl: string, env: Record<string, strin
     },
   });
   endsWithUs(child);
-  const [hello] = (await once(child, 'message')) as [{ id: string }];
+  const hello = once(child, 'message') as Promise<[{ id: string }]>;
+  const [said] = await Promise.race([hello, once(child, 'exit').then(() => [])]);
   return {
     child,
-    id: hello.id,
+    id: said?.id ?? '',
     async ask() {
       child.send('trouble');
       const [answer] = (await once(child, 'message')) as [{ trouble: string | null; id: string }];
