@@ -63,11 +63,13 @@ suite('the share of a file that is lost', () => {
       }
     });
 
-  test('what is before, behind and between joined files is not lost', async () => {
+  test('what is before, behind and between joined files is not lost, nor what a tag does not count', async () => {
     const mp3 = await generate('tagged.mp3', `${sound} -c:a libmp3lame -write_id3v1 1 -metadata title=a`);
     const zeros = Buffer.alloc(50_000);
     assert.equal(await lost(Buffer.concat([zeros, mp3, mp3, zeros]), 'mp3'), 0);
     assert.equal(await lost(mp3.subarray(0, -200), 'mp3'), 0);
+    const tag = Buffer.concat([Buffer.from('ID3\x03\0\0\0\0\0\x20', 'latin1'), Buffer.alloc(100_000, 1)]);
+    assert.equal(await lost(Buffer.concat([tag, mp3, tag, mp3]), 'mp3'), 0);
   });
 });
 

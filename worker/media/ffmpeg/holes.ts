@@ -7,6 +7,8 @@ type Chain = {
   /** The bytes by which a part is known. */
   head: number;
   lengthOf: LengthOf;
+  /** Tags are found where files were joined. The size that one states may be wrong. */
+  lengthOfTag?: LengthOf;
   /** Parts that are short, and known by a few bits: several in a row are needed to go on behind a hole. */
   weak?: true;
 };
@@ -25,18 +27,28 @@ export async function lostShare(path: string, format: string): Promise<number> {
 }
 
 async function walk(cursor: Cursor, chain: Chain): Promise<number> {
-  const { head, lengthOf } = chain;
+  const { head, lengthOf, lengthOfTag } = chain;
   let [held, lost, hole] = [0, 0, 0];
+  /** What is before the first part, or behind a tag, is no hole. */
+  let isBehindPart = false;
   for (let at = 0; at + head <= cursor.size;) {
     cursor.at = at;
-    const length = lengthOf((await cursor.take(head))!, 0) ?? Infinity;
+    const bytes = (await cursor.take(head))!;
+    const tag = lengthOfTag?.(bytes, 0);
+    if (tag !== undefined) {
+      isBehindPart = false;
+      at += tag;
+      continue;
+    }
+    const length = lengthOf(bytes, 0) ?? Infinity;
     if (at + length > cursor.size) {
       const next = await nextPart(cursor, at, chain);
       hole += next - at;
       at = next;
       continue;
     }
-    if (held > 0) lost += hole;
+    if (isBehindPart) lost += hole;
+    isBehindPart = true;
     hole = 0;
     held += length;
     at += length;
@@ -60,17 +72,13 @@ async function nextPart(cursor: Cursor, from: number, { head, lengthOf, weak }: 
 
 const starts = (bytes: Buffer, at: number, words: string) => bytes.toString('latin1', at, at + words.length) === words;
 
-/** Tags are parts, too: they are also where files were joined. */
-const sound = (lengthOfFrame: LengthOf): Chain => ({
-  head: 16,
-  weak: true,
-  lengthOf(bytes, at) {
-    if (starts(bytes, at, 'ID3')) return tagLength(bytes.subarray(at)) || undefined;
-    if (starts(bytes, at, 'TAG')) return 128;
-    if (starts(bytes, at, 'APETAGEX') && at + 16 <= bytes.length) return bytes.readUInt32LE(at + 12) + 32;
-    return lengthOfFrame(bytes, at);
-  },
-});
+const sound = (lengthOf: LengthOf): Chain => ({ head: 16, weak: true, lengthOf, lengthOfTag });
+
+function lengthOfTag(bytes: Buffer, at: number): number | undefined {
+  if (starts(bytes, at, 'ID3')) return tagLength(bytes) || undefined;
+  if (starts(bytes, at, 'TAG')) return 128;
+  return starts(bytes, at, 'APETAGEX') ? bytes.readUInt32LE(at + 12) + 32 : undefined;
+}
 
 /** https://www.rfc-editor.org/rfc/rfc3533#section-6: what follows the fixed part is a table of lengths. */
 const ogg: Chain = {
