@@ -137,7 +137,7 @@ async function startWorker(db: Database, env: Record<string, string>): Promise<S
   });
   await listening;
   const look = setInterval(() => {
-    void heldByGroup(child.pid!).then((mb) => (peakMb = Math.max(peakMb, mb)));
+    void heldByGroup(child.pid!).then(({ all }) => (peakMb = Math.max(peakMb, all)));
   }, 200);
   child.once('exit', () => clearInterval(look));
   return { child, waited, peakMb: () => Math.round(peakMb) };

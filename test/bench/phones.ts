@@ -13,8 +13,8 @@ import { openServer } from './server.ts';
 //
 // Prints one table of the estimate of each picture and the peak of fresh processes that make this one alone, for each
 // kind of job; then the most memory that the worker and its ffmpeg held together. Exit code 1 if that was more than 512
-// MB, if an estimate is below its peak or more than 30 % above it for no reason that the table tells, if the worker was
-// killed, or if a job failed that should not. Takes some minutes. Linux only.
+// MB without pages of files, if an estimate is below its peak or more than 30 % above it for no reason that the table
+// tells, if the worker was killed, or if a job failed that should not. Takes some minutes. Linux only.
 
 const { values } = parseArgs({
   options: {

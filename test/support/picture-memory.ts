@@ -71,7 +71,7 @@ export async function measure(path: string, call: Call, { times = 1, budgetMb = 
   });
   let ffmpegMb = 0;
   const look = setInterval(() => {
-    void heldByDescendants(child.pid!).then((mb) => (ffmpegMb = Math.max(ffmpegMb, mb)));
+    void heldByDescendants(child.pid!).then(({ all }) => (ffmpegMb = Math.max(ffmpegMb, all)));
   }, 20);
   const said = await text(child.stdout).finally(() => clearInterval(look));
   const { fault, growth, ...rest } = JSON.parse(said) as Measured & { fault?: string };
