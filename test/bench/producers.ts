@@ -6,12 +6,12 @@ import { interleave, launchProducer, launchWorker, type Bench } from './measure.
 import { atLeast, atMost, median, percentile, type Result } from './result.ts';
 import { create, insertOne } from './tools/rowmill.ts';
 
-const perSecond = 300;
+const perSecond = 100;
 const wayMs = 1;
 type Run = { inserts: number; p50: number; p99: number; held: number };
 
 /**
- * 32 producers whose every statement takes a millisecond longer to arrive, 300 single inserts a second together. In one
+ * 32 producers whose every statement takes a millisecond longer to arrive, 100 single inserts a second together. In one
  * half of the runs one of them inserts a job first, and commits only a second after the others are done. Each job's
  * delay is from its `created_at` until its `started_at`; that of the held one from its commit.
  */
