@@ -82,7 +82,9 @@ async function measure({ server, seconds }: Bench, holds: boolean): Promise<Run>
             extract(epoch from started_at)::float8 * 1000 as at, payload ? 'sent' as sent
        from analytics_jobs
       where not payload ? 'sent'
-         or created_at > (select min(created_at) + $1 * interval '1 second' from analytics_jobs where payload ? 'sent')`,
+         or created_at > (select min(created_at) + $1 * interval '1 second'
+                            from analytics_jobs
+                           where payload ? 'sent')`,
     [warmSeconds],
   );
   const others = rows.filter(({ sent }) => sent).map(({ ms }) => ms);
