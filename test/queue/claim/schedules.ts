@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, createPool, type Db, type Tx } from '../../../worker/base/db/db.ts';
+import { patient } from '../../support/database.ts';
 import { silent } from '../../support/log.ts';
+import { quietNow } from '../../support/quiet-time.ts';
 
 // Random schedules of inserts, for waking.test.ts and faults.test.ts: singles, bursts, batches, and transactions that
 // stay open while the worker begins to poll or to be notified. What is measured is how long after its commit each job
@@ -27,7 +29,7 @@ export const now = () => performance.timeOrigin + performance.now();
 
 /** @param kind the kind of the jobs */
 export function createSchedules(url: string, kind = 'note') {
-  const db: Db = createPool(withName(url), { max: 40, log: silent });
+  const db: Db = createPool(withName(url), { max: 40, log: silent, ...patient });
   const jobs = new Map<string, Job>();
   let made = 0;
 
@@ -133,8 +135,8 @@ export function createSchedules(url: string, kind = 'note') {
       for (let n = 2 + random.upTo(5); n > 0; n--) await random.of(steps)(queue, random);
       await Promise.all(long);
       const mine = [...jobs.values()].filter(({ name }) => !before.has(name) && name.startsWith(`${queue} `));
-      const deadline = performance.now() + patienceMs;
-      while (mine.some(({ startedAt }) => startedAt === undefined) && performance.now() < deadline) {
+      const deadline = quietNow() + patienceMs;
+      while (mine.some(({ startedAt }) => startedAt === undefined) && quietNow() < deadline) {
         await sleep(byRows ? 50 : 10);
         if (byRows) await look(mine);
       }
