@@ -1,6 +1,6 @@
--- One-time prekeys: used ones are deleted after 30 days, and each device has at least ten unused ones again. If the
--- worker may not make them, or cannot seal them for the device, the device is asked to. Requests are deleted 30 days
--- after they were fulfilled.
+-- One-time prekeys: those used before :cutoff are deleted, and each device has at least ten unused ones again. If the
+-- worker may not make them, or cannot seal them for the device, the device is asked to. Requests that were fulfilled
+-- before :cutoff are deleted.
 
 -- name: preview
 select count(*) as scanned, count(*) as deleted, 0 as skipped
@@ -10,7 +10,7 @@ select count(*) as scanned, count(*) as deleted, 0 as skipped
 
 -- name: purge
 -- Never unused ones: somebody may have one, and use it later to write to the device. Used ones also if the device has
--- not collected them: it was away for 30 days, and will not be able to read what was written with that key. The rows
+-- not collected them: it was away since then, and will not be able to read what was written with that key. The rows
 -- are locked, so their ctid stays the same, and finds them again.
 with due as materialized (
   select ctid as place, used_at from prekeys

@@ -1,5 +1,5 @@
--- Sessions that were inactive for 30 days are deleted with their tokens. A device without sessions becomes inactive,
--- unless it was seen since then.
+-- Sessions that were last active before :cutoff are deleted with their tokens. A device without sessions becomes
+-- inactive, unless it was seen since then.
 
 -- name: preview
 select count(*) as scanned, count(*) as deleted, 0 as skipped

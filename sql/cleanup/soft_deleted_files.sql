@@ -1,4 +1,4 @@
--- Auction files that were soft-deleted 30 days ago: their pictures are deleted from storage, then the rows. The
+-- Auction files that were soft-deleted before :cutoff: their pictures are deleted from storage, then the rows. The
 -- original on RAID is not deleted.
 
 -- name: preview

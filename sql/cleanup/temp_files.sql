@@ -1,4 +1,4 @@
--- Temporary files over a day: the object is deleted from storage, then the row.
+-- Temporary files from before :cutoff: the object is deleted from storage, then the row.
 
 -- name: preview
 -- Includes files whose objects an earlier run has deleted, or tried to, or that the application has deleted itself.

@@ -11,8 +11,8 @@ const pauseMs = { first: 2, last: 25 };
 
 export type Timing = {
   /**
-   * So many notifications within so many ms are many. Some may be too many, where commits wait for one another: as they
-   * do at 40 a second from many producers, where the disk needs 20 ms.
+   * So many notifications within so many ms are many. `some` are too many if commits wait for one another: with a disk
+   * that needs 20 ms for a commit, they do so at 40 a second from many producers.
    */
   many: { notifications: number; some: number; withinMs: number };
   /**
@@ -137,7 +137,7 @@ export class Waking {
       log.debug({ err: error, queue }, 'could not ask to be notified, will try again');
     } finally {
       this.#asking = false;
-      // Where it still polls it does so for a while.
+      // If it still polls, it goes on for a while.
       this.#foundAt = Math.max(this.#foundAt, performance.now());
     }
   }

@@ -38,7 +38,7 @@ export class Lease {
   stepAside(): void {
     if (this.#has !== 'slot') return;
     if (this.#slots.aside >= mostAside)
-      throw new Snooze(asideMs, 'as many long jobs as may wait here do', { bounded: false });
+      throw new Snooze(asideMs, `${mostAside} long jobs wait in this process already: no more may`, { bounded: false });
     this.#has = 'aside';
     this.#slots.aside++;
     this.#slots.free++;
