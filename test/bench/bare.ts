@@ -6,7 +6,7 @@ import sharp from 'sharp';
 
 /**
  * The frame of an anchor: works through the files that the process was started with, so many at once, when it is told
- * to.
+ * to. It has worked on the first before.
  * @param work is given a file, and a path to put its own behind
  */
 export async function workThrough(work: (path: string, to: string) => Promise<void>): Promise<void> {
@@ -14,6 +14,7 @@ export async function workThrough(work: (path: string, to: string) => Promise<vo
   const out = await mkdtemp(join(tmpdir(), 'rowmill-bare-'));
   sharp.cache(false);
   sharp.concurrency(1);
+  await work(paths[0]!, join(out, 'first'));
   console.log('ready');
   await once(process.stdin, 'data');
   const todo = paths.entries();

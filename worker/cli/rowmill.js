@@ -17,10 +17,11 @@ if (fault) {
 }
 
 // glibc reads these once, when a process starts. Without them, it does not give the memory of decoded pictures back to
-// the system. Chunks of 64 kB, in which files are read and written, are mapped one by one, so each can be given back.
+// the system: what has 128 kB or more is mapped alone, and unmapped when it is freed. Not chunks of 64 kB, in which
+// sockets and files are read: to map them takes four times the CPU time of a download.
 const env = {
   MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_MMAP_THRESHOLD_: '131072',
   MALLOC_TRIM_THRESHOLD_: '131072',
   ...process.env,
 };

@@ -32,16 +32,16 @@ export async function image({ server, runs, pictures: wanted }: Bench): Promise<
   const work: Run[] = [];
   const once: Run[] = [];
   const again: Run[] = [];
-  const insert = () =>
+  const insert = (some: string[]) =>
     db.query(
       `insert into media_jobs (kind, payload, max_retries) select 'image', jsonb_build_object('s3Key', key), 0
        from unnest($1::text[]) as key`,
-      [keys],
+      [some],
     );
   await interleave(runs, {
     'media.image': async () =>
       void jobs.push(
-        await runWorker(db, 'media', { env: { DATA_DIR: data, CONCURRENCY: String(atOnce), ...memory }, insert }),
+        await runWorker(db, 'media', { env: { DATA_DIR: data, CONCURRENCY: String(atOnce), ...memory }, keys, insert }),
       ),
     'optimise()': async () => void work.push(await runBare('media/optimise.ts', { atOnce, paths })),
     'sharp, one decode': async () => void once.push(await runBare('media/bare-image.ts', { atOnce, paths })),
