@@ -75,6 +75,26 @@ test('a table that somebody has locked holds up upkeep for no longer than it is 
   await archived('media');
 });
 
+test('while there is nothing to do, one statement asks for all queues, and less and less often', async (t) => {
+  const own = await createDatabase();
+  const stop = new AbortController();
+  let transactions = 0;
+  own.on('acquire', () => transactions++);
+  const queues = ['publish', 'media', 'notification', 'social', 'analytics', 'cleanup'];
+  const keeping = keepUp(own, namesOf('public'), queues, silent, stop.signal, 50);
+  t.after(async () => {
+    stop.abort();
+    await keeping;
+    await own.drop();
+  });
+  // The first run repairs what it can.
+  await eventually(() => assert.ok(transactions > 2 * queues.length));
+  await sleep(500);
+  const before = transactions;
+  await sleep(2_000);
+  assert.ok(transactions - before < 15, `${transactions - before} transactions in two seconds`);
+});
+
 test('a chunk of jobs was pruned, and their keys with them', async () => {
   const { rows } = await db.query(
     `select (select count(*)::int from media_jobs) as jobs, (select count(*)::int from job_keys) as keys`,

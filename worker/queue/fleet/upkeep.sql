@@ -17,6 +17,21 @@ select set_config('lock_timeout', '1s', true),
                             for no key update skip locked) end as ours
   from (select hashtextextended('rowmill upkeep ' || current_schema()::text, 0::bigint) as key) u;
 
+-- name: upkeep_due
+-- Which of these queues have a job to archive or to prune, and how many workers there are. With lateral joins: for an
+-- `exists` the planner may read whole tables.
+select coalesce(pg_catalog.array_agg(q.name) filter (where coalesce(finished.found, kept.found)), '{}') as due,
+       (select count(*) from workers) as workers
+  from queues q
+  left join lateral (select true as found from jobs j
+                      where j.queue = q.name and not j.archived and j.status in ('completed', 'cancelled')
+                        and j.completed_at < now() - q.archive_after
+                      limit 1) finished on true
+  left join lateral (select true as found from jobs j
+                      where j.queue = q.name and j.archived and j.completed_at < now() - q.keep_completed
+                      limit 1) kept on true
+ where q.name = any(:queues);
+
 -- name: archive_jobs
 -- After a while, so that a job that has just ended can be run again without taking it out of the archive. With arrays
 -- instead of joins: between a prune and the next vacuum, the statistics may say anything, and a join would compare each
@@ -64,9 +79,6 @@ select count(*) as jobs from :"done"
 -- which would block everybody for a moment.
 vacuum (truncate false, skip_locked) :"live", :"done", :"tickets"._private_jobs;
 
--- name: fleet_size
-select count(*) as workers from workers;
-
 -- name: reticket_jobs
 -- Jobs that are pending, overdue, and on no ticket: this should not happen, and is repaired here. A ticket that was
 -- claimed long ago may have been lost on the way to its worker. graphile-worker's public view does not show payloads.
@@ -80,6 +92,8 @@ with ticketed as (
 ), forgotten as (
   select j.queue, j.kind, j.id, j.priority, j.run_at from :"live" j
    where j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
+     -- Those of a paused queue are found when it is resumed.
+     and (select not q.paused from queues q where q.name = :queue)
      and not exists (select from ticketed t where t.id = j.id)
      -- Jobs that an incident holds have no tickets until it ends.
      and not exists (select from held_kinds h where h.queue = j.queue and h.kind = j.kind and h.everywhere)

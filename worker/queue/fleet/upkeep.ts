@@ -7,17 +7,20 @@ import { failLost } from '../run/lost.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'upkeep_lock',
+  'upkeep_due',
   'archive_jobs',
   'prune_jobs',
   'prunable_jobs',
   'vacuum',
-  'fleet_size',
   'reticket_jobs',
   'orphaned_jobs',
   'unlock_orphaned',
 ]);
 const reconcileEveryMs = 30_000;
+const reconcileAtLeastEveryMs = 120_000;
 const restFactor = 20;
+/** After runs that found nothing to do it rests longer: so many times as long at most. */
+const longestStretch = 4;
 /** A run may be slow because it waited for a lock, which is no load. */
 const longestRestMs = 30_000;
 const chunk = 5_000;
@@ -26,8 +29,9 @@ const vacuumAfter = 20_000;
 
 /**
  * Moves finished jobs to the archive, prunes the archive, and repairs what should not be broken, until `signal` aborts.
- * The fleet as a whole does this about once per `restMs`. After a run that found little to do, it rests twenty times as
- * long as the run took, at most half a minute, so that idle runs cost five per cent of a connection.
+ * The fleet as a whole looks about once per `restMs` whether there is something to move, and less often while there is
+ * nothing. After a run that found little to do, it rests twenty times as long as the run took, at most half a minute:
+ * such runs cost five per cent of a connection. So do the repairs, which read all jobs that wait.
  */
 export async function keepUp(
   db: Db,
@@ -37,22 +41,30 @@ export async function keepUp(
   signal: AbortSignal,
   restMs = 1_000,
 ): Promise<void> {
-  let reconciledAt = -Infinity;
+  let reconcileAt = -Infinity;
+  let workers = 1;
   const moved = new Map<string, number>();
+  let stretch = 1;
 
   while (!signal.aborted) {
-    const reconcileNow = performance.now() - reconciledAt > reconcileEveryMs;
-    if (reconcileNow) reconciledAt = performance.now();
+    const began = performance.now();
+    const reconcileNow = began > reconcileAt;
+    // If a table is locked, it is not known which queues are due: then all are tried.
+    let due = queues;
     let archivingMs = 0;
-    let workers = 1;
-    for (const queue of queues)
+    await trying(async () => {
+      const found = await findDue(db, queues);
+      due = found?.due ?? [];
+      archivingMs = performance.now() - began;
+      workers = found?.workers ?? workers;
+    });
+    for (const queue of reconcileNow ? queues : due)
       await trying(async () => (archivingMs += await archiveAndReconcile(queue, reconcileNow)));
     if (reconcileNow) await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
-    await trying(async () => {
-      workers = (await query<{ workers: number }>(db, sql.fleet_size))[0]!.workers;
-    });
+    if (reconcileNow) reconcileAt = performance.now() + reconcilePause(performance.now() - began);
+    stretch = due.length > 0 ? 1 : Math.min(stretch * 2, longestStretch);
     const load = Math.min(archivingMs * restFactor, longestRestMs);
-    await sleep(Math.max(restMs * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
+    await sleep(Math.max(restMs * stretch * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
   }
 
   /** @returns how many milliseconds it took to see that there is nothing more to archive */
@@ -70,6 +82,14 @@ export async function keepUp(
       log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'upkeep failed, will try again'),
     );
   }
+}
+
+const reconcilePause = (ms: number) => Math.min(Math.max(ms * restFactor, reconcileEveryMs), reconcileAtLeastEveryMs);
+
+/** Undefined while another worker does the upkeep. */
+async function findDue(db: Db, queues: string[]): Promise<{ due: string[]; workers: number } | undefined> {
+  type Found = { due: string[]; workers: number };
+  return locked(db, async (tx) => (await query<Found>(tx, sql.upkeep_due, { queues }))[0]);
 }
 
 /**
