@@ -277,12 +277,13 @@ for (const name of settings) {
   });
 }
 
-/** Undefined: it is at fault, and its value in no message. */
+/** Undefined: it is at fault, and its value in no message. What must be set with it is. */
 function secretsIn(name: string, value: string): string[] | undefined {
-  const group = groups.find((names) => name in names) ?? {};
+  const other = 'https://example.com';
+  const others = faultsOf({ [name]: value }).map((missing) => [missing, other]);
   try {
-    const { secrets } = loadConfig({ ...group, [name]: value });
-    return secrets.filter((secret) => !Object.values(group).includes(secret));
+    const { secrets } = loadConfig({ ...Object.fromEntries(others), [name]: value });
+    return secrets.filter((secret) => secret !== other);
   } catch (error) {
     assert.doesNotMatch((error as Error).message, /canary/);
     return undefined;
