@@ -139,7 +139,7 @@ test('the sessions of a reaped worker are ended together, and not one after the 
   const sessions = Array.from({ length: 16 }, () => createClient(db.url, { instance }));
   await Promise.all(sessions.map((session) => session.connect()));
   const asked = quietNow();
-  await query(db, statementOf('worker/queue/fleet/liveness.sql', 'end_sessions'), { instance });
+  await query(db, statementOf('worker/queue/fleet/reap.sql', 'end_sessions'), { instance });
   // Postgres looks each 100 ms whether one that is waited for has ended.
   assert.ok(quietNow() - asked < 1_200);
   const { rows: left } = await db.query(`select from pg_stat_activity where pid = any($1)`, [
