@@ -93,6 +93,11 @@ suite('a video whose header is wrong is as long as what decodes', () => {
   });
 });
 
+test('frames in Matroska that are half a second apart stay so', async () => {
+  const path = await clips.make('a.mkv', `${picture('64x64', 3, 15)} -vf select=not(mod(n\\,7)) -vsync vfr ${h264}`);
+  near((await video(path)).duration, 2.87, 0.5);
+});
+
 suite('the frame rate is counted where it looks absurd', () => {
   const rated = async (fps: number) =>
     clips.change(await clips.make('a.mkv', `${picture('64x64', 1, fps)} ${h264}`), (bytes) => {

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PermanentError, RetryableError } from '../../base/errors.ts';
-import { damageOf } from '../ffmpeg/damage.ts';
+import { damageOf, endsEarly } from '../ffmpeg/damage.ts';
 import type { Ffmpeg, Task } from '../ffmpeg/ffmpeg.ts';
 import { copyMemory, planEncode, profileOptions, type EncodePlan, type Preset } from '../ffmpeg/memory.ts';
 import type { AudioStream, Probe } from '../ffmpeg/probe.ts';
@@ -70,8 +70,14 @@ export async function processVideo(path: string, options: VideoOptions): Promise
   const to = join(dir, 'video.mp4');
   const plays = !watermark && canCopyPicture(probe, source, settings);
   const work = plays ? copyOrEncode(path, to, source, options) : encode(path, to, source, options);
-  const made = await decoding(media, { kind: 'video', index: source.video.index }, work, options);
-  const output = await ffmpeg.probe(to, { dir, signal });
+  const stream = { kind: 'video', index: source.video.index } as const;
+  let made = await decoding(media, stream, work, options);
+  let output = await ffmpeg.probe(to, { dir, signal });
+  // Matroska does not say when a frame is to be decoded. Where frames are far apart, a copy becomes too short.
+  if (made.mode !== 'encode' && !media.cut && endsEarly(source.seconds, output.duration ?? 0)) {
+    made = await decoding(media, stream, encode(path, to, source, options), options);
+    output = await ffmpeg.probe(to, { dir, signal });
+  }
   const { width, height, duration, truncated } = await checkOutput(output, media, source, made, options);
   return {
     path: to,
