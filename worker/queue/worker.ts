@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, type Db, type Notification } from '../base/db/db.ts';
 import { readNames, type Names } from '../base/db/names.ts';
-import { loadStatements, query } from '../base/db/sql.ts';
+import { bind, loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import type { Log } from '../base/log.ts';
+import { paced } from '../base/paced.ts';
 import type { Timing } from './claim/waking.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
@@ -28,7 +29,12 @@ export type WorkerOptions = {
   timing?: Timing | undefined;
 };
 
-const sql = loadStatements(import.meta.dirname, 'worker.sql', ['apply_settings', 'tell_waits', 'search_path']);
+const sql = loadStatements(import.meta.dirname, 'worker.sql', [
+  'apply_settings',
+  'tell_waits',
+  'search_path',
+  'tickets_migrated',
+]);
 const abortPatienceMs = 6_000;
 
 /** @throws UsageError if QUEUES or a kind names a queue that the database does not have */
@@ -86,6 +92,8 @@ export class Worker {
   #stopped: Promise<void> | undefined;
   /** What this worker's row says of jobs that wait for a turn. */
   #waitsTold = '[]';
+  /** The last of graphile-worker's migrations that the runners know. */
+  #migration = 0;
 
   constructor(parts: Parts) {
     const { app, databaseUrl, settings } = parts;
@@ -153,6 +161,7 @@ export class Worker {
   /** Joins the fleet, and begins to work. If that fails, what is open is closed. */
   async start(): Promise<void> {
     try {
+      this.#migration = await this.#readMigration();
       await this.#membership.join();
       this.#loops = this.#beginLoops();
       await this.#served.follow();
@@ -194,11 +203,26 @@ export class Worker {
   #hear({ payload = '' }: Notification): void {
     const [what, name = '', tickets] = payload.split(' ');
     if (what === 'due' || what === 'soon') this.#served.heard(what, name, Number(tickets));
-    // A newer graphile-worker has changed the tables of tickets.
-    else if (what === 'migrated') for (const queue of this.#served.all) queue.restart();
+    else if (what === 'migrated') void this.#followTickets().catch(() => {});
     else if (what === 'incidents') void this.#incidents.refresh();
     else if (what === 'schedules') void this.#scheduler.refresh().catch(() => {});
     else this.#served.followSoon();
+  }
+
+  /**
+   * Restarts the runners if a newer graphile-worker has changed the tables of tickets. Anybody who may connect can send
+   * the notification, so it is not believed, and looked after at most once a second.
+   */
+  readonly #followTickets = paced(1_000, async () => {
+    const migration = await this.#readMigration();
+    if (migration === this.#migration) return;
+    this.#migration = migration;
+    for (const queue of this.#served.all) queue.restart();
+  });
+
+  async #readMigration(): Promise<number> {
+    const [found] = await query<{ id: number }>(this.#db, bind(sql.tickets_migrated, this.#parts.names));
+    return found!.id;
   }
 
   /** Writes to this worker's row which of its jobs wait for a turn, and for what, if that has changed. */
