@@ -16,7 +16,7 @@ export type Run = {
 };
 
 /** The settings of worker/cli/rowmill.js, for an anchor that starts without it. */
-const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '69632', MALLOC_TRIM_THRESHOLD_: '131072' };
 const node = join(import.meta.dirname, '../../node_modules/.bin/node');
 const rowmill = join(import.meta.dirname, '../../worker/cli/rowmill.js');
 

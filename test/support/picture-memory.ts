@@ -33,7 +33,7 @@ export const thumbnails: Call = `
   const make = (path, means) => makeThumbnails(path, boxes, 'webp', { ...means, dir: dirname(path) });`;
 
 /** glibc as worker/cli/rowmill.js sets it: memory that is freed goes back to the system. */
-const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '69632', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 /**
  * Linux only: it reads /proc.
