@@ -78,8 +78,9 @@ for (const { name, config } of ffmpegs)
     const ffmpeg = createFfmpeg({ ...config, sandbox: 'none' });
     const memory = createMemoryGate({ bytes: 1e9, slots: 2 });
     const signal = new AbortController().signal;
-    for (const [format, title, words] of formats)
-      test(title, { skip: (title !== 'a.mp3' && unlessEverything) || format === 'mpegts' }, async () => {
+    // Not every ffmpeg takes a damaged MPEG-TS: npm's crashes (old.test.ts).
+    for (const [, title, words] of formats.filter(([format]) => format !== 'mpegts'))
+      test(title, { skip: title !== 'a.mp3' && unlessEverything }, async () => {
         const bytes = overwritten(await generate(title, words), 'zeros');
         const made = async (truncated: 'refuse' | 'deliver') => {
           const { path, work } = await file(bytes);

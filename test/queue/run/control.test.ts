@@ -166,8 +166,8 @@ test('rows written by hand are made whole', async () => {
 });
 
 test('a pending job that lost its ticket, and a processing one that nobody runs, are found', async () => {
+  await setQueue(rig.db, [worker], 'analytics', { paused: true });
   const lost = await add(rig.db, 'analytics', 'x', { run_at: new Date(Date.now() - 60_000) });
-  await sql(`update queues set paused = true where name = 'analytics'`);
   await sql(`delete from rowmill_tickets._private_jobs`);
   const orphan = await add(rig.db, 'social', 'x', { run_at: new Date(Date.now() + 3_600_000), max_retries: 0 });
   await sql(`update jobs set status = 'processing' where id = $1`, [orphan]);
