@@ -11,6 +11,3 @@ update workers set waiting = :waiting where id = :id;
 
 -- name: search_path
 select current_setting('search_path') as path;
-
--- name: tickets_migrated
-select coalesce(max(id), 0) as id from :"tickets".migrations;

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { isTransient, type Db, type Notification } from '../base/db/db.ts';
 import { readNames, type Names } from '../base/db/names.ts';
-import { bind, loadStatements, query } from '../base/db/sql.ts';
+import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import type { Log } from '../base/log.ts';
-import { paced } from '../base/paced.ts';
+import { TicketsRevision } from './claim/revision.ts';
 import type { Timing } from './claim/waking.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
@@ -29,12 +29,7 @@ export type WorkerOptions = {
   timing?: Timing | undefined;
 };
 
-const sql = loadStatements(import.meta.dirname, 'worker.sql', [
-  'apply_settings',
-  'tell_waits',
-  'search_path',
-  'tickets_migrated',
-]);
+const sql = loadStatements(import.meta.dirname, 'worker.sql', ['apply_settings', 'tell_waits', 'search_path']);
 const abortPatienceMs = 6_000;
 
 /** @throws UsageError if QUEUES or a kind names a queue that the database does not have */
@@ -85,6 +80,7 @@ export class Worker {
   readonly #incidents: Incidents;
   readonly #served: ServedQueues;
   readonly #scheduler: ReturnType<typeof createScheduler>;
+  readonly #revision: TicketsRevision;
   readonly #stopping = new AbortController();
   #loops: Promise<void>[] = [];
   #draining = false;
@@ -92,8 +88,6 @@ export class Worker {
   #stopped: Promise<void> | undefined;
   /** What this worker's row says of jobs that wait for a turn. */
   #waitsTold = '[]';
-  /** The last of graphile-worker's migrations that the runners know. */
-  #migration = 0;
 
   constructor(parts: Parts) {
     const { app, databaseUrl, settings } = parts;
@@ -106,6 +100,9 @@ export class Worker {
     this.#incidents = this.#createIncidents();
     this.#served = this.#serve();
     this.#scheduler = createScheduler(db, app.log, this.#stopping.signal);
+    this.#revision = new TicketsRevision(db, parts.names, () => {
+      for (const queue of this.#served.all) queue.restart();
+    });
   }
 
   #createMembership(): Membership {
@@ -161,7 +158,7 @@ export class Worker {
   /** Joins the fleet, and begins to work. If that fails, what is open is closed. */
   async start(): Promise<void> {
     try {
-      this.#migration = await this.#readMigration();
+      await this.#revision.begin();
       await this.#membership.join();
       this.#loops = this.#beginLoops();
       await this.#served.follow();
@@ -203,26 +200,10 @@ export class Worker {
   #hear({ payload = '' }: Notification): void {
     const [what, name = '', tickets] = payload.split(' ');
     if (what === 'due' || what === 'soon') this.#served.heard(what, name, Number(tickets));
-    else if (what === 'migrated') void this.#followTickets().catch(() => {});
+    else if (what === 'migrated') void this.#revision.check().catch(() => {});
     else if (what === 'incidents') void this.#incidents.refresh();
     else if (what === 'schedules') void this.#scheduler.refresh().catch(() => {});
     else this.#served.followSoon();
-  }
-
-  /**
-   * Restarts the runners if a newer graphile-worker has changed the tables of tickets. Anybody who may connect can send
-   * the notification, so it is not believed, and looked after at most once a second.
-   */
-  readonly #followTickets = paced(1_000, async () => {
-    const migration = await this.#readMigration();
-    if (migration === this.#migration) return;
-    this.#migration = migration;
-    for (const queue of this.#served.all) queue.restart();
-  });
-
-  async #readMigration(): Promise<number> {
-    const [found] = await query<{ id: number }>(this.#db, bind(sql.tickets_migrated, this.#parts.names));
-    return found!.id;
   }
 
   /** Writes to this worker's row which of its jobs wait for a turn, and for what, if that has changed. */

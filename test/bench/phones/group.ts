@@ -42,10 +42,12 @@ export async function threeAtATime(
   const worker = await starting;
   const ended = () => worker.exitCode !== null || worker.signalCode !== null;
   let most: Held = { all: 0, pinned: 0 };
+  const note = async () => {
+    const { all, pinned } = await heldByGroup(worker.pid!);
+    most = { all: Math.max(most.all, all), pinned: Math.max(most.pinned, pinned) };
+  };
   const look = setInterval(() => {
-    void heldByGroup(worker.pid!).then(({ all, pinned }) => {
-      most = { all: Math.max(most.all, all), pinned: Math.max(most.pinned, pinned) };
-    });
+    void note();
   }, 50);
   try {
     await addJobs(db, originals, rounds);

@@ -130,8 +130,8 @@ describe('sharp itself', () => {
 });
 
 it('A picture that takes too long is not damaged, whatever its decoder said before', () => {
-  for (const before of ['', 'source: bad seek to 161725\n']) {
-    const error = new Error(`${before}timeout: 1% complete`);
+  for (const words of ['', 'source: bad seek to 161725\n']) {
+    const error = new Error(`${words}timeout: 1% complete`);
     const { name, code } = judge(error, { format: 'avif', structure: { cut: false } }) as Error & { code: string };
     assert.deepEqual([name, code], ['RetryableError', 'image_timeout']);
   }

@@ -90,9 +90,9 @@ test('while there is nothing to do, one statement asks for all queues, and less 
   // The first run repairs what it can.
   await eventually(() => assert.ok(transactions > 2 * queues.length));
   await sleep(500);
-  const before = transactions;
+  const earlier = transactions;
   await sleep(2_000);
-  assert.ok(transactions - before < 15, `${transactions - before} transactions in two seconds`);
+  assert.ok(transactions - earlier < 15, `${transactions - earlier} transactions in two seconds`);
 });
 
 test('a chunk of jobs was pruned, and their keys with them', async () => {

@@ -13,7 +13,7 @@ import { createRig, setQueue, type Rig } from '../../support/worker.ts';
 // A job that could not start before its expires_at is cancelled, and never runs.
 
 let rig: Rig;
-let worker: Awaited<ReturnType<Rig['worker']>>;
+let served: Awaited<ReturnType<Rig['worker']>>;
 const ran: number[] = [];
 before(async () => {
   rig = await createRig();
@@ -47,7 +47,7 @@ before(async () => {
       runBatch: async (jobs) => jobs.map(({ job: { id } }) => note(id)),
     }),
   ];
-  worker = await rig.worker(new Map(kinds.map((kind) => [kind.name, kind])), { QUEUES: 'media,notification' });
+  served = await rig.worker(new Map(kinds.map((kind) => [kind.name, kind])), { QUEUES: 'media,notification' });
 });
 after(() => rig.close());
 
@@ -112,7 +112,7 @@ test('whoever waits for it is told, and its file does not wait for it any more',
   t.after(() => client.close());
   const file = await rig.db.query<{ id: string }>(`insert into media default values returning id`);
   const file_id = file.rows[0]!.id;
-  await setQueue(rig.db, [worker], 'media', { paused: true });
+  await setQueue(rig.db, [served], 'media', { paused: true });
   const id = await add(rig.db, 'media', 'echo', { file_id, expires_at: new Date(Date.now() + 60_000) });
   const waiting = client.wait(id);
   await rig.db.query(`update media_jobs set expires_at = now() where id = $1`, [id]);

@@ -27,14 +27,14 @@ export async function lostShare(path: string, format: string): Promise<number> {
 }
 
 async function walk(cursor: Cursor, chain: Chain): Promise<number> {
-  const { head, lengthOf, lengthOfTag } = chain;
+  const { head, lengthOf } = chain;
   let [held, lost, hole] = [0, 0, 0];
   /** What is before the first part, or behind a tag, is no hole. */
   let isBehindPart = false;
   for (let at = 0; at + head <= cursor.size;) {
     cursor.at = at;
     const bytes = (await cursor.take(head))!;
-    const tag = lengthOfTag?.(bytes, 0);
+    const tag = chain.lengthOfTag?.(bytes, 0);
     if (tag !== undefined) {
       isBehindPart = false;
       at += tag;

@@ -1,0 +1,2 @@
+-- name: tickets_revision
+select coalesce(max(id), 0) as id from :"tickets".migrations;
