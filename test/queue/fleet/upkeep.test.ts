@@ -91,8 +91,8 @@ test('while there is nothing to do, one statement asks for all queues, and less 
   await eventually(() => assert.ok(transactions > 2 * queues.length));
   await sleep(500);
   const earlier = transactions;
-  await sleep(2_000);
-  assert.ok(transactions - earlier < 4, `${transactions - earlier} transactions in two seconds`);
+  await sleep(4_000);
+  assert.ok(transactions - earlier < 5, `${transactions - earlier} transactions in four seconds`);
 });
 
 test('a chunk of jobs was pruned, and their keys with them', async () => {

@@ -22,8 +22,8 @@ export class TicketsRevision {
   }
 
   /**
-   * To be called when a notification says so. Anybody who may connect can send it, so it is not believed, and checked at
-   * most once a second.
+   * To be called when a notification says so. Anybody who may connect can send it, so it is checked, at most once a
+   * second.
    */
   readonly check = paced(1_000, async () => {
     const now = await this.#read();
