@@ -92,7 +92,8 @@ test('while there is nothing to do, one statement asks for all queues, and less 
   await sleep(500);
   const earlier = transactions;
   await sleep(4_000);
-  assert.ok(transactions - earlier < 5, `${transactions - earlier} transactions in four seconds`);
+  // Every 200 ms, which is four times the usual pause.
+  assert.ok(transactions - earlier < 22, `${transactions - earlier} transactions in four seconds`);
 });
 
 test('a chunk of jobs was pruned, and their keys with them', async () => {
