@@ -1,7 +1,6 @@
 import type { App } from '../app.ts';
 import { transaction, type Db } from '../base/db/db.ts';
 import type { Names } from '../base/db/names.ts';
-import { bind, loadStatements, query, type Statement } from '../base/db/sql.ts';
 import { Executor } from './run/executor.ts';
 import type { Incidents, ProbeJob } from './run/incidents.ts';
 import { Ledger } from './run/ledger.ts';
@@ -14,6 +13,7 @@ import { createLimiter } from './run/rate-limit.ts';
 import { mostAside } from './run/slots.ts';
 import type { Registry } from './registry.ts';
 import { Runner } from './claim/runner.ts';
+import { ticketIsDue } from './claim/due-ticket.ts';
 import { Neglect } from './claim/neglect.ts';
 import type { Uncommitted } from './claim/uncommitted.ts';
 import { Waking, type Timing } from './claim/waking.ts';
@@ -40,8 +40,6 @@ export type Serving = {
 /** The smallest smallint. */
 const mostUrgent = -32_768;
 
-const sql = loadStatements(import.meta.dirname, 'queue.sql', ['more_urgent']);
-
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
 export class ServedQueue {
   readonly name: string;
@@ -54,7 +52,7 @@ export class ServedQueue {
   readonly #runner: Runner;
   readonly #waking: Waking;
   readonly #neglect: Neglect;
-  readonly #moreUrgent: Statement;
+  readonly #isDue: ReturnType<typeof ticketIsDue>;
 
   /** @param settings its row at the start */
   constructor(settings: QueueRow, serving: Serving) {
@@ -62,15 +60,14 @@ export class ServedQueue {
     this.#settings = settings;
     this.#serving = serving;
     this.#concurrency = concurrencyOf(this.name, serving.app.config);
-    this.#moreUrgent = bind(sql.more_urgent, { tickets: serving.names.tickets });
+    this.#isDue = ticketIsDue(serving.db, serving.names.tickets, this.name);
     this.#ledger = this.#openLedger();
     this.#executor = this.#createExecutor();
     this.#waking = this.#createWaking();
     this.#runner = this.#createRunner();
     this.#neglect = new Neglect({
       queue: this.name,
-      tickets: serving.names.tickets,
-      db: serving.db,
+      isDue: this.#isDue,
       isIdle: () => this.#runner.wanted && this.#executor.room() > 0 && this.#executor.waiting() === 0,
     });
   }
@@ -161,13 +158,8 @@ export class ServedQueue {
   /** Makes room for a more urgent ticket, if one waits that cannot be claimed. */
   readonly #makeRoom = paced(20, async () => {
     for (;;) {
-      const priority = this.#executor.crowdedBy();
-      if (priority === undefined) return;
-      const [urgent] = await query<{ found: boolean }>(this.#serving.db, this.#moreUrgent, {
-        queue: this.name,
-        priority,
-      });
-      if (!urgent?.found) return;
+      const below = this.#executor.crowdedBy();
+      if (below === undefined || !(await this.#isDue({ below }))) return;
       await this.#executor.makeRoom();
     }
   });

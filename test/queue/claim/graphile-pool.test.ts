@@ -29,8 +29,8 @@ const cases = {
 
 const statements = [
   ['worker/queue/claim/graphile-pool.sql', 'claim_ticket', { task: 'task', pool: `'pool'` }],
-  ['worker/queue/queue.sql', 'more_urgent', { queue: `'analytics'`, priority: '1' }],
-  ['worker/queue/claim/neglect.sql', 'unclaimed', { queue: `'analytics'`, for_s: '15' }],
+  ['worker/queue/claim/due-ticket.sql', 'is_ticket_due', { queue: `'analytics'`, below: '1', for_s: '0' }],
+  ['worker/queue/claim/due-ticket.sql', 'is_ticket_due', { queue: `'analytics'`, below: '32768', for_s: '15' }],
 ] as const;
 
 for (const [name, ticket] of Object.entries(cases))

@@ -1,6 +1,7 @@
--- name: unclaimed
--- Whether a ticket has been due and unclaimed for this time. It reads the first available ticket of each priority: see
--- graphile-pool.sql.
+-- name: is_ticket_due
+-- Whether a ticket that nobody has claimed is due since this time, and more urgent than this priority. It reads the
+-- first available ticket of each priority, however many wait: see graphile-pool.sql. graphile-worker's public view
+-- cannot use an index.
 with recursive task as (
   select id from :"tickets"._private_tasks where identifier = :queue
 ), firsts as (
@@ -18,6 +19,8 @@ with recursive task as (
                           and t.priority > f.priority
                         order by t.priority, t.run_at
                         limit 1) n
+   where n.priority < :below::integer
 )
 select exists (select from firsts
-                where run_at < now() - pg_catalog.make_interval(secs => :for_s)) as found;
+                where priority < :below::integer
+                  and run_at <= now() - pg_catalog.make_interval(secs => :for_s)) as found;
