@@ -74,8 +74,12 @@ for (const [privileges, schema] of [
         for (const [role, rights] of Object.entries(open)) {
           assert.deepEqual(await exposed(tx, role, { theirs }), rights, role);
           const others = await tx.query(
-            `select nspname from pg_namespace where nspname ~ 'tickets$'
-             and has_schema_privilege($1, oid, 'usage, create')`,
+            `select nspname from pg_namespace n where nspname ~ 'tickets$'
+             and (has_schema_privilege($1, oid, 'usage, create')
+                  or exists (select from pg_proc f
+                              where f.pronamespace = n.oid and has_function_privilege($1, f.oid, 'execute'))
+                  or exists (select from pg_class c where c.relnamespace = n.oid and c.relkind = 'r'
+                                                      and has_table_privilege($1, c.oid, 'select, insert')))`,
             [role],
           );
           assert.deepEqual(others.rows, []);

@@ -31,6 +31,7 @@ export async function migrateTickets(client: Client, { tickets, workers }: Names
   await setPath('pg_catalog, pg_temp');
   await runMigrations({ pgPool: inside, schema: tickets, logger: new Logger(() => () => {}) });
   await indexClaims(client, tickets);
+  await closeObjects(client, tickets);
   await setPath(found!.path);
   if (migrated)
     await client.query(`select pg_notify($1, 'migrated') where pg_notification_queue_usage() < 0.9::float8`, [workers]);
@@ -53,6 +54,25 @@ async function indexClaims(client: Client, tickets: string): Promise<void> {
      create index rowmill_claims on ${schema}._private_jobs (task_id, priority, run_at)
        where is_available and job_queue_id is null`,
   );
+}
+
+/**
+ * Takes the functions and tables from PUBLIC and from Supabase's roles, as close_objects does in our own schema. Nobody
+ * else has USAGE of the schema of tickets either; neither is relied on alone.
+ */
+async function closeObjects(client: Client, tickets: string): Promise<void> {
+  const { rows } = await client.query<{ role: string }>(
+    `select distinct coalesce(quote_ident(r.rolname), 'public') as role
+       from (select coalesce(proacl, acldefault('f', proowner)) as rights, pronamespace as schema from pg_proc
+             union all select relacl, relnamespace from pg_class) o
+       cross join aclexplode(o.rights) a
+       left join pg_roles r on r.oid = a.grantee
+      where o.schema = to_regnamespace(quote_ident($1))::oid and (a.grantee = 0 or r.rolname = any($2))`,
+    [tickets, ['anon', 'authenticated']],
+  );
+  for (const { role } of rows)
+    for (const objects of ['functions', 'tables', 'sequences'])
+      await client.query(`revoke all on all ${objects} in schema ${quoted(tickets)} from ${role}`);
 }
 
 /**
