@@ -9,14 +9,27 @@ export type Ticket = {
 export type Waiting = { id: number; settle: () => void };
 type Claimed = Ticket & { settle: () => void };
 
+/** The most tickets to claim at once because they are expected to be small: large ones may come instead. */
+const mostSmall = 4;
+
 /** The jobs of claimed tickets that are not started yet. Their rows are still pending; the most urgent come first. */
 export class Backlog {
   readonly #tickets: Claimed[] = [];
   #jobs = 0;
+  /** Jobs on the next ticket: as many as on the last one, or half of what was expected then. */
+  #expected = 1;
 
   /** How many jobs wait. */
   get size(): number {
     return this.#jobs;
+  }
+
+  /**
+   * How many tickets to claim for this number of jobs. A ticket has up to `ticketSize` jobs of one insert: jobs that are
+   * inserted one by one have a ticket each, and would be claimed one after another if each were taken for a full one.
+   */
+  ticketsFor(jobs: number, ticketSize: number): number {
+    return Math.max(Math.ceil(jobs / ticketSize), Math.min(Math.ceil(jobs / this.#expected), mostSmall));
   }
 
   /** Resolves when every job of the ticket is settled. */
@@ -25,6 +38,7 @@ export class Backlog {
       let open = ids.length;
       if (open === 0) return resolve();
       this.#jobs += open;
+      this.#expected = Math.max(open, this.#expected / 2);
       const settle = () => {
         if (--open === 0) resolve();
       };

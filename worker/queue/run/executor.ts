@@ -90,7 +90,8 @@ export class Executor {
   room(): number {
     const { concurrency, ticketSize } = this.#options;
     const jobs = Math.max(0, this.#slots.free + this.#enough - this.#backlog.size);
-    return Math.min(Math.max(0, concurrency + this.#slots.aside - this.#tickets), Math.ceil(jobs / ticketSize()));
+    const slots = Math.max(0, concurrency + this.#slots.aside - this.#tickets);
+    return Math.min(slots, this.#backlog.ticketsFor(jobs, ticketSize()));
   }
 
   async #startSome(): Promise<void> {
