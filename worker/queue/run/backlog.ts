@@ -25,8 +25,8 @@ export class Backlog {
   }
 
   /**
-   * How many tickets to claim for this number of jobs. A ticket has up to `ticketSize` jobs of one insert: jobs that are
-   * inserted one by one have a ticket each, and would be claimed one after another if each were taken for a full one.
+   * How many tickets to claim for this number of jobs. A ticket has up to `ticketSize` jobs of one insert. Jobs that
+   * are inserted one by one have a ticket each: if it were taken for a full one, they would be claimed one by one.
    */
   ticketsFor(jobs: number, ticketSize: number): number {
     return Math.max(Math.ceil(jobs / ticketSize), Math.min(Math.ceil(jobs / this.#expected), mostSmall));
