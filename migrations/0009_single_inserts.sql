@@ -1,13 +1,15 @@
 -- An insert of one job costs a third less. What the triggers of 0002 do stays the same.
 --
--- Postgres parses the WHEN condition of each row trigger anew for each statement, which took longer than to check the
--- row: so one row trigger, job_new, takes the place of job_bounds, job_dedupe, job_defaults and job_normalise_insert.
--- And the statement trigger makes the ticket of a single job by a statement of its own, which also reads whether a
--- worker wants to be notified: it collected the row into arrays for add_tickets, whose settings and statements cost
--- twice as much.
+-- For each statement, Postgres parses the WHEN condition of each row trigger again. That took longer than checking the
+-- row. So one row trigger, job_new, replaces four: job_bounds, job_dedupe, job_defaults and job_normalise_insert.
+--
+-- The statement trigger, jobs_inserted, makes the ticket of a single job by one statement, which also reads whether a
+-- worker wants to be notified. Before, it collected the row into arrays and called add_tickets, whose settings and
+-- statements cost twice as much.
 --
 -- Locks: jobs and its partitions, for as long as the migration takes (ACCESS EXCLUSIVE, for the triggers that are
--- dropped). Undo: drop the trigger job_new, and make what is dropped and replaced here as it is in 0002.
+-- dropped). Undo: drop the trigger job_new, and create again, as in 0002, what is dropped and replaced
+-- here.
 
 create function take_key(queue text, dedupe_key text, job_id bigint) returns boolean
   language plpgsql
@@ -40,9 +42,14 @@ comment on function take_key is
   'that was skipped by `on conflict do nothing` leaves its key, and so does a DELETE that names a leaf. Such a key is '
   'taken over.';
 
--- The order matters: the index of job_keys cannot take a key that is too long, and a dead letter has used max_retries.
--- Up to 120 bytes no payload prints as a megabyte, and up to 64,000 bytes printing cannot fail: it fails at 1 GB.
--- A row that moves to the archive was checked when it was inserted, and has its key.
+-- The order of the steps matters. Lengths are checked before take_key, because the index of job_keys cannot store a key
+-- that is too long. max_retries is filled in before the status is looked at, because a dead letter has used max_retries
+-- retries.
+--
+-- The text of a payload is measured only if its stored size is over 120 bytes (below that, no text reaches 1 MB) and at
+-- most 64,000 (above that, its text may reach 1 GB, where the conversion fails: check_job decides).
+--
+-- A row that moves to the archive is not checked: it was checked when it was inserted, and it has its key already.
 create function job_new() returns trigger
   language plpgsql security definer
   set search_path from current
@@ -99,15 +106,15 @@ drop function job_dedupe();
 drop function job_defaults();
 drop function job_normalise();
 
--- Not for a row that moves to the archive: that is complete.
+-- The trigger does not fire for a row that moves to the archive if that row is complete.
 create trigger job_new before insert on jobs
   for each row when (not new.archived or new.max_retries is null or new.completed_at is null
                      or new.locked_by is not null)
   execute function job_new();
 
--- Why no job is overlooked is written at add_tickets in 0003. It holds here, too: the transaction has its id, because
--- it has inserted the row, before the statement that makes the ticket takes the snapshot by which it reads workers.
--- For jit see add_tickets.
+-- The comment of add_tickets in 0003 explains why no job is overlooked, and why jit is off. Both hold here, too. The
+-- insert of the row gives the transaction its id. After that, the statement that makes the ticket takes its snapshot,
+-- and reads `workers` in this snapshot.
 create or replace function jobs_inserted() returns trigger
   language plpgsql security definer
   set search_path from current

@@ -1,8 +1,8 @@
--- What a role that should not get in tries. The catalogue says what there is; `theirs` are the user's own tables and
--- functions.
+-- Attacks by a role that should have no rights. The objects to attack come from Postgres's catalogue. `theirs` are the
+-- user's own tables and functions, which are left out.
 
 -- name: exposed
--- What a role may do, by itself or as anybody, in the words of GRANT.
+-- The rights that a role has, by itself or through PUBLIC, in the words of GRANT.
 with relations as (
   select c.oid, c.relname, c.relkind from pg_class c
    where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
@@ -29,7 +29,7 @@ select format('%s: execute', f.oid::regprocedure)
  order by 1;
 
 -- name: attempts
--- A statement for each thing that can be done to each object. Its name is that of the right that it needs.
+-- A statement for each thing that can be done to each object. `needs` names the object and the right that is needed.
 with relations as (
   select c.oid, c.relname, c.relkind, c.relpersistence, format('%I.%I', current_schema(), c.relname) as name,
          (select quote_ident(a.attname) from pg_attribute a where a.attrelid = c.oid and a.attnum = 1) as first
@@ -82,7 +82,8 @@ select format('%s: execute', f.oid::regprocedure),
   from functions f;
 
 -- name: misuses
--- Each trigger function that runs as its owner, as a trigger of the caller's own tables, however one can be made.
+-- Statements that use each trigger function that runs as its owner (security definer) in a trigger on the caller's own
+-- tables, with each timing and event.
 select format('%s on %s: %s', f.proname, m, t.timing) as needs,
        format('create trigger z %s for each %s execute function %I.%I(%L, %L); %s', format(t.timing, m), t.each,
          current_schema(), f.proname, 'key', 'publish',
@@ -104,7 +105,8 @@ select format('%s on %s: %s', f.proname, m, t.timing) as needs,
    and f.prosecdef and f.proname <> all(:theirs);
 
 -- name: columns
--- All names of columns there are: a table that has them all can be mistaken for any.
+-- The names of the columns of all tables. On a table that has all of them, each trigger function finds the columns that
+-- it names.
 select distinct quote_ident(a.attname) as name
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid

@@ -15,7 +15,7 @@ export const queues = group({
     SWEEP_INTERVAL: integer(100, 60_000).default(1_000),
     INCIDENT_CHECK_INTERVAL: integer(100, 600_000).default(10_000),
   },
-  // Else a worker would be declared dead between two of its heartbeats.
+  // Otherwise a worker could be declared dead between two of its heartbeats.
   faults: (_, env) =>
     env && env.WORKER_DEAD_AFTER < 2 * env.HEARTBEAT_INTERVAL
       ? ['WORKER_DEAD_AFTER: must be at least twice HEARTBEAT_INTERVAL']

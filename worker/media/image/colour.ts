@@ -7,9 +7,9 @@ type Xy = readonly [x: number, y: number];
 export type Gamut = readonly [red: Xy, green: Xy, blue: Xy, white: Xy];
 
 /**
- * How the samples of a picture are coded, in the code points of ITU-T H.273. `full`: full range, from 0; otherwise from
- * 16 (of 255). `peak`: the brightness of the brightest pixel of an HDR picture in cd/m2, where the file gives it.
- * `curve` and `gamut` replace transfer and primaries where a profile has values that no code point names.
+ * How the samples of a picture are coded, in the code points of ITU-T H.273. `full`: black is 0 (full range); otherwise
+ * black is 16 of 255. `peak`: the brightness of the brightest pixel of an HDR picture in cd/m2, if the file gives it.
+ * `curve` and `gamut` replace `transfer` and `primaries` if the file has values that no code point names.
  */
 export type Coding = {
   primaries: number;
@@ -36,10 +36,12 @@ const isSrgb = ({ primaries, transfer, full, curve, gamut }: Coding): boolean =>
   full && !curve && !gamut && likeSrgb.includes(transfer) && (primaries === 1 || primaries === unspecified);
 
 /**
- * How the samples are to be converted; undefined where libvips does it right from the profile in the file. In a PNG its
- * own chunks win over the profile. In other formats the profile wins over the colr box, which then only says how YUV
- * becomes RGB. Two kinds of profile are applied here: one that names an HDR curve, because the rest of such a profile
- * is made for HDR screens; and a grey one, because libvips applies those to 8-bit grey only.
+ * The coding from which the decoder must convert the samples. Undefined: libvips converts them correctly without it,
+ * with the profile if there is one. In a PNG, `coding` (from its chunks) takes precedence over the profile. In other
+ * formats, the profile takes precedence over `coding` (from the colr box), which then only says how YUV becomes RGB.
+ *
+ * Two kinds of profile are converted here, not by libvips. A profile that names an HDR curve, because its other values
+ * are made for HDR screens. And a grey profile, because libvips applies those to 8-bit grey only.
  * https://www.w3.org/TR/png-3/#cICP-chunk, https://aomediacodec.github.io/av1-avif/#colour
  */
 export function chooseCoding(
@@ -47,7 +49,7 @@ export function chooseCoding(
   profile: Buffer | undefined,
   { format, grey }: { format: string; grey: boolean },
 ): Coding | undefined {
-  // A coding that is sRGB is still returned where there is a profile: it makes the decoder ignore the profile.
+  // If there is a profile, an sRGB coding is returned, too: it makes the decoder ignore the profile.
   if (format === 'png' && coding) return profile || !isSrgb(coding) ? coding : undefined;
   if (!profile) return coding && !isSrgb(coding) ? coding : undefined;
   const told = codingInProfile(profile);
@@ -84,9 +86,9 @@ function tagOf(profile: Buffer, name: string | undefined): Buffer | undefined {
 }
 
 /**
- * The coding that the chunks before a PNG's pixels give: cICP, with the peak of cLLI or else of mDCV. Without cICP,
- * sRGB and iCCP: gAMA, with the primaries of cHRM. As in browsers, cHRM alone is ignored, and a broken cHRM makes gAMA
- * ignored.
+ * Reads the coding of a PNG from the chunks before its pixels. If there is a cICP, it counts, with the peak of cLLI, or
+ * of mDCV if there is no cLLI. If there is none of cICP, sRGB and iCCP, then gAMA counts, with the primaries of cHRM.
+ * As browsers do, it ignores cHRM if there is no gAMA, and gAMA if cHRM is broken.
  */
 export async function readPngCoding(path: string): Promise<Coding | undefined> {
   const file = await open(path);
@@ -118,7 +120,7 @@ export async function readPngCoding(path: string): Promise<Coding | undefined> {
 
 const lengths: Record<string, number> = { cICP: 4, cLLI: 8, mDCV: 24, sRGB: 1, gAMA: 4, cHRM: 32 };
 
-/** sRGB's gamut where the file has none; undefined where the three primaries form no triangle. */
+/** The gamut of a cHRM chunk; sRGB's if there is no chunk; undefined if the three primaries form no triangle. */
 function gamutOf(cHRM: Buffer | undefined): Gamut | undefined {
   if (!cHRM) return srgbGamut;
   const at = (n: number) => cHRM.readUInt32BE(n * 4) / 100_000;
@@ -140,8 +142,9 @@ export const srgbGamut: Gamut = [
 ];
 
 /**
- * @param content brightness of the brightest pixel, and @param screen of the screen that the picture was made on, in
- *   0.0001 cd/m2; 0 is unknown
+ * Adds the peak, given in units of 0.0001 cd/m2; 0 is unknown.
+ * @param content the brightness of the brightest pixel
+ * @param screen the brightness of the screen on which the picture was made: taken if `content` is unknown
  */
 export function withPeak(coding: Coding, content: number | undefined, screen: number | undefined): Coding {
   const peak = (content || screen || 0) / 10_000;
