@@ -36,6 +36,8 @@ export async function threeAtATime(
     RAID_PUB_ENDPOINT: raid.endpoint,
     RAID_PUBLISHER_SECRET: raid.secret,
     RAID_MAX_MB: '1000',
+    // On a busy machine the stand-in is slow.
+    RAID_TIMEOUT: '600000',
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(asIfOnFourCores)}`,
   });
   group?.leave();
