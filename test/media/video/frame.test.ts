@@ -72,3 +72,14 @@ test('one of a video with a single frame is that', async () => {
   const { width, height } = await frameOf(path);
   assert.deepEqual([width, height], [320, 180]);
 });
+
+test('one of a video with a single frame of unknown length is that', async () => {
+  const path = await clips.make('a.webm', `${picture('320x180', 1)} -frames:v 1 -c:v libvpx`);
+  const silent = await clips.change(path, (bytes) => {
+    // DefaultDuration becomes Void. RFC 9559, 5.1.4.1.13
+    bytes.write('ec86', bytes.indexOf('23e383', 'hex'), 'hex');
+    return bytes;
+  });
+  const { width, height } = await frameOf(silent);
+  assert.deepEqual([width, height], [320, 180]);
+});

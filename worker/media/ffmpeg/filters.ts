@@ -25,11 +25,17 @@ const mostFps = 60;
  * Filters that prepare a stream to be watched at `size`: square pixels, deinterlaced, a steady frame rate, SDR in 8-bit
  * 4:2:0. ffmpeg has turned it upright before.
  */
-export function pictureFilters(video: VideoStream, { width, height }: Size, { toneMapping }: Capabilities): string {
-  const filters = [];
-  if (video.interlaced) filters.push('yadif=deint=interlaced');
+export function pictureFilters(video: VideoStream, size: Size, capabilities: Capabilities): string {
   const fps = steadyFps(video);
-  if (fps !== undefined) filters.push(`fps=${fps}`);
+  return filtersOf(video, size, capabilities, fps === undefined ? [] : [`fps=${fps}`]);
+}
+
+/** The same for one frame. A steady rate would lose the only frame of a video that does not say how long it lasts. */
+export const frameFilters = (video: VideoStream, size: Size, capabilities: Capabilities): string =>
+  filtersOf(video, size, capabilities, []);
+
+function filtersOf(video: VideoStream, { width, height }: Size, { toneMapping }: Capabilities, steady: string[]) {
+  const filters = video.interlaced ? ['yadif=deint=interlaced', ...steady] : steady;
   filters.push(`scale=${width}:${height}`, 'setsar=1');
   if (video.hdr && toneMapping)
     // Scaled first, because tone mapping costs time per pixel.

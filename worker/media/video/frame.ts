@@ -4,7 +4,7 @@ import { PermanentError } from '../../base/errors.ts';
 import type { Ffmpeg } from '../ffmpeg/ffmpeg.ts';
 import type { VideoStream } from '../ffmpeg/probe.ts';
 import { checkBudget, frameMemory } from '../ffmpeg/memory.ts';
-import { firstFrame, fit, pictureFilters, type Size } from '../ffmpeg/filters.ts';
+import { firstFrame, fit, frameFilters, type Size } from '../ffmpeg/filters.ts';
 import type { MemoryGate } from '../memory.ts';
 import { sharp } from '../image/sharp.ts';
 import { noneOf } from '../ffmpeg/source.ts';
@@ -66,7 +66,7 @@ async function causeOf(path: string, { ffmpeg, video, dir, signal }: FrameOption
 /** @returns whether there was a frame; beyond the end, ffmpeg succeeds and writes nothing */
 async function decode(path: string, to: string, seconds: number, size: Size, options: FrameOptions): Promise<boolean> {
   const { ffmpeg, video, dir, signal } = options;
-  const filters = pictureFilters(video, size, await ffmpeg.capabilities());
+  const filters = frameFilters(video, size, await ffmpeg.capabilities());
   await ffmpeg.run(
     {
       // Before the input: ffmpeg seeks by the index, decodes from the key frame before, and stops exactly at the
