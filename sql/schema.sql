@@ -44,9 +44,11 @@ create table queues (
   archived_completed bigint   not null default 0,
   archive_after      interval not null default '00:00:30'::interval,
   incident_patience  interval not null default '24:00:00'::interval,
+  backoff            text     not null default 'exponential',
   constraint queues_pkey primary key (name),
   constraint name_too_long check (char_length(name) <= 50),
   constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
+  constraint queues_backoff_check check (backoff = any (array['exponential', 'linear'])),
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
   constraint queues_incident_patience_check check (incident_patience >= '00:00:00'::interval),
@@ -62,7 +64,7 @@ comment on table queues is 'One row a queue: the settings that hold for the whol
 comment on column queues.paused is 'While true no job is started; rows stay pending.';
 comment on column queues.batch_size is 'How many jobs of one statement, of equal kind, priority and run_at, share a ticket.';
 comment on column queues.max_retries is 'Retries after the first attempt, for new jobs whose insert does not set max_retries.';
-comment on column queues.backoff_ms is 'The wait before the first retry; doubled for each further one.';
+comment on column queues.backoff_ms is 'The wait before the first retry; queues.backoff says how it grows.';
 comment on column queues.timeout_ms is 'Overrides the time limit of the queue''s handlers.';
 comment on column queues.rate_limit is 'Jobs started a second over the whole fleet; null: no limit.';
 comment on column queues.max_payload_bytes is 'The largest payload of a job, as text. A worker holds as many payloads in memory as it runs jobs at once.';
@@ -71,6 +73,7 @@ comment on column queues.keep_completed is 'How long completed and cancelled job
 comment on column queues.archived_completed is 'How many completed jobs were archived so far. Counted here so that views need not count the archive.';
 comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without setting archived.';
 comment on column queues.incident_patience is 'How long an incident holds the jobs of the queue. After that the same error counts as the job''s own failure.';
+comment on column queues.backoff is 'How the wait grows. exponential: backoff_ms is doubled for each further retry. linear: backoff_ms is added.';
 
 create table jobs (
   id            bigint      not null default nextval('job_ids'::regclass),
@@ -572,6 +575,135 @@ comment on column error_codes.what is 'What happened.';
 comment on column error_codes.cause is 'Why it mostly happens.';
 comment on column error_codes.solution is 'What to do about it.';
 
+create table notifications (
+  id             text        not null default (gen_random_uuid())::text,
+  message_id     text        not null,
+  job_id         bigint,
+  target_user_id text,
+  channel        text        not null,
+  template_id    text,
+  payload        jsonb,
+  priority       text        not null default 'normal',
+  metadata       jsonb       not null default '{}'::jsonb,
+  content_hash   text,
+  status         text        not null default 'pending',
+  created_at     timestamptz not null default clock_timestamp(),
+  sent_at        timestamptz,
+  constraint notifications_pkey primary key (id),
+  constraint notifications_message_id_key unique (message_id),
+  constraint notifications_priority_check check (priority = any (array['low', 'normal', 'high', 'critical'])),
+  constraint notifications_status_check check (status = any (array['pending', 'sent', 'failed', 'skipped'])),
+  constraint too_long check (char_length(id) <= 500 and char_length(message_id) <= 500 and char_length(target_user_id) <= 500 and char_length(template_id) <= 500 and octet_length(metadata::text) <= 100000)
+);
+alter table notifications enable row level security;
+create index notifications_target_user_id_created_at_idx on notifications using btree (target_user_id, created_at) where target_user_id is not null;
+comment on table notifications is 'One row for each thing to tell. The job that first meets it makes the row, or uses the one that your API made.';
+comment on column notifications.message_id is 'What makes a submission idempotent: a second job with the same message_id sends nothing. Default: job:<id of the job>.';
+comment on column notifications.job_id is 'The job that last took it on.';
+comment on column notifications.payload is 'What your API wrote for the job to read: it fills in what the payload of the job lacks. Jobs write nothing here.';
+comment on column notifications.content_hash is 'An HMAC of what is to be told. Another content under the same message_id is refused: message_id_reused.';
+
+create table notification_deliveries (
+  id                  uuid        not null default gen_random_uuid(),
+  notification_id     text        not null,
+  channel             text        not null,
+  recipient_hash      text        not null,
+  job_id              bigint,
+  attempt             integer,
+  status              text        not null default 'queued',
+  provider            text,
+  provider_message_id text,
+  error_code          text,
+  created_at          timestamptz not null default clock_timestamp(),
+  sending_at          timestamptz,
+  sent_at             timestamptz,
+  updated_at          timestamptz not null default clock_timestamp(),
+  constraint notification_deliveries_pkey primary key (id),
+  constraint notification_deliveries_error_code_check check (char_length(error_code) <= 60),
+  constraint notification_deliveries_notification_id_channel_recipient_h_key unique (notification_id, channel, recipient_hash),
+  constraint notification_deliveries_provider_message_id_check check (char_length(provider_message_id) <= 1000),
+  constraint notification_deliveries_status_check check (status = any (array['queued', 'sending', 'sent', 'delivered', 'read', 'failed', 'bounced', 'ambiguous', 'skipped']))
+);
+alter table notification_deliveries enable row level security;
+create index notification_deliveries_job_id_idx on notification_deliveries using btree (job_id);
+create index notification_deliveries_provider_provider_message_id_idx on notification_deliveries using btree (provider, provider_message_id) where provider_message_id is not null;
+create index notification_deliveries_updated_at_idx on notification_deliveries using btree (updated_at);
+comment on table notification_deliveries is 'One row for each recipient of a notification on a channel.';
+comment on column notification_deliveries.id is 'The idempotency key for providers, and what they name when they report.';
+comment on column notification_deliveries.recipient_hash is 'An HMAC of the address, with HASH_KEY.';
+comment on column notification_deliveries.attempt is 'Together with job_id the execution that holds the delivery: no other may begin to send it.';
+comment on column notification_deliveries.error_code is 'Why it is failed, ambiguous or skipped, or was not sent yet.';
+
+create table notification_events (
+  provider          text        not null,
+  provider_event_id text        not null,
+  delivery_id       uuid,
+  event             text        not null,
+  detail            jsonb       not null default '{}'::jsonb,
+  occurred_at       timestamptz,
+  received_at       timestamptz not null default clock_timestamp(),
+  constraint notification_events_pkey primary key (provider, provider_event_id),
+  constraint notification_events_event_check check (char_length(event) <= 100),
+  constraint notification_events_provider_event_id_check check (char_length(provider_event_id) <= 500)
+);
+alter table notification_events enable row level security;
+create index notification_events_delivery_id_idx on notification_events using btree (delivery_id);
+comment on table notification_events is 'What providers report. Rows are only added, and each event once.';
+comment on column notification_events.detail is 'What a person may read: codes and reasons. Never an address.';
+
+create table notification_templates (
+  id         text        not null,
+  channel    text        not null,
+  locale     text        not null default '',
+  subject    text,
+  html       text,
+  text       text,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint notification_templates_pkey primary key (id, channel, locale),
+  constraint notification_templates_html_check check (char_length(html) <= 500000),
+  constraint notification_templates_id_check check (char_length(id) >= 1 and char_length(id) <= 200),
+  constraint notification_templates_locale_check check (locale ~ '^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$'),
+  constraint notification_templates_subject_check check (char_length(subject) <= 2000),
+  constraint notification_templates_text_check check (char_length(text) <= 500000)
+);
+alter table notification_templates enable row level security;
+comment on table notification_templates is 'Templates of yours. A row goes before the template in the box that has the same id.';
+comment on column notification_templates.locale is 'Such as de or pt-BR; empty: for all that have no row of their own.';
+comment on column notification_templates.html is 'Handlebars. A job that lacks a variable which the template names fails: missing_variable.';
+
+create table suppressions (
+  channel        text        not null,
+  recipient_hash text        not null,
+  list           text        not null default '',
+  reason         text        not null,
+  since          timestamptz not null default clock_timestamp(),
+  constraint suppressions_pkey primary key (channel, recipient_hash, list),
+  constraint suppressions_reason_check check (char_length(reason) >= 1 and char_length(reason) <= 200)
+);
+alter table suppressions enable row level security;
+comment on table suppressions is 'Recipients that must not be written to: hard bounces, complaints, STOP. Delete the row to write to them again.';
+comment on column suppressions.list is 'Of which list the recipient does not want to hear; empty: of none.';
+
+create table push_tokens (
+  token_hash   text        not null,
+  user_id      text        not null,
+  token        text        not null,
+  platform     text,
+  last_seen_at timestamptz not null default clock_timestamp(),
+  invalid_at   timestamptz,
+  constraint push_tokens_pkey primary key (token_hash),
+  constraint push_tokens_platform_check check (platform = any (array['android', 'ios', 'web'])),
+  constraint push_tokens_token_check check (char_length(token) <= 8000),
+  constraint push_tokens_user_id_check check (char_length(user_id) <= 500)
+);
+alter table push_tokens enable row level security;
+create index push_tokens_user_id_idx on push_tokens using btree (user_id);
+comment on table push_tokens is 'The devices of each user. A job that names a user alone goes to all valid ones.';
+comment on column push_tokens.token_hash is 'sha256 of the token, in hex: encode(sha256(convert_to(token, ''UTF8'')), ''hex'').';
+comment on column push_tokens.invalid_at is 'When the provider said that the token is no longer valid.';
+
+alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
+alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
@@ -640,15 +772,6 @@ begin
   end loop;
 end $$;
 comment on function after_migration is 'Writes down what a migration made, and closes it. Copies the comments on the columns of jobs to each partition.';
-
-create function retry_delay(backoff_ms integer, retry_count integer) returns interval
-  language sql
-as $$
-  select pg_catalog.make_interval(
-    secs => least(backoff_ms::float8 / 1000::float8 * 2::float8 ^ least(retry_count, 30)::float8, 21600)
-            * (1::float8 + random() / 10::float8))
-$$;
-comment on function retry_delay is 'The wait before a job''s next retry.';
 
 create function json_bytes(value jsonb, most bigint) returns bigint
   language plpgsql stable
@@ -1714,6 +1837,76 @@ begin
 end $$;
 comment on function job_new is 'Refuses a new row that is too large, skips a job whose key is taken, and fills in the row: the queue''s max_retries, and what belongs to its status.';
 
+create function notification_terms() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  seconds numeric;
+begin
+  if new.priority = 0 then
+    new.priority := case new.payload ->> 'priority' when 'critical' then -20 when 'high' then -10 when 'low' then 10
+                                                    else 0 end;
+  end if;
+  if new.expires_at is null and jsonb_typeof(new.payload -> 'ttl') = 'number' then
+    seconds := (new.payload ->> 'ttl')::numeric;
+    if seconds > 0::numeric and seconds < 31536000::numeric then
+      new.expires_at := greatest(new.created_at, new.run_at) + pg_catalog.make_interval(secs => seconds::float8);
+    end if;
+  end if;
+  return new;
+end $$;
+comment on function notification_terms is 'Sets a new job''s priority by the word in its payload, and expires_at by its ttl in seconds, where the insert sets none.';
+
+create function notification_ends() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  update notifications n set status = case new.status when 'failed' then 'failed' else 'skipped' end
+   where n.status = 'pending'
+     and (n.id = new.payload ->> 'notification_id'
+          or n.id in (select d.notification_id from notification_deliveries d where d.job_id = new.id));
+  update notification_deliveries d
+     set status = case when d.status = 'sending' then 'ambiguous' when new.status = 'failed' then 'failed'
+                       else 'skipped' end,
+         error_code = new.error_code, updated_at = clock_timestamp()
+   where d.job_id = new.id and d.status in ('queued', 'sending');
+  return null;
+end $$;
+comment on function notification_ends is 'What was not sent when its job failed has failed, and is skipped when the job was cancelled, also because it expired. What was being sent is ambiguous: in the same statement, so that only a person tries it again.';
+
+create function retry_delay(backoff_ms integer, retry_count integer, backoff text default 'exponential') returns interval
+  language sql
+as $$
+  select pg_catalog.make_interval(
+    secs => least(backoff_ms::float8 / 1000::float8
+                  * case backoff when 'linear' then retry_count::float8 + 1::float8
+                                 else 2::float8 ^ least(retry_count, 30)::float8 end, 21600)
+            * (1::float8 + random() / 10::float8))
+$$;
+comment on function retry_delay is 'The wait before a job''s next retry.';
+
+create function pause_tokens(key text, rate double precision, pause_ms double precision) returns void
+  language plpgsql
+  set search_path from current
+as $$
+#variable_conflict use_column
+begin
+  insert into rate_limits as r (key, tokens, updated_at, promised_until)
+  values (pause_tokens.key, - rate * pause_ms / 1000::float8, clock_timestamp(),
+          clock_timestamp() + pg_catalog.make_interval(secs => pause_ms / 1000::float8))
+      on conflict (key) do update
+     set tokens = least(excluded.tokens,
+                        r.tokens + rate * greatest(0, extract(epoch from clock_timestamp() - r.updated_at)::float8)),
+         updated_at = excluded.updated_at,
+         promised_until = greatest(r.promised_until, excluded.promised_until);
+end $$;
+comment on function pause_tokens is 'Lets nobody take tokens from a bucket for so many milliseconds: for a service that says when to come back.';
+
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);
 
@@ -1827,6 +2020,12 @@ create trigger jobs_deleted after delete on notification_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on notification_jobs
   for each statement execute function jobs_deleted('notification');
+create trigger notification_terms before insert on notification_jobs
+  for each row when (not new.archived and (new.payload ? 'priority' or new.payload ? 'ttl'))
+  execute function notification_terms();
+create trigger notification_ends after update on notification_jobs
+  for each row when ((new.status = any (array['failed', 'cancelled'])) and old.status <> new.status)
+  execute function notification_ends();
 
 create trigger job_archived before insert or update on notification_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))

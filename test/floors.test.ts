@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
 /** Lowest first. */
 const floors = [
   ['base', 'embedded'],
-  ['media', 'providers'],
+  ['media', 'providers', 'templates'],
   ['app.ts', 'doubts.ts'],
   ['queue'],
   ['jobs', 'bridges', 'http', 'metrics'],
@@ -34,7 +34,7 @@ const doors: Record<string, string> = {
   'firebase-admin': 'providers',
   twilio: 'providers',
   nodemailer: 'providers',
-  handlebars: 'providers',
+  handlebars: 'templates',
   'graphile-worker': 'queue/claim',
   'node-cron': 'queue/schedule',
   amqplib: 'bridges',

@@ -11,6 +11,8 @@ import { createFfmpeg, type Ffmpeg } from './media/ffmpeg/ffmpeg.ts';
 import { createMemoryGate, type MemoryGate } from './media/memory.ts';
 import { createImagorVideo } from './providers/imagorvideo.ts';
 import { createRaid } from './providers/raid.ts';
+import type { Sender } from './providers/sender.ts';
+import { channelNames, checkSenders, createSenders, type ChannelName, type Messages } from './providers/senders.ts';
 
 /** What makes each of the other services that handlers ask, by its name as a dependency. A new one is a line here. */
 export const providers = {
@@ -26,7 +28,10 @@ type Ports = {
   ffmpeg: Ffmpeg;
   /** The memory that all media jobs of this process share. */
   memory: MemoryGate;
-} & { [Name in keyof typeof providers]: ReturnType<(typeof providers)[Name]> };
+} & { [Name in keyof typeof providers]: ReturnType<(typeof providers)[Name]> } & {
+  /** The providers that send the messages of a channel, in the order in which they are tried. */
+  [Name in ChannelName]: Sender<Messages[Name]>[];
+};
 
 /** What handlers may use. Built by hand, once per process. */
 export type App = Ports & {
@@ -51,6 +56,10 @@ async function checkWatermark({ watermark: { path } }: Config): Promise<void> {
   if (path) await (await import('./media/video/watermark.ts')).readOwn(path);
 }
 
+function checkHashKey({ production, notification }: Config): void {
+  if (production && notification.hashKeys.length === 0) throw new Error('HASH_KEY is not set');
+}
+
 type Dependency = {
   /** Whether each machine has its own, such as a disk. */
   ofHost: boolean;
@@ -61,6 +70,12 @@ type Dependency = {
 export function createApp(config: Config, databaseUrl: string, log: Log): App {
   const instance = randomUUID();
   const db = createPool(databaseUrl, { max: config.connections.app, log, instance });
+  const senders: Pick<Sender<never>, 'close'>[] = [];
+  const openSenders = (name: ChannelName) => {
+    const made = createSenders(name, config);
+    senders.push(...made);
+    return made;
+  };
   const app: App = withPorts(
     {
       config,
@@ -69,6 +84,8 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
       instance,
       dependencies: {
         ...eachProvider((name) => ({ ofHost: false, check: async (signal) => app[name]?.check({ signal }) })),
+        ...each(channelNames, (name) => ({ ofHost: false, check: (signal) => checkSenders(app[name], signal) })),
+        hash_key: { ofHost: true, check: async () => checkHashKey(config) },
         storage: { ofHost: config.storage.provider === 'local', check: (signal) => app.storage.check({ signal }) },
         ffmpeg: { ofHost: true, check: () => checkFfmpeg(app.ffmpeg) },
         temp_space: { ofHost: true, check: () => checkTempSpace(config.tempDir) },
@@ -76,10 +93,14 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
         watermark: { ofHost: true, check: () => checkWatermark(config) },
       },
       // A handler that ignores its signal may hold a connection: the process ends all the same.
-      close: () => within(2_000, db.end()),
+      close: async () => {
+        await within(2_000, db.end());
+        for (const sender of senders) await sender.close?.();
+      },
     },
     {
       ...eachProvider((name) => () => providers[name](config)),
+      ...each(channelNames, (name) => () => openSenders(name)),
       storage: () => createStorage(config.storage),
       ffmpeg: () => createFfmpeg(config.ffmpeg, log),
       // sharp works on libuv's threads, four by default: one stays free for files and DNS.
@@ -94,8 +115,11 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
   return app;
 }
 
+const each = <Name extends string, Made>(names: readonly Name[], make: (name: Name) => Made) =>
+  Object.fromEntries(names.map((name) => [name, make(name)]));
+
 const eachProvider = <Made>(make: (name: keyof typeof providers) => Made) =>
-  Object.fromEntries(Object.keys(providers).map((name) => [name, make(name as keyof typeof providers)]));
+  each(Object.keys(providers) as (keyof typeof providers)[], make);
 
 type Makers = { [Name in keyof Ports]: () => Ports[Name] };
 

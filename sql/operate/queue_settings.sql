@@ -6,6 +6,7 @@ update queues
    set batch_size        = 1,
        max_retries       = 3,
        backoff_ms        = 5000,
+       backoff           = 'exponential',
        timeout_ms        = null,
        rate_limit        = null,
        max_payload_bytes = 1000000,

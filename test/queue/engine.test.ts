@@ -57,6 +57,9 @@ before(async () => {
         await tx.query(`insert into effects values ($1)`, [job.id]);
         throw new PermanentError('changed_its_mind', 'after all');
       }),
+    'notification.down': async () => {
+      throw new RetryableError('far_side_down', 'The far side is down');
+    },
     'cleanup.ordered': async ({ payload }) => {
       runs.push(String(payload['name']));
     },
@@ -114,6 +117,27 @@ test('the wait doubles, and up to a tenth comes on top', async () => {
   for (const { n, s } of waits) {
     const base = Math.min(5 * 2 ** n, 21_600);
     assert.ok(s >= base * 0.999 && s <= base * 1.101, `retry ${n}: ${s} s`);
+  }
+});
+
+test('or grows by the same step each time, if the queue says so: 2, 4 and 6 seconds', async (t) => {
+  await rig.db.query(`update queues set backoff = 'linear', backoff_ms = 2000 where name = 'notification'`);
+  t.after(() => rig.db.query(`update queues set backoff = 'exponential' where name = 'notification'`));
+  const id = await add(rig.db, 'notification', 'down');
+  const waits: number[] = [];
+  for (const attempt of [1, 2, 3]) {
+    const row = await reads(rig.db, id, { status: 'pending', attempt, retry_count: attempt });
+    const { rows: failed } = await rig.db.query(`select failed_at from job_errors where job_id = $1 and attempt = $2`, [
+      id,
+      attempt,
+    ]);
+    waits.push((row['run_at'].getTime() - failed[0].failed_at.getTime()) / 1_000);
+    await rig.db.query(`update jobs set run_at = now() where id = $1`, [id]);
+  }
+  await reads(rig.db, id, { status: 'failed', retry_count: 3 });
+  for (const [index, wait] of waits.entries()) {
+    const base = 2 * (index + 1);
+    assert.ok(wait >= base * 0.999 && wait <= base * 1.101, `retry ${index}: ${wait} s`);
   }
 });
 

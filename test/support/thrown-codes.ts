@@ -22,6 +22,7 @@ const builders: Record<string, () => string[]> = {
   'base/http/fetch.ts: `${code}_refused`': ofServices,
   'base/http/fetch.ts: `${code}_unavailable`': ofServices,
   'base/http/fetch.ts: code': ofServices,
+  'base/http/request.ts: `${service.code}_timeout`': ofServices,
   // The codes that S3's are judged to be.
   'base/storage/s3-errors.ts: code': () =>
     wordsOf(/type StorageErrorCode =([^;]+);/.exec(read('base/storage/s3-errors.ts'))![1]!),

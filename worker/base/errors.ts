@@ -44,6 +44,14 @@ export class DeploymentError extends Error {
 }
 
 /**
+ * Nobody knows whether it was done: the request went out, and no answer came. Who asked for something that must not be
+ * done twice has to judge it; otherwise it is retried.
+ */
+export class UnknownOutcome extends Error {
+  override name = 'UnknownOutcome';
+}
+
+/**
  * Nothing is wrong: the job runs again after `delayMs`, at least a second and at most a year, and uses no retry. The
  * waits grow with the time that the job has been snoozing. A job that only snoozes for queues.snooze_limit fails with
  * `snoozed_too_long`.

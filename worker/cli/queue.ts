@@ -11,6 +11,7 @@ type SetOptions = {
   batchSize?: number;
   maxRetries?: number;
   backoffMs?: number;
+  backoff?: 'exponential' | 'linear';
   timeoutMs?: number | 'none';
   rateLimit?: number | 'none';
   maxPayloadBytes?: number;
@@ -30,9 +31,7 @@ const orNone = (parse: (text: string) => number) => (text: string) => (text === 
 const atCreation = () => [
   new Option('--batch-size <n>', 'jobs of one insert that a ticket holds').argParser(integer(1, 10_000)),
   new Option('--max-retries <n>', 'retries of new jobs').argParser(integer(0, largest)),
-  new Option('--backoff-ms <ms>', 'before the first retry, doubled for each further one').argParser(
-    integer(0, largest),
-  ),
+  new Option('--backoff-ms <ms>', 'before the first retry').argParser(integer(0, largest)),
 ];
 
 example(queue.command('list'), 'rowmill queue list')
@@ -65,6 +64,7 @@ const set = example(queue.command('set'), 'rowmill queue set thumbs --rate-limit
   .addArgument(argument());
 for (const option of atCreation()) set.addOption(option);
 set
+  .addOption(new Option('--backoff <shape>', 'how it grows with each retry').choices(['exponential', 'linear']))
   .option(
     '--timeout-ms <ms>',
     'the longest that an attempt may take, or none: as the kind says',

@@ -4,9 +4,11 @@ import { UsageError } from '../errors.ts';
 import { surroundings } from '../surroundings.ts';
 import { cleanup } from './cleanup.ts';
 import { database } from './database.ts';
+import { email } from './email.ts';
 import type { Around, Group } from './group.ts';
 import { imagorvideo } from './imagorvideo.ts';
 import { media } from './media.ts';
+import { notification } from './notification.ts';
 import { process } from './process.ts';
 import { queues } from './queues.ts';
 import { raid } from './raid.ts';
@@ -15,7 +17,7 @@ import { storage } from './storage.ts';
 /**
  * A new group of settings is a file of this folder, and its name here. Those behind `process` may ask what is around.
  */
-const groups = [database, process, queues, storage, media, raid, imagorvideo, cleanup] as const;
+const groups = [database, process, queues, storage, media, raid, imagorvideo, cleanup, notification, email] as const;
 
 /** What all of them are at once. */
 type Both<Shapes> = (Shapes extends unknown ? (shape: Shapes) => void : never) extends (all: infer All) => void

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from '../errors.ts';
 import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing } from '../retry.ts';
 import { tempError } from '../temp.ts';
+import { ask } from './ask.ts';
 
 /**
  * Downloads from other services over HTTP, with node:http, because the global `fetch()` copies each byte one more
@@ -88,7 +88,7 @@ async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
   const headers = { ...transfer.headers, 'accept-encoding': 'identity' };
   let at = url;
   for (let hops = 0; ; hops++) {
-    const response = await ask(at, headers, transfer.stop).catch((error: unknown) => {
+    const response = await ask(at, { headers, signal: transfer.stop }).catch((error: unknown) => {
       throw unavailable(transfer.service, `could not be reached (${causeOf(error)})`, error);
     });
     const fault = faultOf(response, at, hops, transfer);
@@ -97,18 +97,6 @@ async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
     if (fault) throw fault;
     at = new URL(response.headers.location!, at);
   }
-}
-
-function ask(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const asking = (url.protocol === 'https:' ? https : http).get(url, { headers, signal }, resolve);
-    asking.on('error', reject);
-    // Without this handler, a response 101 would never settle the promise.
-    asking.on('upgrade', (_, socket) => {
-      socket.destroy();
-      reject(new Error('it switched protocols'));
-    });
-  });
 }
 
 /** Why this answer ends the transfer; undefined for a file to read and for a redirect to follow. */
@@ -220,7 +208,8 @@ function delayOf(retryAfter: string | undefined): number | undefined {
   return delayMs === undefined ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
 }
 
-function unavailable(service: Service, what: string, cause?: unknown): Error {
+/** Nothing was done: nobody could be reached, or it answered that it is out of order. */
+export function unavailable(service: Service, what: string, cause?: unknown): Error {
   const { code, name, settings } = service;
   const words = `${name} ${what}: check ${settings.address} and that it is up`;
   if (service.dependency && isUnreachable(codeOf(cause) ?? ''))
@@ -232,6 +221,6 @@ const deploymentError = ({ dependency }: Service, code: string, words: string): 
   dependency ? new DeploymentError(dependency, code, words) : new PermanentError(code, words);
 
 /** A word for what the network did: `ECONNREFUSED`. Never the message, which may quote a header. */
-function causeOf(error: unknown): string {
+export function causeOf(error: unknown): string {
   return codeOf(error) ?? (error instanceof Error ? error.name : 'unknown');
 }

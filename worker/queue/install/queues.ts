@@ -12,6 +12,7 @@ export type QueueSettings = {
   batch_size: number;
   max_retries: number;
   backoff_ms: number;
+  backoff: 'exponential' | 'linear';
   timeout_ms: number | null;
   rate_limit: number | null;
   max_payload_bytes: number;

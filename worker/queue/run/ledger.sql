@@ -148,10 +148,11 @@ with failures as (
      set (status, run_at, retry_count, completed_at) = (
            select case when again then 'pending' else 'failed' end,
                   case when not again then j.run_at
-                       when f.error_code <> 'worker_lost' then f.failed_at + retry_delay(q.backoff_ms, j.retry_count)
+                       when f.error_code <> 'worker_lost'
+                         then f.failed_at + retry_delay(q.backoff_ms, j.retry_count, q.backoff)
                        when j.error_code = 'worker_lost'
-                         then greatest(f.failed_at,
-                                       j.started_at + retry_delay(q.backoff_ms, 0) * (0.5::float8 + random()))
+                         then greatest(f.failed_at, j.started_at + retry_delay(q.backoff_ms, 0, q.backoff)
+                                                                   * (0.5::float8 + random()))
                        else f.failed_at end,
                   case when again then j.retry_count + 1 else greatest(j.retry_count, j.max_retries) end,
                   case when again then null else f.failed_at end

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import { PermanentError } from '../../base/errors.ts';
+import type { EmailMessage } from '../../providers/email/email.ts';
+import { job, minutes } from '../../queue/job.ts';
+import { deliver, type Channel } from './delivery/deliver.ts';
+import { noticeFields } from './delivery/notice.ts';
+
+const payload = z
+  .object({
+    ...noticeFields,
+    /** The address, or with it the subject. An event has the address in its payload. */
+    email: z.union([z.string(), z.object({ to: z.string(), subject: z.string().max(1_000).optional() })]).optional(),
+  })
+  .superRefine((given, context) => {
+    if (addressIn(given) === undefined && given.notification_id === undefined)
+      context.addIssue({ code: 'custom', path: ['email'], message: 'is missing: the address to send to' });
+  });
+
+type Payload = z.output<typeof payload>;
+
+/** Sends an email. A repeat of a job that already sent is a no-op. */
+export default job({
+  name: 'notification.email',
+  payload,
+  timeout: minutes(2),
+  run: (context) => deliver(context, email),
+});
+
+const email: Channel<Payload, EmailMessage> = {
+  name: 'email',
+  senders: (app) => app.email,
+  personal: true,
+  recipientOf,
+  compose({ email: given }, { subject, text, html }, to) {
+    const own = typeof given === 'object' ? given.subject : undefined;
+    return { to, subject: onOneLine(own ?? subject), text, ...(html === undefined ? {} : { html }) };
+  },
+};
+
+/** One address and nothing else: a list, a name or a second line would send it to others. */
+const address = /^[^\s@<>(),;:"\\[\]]{1,64}@[^\s@<>(),;:"\\[\]]{1,255}$/;
+
+function recipientOf(given: Payload): string {
+  const found = addressIn(given);
+  if (found === undefined) throw new PermanentError('invalid_payload', 'payload.email: is missing');
+  const trimmed = typeof found === 'string' ? found.trim() : '';
+  if (!address.test(trimmed) || trimmed.length > 254)
+    throw new PermanentError('invalid_recipient', 'payload.email: is no address of one mailbox');
+  return trimmed;
+}
+
+const addressIn = ({ email: given, payload: event }: Pick<Payload, 'email' | 'payload'>): unknown =>
+  typeof given === 'object' ? given.to : (given ?? event?.['email']);
+
+/** Headers end at a newline. */
+const onOneLine = (text: string) => text.replaceAll(/[\s\0]+/g, ' ').trim();
