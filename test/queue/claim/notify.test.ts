@@ -140,6 +140,36 @@ test('a worker polls while there are many jobs, and wants to be notified when th
   }
 });
 
+test('a worker wants to be notified while there are few jobs, also when it has started or polled among them', async () => {
+  const rig = await createRig();
+  const timing = {
+    many: { notifications: 20, some: 20, withinMs: 500 },
+    patienceMs: { least: 1_000, most: 1_000 },
+    tooSoonMs: 0,
+  };
+  let done = false;
+  const few = (async () => {
+    // One comes before its patience ends, and they are not many.
+    while (!done) {
+      await add(rig.db, 'media', 'any');
+      await sleep(50);
+    }
+  })();
+  try {
+    await rig.worker({ 'media.any': async () => null }, { QUEUES: 'media', ...seldom }, { timing });
+    await eventually(async () => assert.deepEqual(await wanted(rig.db), ['media']));
+    await eventually(async () => {
+      await Promise.all(Array.from({ length: 100 }, () => add(rig.db, 'media', 'any')));
+      assert.deepEqual(await wanted(rig.db), []);
+    });
+    await eventually(async () => assert.deepEqual(await wanted(rig.db), ['media']));
+  } finally {
+    done = true;
+    await few;
+    await rig.close();
+  }
+});
+
 test('a worker that hears many notifications while it asks to be notified goes on polling', async () => {
   const { rows } = await db.query<{ id: string }>(
     `insert into workers (id, host, pid, version, queues) values (gen_random_uuid(), 'here', 1, '0', '{media}')

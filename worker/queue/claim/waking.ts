@@ -16,8 +16,8 @@ export type Timing = {
    */
   many: { notifications: number; some: number; withinMs: number };
   /**
-   * How long it polls in vain before it asks to be notified: at least; and doubled up to the most, when that was too
-   * soon.
+   * How long there were not many tickets before it asks to be notified: at least; and doubled up to the most, when that
+   * was too soon.
    */
   patienceMs: { least: number; most: number };
   /** It was too soon when there were many again within this. */
@@ -48,23 +48,24 @@ export type WakingOptions = {
  * How a queue's runner learns of new tickets. While few jobs are inserted, each insert notifies it. While many are, it
  * polls every few milliseconds, and inserts do not notify: a commit with a NOTIFY holds a lock of the whole server.
  *
- * It polls until it finds nothing for a while. Then it writes to its row in `workers` that it wants to be notified,
- * searches once more, and again after each transaction that was in progress then, which may not have seen the row. Why
- * no job is overlooked: add_tickets in migrations/0003_tickets.sql.
+ * It polls until there were not many tickets for a while. Then it writes to its row in `workers` that it wants to be
+ * notified, searches once more, and again after each transaction that was in progress then, which may not have seen the
+ * row. Why no job is overlooked: add_tickets in migrations/0003_tickets.sql.
  */
 export class Waking {
   readonly #options: WakingOptions;
   readonly #timing: Timing;
-  /** When the last notifications came, of as many as are many. */
-  readonly #heardAt: number[] = [];
+  readonly #heard: Recent;
+  readonly #found: Recent;
   #timer: NodeJS.Timeout | undefined;
   #polling = false;
   /** Raised each time that it begins to poll: a request to be notified that began before does not stop the polling. */
   #polls = 0;
   #pause = pauseMs.first;
-  /** How long it polls in vain before it asks to be notified. */
+  /** How long there were not many tickets before it asks to be notified. */
   #patience: number;
-  #foundAt = -Infinity;
+  /** When there were many the last time. */
+  #manyAt = -Infinity;
   #exhaustedAt = -Infinity;
   #notifiedSince = -Infinity;
   #asking = false;
@@ -75,13 +76,16 @@ export class Waking {
   constructor(options: WakingOptions) {
     this.#options = options;
     this.#timing = options.timing ?? usual;
+    this.#heard = new Recent(this.#timing.many.notifications);
+    this.#found = new Recent(this.#timing.many.notifications);
     this.#patience = this.#timing.patienceMs.least;
     this.#relieveSoon = paced(this.#timing.many.withinMs / 2, () => this.#relieve());
   }
 
   /** To be called when its runner has begun to claim, and when notifications may have been missed. */
   start(): void {
-    this.#foundAt = this.#exhaustedAt = -Infinity;
+    this.#manyAt = this.#exhaustedAt = -Infinity;
+    this.#found.forget();
     this.#patience = this.#timing.patienceMs.least;
     this.#poll();
   }
@@ -93,7 +97,9 @@ export class Waking {
 
   /** To be called when a ticket was claimed. */
   found(): void {
-    this.#foundAt = performance.now();
+    const { many } = this.#timing;
+    this.#found.add();
+    if (this.#found.within(many.notifications, many.withinMs)) this.#manyAt = performance.now();
     this.#pause = pauseMs.first;
   }
 
@@ -114,8 +120,8 @@ export class Waking {
     this.#timer = setTimeout(() => {
       this.#options.poll();
       this.#pause = Math.min(this.#pause * 1.5, pauseMs.last);
-      const inVainFor = performance.now() - this.#foundAt;
-      if (this.#exhaustedAt > this.#foundAt && inVainFor > this.#patience) void this.#askToBeNotified();
+      const fewFor = performance.now() - this.#manyAt;
+      if (this.#exhaustedAt > this.#found.lastAt && fewFor > this.#patience) void this.#askToBeNotified();
       this.#tick();
     }, this.#pause);
   }
@@ -138,19 +144,16 @@ export class Waking {
     } finally {
       this.#asking = false;
       // If it still polls, it goes on for a while.
-      this.#foundAt = Math.max(this.#foundAt, performance.now());
+      this.#manyAt = performance.now();
     }
   }
 
   /** To be called for each notification about the queue. */
   heard(): void {
     const { many } = this.#timing;
-    const now = performance.now();
-    this.#heardAt.push(now);
-    if (this.#heardAt.length > many.notifications) this.#heardAt.shift();
-    const within = (last: number) => now - (this.#heardAt.at(-last) ?? -Infinity) < many.withinMs;
-    if (within(many.notifications)) this.#pollInstead();
-    else if (!this.#polling && within(many.some)) void this.#relieveSoon().catch(() => {});
+    this.#heard.add();
+    if (this.#heard.within(many.notifications, many.withinMs)) this.#pollInstead();
+    else if (!this.#polling && this.#heard.within(many.some, many.withinMs)) void this.#relieveSoon().catch(() => {});
   }
 
   /** Polls if some notifications are too many already. */
@@ -162,12 +165,12 @@ export class Waking {
   #pollInstead(): void {
     const { patienceMs, tooSoonMs } = this.#timing;
     const now = performance.now();
-    this.#heardAt.length = 0;
+    this.#heard.forget();
     if (!this.#polling) {
       const tooSoon = now - this.#notifiedSince < tooSoonMs;
       this.#patience = tooSoon ? Math.min(this.#patience * 2, patienceMs.most) : patienceMs.least;
     }
-    this.#foundAt = now;
+    this.#manyAt = now;
     // Also when it polls already: it may be about to stop that, believing that it is notified.
     this.#poll();
     this.#askNotToBe();
@@ -187,5 +190,33 @@ export class Waking {
     const done = this.#changes.then(() => query<{ id: string }>(db, statement, { queue, worker: worker() }));
     this.#changes = done.catch(() => {});
     return done;
+  }
+}
+
+/** When the last events happened. */
+class Recent {
+  readonly #at: number[] = [];
+  readonly #most: number;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  add(): void {
+    this.#at.push(performance.now());
+    if (this.#at.length > this.#most) this.#at.shift();
+  }
+
+  get lastAt(): number {
+    return this.#at.at(-1) ?? -Infinity;
+  }
+
+  /** Whether the last `count` events happened within `ms`, until now. */
+  within(count: number, ms: number): boolean {
+    return performance.now() - (this.#at.at(-count) ?? -Infinity) < ms;
+  }
+
+  forget(): void {
+    this.#at.length = 0;
   }
 }
