@@ -140,7 +140,7 @@ test('a worker polls while there are many jobs, and wants to be notified when th
   }
 });
 
-test('a worker wants to be notified while there are few jobs, also when it has started or polled among them', async () => {
+test('a worker wants to be notified while there are few jobs, also if it started or polled among them', async () => {
   const rig = await createRig();
   const timing = {
     many: { notifications: 20, some: 20, withinMs: 500 },
