@@ -13,6 +13,7 @@ import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';
 import { add } from '../support/jobs.ts';
 import { createDoctor, type Doctor } from '../support/doctor.ts';
+import { startSmtp } from '../support/smtp.ts';
 
 // `rowmill doctor`: what it finds on a machine and around it, and that it says how to fix it.
 
@@ -76,6 +77,21 @@ test('a queue in QUEUES that is none is found before a worker stumbles over it',
   assert.equal(code, 1);
   assert.match(found['served']!.detail, /^QUEUES: there is no queue mdia; there are .*media/);
   assert.equal((await examine({ QUEUES: 'publish,media' })).found['served'], undefined);
+});
+
+test('an SMTP server is asked to log in, and sends nothing', async (t) => {
+  const server = await startSmtp();
+  t.after(() => server.close());
+  const env = { SMTP_HOST: server.host, SMTP_PORT: String(server.port), EMAIL_FROM: 'a@shop.example' };
+  const login = { SMTP_USER: 'mailer', SMTP_PASS: 'sesame' };
+  const { found } = await examine({ ...env, ...login, HASH_KEY: 'x'.repeat(16) });
+  assert.equal(found['email: smtp']!.state, 'ok');
+  assert.equal(found['HASH_KEY']!.state, 'ok');
+  server.fail('login', { code: 535, text: '5.7.8 no' });
+  const locked = await examine({ ...env, ...login });
+  assert.match(locked.found['email: smtp']!.detail, /answered 535 5\.7\.8 .* check SMTP_USER and SMTP_PASS/);
+  assert.deepEqual([locked.code, locked.found['HASH_KEY']!.state], [1, 'warn']);
+  assert.deepEqual(server.mails, []);
 });
 
 test('storage that cannot be written to, and a temp dir that is none', async () => {

@@ -5,7 +5,7 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 export type Mail = { from: string; to: string[]; source: string; user: string | undefined };
 
 /** How the server behaves at a stage: it answers with a refusal, hangs, or drops the connection. */
-export type Fault = { code: number; text?: string } | 'hang' | 'drop';
+export type Fault = { code: number; text?: string } | 'hang' | 'drop' | 'endless';
 type Stage = 'connect' | 'login' | 'from' | 'recipient' | 'data';
 
 export type FakeSmtp = {
@@ -36,6 +36,7 @@ export async function startSmtp(options: SMTPServerOptions = {}, at = 0): Promis
     const { fault } = failure;
     if (fault === 'hang') return hangs.resolve();
     if (fault === 'drop') return void socket()?.destroy();
+    if (fault === 'endless') return flood(socket()!);
     done(Object.assign(new Error(fault.text ?? 'no'), { responseCode: fault.code }));
   };
   const newest = () => [...sockets].at(-1);
@@ -90,4 +91,13 @@ export async function startSmtp(options: SMTPServerOptions = {}, at = 0): Promis
       await closed.promise;
     },
   };
+}
+
+/** One reply without an end. */
+function flood(socket: Socket): void {
+  const go = () => {
+    while (!socket.destroyed && socket.write(`250-${'x'.repeat(1_000)}\r\n`));
+    if (!socket.destroyed) socket.once('drain', go);
+  };
+  go();
 }

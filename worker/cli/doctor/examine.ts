@@ -2,6 +2,7 @@ import { providers } from '../../app.ts';
 import { loadConfig, settingsGiven, type Config } from '../../base/config/config.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { redactor } from '../../base/log.ts';
+import { channelNames, createSenders } from '../../providers/senders.ts';
 import { findBinaries } from '../../embedded/binaries.ts';
 import { hasEmbedded, withDatabaseUrl } from '../database.ts';
 import { explain } from '../faults.ts';
@@ -10,7 +11,7 @@ import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
 import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark, existing } from './host.ts';
 import { checkPostgres } from './postgres.ts';
-import { checkProvider, checkStorage } from './services.ts';
+import { checkHashKey, checkProvider, checkSender, checkStorage } from './services.ts';
 
 /** All checks, one after another. A check is left out if something that it needs has failed. */
 export async function* examine(): AsyncGenerator<Check> {
@@ -44,6 +45,19 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
     const provider = create(here);
     if (provider) yield await checkProvider(provider);
   }
+  yield* notifications(config);
+}
+
+/** Of what is configured. Without a provider, development has its outbox. */
+async function* notifications(config: Config): AsyncGenerator<Check> {
+  let any = false;
+  for (const channel of channelNames)
+    for (const sender of createSenders(channel, config).filter(({ name }) => name !== 'outbox')) {
+      any = true;
+      yield await checkSender(channel, sender);
+      await sender.close?.();
+    }
+  if (any) yield checkHashKey(config);
 }
 
 async function database(config: Config): Promise<Check[]> {

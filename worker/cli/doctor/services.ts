@@ -2,6 +2,7 @@ import type { Config } from '../../base/config/config.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
 import { createStorage } from '../../base/storage/create.ts';
 import type { Provider } from '../../providers/provider.ts';
+import type { Sender } from '../../providers/sender.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const patienceMs = 20_000;
@@ -40,6 +41,25 @@ export async function checkProvider({ service, address, check }: Provider): Prom
     if (codeOf(error) === `${code}_unauthorized`) return fail(name, reason(error), `check ${settings.secret}`);
     return fail(name, reason(error), `check ${settings.address}, and that ${name} is up and can be reached from here`);
   }
+}
+
+/** @param sender asked whether it lets us in; nothing is sent */
+export async function checkSender(channel: string, sender: Pick<Sender<never>, 'name' | 'address' | 'check'>) {
+  const name = `${channel}: ${sender.name}`;
+  try {
+    const strange = await sender.check({ signal: AbortSignal.timeout(patienceMs) });
+    if (strange) return warn(name, `${sender.address}: ${strange}`, 'see .env.example');
+    return ok(name, `${sender.address} answers, and lets us in; nothing was sent`);
+  } catch (error) {
+    return fail(name, `${sender.address}: ${reason(error)}`, 'correct the settings that it names');
+  }
+}
+
+export function checkHashKey({ production, notification: { hashKeys } }: Pick<Config, 'production' | 'notification'>) {
+  const name = 'HASH_KEY';
+  if (hashKeys.length > 0) return ok(name, hashKeys.length > 1 ? 'set, with keys of before' : 'set');
+  const fix = 'set it to what openssl rand -base64 32 prints, the same for all workers';
+  return warn(name, production ? 'is not set: notifications will wait' : 'is not set; production needs it', fix);
 }
 
 function reason(error: unknown): string {
