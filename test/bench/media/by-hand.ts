@@ -13,8 +13,8 @@ import { median } from '../result.ts';
 type Work = (path: string, means: { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal }) => Promise<unknown>;
 
 /**
- * What a job does between download and upload, and as its anchor the first file alone of the first ffmpeg that it ran,
- * by hand.
+ * What a job does between download and upload, and as its anchors, by hand, the first ffmpeg that it ran: its first file
+ * alone, and `same`, which makes all that it made.
  */
 export async function besideHand(footage: Footage, source: string, work: Work) {
   const dir = await footage.folder();
@@ -26,12 +26,17 @@ export async function besideHand(footage: Footage, source: string, work: Work) {
     return footage.ffmpeg.run(task, options);
   };
   const means = { ffmpeg: { ...footage.ffmpeg, run }, dir, signal: new AbortController().signal };
-  const times: Record<'ours' | 'anchor', number[]> = { ours: [], anchor: [] };
+  const times = { ours: [] as number[], anchor: [] as number[], same: [] as number[] };
   return {
-    /** Comes first: the anchor does as it did. */
+    /** Comes first: the anchors do as it did. */
     ours: async () => void times.ours.push(await wallMs(() => work(path, means))),
     anchor: async () => void times.anchor.push(await wallMs(() => byHand(footage.ffmpeg, alone(tasks[0]!)))),
-    figures: () => ({ ours: median(times.ours), anchor: median(times.anchor), unit: 'ms' }),
+    same: async () => void times.same.push(await wallMs(() => byHand(footage.ffmpeg, tasks[0]!))),
+    figures: (anchor: 'anchor' | 'same' = 'anchor') => ({
+      ours: median(times.ours),
+      anchor: median(times[anchor]),
+      unit: 'ms',
+    }),
   };
 }
 
