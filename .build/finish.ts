@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 // The end of `npm run build`. tsc has made dist/ of worker/; what follows lets a bundler take the files apart from
@@ -13,6 +13,8 @@ for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
   if (file.endsWith('.js')) edit(path, (code) => withStatements(code, join(root, 'worker', dirname(file))));
   if (file.endsWith('.d.ts')) edit(path, (types) => types.replaceAll(/(["']\.\.?\/[^"'\n]+)\.ts(["'])/g, '$1.js$2'));
 }
+
+cpSync(join(root, 'worker/templates/box'), join(dist, 'templates/box'), { recursive: true });
 
 function edit(path: string, change: (text: string) => string): void {
   const text = readFileSync(path, 'utf8');

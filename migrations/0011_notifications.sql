@@ -288,6 +288,21 @@ insert into error_codes (code, family, what, cause, solution) values
  'A typing error, or a row of notification_templates is missing.',
  'Correct the payload, or add the template; rowmill template list shows all. Then retry the job.'),
 
+('missing_variable', 'NotificationError',
+ 'The template names a variable that the payload does not have.',
+ 'The program that adds the job leaves it out, or spells it in another way. The message names it.',
+ 'Correct the payload or the template. rowmill template preview shows the result. Then retry the job.'),
+
+('unsafe_link', 'NotificationError',
+ 'A variable that becomes a link is no address of the web.',
+ 'It begins with javascript:, or lacks https://.',
+ 'Correct the payload and retry the job.'),
+
+('invalid_template', 'NotificationError',
+ 'A template cannot be rendered.',
+ 'A row of notification_templates is no valid Handlebars, or calls a helper that there is none of.',
+ 'Correct the row; rowmill template preview shows the result. Then retry the job.'),
+
 ('message_refused', 'NotificationError',
  'The provider did not take the message, and would not take it again.',
  'Its content or its sender is against a rule. The message has the code of the provider.',

@@ -63,6 +63,8 @@ suite('the JSON of each seed, as it stands', () => {
     assert.match(mail!.source, /^From: Shop <hello@shop\.example>\r$/m);
     assert.match(mail!.source, /^Subject: Password Reset\r$/m);
     assert.match(mail!.source, /Click the link below/);
+    assert.match(mail!.source, /^Reset link: https:\/\/app\.supmessenger\.com\/reset\/token123\r$/m);
+    assert.match(mail!.source, /^Content-Type: text\/html/m);
     const delivery = await ledger(`job:${id}`);
     assert.deepEqual(
       [delivery['notification'], delivery['status'], delivery['provider'], delivery['target_user_id']],
@@ -77,6 +79,40 @@ suite('the JSON of each seed, as it stands', () => {
     assert.doesNotMatch(JSON.stringify(delivery), /messenger@/);
   });
 
+  test('NEXUS: a template and its data', async () => {
+    const id = await send({
+      type: 'email',
+      template: 'email-welcome',
+      templateData: { name: 'John Doe', dashboardUrl: 'https://nexus.com/dashboard' },
+      email: { to: 'nexus@example.com', subject: 'Welcome to NEXUS' },
+    });
+    await reads(rig.db, id, { status: 'completed', attempt: 1 });
+    const [mail] = mailTo('nexus@example.com');
+    assert.match(mail!.source, /^Subject: Welcome to NEXUS\r$/m);
+    assert.match(mail!.source, /^Get started: https:\/\/nexus\.com\/dashboard\r$/m);
+  });
+
+  test('the notification system: an event', async () => {
+    const event = {
+      notification_id: 'notif_abc123',
+      message_id: 'msg_unique_id',
+      target_user_id: 'user_123',
+      channel: 'email',
+      template_id: 'tmpl_welcome',
+      payload: { user_name: 'John Doe', email: 'event@example.com' },
+      priority: 'normal',
+      metadata: { source: 'signup_flow' },
+    };
+    await reads(rig.db, await send(event), { status: 'completed', attempt: 1 });
+    assert.match(mailTo('event@example.com')[0]!.source, /^Subject: Welcome, John Doe!\r$/m);
+    const { rows } = await rig.db.query(`select id, status, template_id, metadata from notifications
+                                          where message_id = 'msg_unique_id'`);
+    const { template_id, metadata } = event;
+    assert.deepEqual(rows, [{ id: 'notif_abc123', status: 'sent', template_id, metadata }]);
+    const { result } = await reads(rig.db, await send(event), { status: 'completed' });
+    assert.equal(result.repeated, true);
+  });
+
   test('what is missing is named', async () => {
     const id = await send({ type: 'email', title: 'x', body: 'y' });
     const { error } = await reads(rig.db, id, { status: 'failed', error_code: 'invalid_payload' });
@@ -86,6 +122,30 @@ suite('the JSON of each seed, as it stands', () => {
       (await reads(rig.db, other, { status: 'failed', error_code: 'invalid_payload' }))['error'],
       'payload.type: is sms, not email',
     );
+  });
+});
+
+test('a row of notification_templates goes before the box, in the language that is nearest', async () => {
+  await sql(`insert into notification_templates (id, channel, locale, subject, html)
+             values ('welcome', 'email', 'de', 'Hallo {{user_name}}', '<p>Willkommen, {{user_name}}!</p>'),
+                    ('welcome', 'email', 'de-AT', 'Servus {{user_name}}', '<p>Servus!</p>')`);
+  for (const [locale, subject] of [
+    ['de-AT', 'Servus Ada'],
+    ['de-CH', 'Hallo Ada'],
+    ['fr', 'Welcome, Ada!'],
+  ]) {
+    const email = `${locale!.toLowerCase()}@example.com`;
+    const payload = { template: 'tmpl_welcome', email, locale, data: { user_name: 'Ada' } };
+    await reads(rig.db, await send(payload), { status: 'completed' });
+    assert.match(mailTo(email)[0]!.source, new RegExp(`^Subject: ${subject}\r$`, 'm'));
+  }
+  assert.match(mailTo('de-ch@example.com')[0]!.source, /^Willkommen, Ada!\r$/m);
+  const id = await send({ template: 'welcome', email: 'a@example.com', locale: 'de', data: {} });
+  const { error } = await reads(rig.db, id, { status: 'failed', error_code: 'missing_variable' });
+  assert.equal(error, 'Template welcome needs the variable user_name');
+  await reads(rig.db, await send({ template: 'none', email: 'a@example.com' }), {
+    status: 'failed',
+    error_code: 'template_not_found',
   });
 });
 

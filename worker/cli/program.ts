@@ -15,6 +15,7 @@ import { schedule } from './schedule.ts';
 import { show } from './show.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
+import { template } from './template.ts';
 
 const program = new Command('rowmill')
   .description('A background worker whose queue is your own Postgres: a job is a row.')
@@ -40,6 +41,7 @@ for (const command of [
   status,
   schedule,
   queue,
+  template,
 ]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
   program.addCommand(command);

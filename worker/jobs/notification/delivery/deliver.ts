@@ -12,6 +12,7 @@ import {
 } from '../../../base/errors.ts';
 import type { Receipt, Sender } from '../../../providers/sender.ts';
 import type { ChannelName } from '../../../providers/senders.ts';
+import type { Words } from '../../../templates/template.ts';
 import type { JobContext } from '../../../queue/job.ts';
 import { createHasher } from './hash.ts';
 import {
@@ -26,7 +27,7 @@ import {
 } from './ledger.ts';
 import { completePayload, noticeOf, type Notice, type noticeFields } from './notice.ts';
 import { quietFor } from './quiet.ts';
-import { render, type Words } from './render.ts';
+import { render } from './render.ts';
 
 /** What the steps of an attempt ask of a channel. */
 export type Channel<Payload, Message> = {
@@ -73,7 +74,7 @@ export async function deliver<Payload extends Fields, Message>(
   }
   if (channel.personal) stayQuiet(app, notice);
 
-  const words = await render(app, channel.name, notice);
+  const words = await render(app.db, channel.name, notice, app.config.notification.locale);
   const message = channel.compose(payload, words, recipient);
   const attempt = { context, senders, delivery: delivery!, message };
   const { receipt, sender } = (await findEarlier(attempt)) ?? (await send(attempt));
