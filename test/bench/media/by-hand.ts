@@ -13,8 +13,8 @@ import { median } from '../result.ts';
 type Work = (path: string, means: { ffmpeg: Ffmpeg; dir: string; signal: AbortSignal }) => Promise<unknown>;
 
 /**
- * What a job does between download and upload, and as its anchors, by hand, the first ffmpeg that it ran: its first file
- * alone, and `same`, which makes all that it made.
+ * What a job does between download and upload, and as its anchors the first ffmpeg that it ran, by hand: its first file
+ * alone; and `same`, all that it made.
  */
 export async function besideHand(footage: Footage, source: string, work: Work) {
   const dir = await footage.folder();
