@@ -31,20 +31,22 @@ comment on table rowmill_objects is 'What Rowmill made in this schema. Everythin
 comment on column rowmill_objects.object is 'As GRANT names it: table jobs, sequence job_ids, routine retry_delay(integer, integer).';
 
 create table queues (
-  name               text     not null,
-  paused             boolean  not null default false,
-  batch_size         integer  not null default 1,
-  max_retries        integer  not null,
-  backoff_ms         integer  not null,
+  name               text        not null,
+  paused             boolean     not null default false,
+  batch_size         integer     not null default 1,
+  max_retries        integer     not null,
+  backoff_ms         integer     not null,
   timeout_ms         integer,
   rate_limit         integer,
-  max_payload_bytes  integer  not null default 1000000,
-  snooze_limit       interval not null default '7 days'::interval,
-  keep_completed     interval not null default '90 days'::interval,
-  archived_completed bigint   not null default 0,
-  archive_after      interval not null default '00:00:30'::interval,
-  incident_patience  interval not null default '24:00:00'::interval,
-  backoff            text     not null default 'exponential',
+  max_payload_bytes  integer     not null default 1000000,
+  snooze_limit       interval    not null default '7 days'::interval,
+  keep_completed     interval    not null default '90 days'::interval,
+  archived_completed bigint      not null default 0,
+  archive_after      interval    not null default '00:00:30'::interval,
+  incident_patience  interval    not null default '24:00:00'::interval,
+  backoff            text        not null default 'exponential',
+  keep_sensitive     interval    not null default '7 days'::interval,
+  sensitive_until    timestamptz,
   constraint queues_pkey primary key (name),
   constraint name_too_long check (char_length(name) <= 50),
   constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
@@ -52,6 +54,7 @@ create table queues (
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
   constraint queues_batch_size_check check (batch_size >= 1 and batch_size <= 10000),
   constraint queues_incident_patience_check check (incident_patience >= '00:00:00'::interval),
+  constraint queues_keep_sensitive_check check (keep_sensitive >= '00:00:00'::interval),
   constraint queues_max_payload_bytes_check check (max_payload_bytes >= 1000000 and max_payload_bytes <= 64000000),
   constraint queues_max_retries_check check (max_retries >= 0),
   constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
@@ -74,6 +77,8 @@ comment on column queues.archived_completed is 'How many completed jobs were arc
 comment on column queues.archive_after is 'How long a completed or cancelled job stays in the live leaf, where it can be run again without setting archived.';
 comment on column queues.incident_patience is 'How long an incident holds the jobs of the queue. After that the same error counts as the job''s own failure.';
 comment on column queues.backoff is 'How the wait grows. exponential: backoff_ms is doubled for each further retry. linear: backoff_ms is added.';
+comment on column queues.keep_sensitive is 'Without SEAL_KEYS: how long the sensitive values of a job stay in its row after it has ended.';
+comment on column queues.sensitive_until is 'Archived jobs that were completed before then have been searched for sensitive values in the clear. Null: none has. Set it to null to have the archive searched again.';
 
 create table jobs (
   id            bigint      not null default nextval('job_ids'::regclass),
@@ -1906,6 +1911,26 @@ begin
          promised_until = greatest(r.promised_until, excluded.promised_until);
 end $$;
 comment on function pause_tokens is 'Lets nobody take tokens from a bucket for so many milliseconds: for a service that says when to come back.';
+
+create function put_values(document jsonb, changes jsonb) returns jsonb
+  language plpgsql immutable
+  set search_path from current
+as $$
+declare
+  change record;
+begin
+  for change in
+    select c.place, c.was, c.value
+      from pg_catalog.jsonb_to_recordset(changes) as c (place text[], was jsonb, value jsonb)
+  loop
+    if change.was is null or document #> change.place = change.was then
+      document := case when pg_catalog.cardinality(change.place) = 0 then change.value
+                       else pg_catalog.jsonb_set(document, change.place, change.value, false) end;
+    end if;
+  end loop;
+  return document;
+end $$;
+comment on function put_values is 'A document with other values in some places. A change with `was` is made only if that is the value there.';
 
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);

@@ -11,7 +11,7 @@ import { removeDeadTempDirs } from './base/temp.ts';
 import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
-import { failCulprits } from './queue/run/culprit.ts';
+import { failCulprits, logOfCulprits } from './queue/run/culprit.ts';
 import { install } from './queue/install/install.ts';
 import { loadRegistry } from './queue/registry.ts';
 import { startWorker } from './queue/worker.ts';
@@ -132,11 +132,13 @@ export async function main(given: Partial<Config> = {}): Promise<number> {
  */
 export function onUncaught(log: Log, end: () => void): void {
   process.on('uncaughtException', (error) => {
-    log.fatal({ err: error, stack: stackOf(error), jobs: failCulprits(error) }, 'uncaught exception');
+    logOfCulprits(log).fatal({ err: error, stack: stackOf(error), jobs: failCulprits(error) }, 'uncaught exception');
     end();
   });
   // graphile-worker leaks rejections when Postgres goes away; its runner is replaced then, and the process goes on.
-  process.on('unhandledRejection', (error) => log.error({ err: error, stack: stackOf(error) }, 'unhandled rejection'));
+  process.on('unhandledRejection', (error) =>
+    logOfCulprits(log).error({ err: error, stack: stackOf(error) }, 'unhandled rejection'),
+  );
 }
 
 async function openPostgres(config: Config): Promise<{ url: string; stop(): Promise<void> }> {

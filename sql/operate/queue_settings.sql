@@ -12,6 +12,7 @@ update queues
        max_payload_bytes = 1000000,
        snooze_limit      = '7 days',
        archive_after     = '30 seconds',
-       keep_completed    = '90 days'
+       keep_completed    = '90 days',
+       keep_sensitive    = '7 days'
  where name = 'media'
 returning *;

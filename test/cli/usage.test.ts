@@ -30,6 +30,7 @@ const commands = [
   'status',
   'schedule',
   'queue',
+  'reseal',
 ];
 const oneLine = /^error: [^\n]+\n$/;
 

@@ -12,6 +12,7 @@ const root = join(import.meta.dirname, '../..');
 const identifiers = {
   tickets: 'rowmill_tickets',
   schema: 'public',
+  leaf: 'media_jobs_live',
   live: 'media_jobs_live',
   done: 'media_jobs_done',
   jobs: 'media_jobs',

@@ -46,7 +46,7 @@ const endings: fc.Arbitrary<Command>[] = [
       return transaction(db, async (tx) => {
         // A statement that is not preceded by a hold is fenced all the same.
         if (how === 'transaction' && !(await ledger.holdIn(tx, job))) return false;
-        await ledger.completeIn(tx, job, result);
+        await ledger.completeIn(tx, { ...job, result: JSON.stringify(result) });
         return how === 'transaction' || undefined;
       });
     },

@@ -11,22 +11,24 @@ export type Log = Logger;
  * says where in the code an error arose.
  */
 export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destination?: NodeJS.WritableStream): Log {
-  const redact = redactor(config.secrets);
   const options = {
     level: config.logLevel,
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: {
-      err: (error: unknown) => ({
-        code: codeOf(error),
-        message: redact(messageOf(error)),
-        at: topOf(stackOf(error)),
-      }),
-    },
+    serializers: serializersFor(redactor(config.secrets)),
   };
   return destination ? pino(options, destination) : pino(options);
 }
+
+/** How errors get into a line: with their messages cut by `redact`. */
+export const serializersFor = (redact: (text: string) => string) => ({
+  err: (error: unknown) => ({
+    code: codeOf(error),
+    message: redact(messageOf(error)),
+    at: topOf(stackOf(error)),
+  }),
+});
 
 /**
  * Returns a function that replaces every configured secret in a text, such as a server's error message: in any case of

@@ -42,14 +42,16 @@ export const add = example(
   .addOption(json())
   .action(async (kind: Kind, payload: unknown, options: Options) => {
     const { loadRegistry } = await import('../queue/registry.ts');
-    const registry = await loadRegistry(options.jobs ?? loadConfig().jobsDir);
+    const { jobsDir: ownDir, keyring } = loadConfig();
+    const registry = await loadRegistry(options.jobs ?? ownDir);
     const asked = options.dryRun ? dryRun(registry, kind, payload) : payload;
     await withDatabase(async (db) => {
-      const { id, created } = await addJob(db, registry, { ...kind, payload: asked, ...columnsOf(options) });
+      const job = { ...kind, payload: asked, ...columnsOf(options) };
+      const { id, created } = await addJob(db, registry, job, keyring);
       if (!options.json) say(id, created, options);
-      const job = options.wait ? await follow(db, id, { quiet: options.json === true }) : undefined;
-      if (options.json) printJson({ id, created, ...(job ? { job } : {}) });
-      if (job) end(job, options);
+      const ended = options.wait ? await follow(db, id, { quiet: options.json === true }) : undefined;
+      if (options.json) printJson({ id, created, ...(ended ? { job: ended } : {}) });
+      if (ended) end(ended, options);
     });
   });
 

@@ -19,6 +19,7 @@ type SetOptions = {
   keepCompleted?: string;
   archiveAfter?: string;
   incidentPatience?: string;
+  keepSensitive?: string;
 };
 
 export const queue = example(new Command('queue'), 'rowmill queue add thumbs --max-retries 5').description(
@@ -76,6 +77,7 @@ set
   .option('--keep-completed <interval>', 'how long completed and cancelled jobs are kept')
   .option('--archive-after <interval>', 'how long they stay among the live ones')
   .option('--incident-patience <interval>', 'how long an incident holds jobs')
+  .option('--keep-sensitive <interval>', 'without SEAL_KEYS: how long the sensitive values of ended jobs are kept')
   .addOption(json())
   .action(async (name: string, { json: asJson, ...options }: SetOptions & Json) => {
     const changes = columnsOf(options);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { codeOf, UsageError } from '../base/errors.ts';
 import type { JobDefinition } from './job.ts';
+import { faultOfSensitive } from './sensitive.ts';
 
 /**
  * The kinds by name. The folders are the registry: `<queue>/<kind>.ts` in worker/jobs, or in JOBS_DIR, is the kind
@@ -81,6 +82,8 @@ async function loadKind(dir: string, file: string): Promise<JobDefinition> {
     throw new UsageError(
       `${path} has no schema as payload: it needs one of zod or another library of standardschema.dev`,
     );
+  const fault = faultOfSensitive(found.sensitive ?? []);
+  if (fault) throw new UsageError(`${path}, sensitive: ${fault}`);
   return found;
 }
 

@@ -1,16 +1,16 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import { isTransient, type Db, type Notification } from '../base/db/db.ts';
+import type { Db, Notification } from '../base/db/db.ts';
 import { readNames, type Names } from '../base/db/names.ts';
 import { loadStatements, query } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
-import type { Log } from '../base/log.ts';
 import { TicketsRevision } from './claim/revision.ts';
 import type { Timing } from './claim/waking.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
 import { Reaper } from './fleet/reap.ts';
+import { repeat } from './fleet/repeat.ts';
+import { keepSensitive } from './fleet/sensitive.ts';
 import { TroubleLog } from './fleet/trouble-log.ts';
 import { keepUp } from './fleet/upkeep.ts';
 import type { ServedQueue } from './queue.ts';
@@ -169,8 +169,8 @@ export class Worker {
   }
 
   #beginLoops(): Promise<void>[] {
-    const { app, databaseUrl, names } = this.#parts;
-    const { config, log } = app;
+    const { app, databaseUrl, names, registry } = this.#parts;
+    const { config, db, log } = app;
     const { signal } = this.#stopping;
     const reaper = new Reaper({ ...config, db: this.#db, names, log, membership: this.#membership });
     const troubles = new TroubleLog(log);
@@ -192,7 +192,8 @@ export class Worker {
       everyQueue(1_000, (queue) => queue.reportProgress()),
       every(1_000, () => this.#tellWaits()),
       everyQueue(config.sweepMs * 15, (queue) => queue.findOrphans()),
-      keepUp(app.db, names, this.queues, log, signal),
+      keepUp(db, names, this.queues, log, signal),
+      keepSensitive(this.queues, signal, { db, registry, keyring: config.keyring, log }),
     ];
   }
 
@@ -286,15 +287,5 @@ export class Worker {
       for (const queue of this.#served.all) void queue.abort('shutdown');
     }
     return (await within(abortPatienceMs, finished)) ?? false;
-  }
-}
-
-/** Does housekeeping again and again, with this pause, until `signal` aborts. */
-async function repeat(ms: number, work: () => Promise<void>, log: Log, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await work().catch((error: unknown) =>
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'housekeeping failed, will try again'),
-    );
-    await sleep(ms, undefined, { signal }).catch(() => {});
   }
 }

@@ -8,7 +8,7 @@ import type { Db } from '../base/db/db.ts';
 import { loadStatements, query } from '../base/db/sql.ts';
 import { createLog } from '../base/log.ts';
 import { surroundings } from '../base/surroundings.ts';
-import { addJob } from '../queue/client/add.ts';
+import { addJob, type Added } from '../queue/client/add.ts';
 import {
   createClient,
   NotCompleted,
@@ -96,7 +96,8 @@ export async function startTestWorker(options: TestWorkerOptions = {}): Promise<
   for (const name of queuesOf(registry.keys())) if (!names.includes(name)) await addQueue(databaseUrl, { name });
   const worker = await startWorker(app, databaseUrl, registry);
   starting.defer(() => worker.stop());
-  const client = createClient(databaseUrl);
+  const sealKeys = options.env?.['SEAL_KEYS'];
+  const client = createClient(databaseUrl, sealKeys ? { sealKeys } : {});
   starting.defer(client.close);
 
   const started = starting.move();
@@ -110,7 +111,7 @@ export async function startTestWorker(options: TestWorkerOptions = {}): Promise<
       const [queue = '', name = ''] = (typeof kind === 'string' ? kind : kind.name).split('.');
       if (!worker.queues.includes(queue))
         throw new Error(`This test worker does not serve queue ${queue}, but ${worker.queues.join(', ')}`);
-      return runJob(db, client, registry, { queue, kind: name, payload, ...columns });
+      return runJob(client, () => addJob(db, registry, { queue, kind: name, payload, ...columns }, config.keyring));
     },
     settled: ({ timeoutMs = 30_000 } = {}) => settled(db, worker.queues, timeoutMs),
     advance: async (ms) => void (await query(db, sql.advance, { ms })),
@@ -145,8 +146,8 @@ async function configOf({ jobs, queues, env }: TestWorkerOptions, registry: Regi
 
 const queuesOf = (kinds: Iterable<string>) => [...new Set(Array.from(kinds, (kind) => kind.split('.')[0]!))];
 
-async function runJob(db: Db, client: Client, registry: Registry, job: Parameters<typeof addJob>[2]): Promise<Job> {
-  const { id } = await addJob(db, registry, job);
+async function runJob(client: Client, add: () => Promise<Added>): Promise<Job> {
+  const { id } = await add();
   try {
     return await client.wait(id);
   } catch (error) {

@@ -185,6 +185,7 @@ const leaves = {
   schema: 'public',
   tickets: 'rowmill_tickets',
   live: 'media_jobs_live',
+  leaf: 'media_jobs_live',
   done: 'media_jobs_done',
   jobs: 'media_jobs',
 };

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { z } from 'zod';
 import { nearest } from '../../../worker/base/nearest.ts';
 import { checkPayload, parsePayload, strangeKeys } from '../../../worker/queue/payload.ts';
-import { accept } from '../../../worker/queue/accept.ts';
+import { kindOf } from '../../../worker/queue/accept.ts';
 import { loadRegistry, type Registry } from '../../../worker/queue/registry.ts';
 import type { StandardSchema } from '../../../worker/queue/schema.ts';
 
@@ -109,7 +109,7 @@ test('faults are told up to a bound, and what is too much is not looked at', () 
 });
 
 test('an unknown kind is answered with the one that was meant', () => {
-  const said = (queue: string, name: string) => () => accept(registry, { queue, kind: name, payload: {} });
+  const said = (queue: string, name: string) => () => kindOf(registry, { queue, kind: name });
   assert.throws(said('media', 'imgae'), /No handler is named media\.imgae: is it media\.image\?$/);
   assert.throws(said('publish', 'image'), /publish\.image: is it media\.image\?$/);
   assert.throws(said('media', 'nonsense'), /No handler is named media\.nonsense$/);

@@ -12,12 +12,25 @@ import { notification } from './notification.ts';
 import { process } from './process.ts';
 import { queues } from './queues.ts';
 import { raid } from './raid.ts';
+import { seal } from './seal.ts';
 import { storage } from './storage.ts';
 
 /**
  * A new group of settings is a file of this folder, and its name here. Those behind `process` may ask what is around.
  */
-const groups = [database, process, queues, storage, media, raid, imagorvideo, cleanup, notification, email] as const;
+const groups = [
+  database,
+  process,
+  queues,
+  storage,
+  media,
+  raid,
+  imagorvideo,
+  cleanup,
+  notification,
+  email,
+  seal,
+] as const;
 
 /** What all of them are at once. */
 type Both<Shapes> = (Shapes extends unknown ? (shape: Shapes) => void : never) extends (all: infer All) => void
@@ -79,11 +92,16 @@ const markedNames = (given: Record<string, string>): string[] =>
       (name) => `${name.slice(1)}: is not read, for .env begins with a byte order mark: save it as UTF-8 without one`,
     );
 
-/** The settings that are marked as secrets, and what is secret in those that are URLs. */
+/**
+ * The settings that are marked as secrets, with their parts that are secrets alone; and what is secret in those that
+ * are URLs.
+ */
 function secretsOf(given: Record<string, string>): string[] {
   const found = settings.flatMap((name) => {
     const value = given[name]?.trim() ?? '';
-    return schemas[name]!.meta()?.['secret'] ? [value] : credentialsIn(value);
+    const secret = schemas[name]!.meta()?.['secret'];
+    if (typeof secret === 'function') return [value, ...(secret as (value: string) => string[])(value)];
+    return secret ? [value] : credentialsIn(value);
   });
   return [...new Set(found)].filter((secret) => secret.length >= 4);
 }

@@ -11,6 +11,7 @@ import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
 import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark, existing } from './host.ts';
 import { checkPostgres } from './postgres.ts';
+import { checkSeals } from './seals.ts';
 import { checkHashKey, checkProvider, checkSender, checkStorage } from './services.ts';
 
 /** All checks, one after another. A check is left out if something that it needs has failed. */
@@ -70,9 +71,16 @@ async function database(config: Config): Promise<Check[]> {
     }
     return await withDatabaseUrl(config, async (url) => {
       const { checks, usable } = await checkPostgres(url, config.connections.most);
-      return usable ? [...checks, ...(await checkFleet(url, config.queues))] : checks;
+      return usable ? [...checks, ...(await checkFleet(url, config.queues)), ...(await seals(url, config))] : checks;
     });
   } catch (error) {
     return [fail(name, explain(error) ?? messageOf(error), 'set DATABASE_URL')];
   }
+}
+
+/** Without the kinds, it is not known what is sensitive: `own kinds` says why they do not load. */
+async function seals(url: string, config: Config): Promise<Check[]> {
+  const { loadRegistry } = await import('../../queue/registry.ts');
+  const registry = await loadRegistry(config.jobsDir).catch(() => undefined);
+  return registry ? [await checkSeals(url, registry, config)] : [];
 }

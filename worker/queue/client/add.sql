@@ -1,12 +1,16 @@
+-- name: reserve_ids
+-- For jobs whose payload is sealed for their row before it is inserted.
+select nextval('job_ids'::regclass) as id from pg_catalog.generate_series(1, :jobs::integer);
+
 -- name: add_jobs
 -- One insert, whose triggers make the tickets. A job that is not in the answer was skipped, because its dedupe key is
 -- taken: by an earlier job, or by one of these, of which the first gets it. A null max_retries is filled in from the
 -- queue's row.
 with given as materialized (
-  select nextval('job_ids'::regclass) as id, f.*
+  select coalesce(f.reserved, nextval('job_ids'::regclass)) as id, f.*
     from jsonb_to_recordset(:jobs::jsonb)
-      as f (n integer, queue text, kind text, payload jsonb, file_id text, run_at timestamptz, delay_ms float8,
-            expires_at timestamptz, priority smallint, max_retries integer, dedupe_key text)
+      as f (n integer, reserved bigint, queue text, kind text, payload jsonb, file_id text, run_at timestamptz,
+            delay_ms float8, expires_at timestamptz, priority smallint, max_retries integer, dedupe_key text)
 ), added as (
   insert into jobs (id, queue, kind, payload, file_id, run_at, expires_at, priority, max_retries, dedupe_key)
   select id, queue, kind, payload, file_id,

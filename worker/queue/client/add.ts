@@ -1,28 +1,38 @@
 import type { Tx } from '../../base/db/db.ts';
 import { codeOf, messageOf } from '../../base/errors.ts';
+import type { Keyring } from '../../base/seal.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { InvalidJob, jsonOf, type NewJob } from './new-job.ts';
 import { again, checkQueue } from './operate.ts';
 import { checkPayload } from '../payload.ts';
 import { kindOf } from '../accept.ts';
 import type { Registry } from '../registry.ts';
+import { sealed } from '../sensitive.ts';
 
 /** The one way in for jobs that are not inserted with plain SQL: from the command line and the client. */
 
-const sql = loadStatements(import.meta.dirname, 'add.sql', ['add_jobs', 'jobs_of_keys']);
+const sql = loadStatements(import.meta.dirname, 'add.sql', ['reserve_ids', 'add_jobs', 'jobs_of_keys']);
 
 /** `created` is false if the dedupe key was taken: then `id` is the job that has it. */
 export type Added = { id: number; created: boolean };
 
+/** What seals the sensitive values of new jobs. */
+export type Sealer = { keyring: Keyring; sensitiveOf(job: NewJob): readonly string[] | undefined };
+
+/** Seals what the kinds of a registry name; undefined without keys. */
+const sealerOf = (registry: Registry, keyring: Keyring | undefined): Sealer | undefined =>
+  keyring && { keyring, sensitiveOf: ({ queue, kind }) => registry.get(`${queue}.${kind}`)?.sensitive };
+
 /**
  * Inserts a job of a known kind.
+ * @param keyring seals its sensitive values
  * @throws UsageError for an unknown queue; InvalidJob for an unknown kind or file, or a payload that does not fit its
  *   kind
  */
-export async function addJob(db: Queryable, registry: Registry, job: NewJob): Promise<Added> {
+export async function addJob(db: Queryable, registry: Registry, job: NewJob, keyring?: Keyring): Promise<Added> {
   await checkQueue(db, job.queue);
   checkFits(registry, job);
-  const [added] = await again(() => addJobs(db, [job]));
+  const [added] = await again(() => addJobs(db, [job], sealerOf(registry, keyring)));
   return added!;
 }
 
@@ -43,8 +53,9 @@ export function checkFits(
  * Inserts jobs of any kinds, all in one statement or none. The answer is in the order of `jobs`.
  * @throws InvalidJob that names the column, and which of several jobs
  */
-export async function addJobs(db: Queryable, jobs: readonly NewJob[]): Promise<Added[]> {
-  const rows = jobs.map((job, n) => rowOf(job, n, whichOf(n, jobs.length)));
+export async function addJobs(db: Queryable, jobs: readonly NewJob[], sealer?: Sealer): Promise<Added[]> {
+  const seal = await sealing(db, jobs, sealer);
+  const rows = jobs.map((job, n) => rowOf(seal(job, n), n, whichOf(n, jobs.length)));
   const added = await insertRows(db, rows);
   return rows.map(({ n }) => added.get(n)!);
 }
@@ -54,12 +65,13 @@ export async function addJobs(db: Queryable, jobs: readonly NewJob[]): Promise<A
  * others exist when `tx` commits. Kinds and payloads are not checked: a worker does that.
  * @returns the outcome of each job, in the order of `jobs`
  */
-export async function addEach(tx: Tx, jobs: readonly NewJob[]): Promise<(Added | InvalidJob)[]> {
+export async function addEach(tx: Tx, jobs: readonly NewJob[], sealer?: Sealer): Promise<(Added | InvalidJob)[]> {
+  const seal = await sealing(tx, jobs, sealer);
   const outcomes: (Added | InvalidJob)[] = [];
   const rows: Row[] = [];
   for (const [n, job] of jobs.entries())
     try {
-      rows.push(rowOf(job, n));
+      rows.push(rowOf(seal(job, n), n));
     } catch (error) {
       if (!(error instanceof InvalidJob)) throw error;
       outcomes[n] = error;
@@ -88,11 +100,34 @@ async function insertEach(tx: Tx, rows: Row[], outcomes: (Added | InvalidJob)[])
   await insertEach(tx, rows.slice(half), outcomes);
 }
 
+/** `reserved`: its id, if its payload is sealed for it. */
+type ReadyJob = { job: NewJob; reserved?: number };
+
+/** Reserves an id for each job, if some have sensitive values. @returns what seals each of them */
+async function sealing(
+  db: Queryable,
+  jobs: readonly NewJob[],
+  sealer: Sealer | undefined,
+): Promise<(job: NewJob, n: number) => ReadyJob> {
+  if (!sealer || !jobs.some((job) => sealer.sensitiveOf(job))) return (job) => ({ job });
+  const ids = await query<{ id: number }>(db, sql.reserve_ids, { jobs: jobs.length });
+  return (job, n) => {
+    const { id } = ids[n]!;
+    const paths = sealer.sensitiveOf(job) ?? [];
+    try {
+      const payload = sealed(job.payload, paths, { id, queue: job.queue }, sealer.keyring);
+      return { job: { ...job, payload }, reserved: id };
+    } catch (error) {
+      throw new InvalidJob(`payload: ${messageOf(error)}`, { cause: error });
+    }
+  };
+}
+
 type Row = { n: number; queue: string; dedupe_key: string | undefined; json: string };
 
-function rowOf(job: NewJob, n: number, which = ''): Row {
+function rowOf({ job, reserved }: ReadyJob, n: number, which = ''): Row {
   try {
-    return { n, queue: job.queue, dedupe_key: job.dedupe_key, json: jsonOf(job, n) };
+    return { n, queue: job.queue, dedupe_key: job.dedupe_key, json: jsonOf(job, n, reserved) };
   } catch (error) {
     throw which && error instanceof InvalidJob ? new InvalidJob(`${which}${error.message}`, { cause: error }) : error;
   }

@@ -2,6 +2,7 @@ import { readAddress, withSchema } from '../../base/address.ts';
 import { createPool, type Db } from '../../base/db/db.ts';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import type { Queryable } from '../../base/db/sql.ts';
+import { Keyring } from '../../base/seal.ts';
 import { addJobs, whichOf, type Added } from './add.ts';
 import { borrowedPool, borrowedTransaction } from '../../base/db/borrowed.ts';
 import { Follower } from './follow.ts';
@@ -15,8 +16,12 @@ import { NotCompleted, type WaitOptions } from './waits.ts';
 export { InvalidJob, NotCompleted, UsageError };
 export type { Added, Ended, Job };
 
-/** A kind of job: what its file exports. Only its name and its schema are used. */
-export type Kind<Schema extends StandardSchema = StandardSchema> = { name: string; payload: Schema };
+/** A kind of job: what its file exports. Only its name, its schema and where it is sensitive are used. */
+export type Kind<Schema extends StandardSchema = StandardSchema> = {
+  name: string;
+  payload: Schema;
+  sensitive?: readonly string[];
+};
 
 /** `file_id`, `run_at` or `delay_ms`, `priority`, `max_retries`, `dedupe_key`. */
 export type JobOptions = Omit<NewJob, 'queue' | 'kind' | 'payload'>;
@@ -39,6 +44,10 @@ export type ClientOptions = {
    * search_path.
    */
   schema?: string;
+  /**
+   * As SEAL_KEYS: sensitive values are sealed here, before the insert. Default: a worker seals them, shortly after it.
+   */
+  sealKeys?: string;
 };
 
 export type Client = {
@@ -99,7 +108,8 @@ export type Client = {
  * Adds jobs from TypeScript, follows them, and changes them.
  * @param address for `wait` and `on` it must be a direct or session-mode connection, as for a worker
  */
-export function createClient(address: string, { pool, connections = 5, schema }: ClientOptions = {}): Client {
+export function createClient(address: string, { pool, connections = 5, schema, sealKeys }: ClientOptions = {}): Client {
+  const keyring = sealKeys ? new Keyring(sealKeys) : undefined;
   const databaseUrl = withSchema(address, schema);
   const own = pool ? undefined : createPool(databaseUrl, { max: connections, log: { warn() {} } });
   const { schema: place } = readAddress(databaseUrl);
@@ -107,8 +117,9 @@ export function createClient(address: string, { pool, connections = 5, schema }:
   const follower = new Follower(databaseUrl);
   let closing: Promise<void> | undefined;
 
-  async function insert(jobs: NewJob[], { tx }: In): Promise<Added[]> {
-    return tx ? addJobs(borrowedTransaction(tx, place), jobs) : again(() => addJobs(db, jobs));
+  async function insert({ sensitive }: Kind, jobs: NewJob[], { tx }: In): Promise<Added[]> {
+    const sealer = keyring && { keyring, sensitiveOf: () => sensitive };
+    return tx ? addJobs(borrowedTransaction(tx, place), jobs, sealer) : again(() => addJobs(db, jobs, sealer));
   }
 
   async function close(): Promise<void> {
@@ -118,13 +129,13 @@ export function createClient(address: string, { pool, connections = 5, schema }:
 
   return {
     async add(kind, payload, options = {}, where = {}) {
-      const [added] = await insert([newJob(kind, payload, options, '')], where);
+      const [added] = await insert(kind, [newJob(kind, payload, options, '')], where);
       return added!;
     },
     async addMany(kind, jobs, where = {}) {
       const which = (n: number) => whichOf(n, jobs.length);
       const added = jobs.map(({ payload, ...options }, n) => newJob(kind, payload, options, which(n)));
-      return insert(added, where);
+      return insert(kind, added, where);
     },
     retry: (ids) => retryJobs(db, { ids }),
     cancel: (ids) => cancelJobs(db, ids),

@@ -29,9 +29,10 @@ export class InvalidJob extends UsageError {
 /**
  * The columns as the JSON that add_jobs reads.
  * @param n its index among the jobs that are added together
+ * @param reserved its id, if it has one already
  * @throws InvalidJob that names each column at fault
  */
-export function jsonOf(job: NewJob, n: number): string {
+export function jsonOf(job: NewJob, n: number, reserved?: number): string {
   const faults = Object.entries({ ...required, ...job })
     .map(([column, value]) => [column.slice(0, 60), faultOf(column, value)] as const)
     .filter(([, fault]) => fault !== undefined);
@@ -47,6 +48,7 @@ export function jsonOf(job: NewJob, n: number): string {
     return JSON.stringify({
       ...job,
       n,
+      reserved,
       payload: payload ?? {},
       file_id: file_id === undefined ? null : String(file_id),
     });

@@ -21,6 +21,7 @@ export type QueueSettings = {
   keep_completed: string;
   archive_after: string;
   incident_patience: string;
+  keep_sensitive: string;
 };
 export type Queue = QueueSettings & { name: string; paused: boolean };
 

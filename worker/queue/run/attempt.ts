@@ -1,14 +1,15 @@
 import type { App } from '../../app.ts';
 import { redactor } from '../../base/log.ts';
-import { accept } from '../accept.ts';
+import { kindOf } from '../accept.ts';
 import type { JobContext, JobDefinition, JobRow } from '../job.ts';
+import { parsePayload } from '../payload.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { contextOf } from './context.ts';
 import { asCulprit } from './culprit.ts';
 import type { Ended } from './observer.ts';
 import { judge, Stopped, type Outcome } from './outcome.ts';
 import { record } from './record.ts';
-import { storableResult } from './storable.ts';
+import { resultOf, reveal } from './sensitive.ts';
 import { inTime } from './stop.ts';
 
 /** The answer of a handler. */
@@ -31,10 +32,9 @@ export function begin({ row }: Attempting, { observer }: AttemptOptions): number
 async function perform(attempting: Attempting, options: AttemptOptions): Promise<Answer> {
   const { stop } = attempting;
   try {
-    if (attempting.row.large) await loadPayload(attempting.row, options);
-    const { definition, context } = prepare(attempting, options);
+    const { definition, context } = await prepare(attempting, options);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
-    const work = asCulprit([stop], () => definition.run(context));
+    const work = asCulprit([attempting], () => definition.run(context));
     return { result: await inTime(work, [stop], options.timeoutMs() ?? definition.timeout) };
   } catch (error) {
     return { error };
@@ -42,19 +42,27 @@ async function perform(attempting: Attempting, options: AttemptOptions): Promise
 }
 
 /** @throws PermanentError `payload_too_large`; Stopped if the row is no longer ours */
-export async function loadPayload(row: JobRow, { ledger }: AttemptOptions): Promise<void> {
+async function loadPayload(row: JobRow, { ledger }: AttemptOptions): Promise<void> {
   const loaded = await ledger.loadPayload(row);
   if (!loaded) throw new Stopped('taken');
   row.payload = loaded.payload;
 }
 
-/** The handler of a job, and its context. @throws PermanentError `unknown_kind`, `invalid_payload` */
-export function prepare(
+/**
+ * The handler of a job, and its context.
+ * @throws PermanentError `unknown_kind`; `invalid_payload`, which names every field at fault; what `loadPayload` and
+ *   `reveal` throw
+ */
+export async function prepare(
   attempting: Attempting,
   options: AttemptOptions,
-): { definition: JobDefinition; context: JobContext<unknown> } {
-  const { definition, payload } = accept(options.registry, attempting.row);
-  return { definition, context: contextOf(attempting, payload, options) };
+): Promise<{ definition: JobDefinition; context: JobContext<unknown> }> {
+  const { row } = attempting;
+  if (row.large) await loadPayload(row, options);
+  const definition = kindOf(options.registry, row);
+  const { sensitive } = definition;
+  const given = sensitive ? await reveal(attempting, sensitive, options) : row.payload;
+  return { definition, context: contextOf(attempting, parsePayload(definition, given), options) };
 }
 
 /** Judges the answer of a handler, writes the outcome to its row, and tells the observer. Never throws. */
@@ -81,13 +89,14 @@ export async function conclude(
   observer.ended(row, ended, Math.round(performance.now() - began));
 }
 
-function outcomeOf({ committed, refused, stop }: Attempting, given: Answer, { config }: App): Outcome {
+function outcomeOf(attempting: Attempting, given: Answer, { config }: App): Outcome {
+  const { committed, refused, stop } = attempting;
   if (committed) return { outcome: 'committed' };
   const answer = refused ?? given;
   try {
     if ('error' in answer) throw answer.error;
-    return { outcome: 'completed', result: storableResult(answer.result) };
+    return { outcome: 'completed', result: resultOf(attempting, answer.result) };
   } catch (error) {
-    return judge(error, stop.reason, redactor(config.secrets));
+    return judge(error, stop.reason, attempting.hide ?? redactor(config.secrets));
   }
 }

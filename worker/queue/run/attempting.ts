@@ -31,6 +31,10 @@ export type Attempting = {
   committed?: true;
   /** Why `commitMany` could not commit this job, although it could others. */
   refused?: { error: unknown };
+  /** The texts in its sensitive values, which must not get into its result. */
+  hidden?: string[];
+  /** Cuts them, and configured secrets, out of errors; undefined if it has none. */
+  hide?: (text: string) => string;
   /** What it waits for, and since when (Date.now). */
   waits?: { for: string; since: number };
   /** The slot that it runs on; a batch keeps the one for all of its jobs. */

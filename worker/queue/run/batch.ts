@@ -1,7 +1,7 @@
 import { RetryableError } from '../../base/errors.ts';
 import type { BatchContext, BatchJob, JobDefinition } from '../job.ts';
 import type { Registry } from '../registry.ts';
-import { begin, conclude, loadPayload, prepare, type Answer } from './attempt.ts';
+import { begin, conclude, prepare, type Answer } from './attempt.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { commitMany, type Member } from './commit.ts';
 import { asCulprit } from './culprit.ts';
@@ -15,18 +15,16 @@ type Asked = Member & { answered: (answer: Answer) => void };
  */
 export async function runBatch(definition: BatchJob, batch: Attempting[], options: AttemptOptions): Promise<void> {
   const concluded: Promise<void>[] = [];
-  const asked: Asked[] = [];
-  for (const attempting of batch) {
+  const prepared = batch.map(async (attempting): Promise<Asked | undefined> => {
     const began = begin(attempting, options);
     const answered = (answer: Answer) => void concluded.push(conclude(attempting, answer, began, options));
     try {
-      if (attempting.row.large) await loadPayload(attempting.row, options);
-      const { context } = prepare(attempting, options);
-      asked.push({ attempting, context, answered });
+      return { attempting, answered, context: (await prepare(attempting, options)).context };
     } catch (error) {
       answered({ error });
     }
-  }
+  });
+  const asked = (await Promise.all(prepared)).filter((each) => each !== undefined);
   const answers = await ask(definition, asked, options);
   asked.forEach(({ answered }, index) => answered(answers[index]!));
   await Promise.all(concluded);
@@ -37,7 +35,8 @@ async function ask(definition: BatchJob, jobs: Member[], options: AttemptOptions
   try {
     const stops = jobs.map(({ attempting }) => attempting.stop);
     const batch: BatchContext<unknown> = { commitMany: (work) => commitMany(jobs, work, options) };
-    const work = asCulprit(stops, () =>
+    const culprits = jobs.map(({ attempting }) => attempting);
+    const work = asCulprit(culprits, () =>
       definition.runBatch(
         jobs.map(({ context }) => context),
         batch,

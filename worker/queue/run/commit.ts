@@ -3,7 +3,7 @@ import { persist } from '../../base/db/persist.ts';
 import type { JobContext } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { Stopped } from './outcome.ts';
-import { storableResult } from './storable.ts';
+import { resultOf } from './sensitive.ts';
 
 type CommitOptions = Pick<AttemptOptions, 'app' | 'ledger'>;
 
@@ -32,7 +32,7 @@ export async function commit<Result>(
         throw new Stopped('taken');
       }
       result = await work(tx);
-      await ledger.completeIn(tx, row, result);
+      await ledger.completeIn(tx, { id: row.id, attempt: row.attempt, result: resultOf(attempting, result) });
       return result;
     });
   const done = await persist(inTransaction, stop.signal, isPassing);
@@ -102,11 +102,10 @@ async function commitTogether<Result>(
               [...members.values()].map(({ context }) => context),
             )
           : new Map();
-      const completions = [...results].map(([id, result]) => ({
-        id,
-        attempt: memberOf(id).attempting.row.attempt,
-        result: storableResult(result),
-      }));
+      const completions = [...results].map(([id, result]) => {
+        const { attempting } = memberOf(id);
+        return { id, attempt: attempting.row.attempt, result: resultOf(attempting, result) };
+      });
       await ledger.completeManyIn(tx, completions);
       return results;
     });

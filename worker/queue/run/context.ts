@@ -1,5 +1,5 @@
 import type { Tx } from '../../base/db/db.ts';
-import type { Log } from '../../base/log.ts';
+import { serializersFor, type Log } from '../../base/log.ts';
 import type { JobContext } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { commit } from './commit.ts';
@@ -32,7 +32,8 @@ class Context implements JobContext<unknown> {
   }
 
   get log() {
-    return this.#options.log.child(named(this.#attempting));
+    const { hide } = this.#attempting;
+    return this.#options.log.child(named(this.#attempting), hide && { serializers: serializersFor(hide) });
   }
 
   get signal() {

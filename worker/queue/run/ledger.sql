@@ -241,6 +241,15 @@ select id,
           from elsewhere having count(*) > 0) as ticketed
   from held;
 
+-- name: seal_jobs
+-- A value that was changed since the job started stays as it is.
+update :"live" j
+   set payload = put_values(j.payload, f.changes)
+  from (select * from jsonb_to_recordset(:jobs) as f (id bigint, attempt integer, changes jsonb)
+         limit pg_catalog.jsonb_array_length(:jobs)) f
+ where j.id = f.id and j.attempt = f.attempt and j.status = 'processing' and j.locked_by = :worker
+returning j.id;
+
 -- name: give_back
 -- Jobs whose ticket was claimed, but which were not started: they are still pending, and need a ticket for another
 -- worker. Jobs of a kind that an incident holds need none until it ends; if it holds them only on this host, they are

@@ -5,8 +5,9 @@ import { persist } from '../../base/db/persist.ts';
 import { bindEach, loadStatements, query, type Statement } from '../../base/db/sql.ts';
 import { codeOf, PermanentError } from '../../base/errors.ts';
 import type { JobRow } from '../job.ts';
+import type { Change } from '../sensitive.ts';
 import { coalesce } from './coalesce.ts';
-import { storable, storableResult } from './storable.ts';
+import { storable } from './storable.ts';
 
 export type Attempt = Pick<JobRow, 'id' | 'attempt'>;
 type Completion = Attempt & { result: string };
@@ -44,11 +45,14 @@ export const statements = loadStatements(import.meta.dirname, 'ledger.sql', [
   'snooze_jobs',
   'report_progress',
   'put_off_jobs',
+  'seal_jobs',
   'give_back',
   'recorded_attempts',
   'taken_jobs',
 ]);
 const batch = { max: 500, parallel: 2 };
+/** Each may be as long as a payload. */
+const sealBatch = { max: 50, parallel: 2 };
 
 /**
  * The engine's writes to the rows of one queue, coalesced and fenced. A write to a row that is no longer this attempt's
@@ -66,6 +70,7 @@ export class Ledger {
     this.fail = this.#fenced(this.#sql.fail_jobs, 'failures');
     this.snooze = this.#fenced(this.#sql.snooze_jobs, 'jobs');
     this.putOff = this.#fenced(this.#sql.put_off_jobs, 'jobs');
+    this.seal = this.#fenced(this.#sql.seal_jobs, 'jobs', sealBatch);
   }
 
   /** @param job its result is JSON that Postgres can store. @returns whether it was still ours */
@@ -78,6 +83,8 @@ export class Ledger {
   ) => Promise<{ id: number; too_long: boolean } | undefined>;
   /** Back to pending because of an incident, with no retry used. */
   readonly putOff: (job: Attempt & { error_code: string; error: string }) => Promise<{ id: number } | undefined>;
+  /** Changes the payload of a running job. */
+  readonly seal: (job: Attempt & { changes: Change[] }) => Promise<{ id: number } | undefined>;
 
   /** Starts those of the jobs that are pending and due, and cancels those that have expired. @returns their rows */
   async start(ids: number[]): Promise<Started[]> {
@@ -141,8 +148,8 @@ export class Ledger {
   }
 
   /** Completes a job that the transaction holds. */
-  async completeIn(tx: Tx, { id, attempt }: Attempt, result: unknown): Promise<void> {
-    await query(tx, this.#sql.complete_job, { id, attempt, worker: this.#worker, result: storableResult(result) });
+  async completeIn(tx: Tx, job: Completion): Promise<void> {
+    await query(tx, this.#sql.complete_job, { ...job, worker: this.#worker });
   }
 
   /** The same for a batch. @returns the ids of those that it locked */
@@ -199,19 +206,22 @@ export class Ledger {
   }
 
   /** A coalesced write of many items with one statement. */
-  #coalesced<Item extends Attempt, Result>(write: (items: Item[], how: { waits: boolean }) => Promise<Result[]>) {
+  #coalesced<Item extends Attempt, Result>(
+    write: (items: Item[], how: { waits: boolean }) => Promise<Result[]>,
+    size = batch,
+  ) {
     // A batch does not wait long for a locked row: then its items go alone.
-    return coalesce<Item, Result>((items) => write(items, { waits: items.length === 1 }), batch);
+    return coalesce<Item, Result>((items) => write(items, { waits: items.length === 1 }), size);
   }
 
   /** A fenced write of a list of jobs, in the order of their ids, so that no two statements wait for each other. */
-  #fenced<Row extends { id: number }>(statement: Statement, param: string) {
+  #fenced<Row extends { id: number }>(statement: Statement, param: string, size = batch) {
     return this.#coalesced<Attempt, Row | undefined>(async (items, how) => {
       const json = storable(items.toSorted(byId));
       const rows = await this.#run<Row>(statement, { [param]: json, worker: this.#worker }, how);
       const found = new Map(rows.map((row) => [row.id, row]));
       return items.map((item) => found.get(item.id));
-    });
+    }, size);
   }
 
   /** Repeats a statement while Postgres is away. */
