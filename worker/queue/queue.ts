@@ -198,9 +198,9 @@ export class ServedQueue {
   async findOrphans(): Promise<void> {
     const { app, db, membership } = this.#serving;
     const orphaned = (await this.#ledger.recorded()).filter((attempt) => !this.#executor.mayRun(attempt));
+    if (orphaned.length === 0) return;
     await transaction(db, (tx) => failLost(tx, this.name, membership.id(), orphaned));
-    if (orphaned.length > 0)
-      app.log.warn({ queue: this.name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
+    app.log.warn({ queue: this.name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
   }
 
   /** Must be called every few seconds: finds out whether jobs are due that no worker claims, though this one could. */
