@@ -1,6 +1,7 @@
 import type { Config } from '../base/config/config.ts';
 import type { EmailMessage } from './email/email.ts';
 import { createEmailOutbox } from './email/outbox.ts';
+import { createSendGrid } from './email/sendgrid.ts';
 import { createSmtp } from './email/smtp.ts';
 import type { Sender } from './sender.ts';
 
@@ -18,7 +19,7 @@ type Providers<Message> = {
 
 /** The providers of each channel. A new one is a line here. */
 const channels: { [Name in ChannelName]: Providers<Messages[Name]> } = {
-  email: { providers: { smtp: createSmtp }, outbox: createEmailOutbox },
+  email: { providers: { sendgrid: createSendGrid, smtp: createSmtp }, outbox: createEmailOutbox },
 };
 
 export const channelNames = Object.keys(channels) as ChannelName[];

@@ -254,6 +254,13 @@ suite('the storage is the one that has a bucket', () => {
   });
 });
 
+test('the providers of a channel are those that there are, and that are configured', () => {
+  const from = { EMAIL_FROM: 'shop@example.com' };
+  assert.deepEqual(faultsOf({ EMAIL_PROVIDERS: 'sendgird' }), ['EMAIL_PROVIDERS']);
+  assert.deepEqual(faultsOf({ EMAIL_PROVIDERS: 'smtp,sendgrid', SMTP_HOST: 'x', ...from }), ['SENDGRID_API_KEY']);
+  assert.deepEqual(faultsOf({ EMAIL_PROVIDERS: 'sendgrid', SENDGRID_API_KEY: 'SG.x', ...from }), []);
+});
+
 test('the secrets are listed, the password of the database as written and as meant', () => {
   const config = loadConfig({ ...b2, STORAGE_PROVIDER: 'b2', DATABASE_URL: 'postgres://user:pass%40word@host/db' });
   assert.deepEqual(config.secrets, ['pass%40word', 'pass@word', 'b2-secret']);
@@ -280,7 +287,7 @@ for (const name of settings) {
 /** Undefined: it is at fault, and its value in no message. What must be set with it is. */
 function secretsIn(name: string, value: string): string[] | undefined {
   const other = 'https://example.com';
-  const others = faultsOf({ [name]: value }).map((missing) => [missing, other]);
+  const others = faultsOf({ [name]: value }).map((missing) => [missing, missing === 'EMAIL_FROM' ? 'a@b.c' : other]);
   try {
     const { secrets } = loadConfig({ ...Object.fromEntries(others), [name]: value });
     return secrets.filter((secret) => secret !== other);
