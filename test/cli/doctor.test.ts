@@ -54,6 +54,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok waits',
     'ok schedules',
     'ok dead letters',
+    'ok sealing',
     'ok storage',
     'ok RAID',
   ]);
