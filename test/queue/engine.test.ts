@@ -57,7 +57,7 @@ before(async () => {
         await tx.query(`insert into effects values ($1)`, [job.id]);
         throw new PermanentError('changed_its_mind', 'after all');
       }),
-    'notification.down': async () => {
+    'social.down': async () => {
       throw new RetryableError('far_side_down', 'The far side is down');
     },
     'cleanup.ordered': async ({ payload }) => {
@@ -121,9 +121,9 @@ test('the wait doubles, and up to a tenth comes on top', async () => {
 });
 
 test('or grows by the same step each time, if the queue says so: 2, 4 and 6 seconds', async (t) => {
-  await rig.db.query(`update queues set backoff = 'linear', backoff_ms = 2000 where name = 'notification'`);
-  t.after(() => rig.db.query(`update queues set backoff = 'exponential' where name = 'notification'`));
-  const id = await add(rig.db, 'notification', 'down');
+  await rig.db.query(`update queues set backoff = 'linear', backoff_ms = 2000 where name = 'social'`);
+  t.after(() => rig.db.query(`update queues set backoff = 'exponential' where name = 'social'`));
+  const id = await add(rig.db, 'social', 'down');
   const waits: number[] = [];
   for (const attempt of [1, 2, 3]) {
     const row = await reads(rig.db, id, { status: 'pending', attempt, retry_count: attempt });
