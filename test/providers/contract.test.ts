@@ -4,13 +4,14 @@ import { after, afterEach, before, suite, test } from 'node:test';
 import { loadConfig } from '../../worker/base/config/config.ts';
 import { DeploymentError, PermanentError, RetryableError, Snooze } from '../../worker/base/errors.ts';
 import type { Sender } from '../../worker/providers/sender.ts';
+import { fcm } from './contract/fcm.ts';
 import { canary, type Expected, type FarSide, type Row } from './contract/row.ts';
 import { sendgrid } from './contract/sendgrid.ts';
 import { smtp } from './contract/smtp.ts';
 
 // What each provider of messages holds to. A provider is a row: contract/row.ts says what it consists of.
 
-const rows: Row[] = [smtp, sendgrid];
+const rows: Row[] = [smtp, sendgrid, fcm];
 
 for (const row of rows)
   suite(row.name, () => {

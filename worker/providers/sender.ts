@@ -1,3 +1,5 @@
+import { Snooze } from '../base/errors.ts';
+
 /**
  * What sends a message over one provider: config in, one verb, a receipt out, classified errors. It tries once, logs
  * nothing and knows no database. A new one is a file `<channel>/<name>.ts`, a line in senders.ts, its settings in
@@ -8,7 +10,8 @@
  * - RetryableError, DeploymentError: this provider certainly did not send it, and it, or another one, may do so later.
  *   The next provider is tried in the same attempt. A DeploymentError names the channel as its dependency.
  * - PermanentError: it certainly was not sent and never will be. No other provider is tried.
- * - Snooze: not now; the provider says when.
+ * - Snooze: not now; the provider says when. Its bucket is paused for the whole fleet. SnoozeAlone: only this message
+ *   waits.
  * - UnknownOutcome, and any error that is none of these: nobody knows whether it went out.
  */
 export type Sender<Message> = {
@@ -17,6 +20,14 @@ export type Sender<Message> = {
   /** Where it sends to, for people: `mail.example.com:465`. */
   address: string;
   send(message: Message, options: SendOptions): Promise<Receipt>;
+  /**
+   * Many messages with one call, 500 at most. It answers for each, in their order: an Error is what `send` would have
+   * thrown. What it throws itself holds for all.
+   */
+  sendMany?(
+    messages: { message: Message; key: string }[],
+    options: Pick<SendOptions, 'signal'>,
+  ): Promise<(Receipt | Error)[]>;
   /**
    * Whether a message of which nobody knows went out: its receipt, or undefined if it certainly did not.
    * @throws RetryableError, Snooze if that cannot be said yet
@@ -36,3 +47,6 @@ type SendOptions = { key: string; signal: AbortSignal };
 
 /** `provider_message_id`: the name that the provider gave the message, if it did. */
 export type Receipt = { provider_message_id?: string };
+
+/** One message has to wait, and others may go on: the bucket is not paused. */
+export class SnoozeAlone extends Snooze {}

@@ -3,10 +3,13 @@ import type { EmailMessage } from './email/email.ts';
 import { createEmailOutbox } from './email/outbox.ts';
 import { createSendGrid } from './email/sendgrid.ts';
 import { createSmtp } from './email/smtp.ts';
+import { createFcm } from './push/fcm.ts';
+import { createPushOutbox } from './push/outbox.ts';
+import type { PushMessage } from './push/push.ts';
 import type { Sender } from './sender.ts';
 
 /** What the providers of each channel send. */
-export type Messages = { email: EmailMessage };
+export type Messages = { email: EmailMessage; push: PushMessage };
 export type ChannelName = keyof Messages;
 
 type Maker<Message> = (config: Config) => Sender<Message> | undefined;
@@ -20,6 +23,7 @@ type Providers<Message> = {
 /** The providers of each channel. A new one is a line here. */
 const channels: { [Name in ChannelName]: Providers<Messages[Name]> } = {
   email: { providers: { sendgrid: createSendGrid, smtp: createSmtp }, outbox: createEmailOutbox },
+  push: { providers: { fcm: createFcm }, outbox: createPushOutbox },
 };
 
 export const channelNames = Object.keys(channels) as ChannelName[];

@@ -51,9 +51,10 @@ export type JobContext<Payload> = {
   /**
    * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a
    * second for it.
+   * @param n that many tokens, as for the messages of a batch: it also waits for as long as so many take to come
    * @throws Snooze if it would take longer: the job comes back when its turn is, and uses no retry
    */
-  rateLimit(key: string, perSecond: number): Promise<void>;
+  rateLimit(key: string, perSecond: number, n?: number): Promise<void>;
 };
 
 type Common<Schema extends StandardSchema> = {

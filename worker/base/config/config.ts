@@ -10,6 +10,7 @@ import { imagorvideo } from './imagorvideo.ts';
 import { media } from './media.ts';
 import { notification } from './notification.ts';
 import { process } from './process.ts';
+import { push } from './push.ts';
 import { queues } from './queues.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
@@ -29,6 +30,7 @@ const groups = [
   cleanup,
   notification,
   email,
+  push,
   seal,
 ] as const;
 

@@ -59,7 +59,7 @@ class Context implements JobContext<unknown> {
   }
 
   get rateLimit() {
-    return (key: string, perSecond: number) => rateLimit(this.app.db, key, perSecond, this.signal);
+    return (key: string, perSecond: number, n = 1) => rateLimit(this.app.db, key, perSecond, n, this.signal);
   }
 }
 

@@ -1,2 +1,2 @@
 -- name: take_tokens
-select take_tokens(:key, :n, :rate) as wait_ms;
+select take_tokens(:key, :n, :rate, :patience_ms) as wait_ms;

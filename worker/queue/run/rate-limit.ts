@@ -16,20 +16,23 @@ const patienceMs = 1_000;
 const keepMs = 20;
 
 /**
- * Milliseconds to wait: up to 1,000 the tokens are taken; above it none were, and the caller comes back after that
- * time.
+ * Milliseconds to wait: up to `patience_ms` the tokens are taken; above it none were, and the caller comes back after
+ * that time.
  */
-async function takeTokens(db: Db, key: string, n: number, rate: number): Promise<number> {
-  const [row] = await query<{ wait_ms: number }>(db, sql.take_tokens, { key, n, rate });
+async function takeTokens(db: Db, key: string, n: number, rate: number, patience_ms = patienceMs): Promise<number> {
+  const [row] = await query<{ wait_ms: number }>(db, sql.take_tokens, { key, n, rate, patience_ms });
   return Math.ceil(row!.wait_ms);
 }
 
-/** Takes one token for a handler. @throws Snooze if the wait is more than a second */
-export async function rateLimit(db: Db, key: string, perSecond: number, signal: AbortSignal): Promise<void> {
-  const wait = await takeTokens(db, key, 1, perSecond);
+/**
+ * Takes `n` tokens for a handler.
+ * @throws Snooze if they come more than a second later than those of an idle bucket
+ */
+export async function rateLimit(db: Db, key: string, perSecond: number, n: number, signal: AbortSignal): Promise<void> {
+  const patience = patienceMs + ((n - 1) / perSecond) * 1_000;
+  const wait = await takeTokens(db, key, n, perSecond, patience);
   // Its turn is reserved: however long the line is, it comes.
-  if (wait > patienceMs)
-    throw new Snooze(wait, `the rate limit ${key} allows ${perSecond} a second`, { bounded: false });
+  if (wait > patience) throw new Snooze(wait, `the rate limit ${key} allows ${perSecond} a second`, { bounded: false });
   if (wait > 0) await sleep(wait, undefined, { signal });
 }
 

@@ -1,33 +1,29 @@
-import type { z } from 'zod';
 import type { App } from '../../../app.ts';
 import { persist } from '../../../base/db/persist.ts';
-import {
-  codeOf,
-  DeploymentError,
-  isOf,
-  PermanentError,
-  RetryableError,
-  Snooze,
-  UnknownOutcome,
-} from '../../../base/errors.ts';
+import { codeOf } from '../../../base/errors.ts';
 import type { Receipt, Sender } from '../../../providers/sender.ts';
 import type { ChannelName } from '../../../providers/senders.ts';
 import type { Words } from '../../../templates/template.ts';
 import type { JobContext } from '../../../queue/job.ts';
-import { createHasher } from './hash.ts';
-import {
-  beginSending,
-  noteReceipts,
-  openDeliveries,
-  pauseBucket,
-  putBack,
-  settle,
-  type Delivery,
-  type Request,
-} from './ledger.ts';
-import { completePayload, noticeOf, type Notice, type noticeFields } from './notice.ts';
-import { quietFor } from './quiet.ts';
+import { beginSending, noteReceipts, openDeliveries, putBack, settle, type Delivery } from './ledger.ts';
+import { completePayload, noticeOf } from './notice.ts';
 import { render } from './render.ts';
+import {
+  hasGoneOut,
+  heldByOther,
+  isKnown,
+  mayGoOn,
+  pauseAsTold,
+  requestsOf,
+  sendersOf,
+  sentAs,
+  stayQuiet,
+  takenByOther,
+  unanswered,
+  unknownOutcome,
+  type Fields,
+  type Sent,
+} from './steps.ts';
 
 /** What the steps of an attempt ask of a channel. */
 export type Channel<Payload, Message> = {
@@ -42,9 +38,7 @@ export type Channel<Payload, Message> = {
   personal: boolean;
 };
 
-type Fields = z.output<z.ZodObject<typeof noticeFields>>;
 type Context<Payload> = Pick<JobContext<Payload>, 'job' | 'app' | 'signal' | 'commit' | 'rateLimit' | 'log'>;
-type Sent = { delivery_id: string; provider: string | null; provider_message_id: string | null };
 export type Result = (Sent & { repeated?: true }) | { delivery_id: string; skipped: string };
 
 /**
@@ -60,11 +54,11 @@ export async function deliver<Payload extends Fields, Message>(
   const payload = await completePayload(app.db, channel.name, context.payload);
   const notice = noticeOf(payload);
   const recipient = channel.recipientOf(payload);
-  const [delivery] = await openDeliveries(app.db, [requestOf(context, channel.name, notice, recipient)]);
+  const [delivery] = await openDeliveries(app.db, requestsOf(context, channel.name, notice, { addressee: recipient }));
   const { id } = delivery!;
 
   if (hasGoneOut(delivery!)) return sentAs(delivery!, { repeated: true });
-  if (delivery!.held) throw new Snooze(2_000, 'another job sends the same notification');
+  if (delivery!.held) throw heldByOther();
   if (delivery!.suppressed) {
     const skipped = 'suppressed';
     return commit(async (tx) => {
@@ -89,51 +83,6 @@ export async function deliver<Payload extends Fields, Message>(
     await noteReceipts(app.db, [sent]);
     throw error;
   }
-}
-
-/** @throws DeploymentError `provider_not_configured` */
-function sendersOf<Payload, Message>(app: App, { name, senders }: Channel<Payload, Message>): Sender<Message>[] {
-  const found = senders(app);
-  if (found.length > 0) return found;
-  const words = `There is no provider for ${name}: .env.example lists the settings of each`;
-  throw new DeploymentError(name, 'provider_not_configured', words);
-}
-
-function requestOf({ app, job }: Context<unknown>, channel: string, notice: Notice, recipient: string): Request {
-  const hashes = createHasher(app.config);
-  const { message_id = `job:${job.id}`, template_id, variables, title, body, locale } = notice;
-  const content = JSON.stringify([channel, recipient, template_id, title, body, locale, variables], sortKeys);
-  return {
-    ...notice,
-    job_id: job.id,
-    attempt: job.attempt,
-    message_id,
-    channel,
-    content: hashes.of(content),
-    recipient: hashes.ofRecipient(recipient),
-  };
-}
-
-/** Postgres orders the keys of jsonb, other databases and languages do not. */
-function sortKeys(_: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-const hasGoneOut = ({ status }: Delivery) => ['sent', 'delivered', 'read', 'bounced'].includes(status);
-
-const sentAs = ({ id, provider, provider_message_id }: Delivery, more: { repeated?: true } = {}) => ({
-  delivery_id: id,
-  provider,
-  provider_message_id,
-  ...more,
-});
-
-/** @throws Snooze until the quiet hours are over, unless it is critical */
-function stayQuiet({ config }: App, { priority }: Notice): void {
-  const { quietHours } = config.notification;
-  const wait = quietHours && priority !== 'critical' ? quietFor(quietHours) : 0;
-  if (wait > 0) throw new Snooze(wait, 'it is quiet hours', { bounded: false });
 }
 
 type Attempt<Message> = {
@@ -170,8 +119,7 @@ async function send<Message>(attempt: Attempt<Message>): Promise<Gone<Message>> 
     try {
       return await sendOver(sender, attempt);
     } catch (error) {
-      const mayGoOn = isOf(error, RetryableError) || isOf(error, DeploymentError);
-      if (!mayGoOn || error.code === 'send_unanswered' || index === senders.length - 1) throw error;
+      if (!mayGoOn(error) || index === senders.length - 1) throw error;
       context.log.warn({ provider: sender.name, error_code: error.code }, 'a provider failed: the next one is tried');
     }
   }
@@ -184,37 +132,18 @@ async function sendOver<Message>(sender: Sender<Message>, attempt: Attempt<Messa
   const bucket = sender.rate?.(message);
   if (bucket) await rateLimit(bucket.key, bucket.perSecond);
   const holder = { job_id: job.id, attempt: job.attempt };
-  const mine = await beginSending(app.db, holder, [delivery], sender.name);
-  if (!mine.has(delivery.id)) throw new RetryableError('delivery_taken', 'Another execution sends this notification');
+  const mine = await beginSending(app.db, [{ ...delivery, ...holder }], sender.name);
+  if (!mine.has(delivery.id)) throw takenByOther();
   delivery.status = 'sending';
   try {
     return { receipt: await sender.send(message, { key: delivery.id, signal }), sender };
   } catch (error) {
     const isStopped = signal.aborted && error === signal.reason;
     if (!isStopped && !isKnown(error)) throw unanswered(error, sender, app);
-    const put = { id: delivery.id, status: 'queued' as const, error_code: codeOf(error) ?? null };
-    await persist(() => putBack(app.db, holder, [put]), undefined);
+    const put = { id: delivery.id, ...holder, status: 'queued' as const, error_code: codeOf(error) ?? null };
+    await persist(() => putBack(app.db, [put]), undefined);
     delivery.status = 'queued';
-    if (isOf(error, Snooze) && bucket) await pauseBucket(app.db, bucket, error.delayMs);
+    await pauseAsTold(app, [error], bucket);
     throw error;
   }
-}
-
-/** Whether the message certainly was not sent. */
-const isKnown = (error: unknown) =>
-  isOf(error, PermanentError) || isOf(error, RetryableError) || isOf(error, DeploymentError) || isOf(error, Snooze);
-
-/** The delivery stays `sending`: the next attempt judges it, or the job fails and it is ambiguous. */
-function unanswered(error: unknown, { name, find, repeatable }: Sender<never>, app: App): Error {
-  if (!find && !repeatable && app.config.notification.ambiguousSend === 'fail')
-    return unknownOutcome(name, 'this attempt', error);
-  const why = error instanceof UnknownOutcome ? `: ${error.message}` : '';
-  return new RetryableError('send_unanswered', `${name} did not say whether it sent the message${why}`, {
-    cause: error,
-  });
-}
-
-function unknownOutcome(provider: string | null, who: string, cause?: unknown): PermanentError {
-  const words = `${who} asked ${provider ?? 'a provider'} to send it, and nobody knows whether it did`;
-  return new PermanentError('unknown_outcome', `${words}: look whether it arrived before you retry the job`, { cause });
 }

@@ -123,7 +123,8 @@ function notificationOf(
   return found;
 }
 
-type Holder = Pick<Request, 'job_id' | 'attempt'>;
+/** The execution that holds a delivery. */
+export type Holder = Pick<Request, 'job_id' | 'attempt'>;
 
 /**
  * Writes down that these are being sent, before a provider is asked.
@@ -131,11 +132,10 @@ type Holder = Pick<Request, 'job_id' | 'attempt'>;
  */
 export async function beginSending(
   db: Queryable,
-  { job_id, attempt }: Holder,
-  deliveries: Pick<Delivery, 'id' | 'status'>[],
+  deliveries: (Pick<Delivery, 'id' | 'status'> & Holder)[],
   provider: string,
 ): Promise<Set<string>> {
-  const begun = deliveries.map(({ id, status }) => ({ id, status, provider, job_id, attempt }));
+  const begun = deliveries.map(({ id, status, job_id, attempt }) => ({ id, status, provider, job_id, attempt }));
   const rows = await query<{ id: string }>(db, sql.begin_sending, { begun: JSON.stringify(begun) });
   return new Set(rows.map(({ id }) => id));
 }
@@ -143,11 +143,9 @@ export async function beginSending(
 /** Those that certainly were not sent. `queued` are tried again. */
 export async function putBack(
   db: Queryable,
-  { job_id, attempt }: Holder,
-  deliveries: { id: string; status: 'queued' | 'failed'; error_code: string | null }[],
+  deliveries: (Holder & { id: string; status: 'queued' | 'failed'; error_code: string | null })[],
 ): Promise<void> {
-  const put = deliveries.map((delivery) => ({ ...delivery, job_id, attempt }));
-  await query(db, sql.put_back, { put: JSON.stringify(put) });
+  await query(db, sql.put_back, { put: JSON.stringify(deliveries) });
 }
 
 export type Settled = {

@@ -1,0 +1,8 @@
+-- name: devices_of
+select user_id, token from push_tokens where user_id = any(:user_ids) and invalid_at is null order by token_hash;
+
+-- name: mark_invalid
+update push_tokens t
+   set invalid_at = clock_timestamp()
+ where t.token_hash in (select encode(sha256(convert_to(given, 'UTF8')), 'hex') from unnest(:tokens::text[]) given)
+   and t.invalid_at is null;
