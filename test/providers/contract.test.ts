@@ -8,10 +8,11 @@ import { fcm } from './contract/fcm.ts';
 import { canary, type Expected, type FarSide, type Row } from './contract/row.ts';
 import { sendgrid } from './contract/sendgrid.ts';
 import { smtp } from './contract/smtp.ts';
+import { twilioSms, twilioWhatsApp } from './contract/twilio.ts';
 
 // What each provider of messages holds to. A provider is a row: contract/row.ts says what it consists of.
 
-const rows: Row[] = [smtp, sendgrid, fcm];
+const rows: Row[] = [smtp, sendgrid, fcm, twilioSms, twilioWhatsApp];
 
 for (const row of rows)
   suite(row.name, () => {

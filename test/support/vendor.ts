@@ -5,10 +5,14 @@ import type { AddressInfo, Socket } from 'node:net';
 /** A request that the far side read, with its whole body. */
 export type Asked = { method: string; path: string; headers: IncomingHttpHeaders; body: string };
 
-/** Takes the request and never answers; drops the connection; answers without an end; or an answer. */
+/**
+ * Reads the request and never answers; drops the connection; takes the request, and then drops it; answers without an
+ * end; or an answer.
+ */
 export type VendorFault =
   | 'hang'
   | 'drop'
+  | 'lost'
   | 'endless'
   | { status: number; headers?: Record<string, string>; body?: string };
 
@@ -42,16 +46,15 @@ export async function startVendor(
   const sockets = new Set<Socket>();
 
   const serve = (asked: Asked, response: ServerResponse) => {
-    if (failure && failure.times-- > 0) {
-      const { fault } = failure;
-      if (fault === 'hang') return hangs.resolve();
-      if (fault === 'drop') return void response.socket?.destroy();
-      if (fault !== 'endless') return void response.writeHead(fault.status, fault.headers).end(fault.body);
-    }
+    const failed = failure && failure.times-- > 0 ? failure.fault : undefined;
+    if (failed === 'hang') return hangs.resolve();
+    if (failed === 'drop') return void response.socket?.destroy();
+    if (typeof failed === 'object') return void response.writeHead(failed.status, failed.headers).end(failed.body);
     if (isMessage(asked)) taken.push(asked);
     const { status, headers, body } = answers(asked);
+    if (failed === 'lost') return void response.socket?.destroy();
     response.writeHead(status, headers);
-    if (failure?.fault === 'endless') return flood(response);
+    if (failed === 'endless') return flood(response);
     response.end(body);
   };
   const server = createServer((request, response) => void read(request).then((asked) => serve(asked, response)));

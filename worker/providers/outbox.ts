@@ -1,5 +1,6 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Sender } from './sender.ts';
 
 /**
  * Writes a message to `DATA_DIR/outbox/<channel>/`, in place of sending it: in development, for a person to open. A
@@ -16,3 +17,23 @@ export async function writeToOutbox(dir: string, key: string, contents: Record<s
 }
 
 export const outboxOf = (dataDir: string, channel: string) => join(dataDir, 'outbox', channel);
+
+/** The outbox of a channel, each message as .json. @param shown what the file says of a message */
+export function createOutbox<Message>(
+  channel: string,
+  { dataDir }: { dataDir: string },
+  shown: (message: Message, key: string) => unknown = (message) => message,
+): Sender<Message> {
+  const dir = outboxOf(dataDir, channel);
+  return {
+    name: 'outbox',
+    address: dir,
+    repeatable: true,
+    async send(message, { key, signal }) {
+      signal.throwIfAborted();
+      await writeToOutbox(dir, key, { json: JSON.stringify(shown(message, key), null, 2) });
+      return { provider_message_id: `${key}.json` };
+    },
+    check: async () => undefined,
+  };
+}

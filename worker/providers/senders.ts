@@ -6,10 +6,13 @@ import { createSmtp } from './email/smtp.ts';
 import { createFcm } from './push/fcm.ts';
 import { createPushOutbox } from './push/outbox.ts';
 import type { PushMessage } from './push/push.ts';
+import { createOutbox } from './outbox.ts';
 import type { Sender } from './sender.ts';
+import type { PhoneMessage } from './twilio/message.ts';
+import { createTwilioSms, createTwilioWhatsApp } from './twilio/twilio.ts';
 
 /** What the providers of each channel send. */
-export type Messages = { email: EmailMessage; push: PushMessage };
+export type Messages = { email: EmailMessage; push: PushMessage; sms: PhoneMessage; whatsapp: PhoneMessage };
 export type ChannelName = keyof Messages;
 
 type Maker<Message> = (config: Config) => Sender<Message> | undefined;
@@ -24,6 +27,8 @@ type Providers<Message> = {
 const channels: { [Name in ChannelName]: Providers<Messages[Name]> } = {
   email: { providers: { sendgrid: createSendGrid, smtp: createSmtp }, outbox: createEmailOutbox },
   push: { providers: { fcm: createFcm }, outbox: createPushOutbox },
+  sms: { providers: { twilio: createTwilioSms }, outbox: (config) => createOutbox('sms', config) },
+  whatsapp: { providers: { twilio: createTwilioWhatsApp }, outbox: (config) => createOutbox('whatsapp', config) },
 };
 
 export const channelNames = Object.keys(channels) as ChannelName[];

@@ -15,6 +15,7 @@ import { queues } from './queues.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
 import { storage } from './storage.ts';
+import { twilio } from './twilio.ts';
 
 /**
  * A new group of settings is a file of this folder, and its name here. Those behind `process` may ask what is around.
@@ -32,6 +33,7 @@ const groups = [
   email,
   push,
   seal,
+  twilio,
 ] as const;
 
 /** What all of them are at once. */

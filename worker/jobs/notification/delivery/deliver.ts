@@ -5,8 +5,16 @@ import type { Receipt, Sender } from '../../../providers/sender.ts';
 import type { ChannelName } from '../../../providers/senders.ts';
 import type { Words } from '../../../templates/template.ts';
 import type { JobContext } from '../../../queue/job.ts';
-import { beginSending, noteReceipts, openDeliveries, putBack, settle, type Delivery } from './ledger.ts';
-import { completePayload, noticeOf } from './notice.ts';
+import {
+  beginSending,
+  noteReceipts,
+  openDeliveries,
+  putBack,
+  settle,
+  suppressRecipient,
+  type Delivery,
+} from './ledger.ts';
+import { completePayload, noticeOf, type Notice } from './notice.ts';
 import { render } from './render.ts';
 import {
   hasGoneOut,
@@ -34,6 +42,8 @@ export type Channel<Payload, Message> = {
   recipientOf(payload: Payload): string;
   /** The message to send. @param words what the template, or the title and the body, say */
   compose(payload: Payload, words: Words, recipient: string): Message;
+  /** The message, if its provider renders the template by itself. */
+  composeUnrendered?(payload: Payload, notice: Notice, recipient: string, app: App): Message | undefined;
   /** Whether messages disturb people at night. */
   personal: boolean;
 };
@@ -68,8 +78,9 @@ export async function deliver<Payload extends Fields, Message>(
   }
   if (channel.personal) stayQuiet(app, notice);
 
-  const words = await render(app.db, channel.name, notice, app.config.notification.locale);
-  const message = channel.compose(payload, words, recipient);
+  const message =
+    channel.composeUnrendered?.(payload, notice, recipient, app) ??
+    channel.compose(payload, await render(app.db, channel.name, notice, app.config.notification.locale), recipient);
   const attempt = { context, senders, delivery: delivery!, message };
   const { receipt, sender } = (await findEarlier(attempt)) ?? (await send(attempt));
 
@@ -143,6 +154,8 @@ async function sendOver<Message>(sender: Sender<Message>, attempt: Attempt<Messa
     const put = { id: delivery.id, ...holder, status: 'queued' as const, error_code: codeOf(error) ?? null };
     await persist(() => putBack(app.db, [put]), undefined);
     delivery.status = 'queued';
+    if (codeOf(error) === 'recipient_opted_out')
+      await persist(() => suppressRecipient(app.db, delivery.id, 'opted out'), undefined);
     await pauseAsTold(app, [error], bucket);
     throw error;
   }

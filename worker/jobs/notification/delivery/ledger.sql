@@ -145,6 +145,11 @@ update notification_deliveries d
   from jsonb_to_recordset(:receipts) as r (id uuid, provider text, provider_message_id text)
  where d.id = r.id and d.status in ('sending', 'ambiguous');
 
+-- name: suppress_recipient
+insert into suppressions (channel, recipient_hash, reason)
+select channel, recipient_hash, :reason from notification_deliveries where id = :id
+    on conflict do nothing;
+
 -- name: stored_notification
 select message_id, target_user_id, template_id, payload, priority, metadata from notifications where id = :id;
 

@@ -18,6 +18,7 @@ const sql = loadStatements(import.meta.dirname, 'ledger.sql', [
   'put_back',
   'settle',
   'note_receipt',
+  'suppress_recipient',
   'stored_notification',
   'pause_tokens',
 ]);
@@ -166,6 +167,11 @@ export async function noteReceipts(db: Queryable, receipts: Omit<Settled, 'statu
   await query(db, sql.note_receipt, { receipts: JSON.stringify(receipts) }).catch((error: unknown) => {
     if (!isTransient(error)) throw error;
   });
+}
+
+/** The recipient of this delivery does not want to be written to on its channel. */
+export async function suppressRecipient(db: Queryable, id: string, reason: string): Promise<void> {
+  await query(db, sql.suppress_recipient, { id, reason });
 }
 
 export type StoredNotification = {
