@@ -70,8 +70,8 @@ type Common<Schema extends StandardSchema> = {
   /**
    * Where in the payload sensitive values are, such as `['email.to', 'data']`: an address, a token, a login code. With
    * SEAL_KEYS they are sealed in the row, and `payload` has them in the clear (`job.payload` is what the row had). They
-   * are cut out of errors and results, if they have four characters or more. A list is one value. Not for what
-   * identifies a job: `dedupe_key` and `file_id` are never sealed.
+   * are cut out of errors and results, if they have four characters or more and are not one word of small letters. A
+   * list is one value. Not for what identifies a job: `dedupe_key` and `file_id` are never sealed.
    */
   sensitive?: readonly string[];
   /** The most milliseconds of an attempt. Default five minutes. */

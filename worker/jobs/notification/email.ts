@@ -3,7 +3,7 @@ import { PermanentError } from '../../base/errors.ts';
 import type { EmailMessage } from '../../providers/email/email.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { deliver, type Channel } from './delivery/deliver.ts';
-import { noticeFields } from './delivery/notice.ts';
+import { noticeFields, sensitiveFields } from './delivery/notice.ts';
 
 const payload = z
   .object({
@@ -22,6 +22,7 @@ type Payload = z.output<typeof payload>;
 export default job({
   name: 'notification.email',
   payload,
+  sensitive: [...sensitiveFields, 'email'],
   timeout: minutes(2),
   run: (context) => deliver(context, email),
 });

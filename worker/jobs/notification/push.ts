@@ -4,7 +4,7 @@ import type { PushMessage } from '../../providers/push/push.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { deliverMany, type ManyChannel } from './delivery/deliver-many.ts';
 import { devicesOf, markInvalid } from './delivery/devices.ts';
-import { noticeFields } from './delivery/notice.ts';
+import { noticeFields, sensitiveFields } from './delivery/notice.ts';
 import { checkedToken, pushMessageOf, pushOptions } from './delivery/push.ts';
 
 const token = z.string().min(1);
@@ -46,6 +46,7 @@ const payload = given.transform(inOne).superRefine((all, context) => {
 export default job({
   name: 'notification.push',
   payload,
+  sensitive: [...sensitiveFields, 'fcmToken', 'push'],
   timeout: minutes(5),
   batchSize: 500,
   runBatch: (jobs, batch) => deliverMany(jobs, batch, push),

@@ -28,6 +28,8 @@ export async function reveal(
 
 /** Shorter ones would be cut out of every text, and protect little. */
 const shortest = 4;
+/** Such as `message` or `shop`: it says little, and stands in names and ids that have nothing to do with it. */
+const commonWord = /^[a-z]+$/;
 /** Of longer texts, an error may quote a part: so each piece of this length is cut out. */
 const piece = 100;
 /** How many are also found encoded. */
@@ -43,7 +45,8 @@ function wordsIn(values: unknown[]): string[] {
     for (let at = 0; at < text.length; at += piece) words.add(text.slice(at, at + piece));
   };
   values.forEach(visit);
-  return [...words].filter((word) => word.length >= shortest).toSorted((a, b) => b.length - a.length);
+  const kept = [...words].filter((word) => word.length >= shortest && !commonWord.test(word));
+  return kept.toSorted((a, b) => b.length - a.length);
 }
 
 /** Cuts words out of a text, the first of them also where they are encoded, and configured secrets. */

@@ -47,6 +47,9 @@ export const noticeFields = {
   ttl: z.number().positive().max(31_536_000).optional(),
 };
 
+/** What of them may have a login code or an address. A kind adds the fields that name its recipient. */
+export const sensitiveFields = ['title', 'body', 'data', 'templateData', 'payload'];
+
 type Fields = z.output<z.ZodObject<typeof noticeFields>>;
 
 /** What is to be told, in one form. */

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { loadRegistry } from '../../worker/queue/registry.ts';
+import { dump } from '../support/dump.ts';
+import { add, reads } from '../support/jobs.ts';
+import { createRig, type Rig } from '../support/worker.ts';
+
+// Each kind of notification, inserted in the clear by plain SQL where SEAL_KEYS is set: the message has the values, and
+// the database has none of them.
+
+const canary = 'canary-93b2';
+const phone = '+491512345678';
+const secrets = [canary, phone];
+const words = { title: `Code ${canary}`, body: `Your code is ${canary}`, data: { otp: canary } };
+const event = { template_id: 'otp', payload: { code: canary } };
+/** By kind: in the form of a message, and of an event. */
+const payloads: Record<string, object[]> = {
+  email: [
+    { ...words, email: `${canary}@example.com` },
+    { ...event, payload: { ...event.payload, email: `${canary}@example.com` } },
+    { template: 'otp', templateData: { code: canary }, email: { to: `${canary}@example.com`, subject: canary } },
+  ],
+  sms: [{ ...words, phoneNumber: phone }],
+  whatsapp: [{ ...words, phoneNumber: phone }],
+  push: [
+    { ...words, fcmToken: `${canary}-token` },
+    { ...words, push: { token: `${canary}-token` } },
+  ],
+};
+
+let rig: Rig;
+let dir: string;
+before(async () => {
+  [rig, dir] = await Promise.all([createRig(), mkdtemp(join(tmpdir(), 'sealed-'))]);
+  const SEAL_KEYS = `k1:${randomBytes(32).toString('base64')}`;
+  await rig.worker(await loadRegistry(), { QUEUES: 'notification', DATA_DIR: dir, SEAL_KEYS });
+});
+after(async () => {
+  await rig.close();
+  await rm(dir, { recursive: true });
+});
+
+test('every kind but batch is here', async () => {
+  const kinds = await loadRegistry();
+  const of = [...kinds.keys()].filter((name) => name.startsWith('notification.')).map((name) => name.split('.')[1]!);
+  assert.deepEqual(of.filter((kind) => kind !== 'batch').toSorted(), Object.keys(payloads).toSorted());
+});
+
+for (const [kind, all] of Object.entries(payloads))
+  test(`notification.${kind}`, async () => {
+    for (const payload of all) {
+      const id = await add(rig.db, 'notification', kind, { payload });
+      await reads(rig.db, id, { status: 'completed', error_code: null });
+    }
+    const files = await readdir(join(dir, 'outbox', kind));
+    const sent = await Promise.all(files.map((name) => readFile(join(dir, 'outbox', kind, name), 'utf8')));
+    assert.ok(sent.some((text) => text.includes(canary)));
+    const rows = await dump(rig.db);
+    assert.ok(rows.some((row) => row.includes('sealed:k1:')));
+    assert.deepEqual(
+      rows.filter((row) => secrets.some((secret) => row.includes(secret))),
+      [],
+    );
+  });
