@@ -43,11 +43,14 @@ const overSmtp = (email: string) => smtp.mails.filter(({ to }) => to.includes(em
 test('the first provider gets the message, with the id of the delivery', async () => {
   const { provider, provider_message_id, delivery_id } = await sent('first@example.com');
   assert.deepEqual([provider, provider_message_id], ['sendgrid', 'sg-14c5d75ce93']);
-  assert.deepEqual(JSON.parse(sendgrid.taken.at(-1)!.body), {
+  const { content, ...others } = JSON.parse(sendgrid.taken.at(-1)!.body);
+  assert.deepEqual(content[0], { type: 'text/plain', value: 'Your code is 1234' });
+  assert.equal(content[1].type, 'text/html');
+  assert.match(content[1].value, /Your code is 1234/);
+  assert.deepEqual(others, {
     personalizations: [{ to: [{ email: 'first@example.com' }] }],
     from: { email: 'hello@shop.example', name: 'Shop' },
     subject: 'Hello',
-    content: [{ type: 'text/plain', value: 'Your code is 1234' }],
     headers: { 'Auto-Submitted': 'auto-generated', 'Message-ID': `<${delivery_id}@shop.example>` },
     custom_args: { delivery_id },
   });

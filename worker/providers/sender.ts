@@ -19,6 +19,8 @@ export type Sender<Message> = {
   name: string;
   /** Where it sends to, for people: `mail.example.com:465`. */
   address: string;
+  /** Why it can never send this message, which another provider perhaps can. */
+  refuses?(message: Message): string | undefined;
   send(message: Message, options: SendOptions): Promise<Receipt>;
   /**
    * Many messages with one call, 500 at most. It answers for each, in their order: an Error is what `send` would have

@@ -8,11 +8,20 @@ import { createPushOutbox } from './push/outbox.ts';
 import type { PushMessage } from './push/push.ts';
 import { createOutbox } from './outbox.ts';
 import type { Sender } from './sender.ts';
+import { createSlackBot } from './slack/bot.ts';
+import type { SlackMessage } from './slack/message.ts';
+import { createSlackWebhook } from './slack/webhook.ts';
 import type { PhoneMessage } from './twilio/message.ts';
 import { createTwilioSms, createTwilioWhatsApp } from './twilio/twilio.ts';
 
 /** What the providers of each channel send. */
-export type Messages = { email: EmailMessage; push: PushMessage; sms: PhoneMessage; whatsapp: PhoneMessage };
+export type Messages = {
+  email: EmailMessage;
+  push: PushMessage;
+  sms: PhoneMessage;
+  whatsapp: PhoneMessage;
+  slack: SlackMessage;
+};
 export type ChannelName = keyof Messages;
 
 type Maker<Message> = (config: Config) => Sender<Message> | undefined;
@@ -29,6 +38,10 @@ const channels: { [Name in ChannelName]: Providers<Messages[Name]> } = {
   push: { providers: { fcm: createFcm }, outbox: createPushOutbox },
   sms: { providers: { twilio: createTwilioSms }, outbox: (config) => createOutbox('sms', config) },
   whatsapp: { providers: { twilio: createTwilioWhatsApp }, outbox: (config) => createOutbox('whatsapp', config) },
+  slack: {
+    providers: { bot: createSlackBot, webhook: createSlackWebhook },
+    outbox: (config) => createOutbox('slack', config),
+  },
 };
 
 export const channelNames = Object.keys(channels) as ChannelName[];

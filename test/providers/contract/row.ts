@@ -48,6 +48,8 @@ export type Row = {
   create(config: Config): Sender<never> | undefined;
   /** With `canary` in the address and in the words. */
   message: unknown;
+  /** The vendor has no field that the key could be sent in. */
+  keyless?: true;
   /** What the settings have that may be seen nowhere. */
   secrets: string[];
   /** A setting that leads to a port where nobody listens. */

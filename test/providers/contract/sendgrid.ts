@@ -24,12 +24,9 @@ export const sendgrid: Row = {
   async start() {
     const vendor = await startSendGrid();
     return {
+      ...vendor,
       env: { SENDGRID_API_KEY: key, SENDGRID_URL: vendor.url, EMAIL_FROM: 'Shop <hello@shop.example>' },
       taken: () => vendor.taken.map(({ body }) => JSON.parse(body).custom_args.delivery_id),
-      fail: (fault) => vendor.fail(fault),
-      heal: () => vendor.heal(),
-      hanging: () => vendor.hanging(),
-      close: () => vendor.close(),
     };
   },
 

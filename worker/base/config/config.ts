@@ -14,6 +14,7 @@ import { push } from './push.ts';
 import { queues } from './queues.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
+import { slack } from './slack.ts';
 import { storage } from './storage.ts';
 import { twilio } from './twilio.ts';
 
@@ -32,6 +33,7 @@ const groups = [
   notification,
   email,
   push,
+  slack,
   seal,
   twilio,
 ] as const;

@@ -32,7 +32,9 @@ const email: Channel<Payload, EmailMessage> = {
   senders: (app) => app.email,
   personal: true,
   recipientOf,
-  compose({ email: given }, { subject, text, html }, to) {
+  ownContent: ({ email: given }) => (typeof given === 'object' ? given.subject : undefined),
+  async compose({ email: given }, to, { words }) {
+    const { subject, text, html } = await words();
     const own = typeof given === 'object' ? given.subject : undefined;
     return { to, subject: onOneLine(own ?? subject), text, ...(html === undefined ? {} : { html }) };
   },

@@ -2,6 +2,7 @@ import type { App } from '../../../app.ts';
 import { isTransient } from '../../../base/db/db.ts';
 import { isOf, messageOf, PermanentError, Snooze } from '../../../base/errors.ts';
 import type { BatchContext, JobContext } from '../../../queue/job.ts';
+import type { Words } from '../../../templates/template.ts';
 import type { Channel } from './deliver.ts';
 import { noteReceipts, openDeliveries, settle, type Delivery, type Request, type Settled } from './ledger.ts';
 import { completePayload, noticeOf, type Notice } from './notice.ts';
@@ -20,9 +21,11 @@ import {
 } from './steps.ts';
 
 /** A channel on which many messages go out by one call, and a user may have several addresses. */
-export type ManyChannel<Payload, Message> = Omit<Channel<Payload, Message>, 'recipientOf'> & {
+export type ManyChannel<Payload, Message> = Pick<Channel<Payload, Message>, 'name' | 'senders' | 'personal'> & {
   /** The address, or the user, to whose addresses it goes. @throws PermanentError `invalid_recipient` */
   addressOf(payload: Payload): { recipient: string } | { userId: string };
+  /** The message to send. @param words what the template, or the title and the body, say */
+  compose(payload: Payload, words: Words, recipient: string): Message;
   /** The addresses of users. */
   recipientsOf(app: App, userIds: string[]): Promise<Map<string, string[]>>;
   /** These addresses are none, says a provider. */

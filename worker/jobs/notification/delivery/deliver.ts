@@ -27,6 +27,7 @@ import {
   sentAs,
   stayQuiet,
   takenByOther,
+  thatTake,
   unanswered,
   unknownOutcome,
   type Fields,
@@ -40,14 +41,16 @@ export type Channel<Payload, Message> = {
   senders(app: App): Sender<Message>[];
   /** The address, in the form in which equal ones are equal. @throws PermanentError `invalid_recipient` */
   recipientOf(payload: Payload): string;
-  /** The message to send. @param words what the template, or the title and the body, say */
-  compose(payload: Payload, words: Words, recipient: string): Message;
-  /** The message, if its provider renders the template by itself. */
-  composeUnrendered?(payload: Payload, notice: Notice, recipient: string, app: App): Message | undefined;
+  /** What the message says beside the words of its notice: another one under the same message_id is refused. */
+  ownContent?(payload: Payload): unknown;
+  /** The message to send. */
+  compose(payload: Payload, recipient: string, making: Making): Promise<Message>;
   /** Whether messages disturb people at night. */
   personal: boolean;
 };
 
+/** `words` gives what the template, or the title and the body, say: a message that has words of its own needs none. */
+type Making = { app: App; notice: Notice; words: () => Promise<Words> };
 type Context<Payload> = Pick<JobContext<Payload>, 'job' | 'app' | 'signal' | 'commit' | 'rateLimit' | 'log'>;
 export type Result = (Sent & { repeated?: true }) | { delivery_id: string; skipped: string };
 
@@ -64,7 +67,8 @@ export async function deliver<Payload extends Fields, Message>(
   const payload = await completePayload(app.db, channel.name, context.payload);
   const notice = noticeOf(payload);
   const recipient = channel.recipientOf(payload);
-  const [delivery] = await openDeliveries(app.db, requestsOf(context, channel.name, notice, { addressee: recipient }));
+  const all = { addressee: recipient, own: channel.ownContent?.(payload) };
+  const [delivery] = await openDeliveries(app.db, requestsOf(context, channel.name, notice, all));
   const { id } = delivery!;
 
   if (hasGoneOut(delivery!)) return sentAs(delivery!, { repeated: true });
@@ -78,10 +82,9 @@ export async function deliver<Payload extends Fields, Message>(
   }
   if (channel.personal) stayQuiet(app, notice);
 
-  const message =
-    channel.composeUnrendered?.(payload, notice, recipient, app) ??
-    channel.compose(payload, await render(app.db, channel.name, notice, app.config.notification.locale), recipient);
-  const attempt = { context, senders, delivery: delivery!, message };
+  const words = () => render(app.db, channel.name, notice, app.config.notification.locale);
+  const message = await channel.compose(payload, recipient, { app, notice, words });
+  const attempt = { context, senders: thatTake(message, senders), delivery: delivery!, message };
   const { receipt, sender } = (await findEarlier(attempt)) ?? (await send(attempt));
 
   const sent = { id, provider: sender.name, provider_message_id: receipt.provider_message_id };

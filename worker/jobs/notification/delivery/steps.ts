@@ -23,19 +23,28 @@ export function sendersOf<Message>(app: App, { name, senders }: Sending<Message>
   throw new DeploymentError(name, 'provider_not_configured', words);
 }
 
+/** @throws PermanentError `invalid_payload` if none of them takes the message */
+export function thatTake<Message>(message: Message, senders: Sender<Message>[]): Sender<Message>[] {
+  const reasons = senders.map((sender) => sender.refuses?.(message));
+  const taking = senders.filter((_, n) => !reasons[n]);
+  if (taking.length === 0) throw new PermanentError('invalid_payload', reasons[0]!);
+  return taking;
+}
+
 /**
  * What a job wants to be told, to each of its recipients.
  * @param addressee what the job names: its only recipient, or a user or users who have several
+ * @param own what the message says beside the words of its notice
  */
 export function requestsOf(
   { app, job }: Pick<JobContext<unknown>, 'app' | 'job'>,
   channel: string,
   notice: Notice,
-  { addressee, recipients = [addressee] }: { addressee: string; recipients?: string[] },
+  { addressee, recipients = [addressee], own }: { addressee: string; recipients?: string[]; own?: unknown },
 ): Request[] {
   const hashes = createHasher(app.config);
   const { message_id = `job:${job.id}`, template_id, variables, title, body, locale } = notice;
-  const content = JSON.stringify([channel, addressee, template_id, title, body, locale, variables], sortKeys);
+  const content = JSON.stringify([channel, addressee, template_id, title, body, locale, variables, own], sortKeys);
   const all = {
     ...notice,
     job_id: job.id,

@@ -47,12 +47,12 @@ export const phoneChannel = (channel: PhoneChannel): Channel<Payload, PhoneMessa
   senders: (app) => app[channel],
   personal: true,
   recipientOf: (payload) => recipientOf(channel, payload),
-  compose: (payload, words, to) => ({ to, text: textOf(words), ...validity(payload) }),
-  composeUnrendered(payload, { template_id = '', variables }, to, { config }) {
-    const { contents } = config.whatsapp;
+  async compose(payload, to, { app, notice: { template_id = '', variables }, words }) {
+    const { contents } = app.config.whatsapp;
     const named = channel === 'whatsapp' ? contents.get(template_id) : undefined;
     const id = /^HX[0-9a-f]{32}$/i.test(template_id) ? template_id : named;
-    return id ? { to, content: { id, variables: linesOf(variables) }, ...validity(payload) } : undefined;
+    if (id) return { to, content: { id, variables: linesOf(variables) }, ...validity(payload) };
+    return { to, text: textOf(await words()), ...validity(payload) };
   },
 });
 
