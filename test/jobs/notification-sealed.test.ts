@@ -26,6 +26,10 @@ const payloads: Record<string, object[]> = {
   ],
   sms: [{ ...words, phoneNumber: phone }],
   whatsapp: [{ ...words, phoneNumber: phone }],
+  slack: [
+    { ...words, slack: '#ops' },
+    { type: 'slack', slack: { channel: '#ops', text: canary } },
+  ],
   push: [
     { ...words, fcmToken: `${canary}-token` },
     { ...words, push: { token: `${canary}-token` } },
