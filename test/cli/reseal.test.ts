@@ -46,7 +46,13 @@ const sealing = async (SEAL_KEYS: string) => (await doctor.examine({ JOBS_DIR, S
 const card = JSON.stringify({ to, data: { code: 41 } });
 
 test('the doctor says which keys are in use, and whether one is missing', async () => {
-  assert.match((await sealing(''))!.detail, /^SEAL_KEYS is not set: 0 jobs .* \(notification\.card\)$/);
+  assert.deepEqual(await sealing(''), { state: 'ok', detail: 'SEAL_KEYS is not set; no job has sensitive values' });
+  const clear = await run(['add', 'notification.card', card, '--run-at', '2100-01-01'], '');
+  assert.equal(clear.code, 0);
+  const warned = (await sealing(''))!;
+  assert.equal(warned.state, 'warn');
+  assert.match(warned.detail, /^SEAL_KEYS is not set: 1 job with .*notification\.card/);
+  await doctor.db.query('delete from jobs');
   assert.deepEqual(await sealing(old), { state: 'ok', detail: 'SEAL_KEYS has old, of which old seals; used: none' });
 
   const added = await run(['add', 'notification.card', card, '--run-at', '2100-01-01'], old);
@@ -64,7 +70,7 @@ test('the doctor says which keys are in use, and whether one is missing', async 
 
 test('the doctor has nothing to say where nothing is sensitive', () => {
   const nothing = { kids: {}, clear: 0 };
-  assert.deepEqual(judgeSeals(nothing, [], undefined).detail, 'no kind has sensitive values');
+  assert.deepEqual(judgeSeals(nothing, [], undefined).detail, 'SEAL_KEYS is not set; no job has sensitive values');
   const rotated = judgeSeals({ kids: { old: 3, new: 1_200 }, clear: 0 }, [], new Keyring(`${fresh},${old}`));
   assert.equal(rotated.state, 'ok');
   assert.match(

@@ -52,8 +52,8 @@ export function judgeSeals(
       `add ${missing.join(', ')} to SEAL_KEYS, behind the key that seals: those jobs fail with seal_key_unknown`,
     );
   if (!keyring)
-    return kinds.length === 0
-      ? ok(name, 'no kind has sensitive values')
+    return clear === 0
+      ? ok(name, 'SEAL_KEYS is not set; no job has sensitive values')
       : warn(
           name,
           `SEAL_KEYS is not set: ${count(clear, 'job')} with sensitive values in the clear, which are removed after ` +
