@@ -34,7 +34,12 @@ test('a client loads pg and files of ours, and no library of schemas or logs', a
 });
 
 test('the functions of the messenger load nothing beside the client', async () => {
-  assert.deepEqual(await loadedBy(`import './worker/queue/client/media.ts';`), { packages: [], ours: 1, output: '' });
+  for (const file of ['media', 'notification'])
+    assert.deepEqual(await loadedBy(`import './worker/queue/client/${file}.ts';`), {
+      packages: [],
+      ours: 1,
+      output: '',
+    });
 });
 
 test('a producer that imports a kind loads its schema, and nothing that does the work', async (t) => {

@@ -57,6 +57,7 @@ export const service: Project = {
     import type { BatchJob, JobContext, JobDefinition } from 'rowmill/job';
     import publishFile from 'rowmill/jobs/publish/file';
     import { mediaQueue } from 'rowmill/media';
+    import { notificationQueue, type NotificationEvent } from 'rowmill/notification';
     import { type TestWorker } from 'rowmill/testing';
     import hello from './jobs/greeting/hello.ts';
 
@@ -70,6 +71,11 @@ export const service: Project = {
       const { id } = await client.add(hello, { to: 'a' }, { delay_ms: 1_000 });
       await client.addMany(publishFile, [{ payload: {}, file_id: 'f' }]);
       await mediaQueue(client).addImageProcessingJob('key', 'user', 'message');
+      const { addPushNotificationJob, sendBatchNotifications, publish } = notificationQueue(client);
+      await addPushNotificationJob('user', 'token', 'Title', 'Body', { chatId: 'chat-123' });
+      const counts: { successCount: number; failureCount: number } = await sendBatchNotifications(['user'], 'a', 'b');
+      const event: NotificationEvent = { message_id: String(counts.successCount), channel: 'push', payload: {} };
+      await publish('notifications.push', event);
       // @ts-expect-error: a greeting is for somebody
       await client.add(hello, {});
       // @ts-expect-error: no such column

@@ -3,9 +3,8 @@ import { PermanentError } from '../../base/errors.ts';
 import type { PushMessage } from '../../providers/push/push.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { deliverMany, type ManyChannel } from './delivery/deliver-many.ts';
-import { devicesOf, markInvalid } from './delivery/devices.ts';
 import { noticeFields, sensitiveFields } from './delivery/notice.ts';
-import { checkedToken, pushMessageOf, pushOptions } from './delivery/push.ts';
+import { checkedToken, pushMessageOf, pushOptions, toDevices } from './delivery/push.ts';
 
 const token = z.string().min(1);
 const { title, body, data } = noticeFields;
@@ -53,9 +52,7 @@ export default job({
 });
 
 const push: ManyChannel<Payload, PushMessage> = {
-  name: 'push',
-  senders: (app) => app.push,
-  personal: true,
+  ...toDevices,
   addressOf(all) {
     const found = tokenIn(all);
     if (found !== undefined) return { recipient: checkedToken(found) };
@@ -63,9 +60,7 @@ const push: ManyChannel<Payload, PushMessage> = {
     if (userId !== undefined) return { userId };
     throw new PermanentError('invalid_payload', 'payload.fcmToken: is missing, and so is userId');
   },
-  recipientsOf: (app, userIds) => devicesOf(app.db, userIds),
   compose: pushMessageOf,
-  refused: (app, tokens) => markInvalid(app.db, tokens),
 };
 
 /** What stands in `push`, beside the other fields. */

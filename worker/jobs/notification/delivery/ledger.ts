@@ -162,9 +162,14 @@ export async function settle(tx: Tx, deliveries: Settled[]): Promise<void> {
   await query(tx, sql.settle, { settled: JSON.stringify(deliveries) });
 }
 
-/** Never throws: without it, the delivery stays `sending`. */
+/** They were sent, and their job is not completed with them: so that they are not sent again. */
+export async function writeReceipts(db: Queryable, receipts: Omit<Settled, 'status'>[]): Promise<void> {
+  await query(db, sql.note_receipt, { receipts: JSON.stringify(receipts) });
+}
+
+/** The same, while Postgres may be away. Without it, the delivery stays `sending`. */
 export async function noteReceipts(db: Queryable, receipts: Omit<Settled, 'status'>[]): Promise<void> {
-  await query(db, sql.note_receipt, { receipts: JSON.stringify(receipts) }).catch((error: unknown) => {
+  await writeReceipts(db, receipts).catch((error: unknown) => {
     if (!isTransient(error)) throw error;
   });
 }

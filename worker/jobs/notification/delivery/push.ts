@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import type { App } from '../../../app.ts';
 import { PermanentError } from '../../../base/errors.ts';
 import type { PushMessage } from '../../../providers/push/push.ts';
 import type { Words } from '../../../templates/template.ts';
+import { devicesOf, markInvalid } from './devices.ts';
 import type { Fields } from './steps.ts';
 
 /** How a push looks and behaves. */
@@ -27,6 +29,15 @@ export const pushOptions = {
     .url({ protocol: /^https$/, error: 'must be an https URL' })
     .max(2_000)
     .optional(),
+};
+
+/** What pushes of all kinds have in common. */
+export const toDevices = {
+  name: 'push' as const,
+  senders: (app: App) => app.push,
+  personal: true,
+  recipientsOf: (app: App, userIds: string[]) => devicesOf(app.db, userIds),
+  refused: (app: App, tokens: string[]) => markInvalid(app.db, tokens),
 };
 
 type Options = z.output<z.ZodObject<typeof pushOptions>>;
