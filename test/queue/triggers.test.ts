@@ -20,6 +20,8 @@ const expected = {
   [`before insert: job_archived, ${insert}, publish_file_id`]: 'the same',
   [`before insert: ${insert}, media_file_id, media_job_file`]: 'one is for rows with file_id, one for rows without',
   [`before insert: job_archived, ${insert}, media_file_id, media_job_file`]: 'the same',
+  [`before insert: ${insert}, notification_terms`]: 'it matters: job_new has set created_at, from which a ttl counts',
+  [`before insert: job_archived, ${insert}, notification_terms`]: 'the same',
   'after update: jobs_mended, jobs_updated':
     'jobs_mended makes a statement of its own, for which jobs_updated is called again',
   'after update: file_recovered, file_renamed': 'file_renamed only refuses a change',

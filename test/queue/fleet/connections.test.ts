@@ -11,7 +11,10 @@ import { spawnWorker } from '../../support/processes.ts';
 const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'utf8');
 
 test('README says how many connections a process opens at most', () => {
-  assert.equal(Number(/A process opens at most (\d+) connections/.exec(readme)?.[1]), loadConfig({}).connections.most);
+  assert.equal(
+    Number(/A process opens at\s+most (\d+) connections/.exec(readme)?.[1]),
+    loadConfig({}).connections.most,
+  );
 });
 
 test('they are shared out whole, and each pool has one', () => {
