@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../../../app.ts';
 import { persist } from '../../../base/db/persist.ts';
 import { loadStatements, query } from '../../../base/db/sql.ts';
@@ -9,7 +8,7 @@ import type { ManyChannel } from './deliver-many.ts';
 import { openDeliveries, settle, writeReceipts, type Delivery, type Settled } from './ledger.ts';
 import { noticeOf } from './notice.ts';
 import { render } from './render.ts';
-import { sendMany, type Parcel } from './send-many.ts';
+import { patiently, sendMany, type Parcel } from './send-many.ts';
 import { hasGoneOut, heldByOther, requestsOf, sendersOf, stayQuiet, type Fields } from './steps.ts';
 
 const sql = loadStatements(import.meta.dirname, 'broadcast.sql', ['give_up', 'end_notification']);
@@ -166,16 +165,4 @@ async function remember<Message>(
     await persist(() => query(app.db, sql.give_up, { ids: lost, job_id, attempt }), undefined);
   }
   if (stop) throw stop;
-}
-
-/** Waits for its turn where a job of one message would come back later. */
-async function patiently(context: JobContext<unknown>, key: string, perSecond: number, n: number): Promise<void> {
-  for (;;) {
-    try {
-      return await context.rateLimit(key, perSecond, n);
-    } catch (error) {
-      if (!isOf(error, Snooze) || error.delayMs > 30_000) throw error;
-      await context.waiting(`the rate limit ${key}`, sleep(error.delayMs, undefined, { signal: context.signal }));
-    }
-  }
 }

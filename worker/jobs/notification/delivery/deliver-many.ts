@@ -7,7 +7,7 @@ import type { Channel } from './deliver.ts';
 import { noteReceipts, openDeliveries, settle, type Delivery, type Request, type Settled } from './ledger.ts';
 import { completePayload, noticeOf, type Notice } from './notice.ts';
 import { render } from './render.ts';
-import { sendMany, type Parcel } from './send-many.ts';
+import { patiently, sendMany, type Parcel } from './send-many.ts';
 import {
   hasGoneOut,
   heldByOther,
@@ -260,7 +260,7 @@ function allOf(signals: AbortSignal[]): AbortSignal {
 async function rateLimitFor(contexts: JobContext<any>[], key: string, perSecond: number, n: number): Promise<void> {
   const context = contexts.find(({ signal }) => !signal.aborted) ?? contexts[0]!;
   try {
-    await context.rateLimit(key, perSecond, n);
+    await patiently(context, key, perSecond, n);
   } catch (error) {
     if (isOf(error, Snooze) || !context.signal.aborted) throw error;
   }

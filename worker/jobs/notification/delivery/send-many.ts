@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../../../app.ts';
 import { persist } from '../../../base/db/persist.ts';
-import { codeOf, isOf, messageOf, PermanentError } from '../../../base/errors.ts';
+import { codeOf, isOf, messageOf, PermanentError, Snooze } from '../../../base/errors.ts';
 import type { Log } from '../../../base/log.ts';
 import type { Receipt, Sender } from '../../../providers/sender.ts';
+import type { JobContext } from '../../../queue/job.ts';
 import { beginSending, putBack, type Delivery, type Holder } from './ledger.ts';
 import { isKnown, mayGoOn, pauseAsTold, takenByOther, unanswered } from './steps.ts';
 
@@ -113,3 +115,23 @@ async function note<Message>(
 }
 
 const asError = (error: unknown) => (error instanceof Error ? error : new Error(messageOf(error)));
+
+/** If their turn comes later, the jobs come back for it: each by itself, which costs far more than to wait. */
+const longestWaitMs = 30_000;
+
+/** Waits for the turn of many messages. @throws Snooze if it comes much later */
+export async function patiently(
+  { rateLimit, waiting, signal }: JobContext<unknown>,
+  key: string,
+  perSecond: number,
+  n: number,
+): Promise<void> {
+  for (const until = performance.now() + longestWaitMs; ;) {
+    try {
+      return await rateLimit(key, perSecond, n);
+    } catch (error) {
+      if (!isOf(error, Snooze) || performance.now() + error.delayMs > until) throw error;
+      await waiting(`the rate limit ${key}`, sleep(error.delayMs, undefined, { signal }));
+    }
+  }
+}
