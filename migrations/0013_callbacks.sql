@@ -1,4 +1,4 @@
--- What providers of phone numbers say about a message and its recipient: error codes.
+-- What providers say of a message and its recipient, at once or in a later report: error codes.
 --
 -- Locks: none that anybody waits for. Undo: delete the rows.
 
@@ -12,4 +12,9 @@ insert into error_codes (code, family, what, cause, solution) values
 ('template_required', 'NotificationError',
  'WhatsApp takes this message only as an approved template.',
  'More than 24 hours have passed since the recipient last wrote.',
- 'Name a template: template_id, with its ContentSid in TWILIO_CONTENT_TEMPLATES. Then add the job again.');
+ 'Name a template: template_id, with its ContentSid in TWILIO_CONTENT_TEMPLATES. Then add the job again.'),
+
+('message_undelivered', 'NotificationError',
+ 'The provider took the message, and could not deliver it. Its delivery says so; the job is completed.',
+ 'The recipient cannot be reached, or a network on the way refused it. notification_events has the code.',
+ 'Tell the recipient in another way. A new job with the same message_id sends it again.');

@@ -10,7 +10,9 @@ import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
+import { callbacks } from './http/callbacks.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
+import { unsubscribing } from './http/unsubscribe.ts';
 import { failCulprits, logOfCulprits } from './queue/run/culprit.ts';
 import { install } from './queue/install/install.ts';
 import { loadRegistry } from './queue/registry.ts';
@@ -64,7 +66,7 @@ export async function startService(
       (started) => started.stop(),
     );
     const http = await step(
-      () => listenSomewhere(routes(worker), config, log),
+      () => listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app)]), config, log),
       ({ close }) => close(),
     );
     // The worker stops first: while its jobs finish, /health still answers.

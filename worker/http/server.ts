@@ -6,12 +6,14 @@ import { version } from '../queue/fleet/version.ts';
 import type { Worker } from '../queue/worker.ts';
 
 const pingTimeoutMs = 2_000;
+/** How long a request may take to arrive with its whole body. */
+const arrivalTimeoutMs = 10_000;
 
 /**
- * The routes. `GET /health` answers 200 while this worker works (`degraded` if an incident holds jobs), and 503 with
- * the reason when it does not.
+ * The routes, and those of `others`. `GET /health` answers 200 while this worker works (`degraded` if an incident holds
+ * jobs), and 503 with the reason when it does not.
  */
-export function routes(worker: Worker): Hono {
+export function routes(worker: Worker, others: Hono[] = []): Hono {
   const http = new Hono();
   http.get('/health', async (context) => {
     const reason = worker.trouble() ?? (await unreachable(worker));
@@ -28,6 +30,7 @@ export function routes(worker: Worker): Hono {
     };
     return context.json(body, reason ? 503 : 200, { 'cache-control': 'no-store' });
   });
+  for (const other of others) http.route('/', other);
   return http;
 }
 
@@ -45,9 +48,13 @@ async function unreachable(worker: Worker): Promise<string | undefined> {
 export type HttpServer = { port: number; close(): Promise<void> };
 
 /** @throws UsageError if the port is taken */
-export async function listen(http: Hono, { host, port }: { host: string; port: number }): Promise<HttpServer> {
+export async function listen(
+  http: Hono,
+  { host, port, timeoutMs = arrivalTimeoutMs }: { host: string; port: number; timeoutMs?: number },
+): Promise<HttpServer> {
+  const limits = { requestTimeout: timeoutMs, headersTimeout: timeoutMs, connectionsCheckingInterval: timeoutMs / 5 };
   const server = await new Promise<ServerType>((resolve, reject) => {
-    const starting = serve({ fetch: http.fetch, hostname: host, port }, () => resolve(starting));
+    const starting = serve({ fetch: http.fetch, hostname: host, port, serverOptions: limits }, () => resolve(starting));
     starting.once('error', (error) =>
       reject(
         codeOf(error) === 'EADDRINUSE'

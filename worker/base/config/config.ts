@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { decoded } from '../address.ts';
 import { UsageError } from '../errors.ts';
 import { surroundings } from '../surroundings.ts';
+import { callbacks } from './callbacks.ts';
 import { cleanup } from './cleanup.ts';
 import { database } from './database.ts';
 import { email } from './email.ts';
@@ -36,6 +37,7 @@ const groups = [
   slack,
   seal,
   twilio,
+  callbacks,
 ] as const;
 
 /** What all of them are at once. */

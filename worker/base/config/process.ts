@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { group } from './group.ts';
-import { integer, text, url } from './values.ts';
+import { integer, text } from './values.ts';
 
 /** The process, its folders and its HTTP server. */
 export const process = group({
@@ -17,7 +17,6 @@ export const process = group({
     PORT: integer(0, 65_535).optional(),
     HEALTH_CHECK_PORT: integer(0, 65_535).optional(),
     HOST: text.default('127.0.0.1'),
-    PUBLIC_URL: url.optional(),
   },
   read(env) {
     const port = env.PORT ?? env.HEALTH_CHECK_PORT;
@@ -31,8 +30,6 @@ export const process = group({
       migrationsDir: env.MIGRATIONS_DIR && resolve(env.MIGRATIONS_DIR),
       shutdownTimeoutMs: env.SHUTDOWN_TIMEOUT,
       http: { host: env.HOST, port: port ?? 3000, chosen: port !== undefined },
-      /** Where the outside world reaches the HTTP server. */
-      publicUrl: env.PUBLIC_URL,
     };
   },
 });

@@ -4,6 +4,7 @@ import type { EmailMessage } from '../../providers/email/email.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { deliver, type Channel } from './delivery/deliver.ts';
 import { noticeFields, sensitiveFields } from './delivery/notice.ts';
+import { unsubscribeUrl } from './delivery/unsubscribe-link.ts';
 
 const payload = z
   .object({
@@ -33,10 +34,17 @@ const email: Channel<Payload, EmailMessage> = {
   personal: true,
   recipientOf,
   ownContent: ({ email: given }) => (typeof given === 'object' ? given.subject : undefined),
-  async compose({ email: given }, to, { words }) {
+  async compose({ email: given, list }, to, { app, words }) {
     const { subject, text, html } = await words();
     const own = typeof given === 'object' ? given.subject : undefined;
-    return { to, subject: onOneLine(own ?? subject), text, ...(html === undefined ? {} : { html }) };
+    const url = list === undefined ? undefined : unsubscribeUrl(app.config, to, list);
+    return {
+      to,
+      subject: onOneLine(own ?? subject),
+      text,
+      ...(html === undefined ? {} : { html }),
+      ...(url === undefined ? {} : { unsubscribe: { url } }),
+    };
   },
 };
 

@@ -22,6 +22,14 @@ const meaningOf = new Map<number, Meaning>(
   Object.entries(meanings).flatMap(([meaning, codes]) => codes.map((code) => [code, meaning as Meaning])),
 );
 
+/** Why a message was not delivered that Twilio had taken. */
+export function undelivered(code: number | undefined) {
+  const meaning = meaningOf.get(code ?? 0);
+  const isRecipients =
+    meaning === 'invalid_recipient' || meaning === 'recipient_opted_out' || meaning === 'template_required';
+  return isRecipients ? meaning : 'message_undelivered';
+}
+
 /**
  * What an answer means that is no success. Twilio's own words are left out: they may have the number.
  * @param reads the request can have sent nothing

@@ -115,13 +115,15 @@ update notification_deliveries d
  where d.id = p.id and d.status = 'sending' and d.job_id = p.job_id and d.attempt = p.attempt;
 
 -- name: settle
--- A provider may have reported before this that the message was delivered.
+-- A provider may have reported before this what became of the message.
 with settled as (
   update notification_deliveries d
-     set status = case when d.status in ('delivered', 'read', 'bounced') then d.status else s.status end,
+     set status = case when s.status = 'sent' and d.status in ('failed', 'delivered', 'read', 'bounced')
+                       then d.status else s.status end,
          provider = coalesce(s.provider, d.provider),
          provider_message_id = coalesce(s.provider_message_id, d.provider_message_id),
-         error_code = s.error_code,
+         error_code = case when s.status = 'sent' and d.status in ('failed', 'delivered', 'read', 'bounced')
+                           then d.error_code else s.error_code end,
          sent_at = case when s.status = 'sent' then clock_timestamp() else d.sent_at end,
          updated_at = clock_timestamp()
     from jsonb_to_recordset(:settled)
@@ -132,8 +134,8 @@ with settled as (
 update notifications n
    set status = t.status, sent_at = case when t.status = 'sent' then clock_timestamp() else n.sent_at end
   from (select notification_id,
-               case when bool_or(status not in ('skipped', 'failed')) then 'sent'
-                    when bool_or(status = 'failed') then 'failed' else 'skipped' end as status
+               case when bool_or(status not in ('skipped', 'failed', 'bounced')) then 'sent'
+                    when bool_or(status in ('failed', 'bounced')) then 'failed' else 'skipped' end as status
           from settled group by notification_id) t
  where n.id = t.notification_id and n.status <> 'sent';
 
