@@ -28,7 +28,7 @@ with ladder as (
   select distinct on (f.known_id) f.known_id, f.status, f.error_code, f.provider_message_id, f.occurred_at
     from fresh f, ladder l
    where f.status is not null and f.known_id is not null
-   order by f.known_id, array_position(l.steps, f.status) desc
+   order by f.known_id, pg_catalog.array_position(l.steps, f.status) desc
 ), moved as (
   update notification_deliveries d
      set status = h.status, error_code = h.error_code, updated_at = clock_timestamp(),
@@ -36,7 +36,7 @@ with ladder as (
          sent_at = coalesce(d.sent_at, h.occurred_at, clock_timestamp())
     from highest h, ladder l
    where d.id = h.known_id and d.provider = :provider
-     and array_position(l.steps, h.status) > array_position(l.steps, d.status)
+     and pg_catalog.array_position(l.steps, h.status) > pg_catalog.array_position(l.steps, d.status)
   returning d.id, d.notification_id, d.status
 ), suppressed as (
   insert into suppressions (channel, recipient_hash, list, reason)
