@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
-import { add, reads } from '../../support/jobs.ts';
+import { reads } from '../../support/jobs.ts';
 import type { Worker } from '../../../worker/queue/worker.ts';
 import { quietNow, quietShare } from '../../support/quiet-time.ts';
 import { createRig, setQueue, type Rig } from '../../support/worker.ts';
