@@ -75,6 +75,7 @@ create table notification_deliveries (
 create index on notification_deliveries (provider, provider_message_id) where provider_message_id is not null;
 create index on notification_deliveries (job_id);
 create index on notification_deliveries (updated_at);
+create index notification_deliveries_ambiguous_idx on notification_deliveries (updated_at) where status = 'ambiguous';
 comment on table  notification_deliveries is 'One row for each recipient of a notification on a channel.';
 comment on column notification_deliveries.id is
   'The idempotency key for providers, and what they name when they report.';

@@ -630,6 +630,7 @@ create table notification_deliveries (
   constraint notification_deliveries_status_check check (status = any (array['queued', 'sending', 'sent', 'delivered', 'read', 'failed', 'bounced', 'ambiguous', 'skipped']))
 );
 alter table notification_deliveries enable row level security;
+create index notification_deliveries_ambiguous_idx on notification_deliveries using btree (updated_at) where status = 'ambiguous';
 create index notification_deliveries_job_id_idx on notification_deliveries using btree (job_id);
 create index notification_deliveries_provider_provider_message_id_idx on notification_deliveries using btree (provider, provider_message_id) where provider_message_id is not null;
 create index notification_deliveries_updated_at_idx on notification_deliveries using btree (updated_at);

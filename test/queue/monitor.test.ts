@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { Tx } from '../../worker/base/db/db.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { addSomeJobs, rolledBack, runFile, sqlFiles } from '../support/sql-files.ts';
+import { addSomeDeliveries, addSomeJobs, rolledBack, runFile, sqlFiles } from '../support/sql-files.ts';
 
 // The queries of sql/monitor/: what they answer, and that their time does not grow with the history.
 
@@ -34,6 +34,12 @@ const onlyLive = [
   'workers_alive',
 ];
 const byTime = ['average_processing_time', 'processing_rate', 'error_rate', 'slowest_kinds'];
+const byIndex: Record<string, string> = {
+  deliveries_sent: 'notification_deliveries_updated_at_idx',
+  delivery_failures: 'notification_deliveries_updated_at_idx',
+  suppressed: 'notification_deliveries_updated_at_idx',
+  deliveries_unknown: 'notification_deliveries_ambiguous_idx',
+};
 
 suite('the history costs nothing', () => {
   for (const { path, text } of sqlFiles('sql/monitor')) {
@@ -49,6 +55,13 @@ suite('the history costs nothing', () => {
           const plan = await planOf(tx, text);
           assert.match(plan, /publish_jobs_done_completed_at_idx/);
           assert.doesNotMatch(plan, /Seq Scan on \w+_jobs_done/);
+        }));
+    if (byIndex[name])
+      test(`${name} reads a part of the deliveries by their index`, () =>
+        rolledBack(db, async (tx) => {
+          const plan = await planOf(tx, text);
+          assert.match(plan, new RegExp(byIndex[name]!));
+          assert.doesNotMatch(plan, /Seq Scan on (notification_deliveries|notification_jobs)/);
         }));
   }
 
@@ -103,12 +116,25 @@ const answers: Record<string, Record<string, unknown>[]> = {
   slowest_kinds: inBoth({ jobs: 2, p50: '2.000', p95: '2.000', max: '2.000' }),
   workers_alive: [{ host: 'host', alive: false, running: 2 }],
   tickets: inBoth({ due: 1, claimed: 0, later: 2 }),
+  deliveries_sent: [{ channel: 'email', provider: 'smtp', last_minute: 4, last_10_minutes: '0.4', confirmed: 2 }],
+  delivery_failures: [
+    { channel: 'email', provider: 'smtp', status: 'failed', error_code: 'invalid_recipient', percent: '16.7' },
+    { channel: 'email', provider: 'smtp', status: 'bounced', error_code: 'message_undelivered', percent: '16.7' },
+    { channel: 'email', provider: 'smtp', status: 'ambiguous', error_code: 'unknown_outcome', percent: '16.7' },
+    { channel: 'sms', provider: null, status: 'failed', error_code: 'template_not_found', percent: '100.0' },
+  ],
+  deliveries_unknown: [{ provider: 'smtp', message_id: 'welcome-17', error_code: 'unknown_outcome' }],
+  suppressed: [
+    { channel: 'email', list: '', reason: 'bounced', recipients: 2, skipped_in_channel_last_day: 1 },
+    { channel: 'email', list: 'news', reason: 'unsubscribed', recipients: 1, skipped_in_channel_last_day: 1 },
+  ],
 };
 
 for (const [name, expected] of Object.entries(answers))
   test(`${name} answers for a job of each sort`, () =>
     rolledBack(db, async (tx) => {
       await addSomeJobs(tx);
+      await addSomeDeliveries(tx);
       const found = await runFile(tx, `monitor/${name}.sql`);
       const seen = found
         .filter((row) => !('queue' in row) || ['media', 'publish'].includes(row['queue']))

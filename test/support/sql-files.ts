@@ -79,6 +79,27 @@ export async function addSomeJobs(tx: Tx): Promise<void> {
   `);
 }
 
+/** A delivery of every status by SMTP, one that Twilio never was asked for, and those whom they were for. */
+export async function addSomeDeliveries(tx: Tx): Promise<void> {
+  await tx.query(`
+    insert into notifications (id, message_id, channel) values ('n', 'welcome-17', 'email');
+
+    insert into notification_deliveries (notification_id, channel, recipient_hash, status, provider, error_code,
+      sending_at, sent_at)
+    select 'n', 'email', status, status, 'smtp',
+           case status when 'failed' then 'invalid_recipient' when 'bounced' then 'message_undelivered'
+                       when 'ambiguous' then 'unknown_outcome' when 'skipped' then 'suppressed' end,
+           now(), case when status in ('sent', 'delivered', 'read', 'bounced') then now() end
+      from unnest(array['queued', 'sending', 'sent', 'delivered', 'read', 'failed', 'bounced', 'ambiguous',
+                        'skipped']) status
+    union all
+    select 'n', 'sms', 'nobody', 'failed', null, 'template_not_found', null, null;
+
+    insert into suppressions (channel, recipient_hash, list, reason)
+    values ('email', 'a', '', 'bounced'), ('email', 'b', '', 'bounced'), ('email', 'a', 'news', 'unsubscribed');
+  `);
+}
+
 /** The roles of Supabase's API, where the server does not have them. Another test may make them at this moment. */
 export async function addSupabaseRoles(db: Db | Tx): Promise<void> {
   await db.query(`
