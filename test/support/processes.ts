@@ -63,7 +63,9 @@ export async function spawnRowmill(databaseUrl: string, env: Record<string, stri
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   endsWithUs(child);
-  for await (const chunk of on(child.stdout, 'data')) if (String(chunk).includes('"listening"')) break;
+  // A worker that ends before it listens closes its output.
+  for await (const chunk of on(child.stdout, 'data', { close: ['end'] }))
+    if (String(chunk).includes('"listening"')) break;
   child.stdout.resume();
   return child;
 }
