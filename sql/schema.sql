@@ -13,6 +13,8 @@ create sequence storage_deletion_ids;
 
 create sequence cleanup_log_ids;
 
+create sequence rejected_messages_id_seq;
+
 create table rowmill_migrations (
   name       text        not null,
   checksum   text        not null,
@@ -104,6 +106,7 @@ create table jobs (
   started_at    timestamptz,
   snoozed_since timestamptz,
   completed_at  timestamptz,
+  traceparent   text,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_file_id_check check (octet_length(file_id) <= 500),
@@ -111,7 +114,8 @@ create table jobs (
   constraint jobs_max_retries_check check (max_retries >= 0),
   constraint jobs_progress_check check (progress >= 0 and progress <= 100),
   constraint jobs_retry_count_check check (retry_count >= 0),
-  constraint jobs_status_check check (status = any (array['pending', 'processing', 'completed', 'failed', 'cancelled']))
+  constraint jobs_status_check check (status = any (array['pending', 'processing', 'completed', 'failed', 'cancelled'])),
+  constraint traceparent_form check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$') not valid
 ) partition by list (queue);
 alter table jobs enable row level security;
 comment on table jobs is 'All jobs of all queues; each queue is the partition <queue>_jobs. Insert into either.';
@@ -132,6 +136,7 @@ comment on column jobs.dedupe_key is 'A second insert with the same queue and ke
 comment on column jobs.locked_by is 'The worker that runs the job.';
 comment on column jobs.snoozed_since is 'When the job first snoozed since its last failure, or since it was added.';
 comment on column jobs.completed_at is 'When the job became completed, failed or cancelled.';
+comment on column jobs.traceparent is 'The trace that the job belongs to: the header traceparent of W3C Trace Context, version 00. Null: none.';
 
 create table jobs_of_no_queue partition of jobs
   default;
@@ -707,6 +712,34 @@ create index push_tokens_user_id_idx on push_tokens using btree (user_id);
 comment on table push_tokens is 'The devices of each user. A job that names a user alone goes to all valid ones.';
 comment on column push_tokens.token_hash is 'sha256 of the token, in hex: encode(sha256(convert_to(token, ''UTF8'')), ''hex'').';
 comment on column push_tokens.invalid_at is 'When the provider said that the token is no longer valid.';
+
+create table rejected_messages (
+  id         bigint      not null,
+  source     text        not null,
+  key        text        not null,
+  message_id text,
+  headers    jsonb       not null default '{}'::jsonb,
+  body       bytea       not null,
+  reason     text        not null,
+  error      text        not null,
+  created_at timestamptz not null default clock_timestamp(),
+  tried_at   timestamptz,
+  constraint rejected_messages_pkey primary key (id),
+  constraint rejected_messages_error_check check (char_length(error) <= 2000),
+  constraint rejected_messages_key_check check (char_length(key) <= 1000),
+  constraint rejected_messages_message_id_check check (char_length(message_id) <= 1000),
+  constraint rejected_messages_reason_check check (char_length(reason) <= 60),
+  constraint rejected_messages_source_check check (char_length(source) <= 500)
+);
+alter table rejected_messages enable row level security;
+create unique index rejected_messages_source_message_id_idx on rejected_messages using btree (source, message_id) where message_id is not null;
+comment on table rejected_messages is 'Messages that could not become jobs. rowmill rejected resubmit tries again, and deletes those that are jobs then.';
+comment on column rejected_messages.source is 'The way in: rabbitmq:<queue>, sqs:<queue>, cloudflare:<queue>.';
+comment on column rejected_messages.key is 'What should name the kind. Correct it here, and submit the message again.';
+comment on column rejected_messages.message_id is 'The id that the sender gave it.';
+comment on column rejected_messages.body is 'As it came. As text: convert_from(body, ''UTF8''). To correct it: set body = convert_to(''{...}'', ''UTF8'').';
+comment on column rejected_messages.reason is 'unknown_queue, no_kind, not_utf8, not_json, invalid_header, or refused: by Postgres, for example as too large.';
+comment on column rejected_messages.tried_at is 'When it was last submitted again, and rejected again.';
 
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;

@@ -10,6 +10,7 @@ import { jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
 import { pause, resume } from './pause.ts';
 import { queue } from './queue.ts';
+import { rejected } from './rejected.ts';
 import { reseal } from './reseal.ts';
 import { retry } from './retry.ts';
 import { schedule } from './schedule.ts';
@@ -43,6 +44,7 @@ for (const command of [
   schedule,
   queue,
   template,
+  rejected,
   reseal,
 ]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);

@@ -16,9 +16,9 @@ const called = 'object_names(text[],jsonb): execute';
 const open: Record<string, string[]> = {
   shop: [
     'job_ids: usage',
-    'jobs: insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key)',
+    'jobs: insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent)',
     called,
-    'publish_jobs: insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key)',
+    'publish_jobs: insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent)',
   ],
   anon: [called],
   authenticated: [called],

@@ -10,12 +10,14 @@ with given as materialized (
   select coalesce(f.reserved, nextval('job_ids'::regclass)) as id, f.*
     from jsonb_to_recordset(:jobs::jsonb)
       as f (n integer, reserved bigint, queue text, kind text, payload jsonb, file_id text, run_at timestamptz,
-            delay_ms float8, expires_at timestamptz, priority smallint, max_retries integer, dedupe_key text)
+            delay_ms float8, expires_at timestamptz, priority smallint, max_retries integer, dedupe_key text,
+            traceparent text)
 ), added as (
-  insert into jobs (id, queue, kind, payload, file_id, run_at, expires_at, priority, max_retries, dedupe_key)
+  insert into jobs (id, queue, kind, payload, file_id, run_at, expires_at, priority, max_retries, dedupe_key,
+                    traceparent)
   select id, queue, kind, payload, file_id,
          coalesce(run_at, now() + pg_catalog.make_interval(secs => coalesce(delay_ms, 0) / 1000::float8)),
-         expires_at, coalesce(priority, 0), max_retries, dedupe_key
+         expires_at, coalesce(priority, 0), max_retries, dedupe_key, traceparent
     from given
    order by n
   returning id

@@ -20,7 +20,7 @@ export type Added = { id: number; created: boolean };
 export type Sealer = { keyring: Keyring; sensitiveOf(job: NewJob): readonly string[] | undefined };
 
 /** Seals what the kinds of a registry name; undefined without keys. */
-const sealerOf = (registry: Registry, keyring: Keyring | undefined): Sealer | undefined =>
+export const sealerOf = (registry: Registry, keyring: Keyring | undefined): Sealer | undefined =>
   keyring && { keyring, sensitiveOf: ({ queue, kind }) => registry.get(`${queue}.${kind}`)?.sensitive };
 
 /**

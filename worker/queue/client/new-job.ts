@@ -19,6 +19,8 @@ export type NewJob = {
   /** Default: the queue's. */
   max_retries?: number;
   dedupe_key?: string;
+  /** The trace that it belongs to: a header traceparent of W3C Trace Context, version 00. */
+  traceparent?: string;
 };
 
 /** A job cannot be added as it was given. The message names the column, or the key of the payload. */
@@ -94,4 +96,13 @@ const checks: Record<keyof NewJob, (value: unknown) => string | undefined> = {
   priority: integer(-32_768, 32_767),
   max_retries: integer(0, 2_147_483_647),
   dedupe_key: text,
+  traceparent: (value) =>
+    typeof value === 'string' && isTraceparent(value) ? undefined : 'must be a traceparent of W3C Trace Context',
 };
+
+/**
+ * Whether it is a header traceparent of version 00.
+ * https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+ */
+export const isTraceparent = (header: string): boolean =>
+  /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(header);

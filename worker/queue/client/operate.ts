@@ -43,6 +43,7 @@ export type Job = {
   error: string | null;
   file_id: string | null;
   dedupe_key: string | null;
+  traceparent: string | null;
   locked_by: string | null;
   archived: boolean;
   payload: unknown;
