@@ -118,8 +118,6 @@ export type RejectedMessage = {
 /** Without the body, which may be large. */
 export type ListedMessage = Omit<RejectedMessage, 'body' | 'headers'> & { bytes: number };
 
-export type RejectedFilter = { source?: string; reason?: string };
-
 /** The newest first. */
 export async function listRejected(
   db: Queryable,
