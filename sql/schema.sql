@@ -83,30 +83,30 @@ comment on column queues.keep_sensitive is 'Without SEAL_KEYS: how long the sens
 comment on column queues.sensitive_until is 'Archived jobs that were completed before then have been searched for sensitive values in the clear. Null: none has. Set it to null to have the archive searched again.';
 
 create table jobs (
-  id            bigint      not null default nextval('job_ids'::regclass),
-  archived      boolean     not null default false,
-  queue         text        not null,
-  kind          text        not null,
-  payload       jsonb       not null default '{}'::jsonb,
+  id            bigint                not null default nextval('job_ids'::regclass),
+  archived      boolean               not null default false,
+  queue         text                  not null,
+  kind          text                  not null,
+  payload       jsonb                 not null default '{}'::jsonb,
   file_id       text,
-  status        text        not null default 'pending',
-  priority      smallint    not null default 0,
-  run_at        timestamptz not null default now(),
+  status        text                  not null default 'pending',
+  priority      smallint              not null default 0,
+  run_at        timestamptz           not null default now(),
   expires_at    timestamptz,
-  attempt       integer     not null default 0,
-  retry_count   integer     not null default 0,
-  max_retries   integer     not null,
+  attempt       integer               not null default 0,
+  retry_count   integer               not null default 0,
+  max_retries   integer               not null,
   error_code    text,
   error         text,
   result        jsonb,
   progress      smallint,
   dedupe_key    text,
   locked_by     uuid,
-  created_at    timestamptz not null default now(),
+  created_at    timestamptz           not null default now(),
   started_at    timestamptz,
   snoozed_since timestamptz,
   completed_at  timestamptz,
-  traceparent   text,
+  traceparent   character varying(55),
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_file_id_check check (octet_length(file_id) <= 500),
@@ -114,8 +114,7 @@ create table jobs (
   constraint jobs_max_retries_check check (max_retries >= 0),
   constraint jobs_progress_check check (progress >= 0 and progress <= 100),
   constraint jobs_retry_count_check check (retry_count >= 0),
-  constraint jobs_status_check check (status = any (array['pending', 'processing', 'completed', 'failed', 'cancelled'])),
-  constraint traceparent_form check (traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$') not valid
+  constraint jobs_status_check check (status = any (array['pending', 'processing', 'completed', 'failed', 'cancelled']))
 ) partition by list (queue);
 alter table jobs enable row level security;
 comment on table jobs is 'All jobs of all queues; each queue is the partition <queue>_jobs. Insert into either.';

@@ -9,8 +9,10 @@ create role shop login;                     -- then in psql: \password shop
 
 -- Only the columns that a producer decides. The others, such as status and attempt, belong to the worker.
 grant usage on sequence job_ids to shop;
-grant insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent) on jobs to shop;
-grant insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent) on publish_jobs to shop;
+grant insert (queue, kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent)
+  on jobs to shop;
+grant insert (kind, payload, file_id, priority, run_at, expires_at, max_retries, dedupe_key, traceparent)
+  on publish_jobs to shop;
 
 -- Row level security is on, without policies, so only the owner has access. A policy applies to the table that the
 -- statement names, so each table that shop inserts into needs its own.

@@ -133,7 +133,7 @@ export async function showRejected(db: Queryable, id: number): Promise<RejectedM
 
 export type Resubmitted = Outcome & { message: number };
 
-/** Tries rejected messages again: those that become jobs are deleted. An id that is not in the answer is no message's. */
+/** Tries rejected messages again: those that become jobs are deleted. An id that is not in the answer is none's. */
 export async function resubmit(db: Db, ids: readonly number[], sealer?: Sealer): Promise<Resubmitted[]> {
   return transaction(db, async (tx) => {
     const rows = await query<RejectedMessage>(tx, sql.read_rejected, { ids });
