@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { compileTemplates } from '../../.build/templates.ts';
 import { PermanentError } from '../../worker/base/errors.ts';
+import { render } from '../../worker/jobs/notification/delivery/render.ts';
 import { boxIdOf, boxTemplates, boxVariables, loadBoxTemplate } from '../../worker/templates/box.ts';
 import { renderTemplate } from '../../worker/templates/template.ts';
 
@@ -59,6 +60,16 @@ test('a missing variable is named', async () => {
   );
   const own = { id: 'mine', subject: 'x', text: 'Hello {{user.first}}', html: '' };
   await assert.rejects(renderTemplate(own, { user: {} }), fails('missing_variable', /^Template mine needs .* first$/));
+});
+
+test('a title that the notice lacks is missing, and not empty', async () => {
+  const wanted = { template_id: 'video-complete', variables: {}, body: undefined, locale: undefined };
+  await assert.rejects(
+    render(undefined, 'email', { ...wanted, title: undefined }, 'en'),
+    fails('missing_variable', /^Template video-complete needs the variable title/),
+  );
+  const { subject } = await render(undefined, 'email', { ...wanted, title: 'Clip' }, 'en');
+  assert.equal(subject, 'Your video is ready: Clip');
 });
 
 test('HTML is escaped in the HTML alone; a subject is one line', async () => {

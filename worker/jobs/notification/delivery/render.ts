@@ -26,6 +26,8 @@ export async function render(
       throw new PermanentError('invalid_payload', 'payload: has neither a template nor a title and a body');
     return long ? plainEmail(notice) : { subject: title ?? '', text: body ?? title ?? '' };
   }
+  // A variable that is there and undefined is not missing for Handlebars, but empty.
+  const own = { ...(title === undefined ? {} : { title }), ...(body === undefined ? {} : { body }) };
   const box = boxIdOf(id);
   const locales = [...chainOf(notice.locale), ...chainOf(defaultLocale), ''];
   const ids = [id, ...(box ? [box] : [])];
@@ -37,11 +39,11 @@ export async function render(
       text: row.text ?? '',
       html: row.html ?? undefined,
     };
-    const words = await renderTemplate(template, { title, body, ...variables });
+    const words = await renderTemplate(template, { ...own, ...variables });
     return words.text ? words : { ...words, text: textOf(words.html ?? '') };
   }
   if (!box) throw new PermanentError('template_not_found', `There is no template ${id} for ${channel}`);
-  return renderTemplate(await loadBoxTemplate(box, long), boxVariables(box, { title, ...variables }));
+  return renderTemplate(await loadBoxTemplate(box, long), boxVariables(box, { ...own, ...variables }));
 }
 
 type Row = { id: string; subject: string | null; html: string | null; text: string | null };
