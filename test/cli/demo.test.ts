@@ -57,6 +57,24 @@ test('a second demo works, and takes files of your own', async () => {
   assert.match(own.stdout, /not\.jpg, failed:\n {2}error_code {2}not_an_image\n/);
 });
 
+test('the demo of notifications sends one on each channel, repairs one, and sends none twice', async () => {
+  const { code, stdout, stderr } = await rowmillStarted(['demo', 'notifications'], { cwd: dir, env: elsewhere }).ended;
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  assert.match(stdout, /^7 completed, 1 failed$/m);
+  assert.match(
+    stdout,
+    /email, failed, as it should:\n {2}error_code {2}missing_variable\n[^]*UPDATE notification_jobs[^]* email {2}completed/,
+  );
+  assert.match(stdout, /^Job \d+ sent nothing, and its result says so: repeated\.$/m);
+  const [, table] = /^The stand-ins took 10 messages:\n\n.*\n([^]*?)\n\n/m.exec(stdout)!;
+  const channels = table!.split('\n').map((line) => line.trim().split(' ')[0]!);
+  const expected = ['email', 'email', 'email', 'push', 'push', 'push', 'push', 'slack', 'sms', 'whatsapp'];
+  assert.deepEqual(channels.toSorted(), expected);
+  assert.match(table!, /email +ada@example\.com +Your video is ready: A day in Rome$/m);
+  assert.match(await readFile(join(dir, '.data/demo/email-1.html'), 'utf8'), /^<!doctype html>[^]*<\/html>/);
+  assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
+});
+
 test('without DATABASE_URL a command uses the embedded Postgres that runs, or starts it for itself', async (t) => {
   const dataDir = join(dir, '.data');
   const started = await runRowmill(['jobs', '--json', '--limit', '1'], { cwd: dir });
@@ -100,18 +118,18 @@ test('a worker says how to get to its Postgres, and prints no password', async (
   assert.ok(url.password && !seen.includes(url.password));
 });
 
-test('Ctrl-C in the middle leaves nothing running, and no job that nobody could do', async () => {
-  const files = Array<string>(20).fill('mine.webp');
-  const { child, ended } = rowmillStarted(['demo', ...files], { cwd: dir });
-  let seen = '';
-  child.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-  await eventually(() => assert.match(seen, /processing/), 30_000);
-  child.kill('SIGINT');
-  const { code, stderr } = await ended;
-  assert.equal(code, 130);
-  assert.match(stderr, /SIGINT: stopping/);
-  assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
-  await sleep(100);
-  const { stdout } = await runRowmill(['jobs', '--json', '--status', 'pending'], { cwd: dir });
-  assert.deepEqual(JSON.parse(stdout).jobs, []);
-});
+for (const args of [Array<string>(20).fill('mine.webp'), ['notifications']])
+  test(`Ctrl-C in the middle of ${args[0]} leaves nothing running, and no job that nobody could do`, async () => {
+    const { child, ended } = rowmillStarted(['demo', ...args], { cwd: dir });
+    let seen = '';
+    child.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    await eventually(() => assert.match(seen, /processing/), 30_000);
+    child.kill('SIGINT');
+    const { code, stderr } = await ended;
+    assert.equal(code, 130);
+    assert.match(stderr, /SIGINT: stopping/);
+    assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
+    await sleep(100);
+    const { stdout } = await runRowmill(['jobs', '--json', '--status', 'pending'], { cwd: dir });
+    assert.deepEqual(JSON.parse(stdout).jobs, []);
+  });

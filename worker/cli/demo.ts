@@ -9,6 +9,14 @@ export const demo = example(new Command('demo'), 'rowmill demo holiday.jpg')
   .argument('[files...]', 'pictures of your own')
   .addOption(json())
   .action(async (files: string[], options: { json?: true }) => {
-    const { runDemo } = await import('./demo/run.ts');
-    process.exitCode = await runDemo(files, { json: options.json === true });
+    const { demoPictures } = await import('./demo/pictures.ts');
+    process.exitCode = await demoPictures(files, { json: options.json === true });
+  });
+
+example(demo.command('notifications'), 'rowmill demo notifications')
+  .description('send a notification on each channel, to stand-ins on this machine; it needs no settings, either')
+  .addOption(json())
+  .action(async (_: object, command: Command) => {
+    const { demoNotifications } = await import('./demo/notifications.ts');
+    process.exitCode = await demoNotifications({ json: command.optsWithGlobals<{ json?: true }>().json === true });
   });

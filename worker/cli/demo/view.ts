@@ -1,45 +1,62 @@
 import { stripVTControlCharacters } from 'node:util';
+import type { Status } from '../../queue/client/operate.ts';
 import { print, statusStyle, table, type Column } from '../output.ts';
-import type { Picture } from './tell.ts';
 
-export type View = { show(pictures: Picture[]): void };
+/** A job of the demo, and what it is. */
+export type Shown = {
+  id: number;
+  name: string;
+  about: string;
+  /** Whether it has to fail. */
+  broken: boolean;
+  status: Status;
+  started_at?: Date | null;
+  completed_at?: Date | null;
+  error_code?: string | null;
+  error?: string | null;
+};
 
-/** Shows how jobs change: on a terminal a table that is redrawn in place, otherwise a line for each change. */
-export function createView(quiet: boolean): View {
+export type View = { show(jobs: Shown[]): void };
+
+/**
+ * Shows how jobs change: on a terminal a table that is redrawn in place, otherwise a line for each change.
+ * @param title of the column with their names
+ */
+export function createView(quiet: boolean, title: string): View {
   if (quiet) return { show: () => {} };
   const lines = changes();
   if (!process.stdout.isTTY) return lines;
-  const live = redrawn();
+  const columns = columnsOf(title);
+  const draw = (jobs: Shown[]) => ['', ...table(jobs, columns), ''];
+  const live = redrawn(draw);
   let fits: boolean | undefined;
   return {
-    show(pictures) {
+    show(jobs) {
       // Decided once: a table that scrolls, or whose lines wrap, cannot be redrawn in place.
-      fits ??= doesFit(draw(pictures));
-      (fits ? live : lines).show(pictures);
+      fits ??= doesFit(draw(jobs));
+      (fits ? live : lines).show(jobs);
     },
   };
 }
 
-const columns: Column<Picture>[] = [
+const columnsOf = (title: string): Column<Shown>[] => [
   { title: 'JOB', value: ({ id }) => id, align: 'right' },
-  { title: 'FILE', value: ({ name }) => name },
+  { title, value: ({ name }) => name },
   { title: 'STATUS', width: 10, value: ({ status }) => status, style: ({ status }) => statusStyle(status) },
   { title: 'TOOK', width: 6, value: took, align: 'right' },
   { title: 'WHAT IT IS', value: ({ about }) => about, style: () => 'dim' },
 ];
-
-const draw = (pictures: Picture[]) => ['', ...table(pictures, columns), ''];
 
 function doesFit(lines: string[]): boolean {
   const { columns: width, rows: height } = process.stdout;
   return lines.length < height && lines.every((line) => stripVTControlCharacters(line).length < width);
 }
 
-function redrawn(): View {
+function redrawn(draw: (jobs: Shown[]) => string[]): View {
   let drawn: string[] = [];
   return {
-    show(pictures) {
-      const lines = draw(pictures);
+    show(jobs) {
+      const lines = draw(jobs);
       if (lines.join('\n') === drawn.join('\n')) return;
       const up = drawn.length > 0 ? `\x1b[${drawn.length}A` : '';
       process.stdout.write(up + lines.map((line) => `${line}\x1b[K\n`).join(''));
@@ -51,21 +68,22 @@ function redrawn(): View {
 function changes(): View {
   const last = new Map<number, string>();
   return {
-    show(pictures) {
-      for (const picture of pictures) {
-        const now = `${picture.status}${picture.error_code ? ` (${picture.error_code})` : ''}`;
-        const before = last.get(picture.id);
+    show(jobs) {
+      for (const job of jobs) {
+        const { status, error_code } = job;
+        const now = error_code && status !== 'completed' ? `${status} (${error_code})` : status;
+        const before = last.get(job.id);
         if (before === now) continue;
-        last.set(picture.id, now);
-        const line = `job ${picture.id}  ${picture.name}`;
+        last.set(job.id, now);
+        const line = `job ${job.id}  ${job.name}`;
         // A quick job starts and ends between two polls: its row says that it started.
-        if (before === 'pending' && picture.completed_at && picture.started_at) print(`${line}  processing`);
-        print(`${line}  ${now}  ${took(picture)}`.trimEnd());
+        if (before?.startsWith('pending') && job.completed_at && job.started_at) print(`${line}  processing`);
+        print(`${line}  ${now}  ${took(job)}`.trimEnd());
       }
     },
   };
 }
 
-function took({ started_at, completed_at }: Picture): string {
+function took({ started_at, completed_at }: Shown): string {
   return started_at && completed_at ? `${((completed_at.getTime() - started_at.getTime()) / 1_000).toFixed(2)} s` : '';
 }
