@@ -37,6 +37,7 @@ for (const id of Object.keys(boxTemplates))
       assert.match(html!, /display:none;/);
       assert.match(html!, /prefers-color-scheme: dark/);
       assert.match(html!, /@media only screen and \(min-width:480px\)/);
+      assert.doesNotMatch(html!, /<link|<img|@import|url\(/, 'nothing is loaded from elsewhere when it is opened');
       for (const part of [subject, text, html!]) assert.doesNotMatch(part, /\{\{|\[object/);
       const short = await words(id, examples[id]!, false);
       assert.ok(short.text.length <= 160 && !short.text.includes('\n'), short.text);
