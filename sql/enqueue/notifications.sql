@@ -37,6 +37,12 @@ values ('whatsapp', '{"type": "whatsapp", "phoneNumber": "+14155550100", "templa
                       "templateData": {"name": "John Doe"}}')
 returning id;
 
+-- A device of a user, as your API registers it when the app starts.
+insert into push_tokens (token_hash, user_id, token, platform)
+select encode(sha256(convert_to(token, 'UTF8')), 'hex'), 'user1', token, 'android'
+  from (values ('firebase-token')) as device (token)
+    on conflict (token_hash) do update set user_id = excluded.user_id, last_seen_at = now(), invalid_at = null;
+
 -- A push to one device. Without fcmToken it goes to all devices of the user: the rows of push_tokens.
 insert into notification_jobs (kind, payload)
 values ('push', '{"type": "push", "userId": "user-uuid", "fcmToken": "firebase-token", "title": "New Message",

@@ -61,10 +61,8 @@ test('the demo of notifications sends one on each channel, repairs one, and send
   const { code, stdout, stderr } = await rowmillStarted(['demo', 'notifications'], { cwd: dir, env: elsewhere }).ended;
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
   assert.match(stdout, /^7 completed, 1 failed$/m);
-  assert.match(
-    stdout,
-    /email, failed, as it should:\n {2}error_code {2}missing_variable\n[^]*UPDATE notification_jobs[^]* email {2}completed/,
-  );
+  assert.match(stdout, /email, failed, as it should:\n {2}error_code {2}missing_variable\n/);
+  assert.match(stdout, /^ {2}UPDATE notification_jobs$[^]* {2}email {2}completed/m);
   assert.match(stdout, /^Job \d+ sent nothing, and its result says so: repeated\.$/m);
   const [, table] = /^The stand-ins took 10 messages:\n\n.*\n([^]*?)\n\n/m.exec(stdout)!;
   const channels = table!.split('\n').map((line) => line.trim().split(' ')[0]!);

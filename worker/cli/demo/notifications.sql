@@ -1,6 +1,6 @@
 -- name: add_devices
 insert into push_tokens (token_hash, user_id, token, platform)
-select encode(sha256(convert_to(token, 'UTF8')), 'hex'), user_id, token, platform
+select pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(token, 'UTF8')), 'hex'), user_id, token, platform
   from (values ('demo-ada',   'token-of-adas-phone',      'ios'),
                ('demo-grace', 'token-of-graces-phone',    'android'),
                ('demo-grace', 'token-of-graces-browser',  'web')) as d (user_id, token, platform)
@@ -24,5 +24,4 @@ SELECT channel, provider, status, count(*) FROM notification_deliveries
 SELECT message_id, channel, status, sent_at FROM notifications ORDER BY created_at DESC LIMIT 3;
 
 -- name: try_3
-SELECT id, kind, result FROM notification_jobs WHERE result ? 'repeated' OR result ? 'successCount'
- ORDER BY id DESC LIMIT 2;
+SELECT id, kind, result FROM notification_jobs WHERE kind = 'batch' ORDER BY id DESC LIMIT 1;
