@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { promisify } from 'node:util';
 import { processAudio } from '../../../worker/media/audio/audio.ts';
+import { codeOf } from '../../../worker/base/errors.ts';
+import { isOld } from '../../../worker/media/ffmpeg/age.ts';
 import { createFfmpeg } from '../../../worker/media/ffmpeg/ffmpeg.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { processVideo } from '../../../worker/media/video/video.ts';
@@ -87,6 +89,13 @@ const sounds: [name: string, words: string][] = [
 const always = new Set(['a.m4a', 'a.mp3', 'a.opus', 'a.mp4', 'late.mkv', 'a.webm']);
 const skipped = (name: string) => ({ skip: !always.has(name) && unlessEverything });
 
+/** npm's ffprobe crashes at most MPEG-TS, and the error says so. */
+async function unlessOld(work: Promise<void>): Promise<void> {
+  await work.catch(async (error: unknown) => {
+    if (codeOf(error) !== 'ffmpeg_too_old' || !isOld(await ffmpeg.capabilities())) throw error;
+  });
+}
+
 suite('a sound', () => {
   const lasts = async (bytes: Buffer) => {
     const { path, options } = await original(bytes);
@@ -95,7 +104,8 @@ suite('a sound', () => {
     near('the MP3', await heard(made.path), was, frames.sound);
     near('as it is told', made.metadata.duration, was, frames.sound);
   };
-  for (const [name, words] of sounds) test(name, skipped(name), async () => lasts(await generate(name, words)));
+  for (const [name, words] of sounds)
+    test(name, skipped(name), async () => unlessOld(lasts(await generate(name, words))));
 });
 
 const picture = '-f lavfi -i testsrc2=s=160x90:r=25:d=3';
@@ -133,7 +143,8 @@ suite('a video', () => {
     near('the picture', await seen(made.path), await seen(path), name === 'uneven.mkv' ? 0.2 : frames.picture);
     if (made.metadata.audio_codec) near('the sound', await heard(made.path), await heard(path), frames.sound);
   };
-  for (const [name, words] of videos) test(name, skipped(name), async () => lasts(await generate(name, words), name));
+  for (const [name, words] of videos)
+    test(name, skipped(name), async () => unlessOld(lasts(await generate(name, words), name)));
 
   test('one whose edit list leaves out its beginning', { skip: unlessEverything }, async () => {
     const whole = join(dir, 'whole.mp4');

@@ -187,6 +187,7 @@ test('a worker that hears many notifications while it asks to be notified goes o
     poll() {
       polls++;
       if (empty) waking.exhausted();
+      else waking.found();
     },
     catchUp: () => caughtUp++,
     uncommitted: { watch: (queue) => uncommitted.watch(queue).then(asked.resolve) },
