@@ -4,9 +4,12 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { Keyring } from '../../worker/base/seal.ts';
+import { searchQueue } from '../../worker/queue/fleet/sensitive.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { dump } from '../support/dump.ts';
 import { add, reads } from '../support/jobs.ts';
+import { silent } from '../support/log.ts';
 import { createRig, type Rig } from '../support/worker.ts';
 
 // Each kind of notification, inserted in the clear by plain SQL where SEAL_KEYS is set: the message has the values, and
@@ -38,9 +41,10 @@ const payloads: Record<string, object[]> = {
 
 let rig: Rig;
 let dir: string;
+let SEAL_KEYS: string;
 before(async () => {
   [rig, dir] = await Promise.all([createRig(), mkdtemp(join(tmpdir(), 'sealed-'))]);
-  const SEAL_KEYS = `k1:${randomBytes(32).toString('base64')}`;
+  SEAL_KEYS = `k1:${randomBytes(32).toString('base64')}`;
   await rig.worker(await loadRegistry(), { QUEUES: 'notification', DATA_DIR: dir, SEAL_KEYS });
 });
 after(async () => {
@@ -70,3 +74,17 @@ for (const [kind, all] of Object.entries(payloads))
       [],
     );
   });
+
+test('what is nested too deeply to be sealed is removed', async () => {
+  const data = `${'{"a":'.repeat(4_900)}"${canary}"${'}'.repeat(4_900)}`;
+  const payload = `{"email": "a@example.com", "title": "x", "body": "x", "data": ${data}}`;
+  const { rows } = await rig.db.query<{ id: number }>(
+    `insert into notification_jobs (kind, payload) values ('email', $1) returning id`,
+    [payload],
+  );
+  await reads(rig.db, rows[0]!.id, { status: 'failed', error_code: 'invalid_payload' });
+  const keyring = new Keyring(SEAL_KEYS);
+  await searchQueue('notification', { db: rig.db, registry: await loadRegistry(), keyring, log: silent }, true);
+  const left = (await dump(rig.db)).filter((row) => row.includes(canary));
+  assert.deepEqual(left, []);
+});

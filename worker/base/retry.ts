@@ -49,15 +49,18 @@ export async function withRetries<T>(
   }
 }
 
+const second = 1_000;
+const longestRetryAfter = 3_600 * second;
+
 /**
- * In milliseconds, from whole seconds or an HTTP date. Undefined if not given.
- * https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+ * In milliseconds, from whole seconds or an HTTP date. Undefined if not given. At least a second, so that no job spins;
+ * at most an hour, because servers name absurd times. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 export function retryAfterMs(header: string | undefined): number | undefined {
   const value = header?.trim();
   if (!value) return undefined;
-  const delayMs = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
-  return Number.isNaN(delayMs) ? undefined : Math.max(delayMs, 0);
+  const delayMs = /^\d+$/.test(value) ? Number(value) * second : Date.parse(value) - Date.now();
+  return Number.isNaN(delayMs) ? undefined : Math.min(Math.max(delayMs, second), longestRetryAfter);
 }
 
 /**

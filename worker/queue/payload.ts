@@ -68,7 +68,8 @@ export function strangeKeys(kind: PayloadOf, payload: unknown): string | undefin
 
 /** A schema reports each wrong value, and people make long lists: without a limit, either would block the process. */
 const defaultMaxValues = 10_000;
-const deepest = 100;
+/** A payload that is nested more deeply is refused: V8 has no room on its stack to walk through some thousands. */
+export const deepest = 100;
 const shownFaults = 10;
 const shownKeys = 5;
 

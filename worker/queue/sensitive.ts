@@ -1,3 +1,4 @@
+import { deepest } from './payload.ts';
 import { isSealed, open, removed, sealedPattern, type Keyring, type SealPlace } from '../base/seal.ts';
 
 // The sensitive values of a payload: its kind names where they are, such as `email.to` (job.ts).
@@ -44,7 +45,7 @@ const placeOf = ({ queue, id }: Owner, place: readonly string[]): SealPlace => (
  */
 function clearIn(value: unknown, place: string[], job: Owner, keyring: Keyring | undefined): unknown {
   if (isSealed(value)) return open(value, placeOf(job, place), keyring);
-  if (!isObject(value)) return value;
+  if (!isObject(value) || place.length > deepest) return value;
   const entries = Object.entries(value).map(([key, each]) => [key, clearIn(each, [...place, key], job, keyring)]);
   return Object.fromEntries(entries);
 }
@@ -54,8 +55,18 @@ export function sealing(payload: unknown, sensitive: readonly string[], job: Own
   return clearOf(payload, sensitive).map(({ place, value }) => ({
     place,
     was: value,
-    value: keyring.seal(clearIn(value, place, job, keyring), placeOf(job, place)),
+    value: sealedOrRemoved(clearIn(value, place, job, keyring), placeOf(job, place), keyring),
   }));
+}
+
+/** V8 cannot write a value as JSON that is nested some thousands deep, and no kind takes it. */
+function sealedOrRemoved(value: unknown, place: SealPlace, keyring: Keyring): string {
+  try {
+    return keyring.seal(value, place);
+  } catch (error) {
+    if (error instanceof RangeError) return removed;
+    throw error;
+  }
 }
 
 /** What removes the values that stand in the clear. */
@@ -102,7 +113,8 @@ export function resealing(payload: unknown, job: Owner, keyring: Keyring): { cha
   const changes: Change[] = [];
   const faults: unknown[] = [];
   const visit = (value: unknown, place: string[]): void => {
-    if (isObject(value)) for (const [key, each] of Object.entries(value)) visit(each, [...place, key]);
+    if (isObject(value) && place.length <= deepest)
+      for (const [key, each] of Object.entries(value)) visit(each, [...place, key]);
     if (!isSealed(value) || value === removed || value.startsWith(`sealed:${keyring.active}:`)) return;
     try {
       const where = placeOf(job, place);

@@ -8,7 +8,7 @@ export type Template = {
   html?: string | undefined;
 };
 
-/** What a message says. `subject` is one line. */
+/** What a message says. */
 export type Words = { subject: string; text: string; html?: string };
 
 type Engine = typeof import('handlebars');
@@ -28,12 +28,36 @@ export async function renderTemplate(template: Template, variables: Record<strin
   const handlebars = await engine;
   const fill = (source: string, noEscape: boolean) => fillIn(handlebars, template.id, source, noEscape, variables);
   return {
-    subject: fill(template.subject, true)
-      .replaceAll(/[\s\0]+/g, ' ')
-      .trim(),
+    subject: fill(template.subject, true),
     text: fill(template.text, true).trim(),
-    ...(template.html ? { html: fill(template.html, false) } : {}),
+    ...(template.html ? { html: withSafeLinks(fill(template.html, false)) } : {}),
   };
+}
+
+/** The text on one line: a header ends at a newline. Without control characters, which terminals and phones obey. */
+export const onOneLine = (text: string) =>
+  text
+    .toWellFormed()
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
+    .trim();
+
+/** The text without control characters, but with its newlines and tabs. */
+export const plainText = (text: string) =>
+  text
+    .toWellFormed()
+    .replaceAll(/\r\n?/g, '\n')
+    .replaceAll(/[^\P{Cc}\n\t]/gu, '')
+    .trim();
+
+/** Browsers ignore spaces and control characters in front of the scheme, and newlines and tabs in it. */
+const script =
+  /\s(?:href|src|action|formaction|background)\s*=["'\s\p{Cc}]*(?:j\s*a\s*v\s*a|v\s*b)\s*s\s*c\s*r\s*i\s*p\s*t\s*:/iu;
+const page = /\s(?:href|action|formaction)\s*=["'\s\p{Cc}]*d\s*a\s*t\s*a\s*:/iu;
+
+/** A template of yours may write a link without `safeUrl`. @throws PermanentError `unsafe_link` */
+function withSafeLinks(html: string): string {
+  if (!script.test(html) && !page.test(html)) return html;
+  throw new PermanentError('unsafe_link', 'A link begins with javascript:, vbscript: or data:');
 }
 
 function prepare(handlebars: Engine): Engine {

@@ -73,6 +73,12 @@ export const fcm: Row = {
     ['unavailable, for so long', answer(503, 'UNAVAILABLE', 'UNAVAILABLE', { 'retry-after': '7' }), 'snooze 7000'],
     ['internal', answer(500, 'INTERNAL', 'INTERNAL'), 'retryable fcm_failed'],
     ['a proxy', { status: 502, body: '<html>Bad gateway</html>' }, 'retryable fcm_failed'],
+    ['a 404 that is not of FCM', { status: 404, body: '<html>Not found</html>' }, 'fault fcm_unavailable'],
+    [
+      'unavailable, for an absurd time',
+      answer(503, 'UNAVAILABLE', 'UNAVAILABLE', { 'retry-after': '9'.repeat(30) }),
+      'snooze 3600000',
+    ],
     ['a new error', answer(409, 'ABORTED'), 'retryable fcm_failed'],
     ['an answer that is none', { status: 200, body: 'yes' }, 'unknown'],
   ],

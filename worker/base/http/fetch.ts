@@ -183,29 +183,18 @@ export function statusError(service: Service, status: number, retryAfter?: strin
     case 425:
       return unavailable(service, `answered ${status}`);
     case 429: {
-      const delayMs = delayOf(retryAfter);
+      const delayMs = retryAfterMs(retryAfter);
       if (delayMs !== undefined) return new Snooze(delayMs, `${said}: come back in ${Math.ceil(delayMs / 1000)} s`);
       return new RetryableError(`${code}_rate_limited`, `${said}: too many requests`);
     }
   }
   if (status >= 500) {
     const error = unavailable(service, `answered ${status}`);
-    const delayMs = delayOf(retryAfter);
+    const delayMs = retryAfterMs(retryAfter);
     if (delayMs !== undefined) waits.set(error, delayMs);
     return error;
   }
   return new PermanentError(`${code}_refused`, `${said}: it does not take this request; check ${settings.address}`);
-}
-
-const second = 1000;
-const longestSnooze = 3600 * second;
-
-/**
- * In milliseconds, from whole seconds or an HTTP date; at least a second, so that no job spins. Undefined if not given.
- */
-function delayOf(retryAfter: string | undefined): number | undefined {
-  const delayMs = retryAfterMs(retryAfter);
-  return delayMs === undefined ? undefined : Math.min(Math.max(delayMs, second), longestSnooze);
 }
 
 /** Nothing was done: nobody could be reached, or it answered that it is out of order. */

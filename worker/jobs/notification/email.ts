@@ -1,7 +1,9 @@
+import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { PermanentError } from '../../base/errors.ts';
 import type { EmailMessage } from '../../providers/email/email.ts';
 import { job, minutes } from '../../queue/job.ts';
+import { onOneLine } from '../../templates/template.ts';
 import { deliver, type Channel } from './delivery/deliver.ts';
 import { noticeFields, sensitiveFields } from './delivery/notice.ts';
 import { unsubscribeUrl } from './delivery/unsubscribe-link.ts';
@@ -40,7 +42,7 @@ const email: Channel<Payload, EmailMessage> = {
     const url = list === undefined ? undefined : unsubscribeUrl(app.config, to, list);
     return {
       to,
-      subject: onOneLine(own ?? subject),
+      subject: own === undefined ? subject : onOneLine(own),
       text,
       ...(html === undefined ? {} : { html }),
       ...(url === undefined ? {} : { unsubscribe: { url } }),
@@ -49,19 +51,18 @@ const email: Channel<Payload, EmailMessage> = {
 };
 
 /** One address and nothing else: a list, a name or a second line would send it to others. */
-const address = /^[^\s@<>(),;:"\\[\]]{1,64}@[^\s@<>(),;:"\\[\]]{1,255}$/;
+const address = /^([^\s\p{Cc}\p{Cf}@<>(),;:"\\[\]]{1,64})@([^\s\p{Cc}\p{Cf}@<>(),;:"\\[\]]{1,255})$/u;
 
 function recipientOf(given: Payload): string {
   const found = addressIn(given);
   if (found === undefined) throw new PermanentError('invalid_payload', 'payload.email: is missing');
-  const trimmed = typeof found === 'string' ? found.trim() : '';
-  if (!address.test(trimmed) || trimmed.length > 254)
+  const [, local, host = ''] = address.exec(typeof found === 'string' ? found.trim() : '') ?? [];
+  // The one spelling of a domain that has several: a recipient in suppressions is found whichever is given.
+  const domain = domainToASCII(host).replace(/\.$/, '');
+  if (!local || !domain || local.length + domain.length > 253)
     throw new PermanentError('invalid_recipient', 'payload.email: is no address of one mailbox');
-  return trimmed;
+  return `${local.normalize()}@${domain}`;
 }
 
 const addressIn = ({ email: given, payload: event }: Pick<Payload, 'email' | 'payload'>): unknown =>
   typeof given === 'object' ? given.to : (given ?? event?.['email']);
-
-/** Headers end at a newline. */
-const onOneLine = (text: string) => text.replaceAll(/[\s\0]+/g, ' ').trim();

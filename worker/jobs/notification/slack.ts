@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { PermanentError } from '../../base/errors.ts';
 import { escaped, type SlackMessage } from '../../providers/slack/message.ts';
+import { plainText } from '../../templates/template.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { deliver, type Channel } from './delivery/deliver.ts';
 import { noticeFields, sensitiveFields } from './delivery/notice.ts';
@@ -50,7 +51,7 @@ const slack: Channel<Payload, SlackMessage> = {
     const { channel: _, text: own, message = own, ...form } = typeof given.slack === 'object' ? given.slack : {};
     const isWhole = message !== undefined || Boolean(form.blocks ?? form.attachments);
     const hasWords = Boolean(notice.template_id ?? notice.title ?? notice.body);
-    const shown = isWhole && (message !== undefined || !hasWords) ? (message ?? '') : textOf(await words());
+    const shown = isWhole && (message !== undefined || !hasWords) ? plainText(message ?? '') : textOf(await words());
     return { ...form, channel: channelOf(given), text: shown };
   },
 };

@@ -31,7 +31,7 @@ export function createSendGrid({ email }: Pick<Config, 'email'>): Sender<EmailMe
       const answer = await ask(sendgrid, '/v3/mail/send', { method: 'POST', body, signal });
       if (answer.status < 200 || answer.status > 299) throw judge(answer);
       const id = answer.headers['x-message-id'];
-      return typeof id === 'string' ? { provider_message_id: id.slice(0, 1_000) } : {};
+      return typeof id === 'string' ? { provider_message_id: id } : {};
     },
     async check({ signal }) {
       const answer = await ask(sendgrid, '/v3/scopes', { signal });

@@ -25,7 +25,7 @@ export function createSmtp({ email }: Pick<Config, 'email'>): Sender<EmailMessag
       const mail = mailOf(message, email, key);
       try {
         const sent = await transport.sendMail({ ...mail, signal: AbortSignal.any([signal, deadline]) });
-        return { provider_message_id: (sent.serverMessageId ?? mail.messageId).slice(0, 1_000) };
+        return { provider_message_id: sent.serverMessageId ?? mail.messageId };
       } catch (error) {
         const answer = (error as NodemailerError).responseCode;
         // Until the body is read, no byte of it is on its way. An answer is one that refuses it.

@@ -23,7 +23,7 @@ export function judgeFcm(error: FcmError): Error {
   const said = `FCM answered ${status}${code ? ` ${code}` : ''}`;
   const wait = retryAfterMs(header(response.headers, 'retry-after'));
 
-  if (status === 404 || code === 'UNREGISTERED')
+  if (code === 'UNREGISTERED' || code === 'NOT_FOUND')
     return new PermanentError('invalid_recipient', `${said}: the app was removed from the device, or has a new token`);
   if (code === 'SENDER_ID_MISMATCH')
     return new PermanentError('push_sender_mismatch', `${said}: the token is of another Firebase project`);
@@ -43,6 +43,8 @@ export function judgeFcm(error: FcmError): Error {
     if (/device/i.test(text)) return new SnoozeAlone(wait ?? quotaMs, `${said}: too many messages to this device`);
     return wait ? new Snooze(wait, said) : new SnoozeAlone(quotaMs, said);
   }
+  // Not FCM's own 404: no token is to blame.
+  if (status === 404) return unavailable(`${said}, in words that are not FCM's: check FCM_URL and the network`);
   if (status === 401 || status === 403)
     return new DeploymentError('push', 'fcm_unauthorized', `${said}: check FIREBASE_SERVICE_ACCOUNT and its project`);
   if (status === 503) return wait ? new Snooze(wait, said) : unavailable(`${said}: try again later`);

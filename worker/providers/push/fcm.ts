@@ -47,7 +47,7 @@ export function createFcm({ push }: Pick<Config, 'push'>): Sender<PushMessage> |
 }
 
 /** `projects/my-project/messages/0:1500415314455276%31bd1c9631bd1c96` */
-const receiptOf = (name: string | undefined): Receipt => (name ? { provider_message_id: name.slice(0, 1_000) } : {});
+const receiptOf = (name: string | undefined): Receipt => (name ? { provider_message_id: name } : {});
 
 /** A Firebase project, with its access token and the lines to it. */
 function openProject(config: FcmConfig) {

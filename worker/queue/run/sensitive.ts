@@ -1,4 +1,7 @@
+import { PermanentError } from '../../base/errors.ts';
 import { redactor } from '../../base/log.ts';
+import { removed } from '../../base/seal.ts';
+import { deepest } from '../payload.ts';
 import { opened, sealing } from '../sensitive.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
 import { storableResult } from './storable.ts';
@@ -6,7 +9,8 @@ import { storableResult } from './storable.ts';
 /**
  * The payload of a job as its handler gets it: in the clear. What stood in the clear in the row, too, is sealed there
  * first, so it is sealed before the first attempt ends.
- * @throws RetryableError `seal_key_unknown`; PermanentError `sealed_elsewhere`, `sealed_damaged`, `sensitive_removed`
+ * @throws RetryableError `seal_key_unknown`; PermanentError `invalid_payload`, `sealed_elsewhere`, `sealed_damaged`,
+ *   `sensitive_removed`
  */
 export async function reveal(
   attempting: Attempting,
@@ -16,6 +20,8 @@ export async function reveal(
   const { row } = attempting;
   const { keyring } = app.config;
   const changes = keyring ? sealing(row.payload, sensitive, row, keyring) : [];
+  if (changes.some(({ value }) => value === removed))
+    throw new PermanentError('invalid_payload', 'payload: is nested too deeply');
   if (changes.length > 0) await ledger.seal({ id: row.id, attempt: row.attempt, changes });
   const values: unknown[] = [];
   try {
@@ -38,13 +44,15 @@ const mostEncoded = 100;
 /** What must not get into texts of a job that has sensitive values: the texts and numbers in them. */
 function wordsIn(values: unknown[]): string[] {
   const words = new Set<string>();
-  const visit = (value: unknown): void => {
-    if (typeof value === 'object' && value !== null) return Object.values(value).forEach(visit);
+  const visit = (value: unknown, depth: number): void => {
+    if (depth > deepest) return;
+    if (typeof value === 'object' && value !== null)
+      return Object.values(value).forEach((each) => visit(each, depth + 1));
     if (typeof value !== 'string' && typeof value !== 'number') return;
     const text = String(value);
     for (let at = 0; at < text.length; at += piece) words.add(text.slice(at, at + piece));
   };
-  values.forEach(visit);
+  values.forEach((value) => visit(value, 0));
   const kept = [...words].filter((word) => word.length >= shortest && !commonWord.test(word));
   return kept.toSorted((a, b) => b.length - a.length);
 }

@@ -1,6 +1,7 @@
 import { isTransient, transaction, type Db, type Tx } from '../../../base/db/db.ts';
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
-import { PermanentError, RetryableError } from '../../../base/errors.ts';
+import { codeOf, PermanentError, RetryableError } from '../../../base/errors.ts';
+import { storable } from '../../../queue/run/storable.ts';
 import type { Hashes } from './hash.ts';
 
 /**
@@ -71,7 +72,7 @@ export async function openDeliveries(db: Db, requests: Request[]): Promise<Deliv
     recipient_hash: recipient[0],
     hashes: recipient,
   }));
-  const found = await query<Found>(db, sql.open_new, { wanted: JSON.stringify(wanted) });
+  const found = await query<Found>(db, sql.open_new, { wanted: storable(wanted) }).catch(faultOfRow);
   const known = new Map<number, Delivery>(found.map(({ n, ...delivery }) => [n, { ...fresh, ...delivery }]));
   const rest = requests.map((request, n) => ({ ...request, n })).filter(({ n }) => !known.has(n));
   if (rest.length > 0)
@@ -80,6 +81,14 @@ export async function openDeliveries(db: Db, requests: Request[]): Promise<Deliv
     const delivery = known.get(n);
     if (!delivery) throw new RetryableError('unexpected_error', 'A notification was deleted while it was being opened');
     return delivery;
+  });
+}
+
+/** The lengths of all other columns were checked with the payload. */
+function faultOfRow(error: unknown): never {
+  if (codeOf(error) !== '23514') throw error;
+  throw new PermanentError('invalid_payload', 'payload.metadata: has more than 100,000 bytes as text', {
+    cause: error,
   });
 }
 
@@ -100,7 +109,7 @@ async function openKnown(tx: Tx, requests: (Request & { n: number })[]): Promise
     recipient_hash: recipient[0],
     hashes: recipient,
   }));
-  const all = { wanted: JSON.stringify(wanted) };
+  const all = { wanted: storable(wanted) };
   await query(tx, sql.add_deliveries, all);
   const found = await query<{ n: number } & Delivery>(tx, sql.take_deliveries, all);
   await query(tx, sql.take_notifications, all);
@@ -157,14 +166,20 @@ export type Settled = {
   error_code?: string;
 };
 
+/** A provider names a message as it likes. */
+const shortened = <T extends { provider_message_id?: string | undefined }>(receipt: T): T => ({
+  ...receipt,
+  provider_message_id: receipt.provider_message_id?.slice(0, 1_000),
+});
+
 /** What became of them, in the transaction that completes their job. The notifications follow. */
 export async function settle(tx: Tx, deliveries: Settled[]): Promise<void> {
-  await query(tx, sql.settle, { settled: JSON.stringify(deliveries) });
+  await query(tx, sql.settle, { settled: storable(deliveries.map(shortened)) });
 }
 
 /** They were sent, and their job is not completed with them: so that they are not sent again. */
 export async function writeReceipts(db: Queryable, receipts: Omit<Settled, 'status'>[]): Promise<void> {
-  await query(db, sql.note_receipt, { receipts: JSON.stringify(receipts) });
+  await query(db, sql.note_receipt, { receipts: storable(receipts.map(shortened)) });
 }
 
 /** The same, while Postgres may be away. Without it, the delivery stays `sending`. */

@@ -39,6 +39,7 @@ export const noticeFields = {
   /** The language of the template. Default: DEFAULT_LOCALE. */
   locale: z
     .string()
+    .max(100)
     .regex(/^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/)
     .optional(),
   /** The mailing list that the message belongs to, so that its recipient can unsubscribe from it. */

@@ -1,7 +1,7 @@
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
 import { PermanentError } from '../../../base/errors.ts';
 import { boxIdOf, boxTemplates, boxVariables, loadBoxTemplate } from '../../../templates/box.ts';
-import { renderTemplate, type Words } from '../../../templates/template.ts';
+import { onOneLine, plainText, renderTemplate, type Words } from '../../../templates/template.ts';
 import type { Notice } from './notice.ts';
 
 const sql = loadStatements(import.meta.dirname, 'render.sql', ['find_template', 'list_templates']);
@@ -14,6 +14,22 @@ type Wanted = Pick<Notice, 'template_id' | 'variables' | 'title' | 'body' | 'loc
  * @throws PermanentError `template_not_found`, `invalid_payload`, and what `renderTemplate` throws
  */
 export async function render(
+  db: Queryable | undefined,
+  channel: string,
+  notice: Wanted,
+  defaultLocale: string,
+): Promise<Words> {
+  const words = await wordsOf(db, channel, notice, defaultLocale);
+  const subject = onOneLine(words.subject.slice(0, longestSubject));
+  const text = plainText(words.text);
+  if (!subject && !text) throw new PermanentError('invalid_payload', 'payload: has no text');
+  return { subject, text, ...(words.html === undefined ? {} : { html: plainText(words.html) }) };
+}
+
+/** As long as a title may be: a variable may be longer. */
+const longestSubject = 1_000;
+
+async function wordsOf(
   db: Queryable | undefined,
   channel: string,
   notice: Wanted,

@@ -1,6 +1,7 @@
 import type { App } from '../../../app.ts';
 import { loadStatements, query } from '../../../base/db/sql.ts';
 import type { Report } from '../../../providers/report.ts';
+import { storable } from '../../../queue/run/storable.ts';
 import { createHasher } from './hash.ts';
 
 const sql = loadStatements(import.meta.dirname, 'report.sql', ['record_reports', 'unsubscribe']);
@@ -23,7 +24,7 @@ export async function recordReports(
   if (rows.length === 0) return { events: 0, moved: 0 };
   const [counts] = await query<{ events: number; moved: number }>(db, sql.record_reports, {
     provider,
-    reports: JSON.stringify(rows),
+    reports: storable(rows),
   });
   return counts!;
 }

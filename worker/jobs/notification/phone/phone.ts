@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { PermanentError } from '../../../base/errors.ts';
 import type { PhoneMessage } from '../../../providers/twilio/message.ts';
-import type { Words } from '../../../templates/template.ts';
+import { onOneLine, type Words } from '../../../templates/template.ts';
 import type { Channel } from '../delivery/deliver.ts';
 import { noticeFields } from '../delivery/notice.ts';
 
@@ -60,29 +60,16 @@ const validity = ({ ttl }: Payload) => (ttl === undefined ? {} : { validFor: ttl
 
 /** Each variable as text on one line: WhatsApp refuses others. */
 const linesOf = (variables: Record<string, unknown>) =>
-  Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, onOneLine(value)]));
+  Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, onOneLine(asText(value))]));
 
-function onOneLine(value: unknown): string {
-  const text = typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
-  return text
-    .toWellFormed()
-    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
-    .trim();
-}
+const asText = (value: unknown) =>
+  typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
 
 /** @throws PermanentError `invalid_payload`, `message_refused` */
 function textOf({ text }: Words): string {
-  const clean = text
-    .toWellFormed()
-    .replaceAll(/\r\n?/g, '\n')
-    .replaceAll(/[^\P{Cc}\n\t]/gu, '')
-    .trim();
-  if (!clean) throw new PermanentError('invalid_payload', 'payload.body: has no text');
-  if (clean.length <= most) return clean;
-  throw new PermanentError(
-    'message_refused',
-    `The message has ${clean.length} characters; at most ${most} can be sent`,
-  );
+  if (!text) throw new PermanentError('invalid_payload', 'payload.body: has no text');
+  if (text.length <= most) return text;
+  throw new PermanentError('message_refused', `The message has ${text.length} characters; at most ${most} can be sent`);
 }
 
 /** @throws PermanentError `invalid_recipient`, `invalid_payload` */
