@@ -170,7 +170,7 @@ test('a worker wants to be notified while there are few jobs, also if it started
   }
 });
 
-test('a worker that hears many notifications while it asks to be notified goes on polling', async () => {
+test('a worker that hears many notifications while it asks to be notified polls on, until it stops', async () => {
   const { rows } = await db.query<{ id: string }>(
     `insert into workers (id, host, pid, version, queues) values (gen_random_uuid(), 'here', 1, '0', '{media}')
      returning id`,
@@ -206,6 +206,13 @@ test('a worker that hears many notifications while it asks to be notified goes o
     assert.equal(caughtUp, 0);
     const polledThen = polls;
     await eventually(() => assert.ok(polls > polledThen, 'it polls'), 2_000);
+
+    // Whatever it hears when its runner has stopped: a process that ends would go on for ever.
+    waking.stop();
+    const polledLast = polls;
+    for (let n = 0; n < quick.many.notifications; n++) waking.heard();
+    await sleep(100);
+    assert.equal(polls, polledLast, 'it stopped polling');
   } finally {
     waking.stop();
     stopping.abort();

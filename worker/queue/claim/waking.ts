@@ -58,6 +58,8 @@ export class Waking {
   readonly #heard: Recent;
   readonly #found: Recent;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether its runner claims. Notifications are heard before and after that, too. */
+  #claims = false;
   #polling = false;
   /** Raised each time that it begins to poll: a request to be notified that began before does not stop the polling. */
   #polls = 0;
@@ -84,13 +86,20 @@ export class Waking {
 
   /** To be called when its runner has begun to claim, and when notifications may have been missed. */
   start(): void {
+    this.#claims = true;
     this.#manyAt = this.#exhaustedAt = -Infinity;
     this.#found.forget();
     this.#patience = this.#timing.patienceMs.least;
     this.#poll();
   }
 
+  /** To be called when its runner claims no more. */
   stop(): void {
+    this.#claims = false;
+    this.#stopPolling();
+  }
+
+  #stopPolling(): void {
     clearTimeout(this.#timer);
     this.#polling = false;
   }
@@ -136,7 +145,7 @@ export class Waking {
       if (row) await uncommitted.watch(queue);
       // Without a row it was taken for dead, and starts over soon.
       if (!row || !this.#polling || mine !== this.#polls) return;
-      this.stop();
+      this.#stopPolling();
       this.#notifiedSince = performance.now();
       catchUp();
     } catch (error) {
@@ -150,6 +159,7 @@ export class Waking {
 
   /** To be called for each notification about the queue. */
   heard(): void {
+    if (!this.#claims) return;
     const { many } = this.#timing;
     this.#heard.add();
     if (this.#heard.within(many.notifications, many.withinMs)) this.#pollInstead();
@@ -159,7 +169,7 @@ export class Waking {
   /** Polls if some notifications are too many already. */
   async #relieve(): Promise<void> {
     const [wait] = await query<{ found: boolean }>(this.#options.db, sql.commits_wait);
-    if (wait!.found && !this.#polling) this.#pollInstead();
+    if (wait!.found && this.#claims && !this.#polling) this.#pollInstead();
   }
 
   #pollInstead(): void {
