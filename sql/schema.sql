@@ -712,6 +712,29 @@ comment on table push_tokens is 'The devices of each user. A job that names a us
 comment on column push_tokens.token_hash is 'sha256 of the token, in hex: encode(sha256(convert_to(token, ''UTF8'')), ''hex'').';
 comment on column push_tokens.invalid_at is 'When the provider said that the token is no longer valid.';
 
+create table webhook_endpoints (
+  id              text        not null default (gen_random_uuid())::text,
+  url             text        not null,
+  secret          text        not null default ('whsec_' || encode(sha256(convert_to(((gen_random_uuid())::text || (gen_random_uuid())::text), 'UTF8'::name)), 'base64')),
+  previous_secret text,
+  failing_since   timestamptz,
+  disabled_at     timestamptz,
+  disabled_reason text,
+  created_at      timestamptz not null default clock_timestamp(),
+  constraint webhook_endpoints_pkey primary key (id),
+  constraint webhook_endpoints_disabled_reason_check check (char_length(disabled_reason) <= 200),
+  constraint webhook_endpoints_id_check check (id ~ '^[A-Za-z0-9_.-]{1,200}$'),
+  constraint webhook_endpoints_previous_secret_check check (previous_secret ~ '^(whsec_[A-Za-z0-9+/]{32,86}={0,2}|sealed:.+)$'),
+  constraint webhook_endpoints_secret_check check (secret ~ '^(whsec_[A-Za-z0-9+/]{32,86}={0,2}|sealed:.+)$'),
+  constraint webhook_endpoints_url_check check (url ~ '^https?://' and char_length(url) <= 2000)
+);
+alter table webhook_endpoints enable row level security;
+comment on table webhook_endpoints is 'Receivers of webhooks. A job names one by its id. To enable one again: update webhook_endpoints set disabled_at = null, disabled_reason = null, failing_since = null where id = ...';
+comment on column webhook_endpoints.secret is 'Signs each request: whsec_ and 24 to 64 bytes as base64. Default: a new one. The receiver needs the same.';
+comment on column webhook_endpoints.previous_secret is 'Signs, too. Set it to null when the receiver has the new secret.';
+comment on column webhook_endpoints.failing_since is 'When the first request failed after the last one that succeeded. After WEBHOOK_DISABLE_HOURS it is disabled.';
+comment on column webhook_endpoints.disabled_at is 'Since when nothing is sent to it: its jobs fail.';
+
 create table rejected_messages (
   id         bigint      not null,
   source     text        not null,

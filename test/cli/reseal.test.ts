@@ -46,12 +46,12 @@ const sealing = async (SEAL_KEYS: string) => (await doctor.examine({ JOBS_DIR, S
 const card = JSON.stringify({ to, data: { code: 41 } });
 
 test('the doctor says which keys are in use, and whether one is missing', async () => {
-  assert.deepEqual(await sealing(''), { state: 'ok', detail: 'SEAL_KEYS is not set; no job has sensitive values' });
+  assert.deepEqual(await sealing(''), { state: 'ok', detail: 'SEAL_KEYS is not set; no row has sensitive values' });
   const clear = await run(['add', 'notification.card', card, '--run-at', '2100-01-01'], '');
   assert.equal(clear.code, 0);
   const warned = (await sealing(''))!;
   assert.equal(warned.state, 'warn');
-  assert.match(warned.detail, /^SEAL_KEYS is not set: 1 job with .*notification\.card/);
+  assert.match(warned.detail, /^SEAL_KEYS is not set: 1 row with .*notification\.card/);
   await doctor.db.query('delete from jobs');
   assert.deepEqual(await sealing(old), { state: 'ok', detail: 'SEAL_KEYS has old, of which old seals; used: none' });
 
@@ -61,8 +61,8 @@ test('the doctor says which keys are in use, and whether one is missing', async 
   assert.match(row!['payload'].to, /^sealed:old:/);
   assert.match(row!['payload'].data.code, /^sealed:old:/);
   await add(doctor.db, 'notification', 'card', { payload: JSON.parse(card), run_at: new Date('2100-01-01') });
-  assert.match((await sealing(old))!.detail, /used: old in 1 job; in the clear: 1 job$/);
-  assert.match((await sealing(''))!.detail, /used: old in 1 job; missing: old$/);
+  assert.match((await sealing(old))!.detail, /used: old in 1 row; in the clear: 1 row$/);
+  assert.match((await sealing(''))!.detail, /used: old in 1 row; missing: old$/);
   assert.equal((await sealing(fresh))!.state, 'fail');
   assert.equal((await sealing(`${fresh},${old}`))!.state, 'warn');
   await doctor.db.query(`delete from jobs`);
@@ -70,12 +70,12 @@ test('the doctor says which keys are in use, and whether one is missing', async 
 
 test('the doctor has nothing to say where nothing is sensitive', () => {
   const nothing = { kids: {}, clear: 0 };
-  assert.deepEqual(judgeSeals(nothing, [], undefined).detail, 'SEAL_KEYS is not set; no job has sensitive values');
+  assert.deepEqual(judgeSeals(nothing, [], undefined).detail, 'SEAL_KEYS is not set; no row has sensitive values');
   const rotated = judgeSeals({ kids: { old: 3, new: 1_200 }, clear: 0 }, [], new Keyring(`${fresh},${old}`));
   assert.equal(rotated.state, 'ok');
   assert.match(
     rotated.detail,
-    /used: old in 3 jobs, new in 1,200 jobs; to remove old from it, run rowmill reseal first/,
+    /used: old in 3 rows, new in 1,200 rows; to remove old from it, run rowmill reseal first/,
   );
 });
 
@@ -97,26 +97,34 @@ test('after reseal the old key can go, wherever the jobs are', async () => {
   const [first] = await rows(rig.db, [ids[0]!]);
   const copied = await add(rig.db, 'notification', 'card', { payload: first!['payload'], run_at: 'infinity' });
 
+  const place = { table: 'webhook_endpoints', row: 'shop', field: 'secret' };
+  const secret = new Keyring(old).seal('whsec_x', place);
+  await rig.db.query(`insert into webhook_endpoints (id, url, secret) values ('shop', 'https://x.example', $1)`, [
+    secret,
+  ]);
+
   const missing = await run(['reseal', '--json'], fresh, rig.db.url);
   assert.equal(missing.code, 1);
   assert.deepEqual(JSON.parse(missing.stdout), {
     resealed: 1,
-    active: { key: 'new', jobs: 1 },
-    left: { old: 5 },
+    active: { key: 'new', rows: 1 },
+    left: { old: 6 },
     clear: 0,
-    unopened: { seal_key_unknown: 10 },
+    unopened: { seal_key_unknown: 11 },
   });
 
   const partly = await run(['reseal'], `${fresh},${old}`, rig.db.url);
-  assert.match(partly.stdout, /^notification_jobs_live: resealed 3 jobs\nnotification_jobs_done: resealed 1 job$/m);
-  assert.match(partly.stdout, /^resealed 4 jobs; 5 jobs under new now$/m);
-  assert.match(partly.stderr, /1 job still under old; 2 values did not open: sealed_elsewhere/);
+  assert.match(partly.stdout, /^notification_jobs_live: resealed 3 rows\nnotification_jobs_done: resealed 1 row$/m);
+  assert.match(partly.stdout, /^webhook_endpoints: resealed 1 row\nresealed 5 rows; 6 rows under new now$/m);
+  assert.match(partly.stderr, /1 row still under old; 2 values did not open: sealed_elsewhere/);
   await rig.db.query(`delete from jobs where id = $1`, [copied]);
   const again = await run(['reseal', '--json'], `${fresh},${old}`, rig.db.url);
   assert.equal(again.code, 0, again.stderr);
   assert.deepEqual(JSON.parse(again.stdout).resealed, 0);
 
   for (const row of await rows(rig.db, ids)) assert.match(JSON.stringify(row['payload']), /new:.*new:/);
+  const { rows: endpoints } = await rig.db.query<{ secret: string }>(`select secret from webhook_endpoints`);
+  assert.equal(new Keyring(fresh).open(endpoints[0]!.secret, place), 'whsec_x');
   const env = { QUEUES: 'notification', SEAL_KEYS: fresh };
   await rig.worker(await loadRegistry(JOBS_DIR), env);
   await rig.db.query(`update jobs set status = 'pending', archived = false, run_at = now(), retry_count = 0`);

@@ -33,6 +33,10 @@ const payloads: Record<string, object[]> = {
     { ...words, slack: '#ops' },
     { type: 'slack', slack: { channel: '#ops', text: canary } },
   ],
+  webhook: [
+    { ...words, webhook: { url: `https://shop.example/${canary}`, secret: `whsec_${canary}` } },
+    { ...event, payload: { ...event.payload, webhook_url: `https://shop.example/${canary}` } },
+  ],
   push: [
     { ...words, fcmToken: `${canary}-token` },
     { ...words, push: { token: `${canary}-token` } },

@@ -88,18 +88,18 @@ test('the service account: a path, {} for none, and what is wrong with it', asyn
   try {
     await writeFile(path, fcm.env['FIREBASE_SERVICE_ACCOUNT']!);
     const sender = create({ FIREBASE_SERVICE_ACCOUNT: path });
-    await sender.check({ signal });
+    await sender.check!({ signal });
     await sender.close!();
     await writeFile(path, 'not a key');
-    await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: path }).check({ signal }), DeploymentError);
-    await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: `${path}.none` }).check({ signal }), {
+    await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: path }).check!({ signal }), DeploymentError);
+    await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: `${path}.none` }).check!({ signal }), {
       code: 'fcm_account_unusable',
     });
   } finally {
     await rm(dir, { recursive: true });
   }
   const wrongKey = JSON.stringify({ ...JSON.parse(fcm.env['FIREBASE_SERVICE_ACCOUNT']!), private_key: 'x' });
-  await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: wrongKey }).check({ signal }), {
+  await assert.rejects(create({ FIREBASE_SERVICE_ACCOUNT: wrongKey }).check!({ signal }), {
     code: 'fcm_account_unusable',
   });
   assert.equal(createFcm(loadConfig({ FIREBASE_SERVICE_ACCOUNT: '{}' })), undefined);

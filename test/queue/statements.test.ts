@@ -16,6 +16,8 @@ const identifiers = {
   live: 'media_jobs_live',
   done: 'media_jobs_done',
   jobs: 'media_jobs',
+  table: 'webhook_endpoints',
+  column: 'secret',
 };
 
 let db: TestDatabase;

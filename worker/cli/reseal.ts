@@ -22,28 +22,28 @@ export const reseal = example(new Command('reseal'), 'SEAL_KEYS=new:...,old:... 
     const registry = await loadRegistry(options.jobs ?? ownDir);
     await withDatabase(async (db) => {
       let told = performance.now();
-      const progress = await run(db, registry, keyring, ({ leaf, jobs }) => {
+      const progress = await run(db, registry, keyring, ({ leaf, rows }) => {
         if (performance.now() - told < tellEveryMs) return;
         told = performance.now();
-        note(`${leaf}: ${count(jobs, 'job')}`);
+        note(`${leaf}: ${count(rows, 'row')}`);
       });
-      const resealed = progress.reduce((sum, { jobs }) => sum + jobs, 0);
+      const resealed = progress.reduce((sum, { rows }) => sum + rows, 0);
       const unopened: Record<string, number> = {};
       for (const each of progress)
         for (const [code, values] of Object.entries(each.unopened)) unopened[code] = (unopened[code] ?? 0) + values;
       const { kids, clear } = await countSeals(db, registry);
       const { [keyring.active]: active = 0, ...left } = kids;
 
-      if (options.json) printJson({ resealed, active: { key: keyring.active, jobs: active }, left, clear, unopened });
+      if (options.json) printJson({ resealed, active: { key: keyring.active, rows: active }, left, clear, unopened });
       else {
-        for (const { leaf, jobs } of progress) if (jobs > 0) print(`${leaf}: resealed ${count(jobs, 'job')}`);
-        print(`resealed ${count(resealed, 'job')}; ${count(active, 'job')} under ${keyring.active} now`);
+        for (const { leaf, rows } of progress) if (rows > 0) print(`${leaf}: resealed ${count(rows, 'row')}`);
+        print(`resealed ${count(resealed, 'row')}; ${count(active, 'row')} under ${keyring.active} now`);
       }
       const faults = [
-        ...Object.entries(left).map(([kid, jobs]) => `${count(jobs, 'job')} still under ${kid}`),
-        ...(clear > 0 ? [`${count(clear, 'job')} still in the clear`] : []),
+        ...Object.entries(left).map(([kid, rows]) => `${count(rows, 'row')} still under ${kid}`),
+        ...(clear > 0 ? [`${count(clear, 'row')} still in the clear`] : []),
         ...Object.entries(unopened).map(([code, values]) => `${count(values, 'value')} did not open: ${code}`),
       ];
-      if (faults.length > 0) throw new Failed(`${faults.join('; ')}. Run it again for jobs that were locked or new`);
+      if (faults.length > 0) throw new Failed(`${faults.join('; ')}. Run it again for rows that were locked or new`);
     });
   });

@@ -39,8 +39,12 @@ export type Sender<Message> = {
   repeatable?: true;
   /** The bucket that messages like this one share in the whole fleet. A provider's Retry-After pauses it. */
   rate?(message: Message): { key: string; perSecond: number } | undefined;
-  /** Asks the provider whether it lets us in. Sends nothing. @returns what is strange @throws what is wrong */
-  check(options: { signal: AbortSignal }): Promise<string | void>;
+  /**
+   * Asks the provider whether it lets us in. Sends nothing. Without: there is nobody to ask.
+   * @returns what is strange
+   * @throws what is wrong
+   */
+  check?(options: { signal: AbortSignal }): Promise<string | void>;
   close?(): Promise<void> | void;
 };
 

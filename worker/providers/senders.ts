@@ -13,6 +13,9 @@ import type { SlackMessage } from './slack/message.ts';
 import { createSlackWebhook } from './slack/webhook.ts';
 import type { PhoneMessage } from './twilio/message.ts';
 import { createTwilioSms, createTwilioWhatsApp } from './twilio/twilio.ts';
+import type { WebhookMessage } from './webhook/message.ts';
+import { createWebhookOutbox } from './webhook/outbox.ts';
+import { createStandardWebhook } from './webhook/standard.ts';
 
 /** What the providers of each channel send. */
 export type Messages = {
@@ -21,6 +24,7 @@ export type Messages = {
   sms: PhoneMessage;
   whatsapp: PhoneMessage;
   slack: SlackMessage;
+  webhook: WebhookMessage;
 };
 export type ChannelName = keyof Messages;
 
@@ -42,6 +46,7 @@ const channels: { [Name in ChannelName]: Providers<Messages[Name]> } = {
     providers: { bot: createSlackBot, webhook: createSlackWebhook },
     outbox: (config) => createOutbox('slack', config),
   },
+  webhook: { providers: { standard: createStandardWebhook }, outbox: createWebhookOutbox },
 };
 
 export const channelNames = Object.keys(channels) as ChannelName[];
@@ -59,7 +64,7 @@ export async function checkSenders(senders: Pick<Sender<never>, 'check'>[], sign
   const faults: unknown[] = [];
   for (const sender of senders) {
     try {
-      await sender.check({ signal });
+      await sender.check?.({ signal });
       return;
     } catch (error) {
       faults.push(error);

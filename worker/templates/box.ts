@@ -44,7 +44,7 @@ export function boxIdOf(given: string): string | undefined {
   const plain = given
     .toLowerCase()
     .replaceAll('_', '-')
-    .replace(/^(tmpl|template|email|sms|push|whatsapp|slack)-/, '');
+    .replace(/^(tmpl|template|email|sms|push|whatsapp|slack|webhook)-/, '');
   const id = alsoKnownAs[plain] ?? plain;
   return Object.hasOwn(boxTemplates, id) ? id : undefined;
 }

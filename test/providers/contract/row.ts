@@ -5,6 +5,8 @@ import type { Sender } from '../../../worker/providers/sender.ts';
 export type FarSide = {
   /** Settings that lead to it. */
   env: Record<string, string>;
+  /** Where the message has the address of the far side in it: in place of that of the row. */
+  message?: unknown;
   /** The key of each message that it took, in their order. */
   taken(): string[];
   /** What goes wrong with the next messages. The first three are the same for all. */
@@ -47,17 +49,17 @@ export type Row = {
   start(): Promise<FarSide>;
   create(config: Config): Sender<never> | undefined;
   /** With `canary` in the address and in the words. */
-  message: unknown;
+  message?: unknown;
   /** The vendor has no field that the key could be sent in. */
   keyless?: true;
   /** What the settings have that may be seen nowhere. */
   secrets: string[];
-  /** A setting that leads to a port where nobody listens. */
-  gone: Record<string, string>;
+  /** A setting that leads to a port where nobody listens, if the address is a setting. */
+  gone?: Record<string, string>;
   /** A setting that shortens its time limit. */
   impatient: Record<string, string>;
-  /** How the far side refuses its key. */
-  locked: Fault;
+  /** How the far side refuses its key, if the provider has a check. */
+  locked?: Fault;
   /** What it does with an answer without end. */
   endless: Expected | 'sent';
   /** Each documented status. */

@@ -188,6 +188,8 @@ const leaves = {
   leaf: 'media_jobs_live',
   done: 'media_jobs_done',
   jobs: 'media_jobs',
+  table: 'webhook_endpoints',
+  column: 'secret',
 };
 
 test("the worker's statements call none of them", () =>

@@ -18,6 +18,7 @@ import { seal } from './seal.ts';
 import { slack } from './slack.ts';
 import { storage } from './storage.ts';
 import { twilio } from './twilio.ts';
+import { webhook } from './webhook.ts';
 
 /**
  * A new group of settings is a file of this folder, and its name here. Those behind `process` may ask what is around.
@@ -35,6 +36,7 @@ const groups = [
   email,
   push,
   slack,
+  webhook,
   seal,
   twilio,
   callbacks,

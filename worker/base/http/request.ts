@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { RetryableError, UnknownOutcome } from '../errors.ts';
+import { isOf, PermanentError, RetryableError, UnknownOutcome } from '../errors.ts';
 import { ask, type Asking } from './ask.ts';
 import { causeOf, unavailable, type Service } from './fetch.ts';
 
@@ -8,7 +8,7 @@ import { causeOf, unavailable, type Service } from './fetch.ts';
  * request can have had an effect: UnknownOutcome if it went out, any other if it certainly did not.
  */
 
-export type RequestOptions = Pick<Asking, 'method' | 'body' | 'lookup' | 'signal'> & {
+export type RequestOptions = Pick<Asking, 'method' | 'body' | 'guard' | 'signal'> & {
   service: Service;
   headers?: Record<string, string>;
   /** Of the answer. What is beyond is not read: see `Answer.truncated`. Default 64 kB. */
@@ -28,10 +28,11 @@ export type Answer = {
 /**
  * @returns the answer, whatever its status; redirects are not followed
  * @throws UnknownOutcome; before anything was sent: RetryableError `<service>_unavailable` and `<service>_timeout`,
- *   DeploymentError `<service>_unavailable` if nobody listens there, the signal's reason
+ *   DeploymentError `<service>_unavailable` if nobody listens there, PermanentError `address_refused` by the guard, the
+ *   signal's reason
  */
 export async function request(url: URL, options: RequestOptions): Promise<Answer> {
-  const { service, headers = {}, maxBytes = 64_000, timeoutMs, signal, method = 'GET', body, lookup } = options;
+  const { service, headers = {}, maxBytes = 64_000, timeoutMs, signal, method = 'GET', body, guard } = options;
   signal.throwIfAborted();
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), timeoutMs);
@@ -39,12 +40,13 @@ export async function request(url: URL, options: RequestOptions): Promise<Answer
   try {
     const stop = AbortSignal.any([signal, deadline.signal]);
     const onSent = () => void (sent = true);
-    const response = await ask(url, { method, headers, body, lookup, signal: stop, onSent });
+    const response = await ask(url, { method, headers, body, guard, signal: stop, onSent });
     return await read(response, maxBytes);
   } catch (error) {
     const late = deadline.signal.aborted ? `no answer within ${timeoutMs / 1_000} s` : undefined;
     if (sent) throw new UnknownOutcome(`${service.name}: ${late ?? causeOf(error)}`, { cause: error });
     signal.throwIfAborted();
+    if (isOf(error, PermanentError)) throw error;
     if (late) throw new RetryableError(`${service.code}_timeout`, `${service.name}: ${late}`, { cause: error });
     throw unavailable(service, `could not be reached (${causeOf(error)})`, error);
   } finally {

@@ -53,7 +53,7 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
 async function* notifications(config: Config): AsyncGenerator<Check> {
   let any = false;
   for (const channel of channelNames)
-    for (const sender of createSenders(channel, config).filter(({ name }) => name !== 'outbox')) {
+    for (const sender of createSenders(channel, config).filter(({ name, check }) => check && name !== 'outbox')) {
       any = true;
       yield await checkSender(channel, sender);
       await sender.close?.();

@@ -42,28 +42,28 @@ export function judgeSeals(
   keyring: Config['keyring'],
 ): Check {
   const has = keyring?.kids ?? [];
-  const used = Object.entries(kids).map(([kid, jobs]) => `${kid} in ${count(jobs, 'job')}`);
+  const used = Object.entries(kids).map(([kid, rows]) => `${kid} in ${count(rows, 'row')}`);
   const keys = `${keysIn(keyring)}; used: ${used.join(', ') || 'none'}`;
   const missing = Object.keys(kids).filter((kid) => !has.includes(kid));
   if (missing.length > 0)
     return fail(
       name,
       `${keys}; missing: ${missing.join(', ')}`,
-      `add ${missing.join(', ')} to SEAL_KEYS, behind the key that seals: those jobs fail with seal_key_unknown`,
+      `add ${missing.join(', ')} to SEAL_KEYS, behind the key that seals: their jobs fail with seal_key_unknown`,
     );
   if (!keyring)
     return clear === 0
-      ? ok(name, 'SEAL_KEYS is not set; no job has sensitive values')
+      ? ok(name, 'SEAL_KEYS is not set; no row has sensitive values')
       : warn(
           name,
-          `SEAL_KEYS is not set: ${count(clear, 'job')} with sensitive values in the clear, which are removed after ` +
-            `queues.keep_sensitive when the job has ended (${kinds.join(', ')})`,
+          `SEAL_KEYS is not set: ${count(clear, 'row')} with sensitive values in the clear; those of jobs are ` +
+            `removed after queues.keep_sensitive when the job has ended (${kinds.join(', ')})`,
           'set SEAL_KEYS to k1:$(openssl rand -base64 32), the same for all workers',
         );
   if (clear > 0)
     return warn(
       name,
-      `${keys}; in the clear: ${count(clear, 'job')}`,
+      `${keys}; in the clear: ${count(clear, 'row')}`,
       'a worker with SEAL_KEYS seals them within a minute; if none does, run rowmill reseal',
     );
   const old = Object.keys(kids).filter((kid) => kid !== keyring.active);

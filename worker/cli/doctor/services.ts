@@ -47,7 +47,7 @@ export async function checkProvider({ service, address, check }: Provider): Prom
 export async function checkSender(channel: string, sender: Pick<Sender<never>, 'name' | 'address' | 'check'>) {
   const name = `${channel}: ${sender.name}`;
   try {
-    const strange = await sender.check({ signal: AbortSignal.timeout(patienceMs) });
+    const strange = await sender.check?.({ signal: AbortSignal.timeout(patienceMs) });
     if (strange) return warn(name, `${sender.address}: ${strange}`, 'see .env.example');
     return ok(name, `${sender.address} answers, and lets us in; nothing was sent`);
   } catch (error) {

@@ -6,12 +6,13 @@ import type { Keyring } from '../../base/seal.ts';
 import { queueNames } from '../client/operate.ts';
 import type { Registry } from '../registry.ts';
 import { resealing, sealing, sensitiveKinds, type Change } from '../sensitive.ts';
+import { countColumns, sealColumns } from './columns.ts';
 import { beforeAll, rewrite, type Found, type LockedJob } from './sensitive.ts';
 
 const sql = loadStatements(import.meta.dirname, 'reseal.sql', ['stale', 'seals_in', 'clear_jobs']);
 
-/** What was done for a leaf so far; `unopened` counts values that do not open, by their error code. */
-export type Progress = { leaf: string; jobs: number; unopened: Record<string, number> };
+/** What was done for a table so far; `unopened` counts values that do not open, by their error code. */
+export type Progress = { leaf: string; rows: number; unopened: Record<string, number> };
 
 /**
  * Seals all that is not sealed by the active key: what is sealed by another key of the ring, and what stands in the
@@ -28,11 +29,13 @@ export async function reseal(
   const done: Progress[] = [];
   for (const queue of await queueNames(db))
     for (const leaf of leavesOf(queue)) {
-      const progress: Progress = { leaf, jobs: 0, unopened: {} };
+      const progress: Progress = { leaf, rows: 0, unopened: {} };
       done.push(progress);
       await resealLeaf(db, queue, registry, keyring, progress, () => tell(progress));
     }
-  return done;
+  const columns: Progress = { leaf: 'webhook_endpoints', rows: 0, unopened: {} };
+  columns.rows = await sealColumns(db, keyring, true, columns.unopened);
+  return [...done, columns];
 }
 
 const leavesOf = (queue: string) => [`${queue}_jobs_live`, `${queue}_jobs_done`];
@@ -59,7 +62,7 @@ async function resealLeaf(
   };
   for (let after: number | undefined = beforeAll; after !== undefined;) {
     const page: Found[] = await query<Found>(db, bind(sql.stale, { leaf }), { ...values, after });
-    progress.jobs += await rewrite(leaf, page, change, { db, log });
+    progress.rows += await rewrite(leaf, page, change, { db, log });
     if (page.length > 0) told();
     after = page.at(-1)?.id;
   }
@@ -67,10 +70,10 @@ async function resealLeaf(
 
 const isIn = (inner: Change, outer: Change) => outer.place.every((key, at) => inner.place[at] === key);
 
-/** How many jobs have values under each key, and how many have sensitive values in the clear. Reads all jobs. */
+/** How many rows have values under each key, and how many have sensitive values in the clear. Reads all jobs. */
 export async function countSeals(db: Db, registry: Registry): Promise<{ kids: Record<string, number>; clear: number }> {
   const kids: Record<string, number> = {};
-  let clear = 0;
+  let clear = await countColumns(db, kids);
   for (const queue of await queueNames(db))
     for (const leaf of leavesOf(queue)) {
       const sealed = '"sealed:([A-Za-z0-9_-]{1,40}):[A-Za-z0-9+/]{47,}={0,2}"';

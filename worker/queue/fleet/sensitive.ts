@@ -6,6 +6,7 @@ import type { Keyring } from '../../base/seal.ts';
 import type { Registry } from '../registry.ts';
 import { storable } from '../run/storable.ts';
 import { removing, sealing, sensitiveKinds, type Change, type SensitiveKind } from '../sensitive.ts';
+import { sealColumns } from './columns.ts';
 
 const sql = loadStatements(import.meta.dirname, 'sensitive.sql', [
   'search_due',
@@ -38,13 +39,14 @@ export async function keepSensitive(queues: string[], signal: AbortSignal, optio
   const concerned = queues.filter((queue) => sensitiveKinds(options.registry, queue).length > 0);
   while (concerned.length > 0 && !signal.aborted) {
     const began = performance.now();
-    for (const queue of concerned)
-      await searchQueue(queue, options).catch((error: unknown) =>
-        options.log[isTransient(error) ? 'debug' : 'error'](
-          { queue, err: error },
-          'could not search a queue for sensitive values, will try again',
-        ),
+    const { db, keyring, log } = options;
+    const failed = (where: object) => (error: unknown) =>
+      log[isTransient(error) ? 'debug' : 'error'](
+        { ...where, err: error },
+        'could not search for sensitive values, will try again',
       );
+    for (const queue of concerned) await searchQueue(queue, options).catch(failed({ queue }));
+    if (keyring) await sealColumns(db, keyring).catch(failed({}));
     const load = (performance.now() - began) * restFactor;
     await sleep(Math.min(Math.max(load, shortestRestMs), longestRestMs), undefined, { signal }).catch(() => {});
   }

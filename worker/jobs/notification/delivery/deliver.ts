@@ -1,5 +1,7 @@
 import type { App } from '../../../app.ts';
+import { transaction, type Tx } from '../../../base/db/db.ts';
 import { persist } from '../../../base/db/persist.ts';
+import type { Queryable } from '../../../base/db/sql.ts';
 import { codeOf } from '../../../base/errors.ts';
 import type { Receipt, Sender } from '../../../providers/sender.ts';
 import type { ChannelName } from '../../../providers/senders.ts';
@@ -47,10 +49,15 @@ export type Channel<Payload, Message> = {
   compose(payload: Payload, recipient: string, making: Making): Promise<Message>;
   /** Whether messages disturb people at night. */
   personal: boolean;
+  /**
+   * Writes down how it went with a recipient, in the transaction that writes the delivery.
+   * @param error why the message was not sent, or perhaps not; undefined: it was
+   */
+  noteOutcome?(tx: Queryable, app: App, recipient: string, error?: unknown): Promise<void>;
 };
 
 /** `words` gives what the template, or the title and the body, say: a message that has words of its own needs none. */
-type Making = { app: App; notice: Notice; words: () => Promise<Words> };
+type Making = { app: App; notice: Notice; delivery_id: string; words: () => Promise<Words> };
 type Context<Payload> = Pick<JobContext<Payload>, 'job' | 'app' | 'signal' | 'commit' | 'rateLimit' | 'log'>;
 export type Result = (Sent & { repeated?: true }) | { delivery_id: string; skipped: string };
 
@@ -83,14 +90,16 @@ export async function deliver<Payload extends Fields, Message>(
   if (channel.personal) stayQuiet(app, notice);
 
   const words = () => render(app.db, channel.name, notice, app.config.notification.locale);
-  const message = await channel.compose(payload, recipient, { app, notice, words });
-  const attempt = { context, senders: thatTake(message, senders), delivery: delivery!, message };
+  const message = await channel.compose(payload, recipient, { app, notice, delivery_id: id, words });
+  const note = async (tx: Queryable, error?: unknown) => channel.noteOutcome?.(tx, app, recipient, error);
+  const attempt = { context, senders: thatTake(message, senders), delivery: delivery!, message, note };
   const { receipt, sender } = (await findEarlier(attempt)) ?? (await send(attempt));
 
   const sent = { id, provider: sender.name, provider_message_id: receipt.provider_message_id };
   try {
     return await commit(async (tx) => {
       await settle(tx, [{ ...sent, status: 'sent' }]);
+      await note(tx);
       return sentAs({ ...delivery!, ...sent, provider_message_id: receipt.provider_message_id ?? null });
     });
   } catch (error) {
@@ -104,6 +113,7 @@ type Attempt<Message> = {
   senders: Sender<Message>[];
   delivery: Delivery;
   message: Message;
+  note: (tx: Queryable, error: unknown) => Promise<void>;
 };
 type Gone<Message> = { receipt: Receipt; sender: Sender<Message> };
 
@@ -141,7 +151,7 @@ async function send<Message>(attempt: Attempt<Message>): Promise<Gone<Message>> 
 }
 
 async function sendOver<Message>(sender: Sender<Message>, attempt: Attempt<Message>): Promise<Gone<Message>> {
-  const { context, delivery, message } = attempt;
+  const { context, delivery, message, note } = attempt;
   const { app, job, signal, rateLimit } = context;
   const bucket = sender.rate?.(message);
   if (bucket) await rateLimit(bucket.key, bucket.perSecond);
@@ -153,9 +163,16 @@ async function sendOver<Message>(sender: Sender<Message>, attempt: Attempt<Messa
     return { receipt: await sender.send(message, { key: delivery.id, signal }), sender };
   } catch (error) {
     const isStopped = signal.aborted && error === signal.reason;
-    if (!isStopped && !isKnown(error)) throw unanswered(error, sender, app);
+    if (!isStopped && !isKnown(error)) {
+      if (!signal.aborted) await persist(() => note(app.db, error), undefined);
+      throw unanswered(error, sender, app);
+    }
     const put = { id: delivery.id, ...holder, status: 'queued' as const, error_code: codeOf(error) ?? null };
-    await persist(() => putBack(app.db, [put]), undefined);
+    const write = async (tx: Tx) => {
+      await putBack(tx, [put]);
+      if (!isStopped) await note(tx, error);
+    };
+    await persist(() => transaction(app.db, write), undefined);
     delivery.status = 'queued';
     if (codeOf(error) === 'recipient_opted_out')
       await persist(() => suppressRecipient(app.db, delivery.id, 'opted out'), undefined);
