@@ -97,6 +97,12 @@ suite('the JSON of each seed, as it stands', () => {
     });
   });
 
+  test('a number of WhatsApp as Twilio writes it', async () => {
+    const id = await send('whatsapp', { whatsapp: { to: 'whatsapp:+1234567895', body: 'x' } });
+    await reads(rig.db, id, { status: 'completed' });
+    assert.equal(to('whatsapp:+1234567895').length, 1);
+  });
+
   test('a ContentSid is a template, also for SMS', async () => {
     const id = await send('sms', {
       phoneNumber: '+1234567893',
@@ -119,7 +125,7 @@ suite('the JSON of each seed, as it stands', () => {
       [{ phoneNumber: '0170 1234567', body: 'x' }, 'invalid_recipient', /^payload\.phoneNumber/],
       [{ payload: { phone: ['+1'] }, body: 'x' }, 'invalid_recipient', /^payload\.payload\.phone:/],
       [{ sms: { to: '+1 415 5550100', body: 'x' } }, 'invalid_recipient', /^payload\.sms\.to/],
-      [{ phoneNumber: '+1234567894', body: ' \u0001 ' }, 'invalid_payload', 'payload.body: has no text'],
+      [{ phoneNumber: '+1234567894', body: ' \u0001 ' }, 'invalid_payload', 'payload: has no text'],
       [{ phoneNumber: '+1234567894', body: 'x'.repeat(1601) }, 'message_refused', /1601 characters/],
       [{ phoneNumber: '+1234567894', type: 'email', body: 'x' }, 'invalid_payload', 'payload.type: is email, not sms'],
     ] as const) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import type { Tx } from '../../worker/base/db/db.ts';
+import { checkPayload } from '../../worker/queue/payload.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { addSomeJobs, rolledBack, runFile } from '../support/sql-files.ts';
 
@@ -165,6 +166,19 @@ suite('many jobs', () => {
     }),
   );
 });
+
+test(
+  'the notifications that are added have payloads that their kinds know',
+  onSomeJobs(async (tx) => {
+    await runFile(tx, 'enqueue/notifications.sql');
+    const { rows } = await tx.query<{ kind: string; payload: object }>(`select kind, payload from notification_jobs`);
+    assert.ok(rows.length >= 8);
+    for (const { kind, payload } of rows) {
+      const { default: job } = await import(`../../worker/jobs/notification/${kind}.ts`);
+      checkPayload(job, payload);
+    }
+  }),
+);
 
 test(
   'the settings that queue_settings.sql shows are those of a new database',

@@ -76,7 +76,9 @@ function textOf({ text }: Words): string {
 function recipientOf(channel: PhoneChannel, payload: Payload): string {
   const [name, value] = numberIn(channel, payload) ?? [];
   if (!name) throw new PermanentError('invalid_payload', 'payload.phoneNumber: is missing');
-  const number = typeof value === 'string' ? value.trim() : '';
+  const spelt = typeof value === 'string' ? value.trim() : '';
+  // As Twilio writes it.
+  const number = channel === 'whatsapp' ? spelt.replace(/^whatsapp:/, '') : spelt;
   if (/^\+[1-9]\d{6,14}$/.test(number)) return number;
   throw new PermanentError('invalid_recipient', `payload.${name}: is no number in the form of +14155550100 (E.164)`);
 }
