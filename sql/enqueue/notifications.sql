@@ -60,3 +60,9 @@ returning id;
 insert into notification_jobs (kind, payload)
 values ('slack', '{"type": "slack", "slack": {"channel": "#ops"}, "title": "Deployed", "body": "Version 42 is live"}')
 returning id;
+
+-- A webhook. In place of a URL, "endpoint" names a row of webhook_endpoints, which has a URL and a secret of its own.
+insert into notification_jobs (kind, payload)
+values ('webhook', '{"type": "webhook", "webhook": {"url": "https://example.com/hooks", "event": "order.shipped"},
+                     "data": {"order": 17}}')
+returning id;

@@ -60,13 +60,13 @@ test('a second demo works, and takes files of your own', async () => {
 test('the demo of notifications sends one on each channel, repairs one, and sends none twice', async () => {
   const { code, stdout, stderr } = await rowmillStarted(['demo', 'notifications'], { cwd: dir, env: elsewhere }).ended;
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-  assert.match(stdout, /^7 completed, 1 failed$/m);
+  assert.match(stdout, /^8 completed, 1 failed$/m);
   assert.match(stdout, /email, failed, as it should:\n {2}error_code {2}missing_variable\n/);
   assert.match(stdout, /^ {2}UPDATE notification_jobs$[^]* {2}email {2}completed/m);
   assert.match(stdout, /^Job \d+ sent nothing, and its result says so: repeated\.$/m);
-  const [, table] = /^The stand-ins took 10 messages:\n\n.*\n([^]*?)\n\n/m.exec(stdout)!;
+  const [, table] = /^The stand-ins took 11 messages:\n\n.*\n([^]*?)\n\n/m.exec(stdout)!;
   const channels = table!.split('\n').map((line) => line.trim().split(' ')[0]!);
-  const expected = ['email', 'email', 'email', 'push', 'push', 'push', 'push', 'slack', 'sms', 'whatsapp'];
+  const expected = ['email', 'email', 'email', 'push', 'push', 'push', 'push', 'slack', 'sms', 'webhook', 'whatsapp'];
   assert.deepEqual(channels.toSorted(), expected);
   assert.match(table!, /email +ada@example\.com +Your video is ready: A day in Rome$/m);
   assert.match(await readFile(join(dir, '.data/demo/email-1.html'), 'utf8'), /^<!doctype html>[^]*<\/html>/);

@@ -76,6 +76,12 @@ export const samples: Sample[] = [
     payload: { type: 'slack', slack: { channel: '#ops' }, title: 'Deployed', body: 'Version 42 is live.' },
   },
   {
+    kind: 'webhook',
+    about: 'to a receiver, signed',
+    reaches: 1,
+    payload: { type: 'webhook', webhook: { endpoint: 'demo', event: 'order.shipped' }, data: { order: 17 } },
+  },
+  {
     kind: 'email',
     about: 'template video-complete, without its title',
     broken: true,

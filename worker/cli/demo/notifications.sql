@@ -6,6 +6,11 @@ select pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(token, 'UTF8'))
                ('demo-grace', 'token-of-graces-browser',  'web')) as d (user_id, token, platform)
     on conflict (token_hash) do update set last_seen_at = excluded.last_seen_at, invalid_at = null;
 
+-- name: set_endpoint
+insert into webhook_endpoints (id, url) values ('demo', :url)
+    on conflict (id) do update
+   set url = excluded.url, failing_since = null, disabled_at = null, disabled_reason = null;
+
 -- name: add_job
 insert into notification_jobs (kind, payload, max_retries, dedupe_key)
 values (:kind, :payload, 1, :dedupe_key)

@@ -11,6 +11,7 @@ import type { Shown } from './view.ts';
 
 const sql = loadStatements(import.meta.dirname, 'notifications.sql', [
   'add_devices',
+  'set_endpoint',
   'add_job',
   'repair',
   'try_1',
@@ -37,7 +38,7 @@ export async function demoNotifications({ json }: { json: boolean }): Promise<nu
     const vendors = await startVendors((message) => arrived.push(message));
     open.defer(vendors.close);
 
-    await step(`Starting stand-ins: an SMTP server at ${smtp.url}; Twilio, Firebase and Slack at ${vendors.url}`);
+    await step(`Starting an SMTP server at ${smtp.url}, stand-ins for all others at ${vendors.url}, and a worker`);
     await stage.startWorker({ ...vendors.env, SMTP_URL: smtp.url, EMAIL_FROM: 'Demo <demo@shop.example>' });
 
     const run = new Date().toISOString();
@@ -46,6 +47,7 @@ export async function demoNotifications({ json }: { json: boolean }): Promise<nu
     await step(`Inserting ${count(rows.length, 'row')} into notification_jobs, in one transaction`);
     const jobs = await transaction(db, async (tx) => {
       await query(tx, sql.add_devices);
+      await query(tx, sql.set_endpoint, { url: vendors.hook });
       const added: Job[] = [];
       for (const [n, row] of rows.entries()) added.push(await insert(tx, row, `demo/${run}/${n}`));
       return added;

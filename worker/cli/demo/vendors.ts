@@ -3,11 +3,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
+const hookPath = '/hooks/orders';
+
 export type Message = { channel: string; to: string; words: string };
 
 /**
- * Stand-ins for Firebase, Slack and Twilio on loopback, which take each message and send it nowhere.
- * @returns `env`: the settings that lead to them
+ * Stand-ins for Firebase, Slack, Twilio and the receiver of a webhook on loopback, which take each message and send it
+ * nowhere.
+ * @returns `env`: the settings that lead to them; `hook`: the address of the receiver
  */
 export async function startVendors(take: (message: Message) => void) {
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -21,6 +24,7 @@ export async function startVendors(take: (message: Message) => void) {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     url,
+    hook: url + hookPath,
     env: {
       TWILIO_API_URL: url,
       TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}`,
@@ -29,6 +33,7 @@ export async function startVendors(take: (message: Message) => void) {
       TWILIO_WHATSAPP_NUMBER: '+14155550100',
       SLACK_API_URL: url,
       SLACK_BOT_TOKEN: 'xoxb-demo',
+      WEBHOOK_ALLOW: '127.0.0.1',
       FCM_URL: url,
       FIREBASE_SERVICE_ACCOUNT: accountOf(`${url}/token`),
     },
@@ -51,6 +56,11 @@ function answerTo(path: string, body: string, take: (message: Message) => void):
     const { channel, text: words } = JSON.parse(body) as { channel: string; text: string };
     take({ channel: 'slack', to: channel, words });
     return { ok: true, channel, ts: '1700000000.000100' };
+  }
+  if (path === hookPath) {
+    const { type, data } = JSON.parse(body) as { type: string; data: object };
+    take({ channel: 'webhook', to: hookPath, words: `${type} ${JSON.stringify(data)}` });
+    return {};
   }
   if (/^\/2010-04-01\/Accounts\/AC0{32}\/Messages\.json$/.test(path)) {
     const { To = '', Body = '' } = Object.fromEntries(new URLSearchParams(body));
