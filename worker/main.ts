@@ -11,6 +11,7 @@ import { removeDeadTempDirs } from './base/temp.ts';
 import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { callbacks } from './http/callbacks.ts';
+import { jobs } from './http/jobs.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { unsubscribing } from './http/unsubscribe.ts';
 import { failCulprits, logOfCulprits } from './queue/run/culprit.ts';
@@ -66,7 +67,7 @@ export async function startService(
       (started) => started.stop(),
     );
     const http = await step(
-      () => listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app)]), config, log),
+      () => listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)]), config, log),
       ({ close }) => close(),
     );
     // The worker stops first: while its jobs finish, /health still answers.

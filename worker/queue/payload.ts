@@ -6,13 +6,26 @@ import type { SchemaIssue, StandardSchema } from './schema.ts';
 /** The parts of a kind that say which payloads it takes. */
 export type PayloadOf = Pick<JobDefinition, 'name' | 'payload' | 'maxValues'>;
 
+/** What is wrong with a payload: at which keys, and what. */
+export type PayloadFault = { path: string[]; message: string };
+
 /**
  * Parses a payload with the schema of its kind.
  * @throws PermanentError `invalid_payload`, which names the fields at fault
  */
 export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
+  const { value, faults } = parsed(kind, payload);
+  if (faults.length === 0) return value;
+  const words = faults
+    .slice(0, shownFaults)
+    .map(({ path, message }) => `${['payload', ...path].join('.')}: ${message}`);
+  if (faults.length > shownFaults) words.push(`and ${faults.length - shownFaults} more`);
+  throw new PermanentError('invalid_payload', words.join('; '));
+}
+
+function parsed(kind: PayloadOf, payload: unknown): { value?: unknown; faults: PayloadFault[] } {
   const excess = excessOf(payload, kind.maxValues ?? defaultMaxValues);
-  if (excess) throw new PermanentError('invalid_payload', `payload: ${excess}`);
+  if (excess) return { faults: [{ path: [], message: excess }] };
   const result = kind.payload['~standard'].validate(payload);
   if (result instanceof Promise) {
     result.catch(() => {});
@@ -22,15 +35,12 @@ export function parsePayload(kind: PayloadOf, payload: unknown): unknown {
       `The schema of ${kind.name} does not answer at once: its checks may neither be asynchronous nor throw`,
     );
   }
-  if (!result.issues) return result.value;
-  const faults = result.issues.slice(0, shownFaults).map(faultOf);
-  if (result.issues.length > shownFaults) faults.push(`and ${result.issues.length - shownFaults} more`);
-  throw new PermanentError('invalid_payload', faults.join('; '));
+  return result.issues ? { faults: result.issues.map(faultOf) } : { value: result.value, faults: [] };
 }
 
-function faultOf({ path = [], message }: SchemaIssue): string {
+function faultOf({ path = [], message }: SchemaIssue): PayloadFault {
   const keys = path.map((segment) => (typeof segment === 'object' ? segment.key : segment));
-  return `${['payload', ...keys].map(shown).join('.')}: ${message.slice(0, 200)}`;
+  return { path: keys.map(shown), message: message.slice(0, 200) };
 }
 
 /**
@@ -46,6 +56,12 @@ export function checkPayload(kind: PayloadOf, payload: unknown): void {
     throw new PermanentError('invalid_payload', `${messageOf(error)}; ${strange}`, { cause: error });
   }
   if (strange) throw new PermanentError('invalid_payload', strange);
+}
+
+/** What `checkPayload` would throw for, in parts. */
+export function faultsOfPayload(kind: PayloadOf, payload: unknown): PayloadFault[] {
+  const strange = strangeKeys(kind, payload);
+  return [...parsed(kind, payload).faults, ...(strange ? [{ path: [], message: strange }] : [])];
 }
 
 /**

@@ -8,6 +8,7 @@ import { database } from './database.ts';
 import { email } from './email.ts';
 import type { Around, Group } from './group.ts';
 import { imagorvideo } from './imagorvideo.ts';
+import { ingress } from './ingress.ts';
 import { media } from './media.ts';
 import { notification } from './notification.ts';
 import { process } from './process.ts';
@@ -40,6 +41,7 @@ const groups = [
   seal,
   twilio,
   callbacks,
+  ingress,
 ] as const;
 
 /** What all of them are at once. */

@@ -42,14 +42,15 @@ export function jobOf(source: string, message: Message): NewJob {
   const { id = message.id, ...options } = optionsOf(message.headers ?? {});
   return {
     ...named,
-    payload: payloadOf(message.body),
+    payload: jsonOf(message.body),
     ...(message.priority === undefined ? {} : { priority: message.priority }),
     ...options,
     ...(id ? { dedupe_key: keyOf(source, id) } : {}),
   };
 }
 
-function payloadOf(body: Uint8Array): unknown {
+/** @throws Rejected `not_utf8`, `not_json` */
+export function jsonOf(body: Uint8Array): unknown {
   let text: string;
   try {
     text = utf8.decode(body);
@@ -65,7 +66,7 @@ function payloadOf(body: Uint8Array): unknown {
 }
 
 /** A key that Postgres can store and that is short enough, whatever the id is. */
-function keyOf(source: string, id: string): string {
+export function keyOf(source: string, id: string): string {
   const key = `${source}:${id}`;
   const fits = key.length <= 500 && key.isWellFormed() && !key.includes('\0');
   return fits ? key : `${source}:sha256:${createHash('sha256').update(id).digest('hex')}`;
