@@ -605,11 +605,12 @@ create table notifications (
   constraint too_long check (char_length(id) <= 500 and char_length(message_id) <= 500 and char_length(target_user_id) <= 500 and char_length(template_id) <= 500 and octet_length(metadata::text) <= 100000)
 );
 alter table notifications enable row level security;
+create index notifications_clear on notifications using btree (id) where not starts_with(ltrim(payload::text, '"'), 'sealed:');
 create index notifications_target_user_id_created_at_idx on notifications using btree (target_user_id, created_at) where target_user_id is not null;
 comment on table notifications is 'One row for each thing to tell. The job that first meets it makes the row, or uses the one that your API made.';
 comment on column notifications.message_id is 'What makes a submission idempotent: a second job with the same message_id sends nothing. Default: job:<id of the job>.';
 comment on column notifications.job_id is 'The job that last took it on.';
-comment on column notifications.payload is 'What your API wrote for the job to read: it fills in what the payload of the job lacks. Jobs write nothing here.';
+comment on column notifications.payload is 'What your API wrote for the job to read: it fills in what the payload of the job lacks. Jobs write nothing here. Where the workers have SEAL_KEYS, they seal it.';
 comment on column notifications.content_hash is 'An HMAC of what is to be told. Another content under the same message_id is refused: message_id_reused.';
 
 create table notification_deliveries (
@@ -707,9 +708,11 @@ create table push_tokens (
   constraint push_tokens_user_id_check check (char_length(user_id) <= 500)
 );
 alter table push_tokens enable row level security;
+create index push_tokens_clear on push_tokens using btree (token_hash) where not starts_with(ltrim(token, '"'), 'sealed:');
 create index push_tokens_user_id_idx on push_tokens using btree (user_id);
 comment on table push_tokens is 'The devices of each user. A job that names a user alone goes to all valid ones.';
 comment on column push_tokens.token_hash is 'sha256 of the token, in hex: encode(sha256(convert_to(token, ''UTF8'')), ''hex'').';
+comment on column push_tokens.token is 'Sealed soon after it was written, where the workers have SEAL_KEYS.';
 comment on column push_tokens.invalid_at is 'When the provider said that the token is no longer valid.';
 
 create table webhook_endpoints (

@@ -281,6 +281,23 @@ test('a provider may name a message as it likes', async () => {
   assert.deepEqual(found, [{ status: 'sent', length: 1_000 }]);
 });
 
+test('one that names a message after its recipient gives it no name', async () => {
+  const phoneNumber = '+14155550186';
+  twilio.fail({ status: 201, body: JSON.stringify({ sid: `SM ${phoneNumber}` }) }, 1);
+  fcm.fail({ status: 200, body: JSON.stringify({ name: 'messages/named-after' }) }, { times: 1, token: 'named-after' });
+  const ids = await addAll([
+    ['sms', { phoneNumber, ...words }],
+    ['push', { fcmToken: 'named-after', ...words }],
+  ]);
+  for (const id of ids)
+    assert.equal((await reads(rig.db, id, { status: 'completed' }))['result'].provider_message_id, null);
+  const { rows: found } = await rig.db.query(
+    `select provider_message_id from notification_deliveries where job_id = any($1) and status = 'sent'`,
+    [ids],
+  );
+  assert.deepEqual(found, [{ provider_message_id: null }, { provider_message_id: null }]);
+});
+
 test('a suppressed mailbox is found in each spelling of its domain', async () => {
   const send = (email: string) => add(rig.db, 'notification', 'email', { payload: { email, ...words } });
   const first = await send('spelt@bücher.example');

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Keyring } from '../../worker/base/seal.ts';
+import { sealColumns } from '../../worker/queue/fleet/columns.ts';
+import { reseal } from '../../worker/queue/fleet/reseal.ts';
 import { searchQueue } from '../../worker/queue/fleet/sensitive.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { dump } from '../support/dump.ts';
@@ -38,7 +40,7 @@ const payloads: Record<string, object[]> = {
     { ...event, payload: { ...event.payload, webhook_url: `https://shop.example/${canary}` } },
   ],
   push: [
-    { ...words, fcmToken: `${canary}-token` },
+    { ...words, fcmToken: `${canary}-token`, link: `https://shop.example/${canary}` },
     { ...words, push: { token: `${canary}-token` } },
   ],
 };
@@ -78,6 +80,44 @@ for (const [kind, all] of Object.entries(payloads))
       [],
     );
   });
+
+test('tokens of devices and what an API wrote are sealed, and are read', async () => {
+  await rig.db.query(
+    `insert into push_tokens (token_hash, user_id, token)
+     select encode(sha256(convert_to(t, 'UTF8')), 'hex'), 'ada', t from unnest($1::text[]) t`,
+    [[`${canary}-a`, `${canary}-b`]],
+  );
+  await rig.db.query(
+    `insert into notifications (id, message_id, channel, payload)
+     values ('n1', 'm1', 'email', $1), ('n2', 'm2', 'email', $1)`,
+    [JSON.stringify({ email: `${canary}@example.com`, code: canary })],
+  );
+  const keyring = new Keyring(SEAL_KEYS);
+  await sealColumns(rig.db, keyring);
+  assert.deepEqual(
+    (await dump(rig.db)).filter((row) => row.includes(canary)),
+    [],
+  );
+
+  // A damaged one keeps neither the user's other devices nor other users.
+  await rig.db.query(
+    `update push_tokens set token = (select token from push_tokens order by token_hash limit 1)
+      where token_hash = (select max(token_hash) from push_tokens)`,
+  );
+  const push = await add(rig.db, 'notification', 'push', { payload: { userId: 'ada', title: 'x' } });
+  const mail = await add(rig.db, 'notification', 'email', { payload: { notification_id: 'n1', template_id: 'otp' } });
+  await reads(rig.db, mail, { status: 'completed' });
+  assert.equal((await reads(rig.db, push, { status: 'completed' }))['result'].successCount, 1);
+
+  const renewed = new Keyring(`k2:${randomBytes(32).toString('base64')},${SEAL_KEYS}`);
+  await reseal(rig.db, await loadRegistry(), renewed, () => {});
+  const { rows } = await rig.db.query<{ sealed: string }>(
+    `select token as sealed from push_tokens where user_id = 'ada' union all
+     select payload #>> '{}' from notifications where payload is not null`,
+  );
+  const kids = rows.map(({ sealed }) => sealed.split(':')[1]!);
+  assert.deepEqual([kids.length, kids.filter((kid) => kid === 'k2').length], [4, 3]);
+});
 
 test('what is nested too deeply to be sealed is removed', async () => {
   const data = `${'{"a":'.repeat(4_900)}"${canary}"${'}'.repeat(4_900)}`;

@@ -17,6 +17,7 @@ const identifiers = {
   done: 'media_jobs_done',
   jobs: 'media_jobs',
   table: 'webhook_endpoints',
+  key: 'id',
   column: 'secret',
 };
 

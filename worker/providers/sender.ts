@@ -54,5 +54,9 @@ type SendOptions = { key: string; signal: AbortSignal };
 /** `provider_message_id`: the name that the provider gave the message, if it did. */
 export type Receipt = { provider_message_id?: string };
 
+/** @param to the address: a provider that names the message after it gives it no name */
+export const receiptOf = (name: string | undefined, to: string): Receipt =>
+  name && !name.includes(to) ? { provider_message_id: name.slice(0, 1_000) } : {};
+
 /** One message has to wait, and others may go on: the bucket is not paused. */
 export class SnoozeAlone extends Snooze {}

@@ -189,6 +189,7 @@ const leaves = {
   done: 'media_jobs_done',
   jobs: 'media_jobs',
   table: 'webhook_endpoints',
+  key: 'id',
   column: 'secret',
 };
 

@@ -20,7 +20,7 @@ const payload = z.object({
 export default job({
   name: 'notification.batch',
   payload,
-  sensitive: sensitiveFields,
+  sensitive: [...sensitiveFields, 'link', 'image', 'clickAction'],
   maxValues: 60_000,
   timeout: minutes(10),
   run: (context) => broadcast<z.output<typeof payload>, PushMessage>(context, { ...toDevices, compose: pushMessageOf }),

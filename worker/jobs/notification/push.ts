@@ -45,7 +45,7 @@ const payload = given.transform(inOne).superRefine((all, context) => {
 export default job({
   name: 'notification.push',
   payload,
-  sensitive: [...sensitiveFields, 'fcmToken', 'push'],
+  sensitive: [...sensitiveFields, 'fcmToken', 'push', 'link', 'image', 'clickAction'],
   timeout: minutes(5),
   batchSize: 500,
   runBatch: (jobs, batch) => deliverMany(jobs, batch, push),

@@ -3,7 +3,7 @@ import type { SendGridConfig } from '../../base/config/email.ts';
 import { DeploymentError, PermanentError, RetryableError, UnknownOutcome } from '../../base/errors.ts';
 import { statusError, type Service } from '../../base/http/fetch.ts';
 import { request, type Answer } from '../../base/http/request.ts';
-import type { Sender } from '../sender.ts';
+import { receiptOf, type Sender } from '../sender.ts';
 import { mailOf, type EmailMessage } from './email.ts';
 
 const service = {
@@ -31,7 +31,7 @@ export function createSendGrid({ email }: Pick<Config, 'email'>): Sender<EmailMe
       const answer = await ask(sendgrid, '/v3/mail/send', { method: 'POST', body, signal });
       if (answer.status < 200 || answer.status > 299) throw judge(answer);
       const id = answer.headers['x-message-id'];
-      return typeof id === 'string' ? { provider_message_id: id } : {};
+      return receiptOf(typeof id === 'string' ? id : undefined, message.to);
     },
     async check({ signal }) {
       const answer = await ask(sendgrid, '/v3/scopes', { signal });

@@ -3,7 +3,7 @@ import type { NodemailerError } from 'nodemailer';
 import type { Config } from '../../base/config/config.ts';
 import type { SmtpConfig } from '../../base/config/email.ts';
 import { UnknownOutcome } from '../../base/errors.ts';
-import type { Sender } from '../sender.ts';
+import { receiptOf, type Sender } from '../sender.ts';
 import { mailOf, type EmailMessage } from './email.ts';
 import { judgeSmtp } from './smtp-errors.ts';
 
@@ -25,7 +25,7 @@ export function createSmtp({ email }: Pick<Config, 'email'>): Sender<EmailMessag
       const mail = mailOf(message, email, key);
       try {
         const sent = await transport.sendMail({ ...mail, signal: AbortSignal.any([signal, deadline]) });
-        return { provider_message_id: sent.serverMessageId ?? mail.messageId };
+        return receiptOf(sent.serverMessageId ?? mail.messageId, message.to);
       } catch (error) {
         const answer = (error as NodemailerError).responseCode;
         // Until the body is read, no byte of it is on its way. An answer is one that refuses it.

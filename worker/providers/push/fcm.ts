@@ -4,7 +4,7 @@ import type { BatchResponse, Messaging } from 'firebase-admin/messaging';
 import type { Config } from '../../base/config/config.ts';
 import { isJson, parseAccount, type FcmConfig, type ServiceAccount } from '../../base/config/push.ts';
 import { codeOf, DeploymentError, messageOf, UnknownOutcome } from '../../base/errors.ts';
-import type { Receipt, Sender } from '../sender.ts';
+import { receiptOf, type Receipt, type Sender } from '../sender.ts';
 import { judgeFcm } from './fcm-errors.ts';
 import { Lines } from './fcm-lines.ts';
 import { fetchToken, type AccessToken } from './fcm-token.ts';
@@ -22,7 +22,10 @@ export function createFcm({ push }: Pick<Config, 'push'>): Sender<PushMessage> |
 
   const sendMany: NonNullable<Sender<PushMessage>['sendMany']> = async (messages, { signal }) => {
     const composed = messages.map(({ message, key }) => fcmMessageOf(message, androidChannel, key));
-    return project.call(signal, (messaging) => messaging.sendEach(composed));
+    const answers = await project.call(signal, (messaging) => messaging.sendEach(composed));
+    return answers.map((answer, n) =>
+      answer instanceof Error ? answer : receiptOf(answer.provider_message_id, messages[n]!.message.token),
+    );
   };
   return {
     name: 'fcm',
@@ -47,7 +50,7 @@ export function createFcm({ push }: Pick<Config, 'push'>): Sender<PushMessage> |
 }
 
 /** `projects/my-project/messages/0:1500415314455276%31bd1c9631bd1c96` */
-const receiptOf = (name: string | undefined): Receipt => (name ? { provider_message_id: name } : {});
+const named = (name: string | undefined): Receipt => (name ? { provider_message_id: name } : {});
 
 /** A Firebase project, with its access token and the lines to it. */
 function openProject(config: FcmConfig) {
@@ -92,7 +95,7 @@ function openProject(config: FcmConfig) {
       signal.addEventListener('abort', stop, { once: true });
       try {
         const { responses } = await Promise.race([work(line.messaging), stuck.promise]);
-        const answers = responses.map(({ messageId, error }) => (error ? judgeFcm(error) : receiptOf(messageId)));
+        const answers = responses.map(({ messageId, error }) => (error ? judgeFcm(error) : named(messageId)));
         // The token is refused though it is not old. The SDK of the line has kept it.
         if (answers.some((answer) => codeOf(answer) === 'fcm_unauthorized')) {
           if (token) token.until = 0;

@@ -42,7 +42,8 @@ export function createSlackBot({ slack }: Pick<Config, 'slack'>): Sender<SlackMe
     rate: ({ channel = bot.channel }) => ({ key: `slack ${channel}`, perSecond: 1 }),
     async send({ channel = bot.channel, ...message }, { key, signal }) {
       const said = await call('chat.postMessage', { channel, ...message, client_msg_id: key }, signal);
-      return typeof said.ts === 'string' ? { provider_message_id: `${String(said.channel)} ${said.ts}` } : {};
+      const name = `${String(said.channel)} ${String(said.ts)}`;
+      return /^\w{1,60} [\d.]{1,60}$/.test(name) ? { provider_message_id: name } : {};
     },
     async check({ signal }) {
       const { scopes } = await call('auth.test', {}, signal);

@@ -1,7 +1,7 @@
 import type { Config } from '../../base/config/config.ts';
 import { DeploymentError, Snooze, UnknownOutcome } from '../../base/errors.ts';
 import type { Service } from '../../base/http/fetch.ts';
-import type { Sender } from '../sender.ts';
+import { receiptOf, type Sender } from '../sender.ts';
 import { openTwilio, type TwilioConfig } from './client.ts';
 import type { PhoneMessage } from './message.ts';
 
@@ -55,7 +55,7 @@ function createTwilio(
         ...(validFor && channel === 'sms' ? { validityPeriod: Math.min(Math.ceil(validFor), longestValidity) } : {}),
       });
       if (!sid) throw new UnknownOutcome('Twilio named no message in its answer');
-      return { provider_message_id: sid };
+      return receiptOf(sid, to);
     },
     /**
      * By number, words and time, as Twilio keeps nothing of ours. By number alone it is asked, and not by DateSent: a
@@ -71,7 +71,7 @@ function createTwilio(
           !/^(failed|undelivered|canceled)$/.test(status) &&
           (text === undefined || body === text),
       );
-      if (found) return { provider_message_id: found.sid };
+      if (found) return receiptOf(found.sid, to);
       const tooEarlyMs = since.getTime() + 2 * config.timeoutMs - Date.now();
       if (tooEarlyMs > 0) throw new Snooze(tooEarlyMs, 'Twilio may still be taking the message');
       return undefined;

@@ -3,15 +3,22 @@ import { bind, bindEach, loadStatements, query } from '../../base/db/sql.ts';
 import { codeOf } from '../../base/errors.ts';
 import { isSealed, type Keyring } from '../../base/seal.ts';
 
-const sql = loadStatements(import.meta.dirname, 'columns.sql', ['to_seal', 'put_sealed', 'seals_of']);
+const sql = loadStatements(import.meta.dirname, 'columns.sql', [
+  'to_seal',
+  'put_sealed',
+  'put_sealed_json',
+  'seals_of',
+]);
 
 /** Columns that are sealed, outside of the payloads of jobs. Those of one field may be copied to each other. */
 const sealedColumns = [
-  { table: 'webhook_endpoints', column: 'secret', field: 'secret' },
-  { table: 'webhook_endpoints', column: 'previous_secret', field: 'secret' },
+  { table: 'webhook_endpoints', key: 'id', column: 'secret', field: 'secret' },
+  { table: 'webhook_endpoints', key: 'id', column: 'previous_secret', field: 'secret' },
+  { table: 'push_tokens', key: 'token_hash', column: 'token', field: 'token' },
+  { table: 'notifications', key: 'id', column: 'payload', field: 'payload', isJson: true },
 ];
 
-type Stored = { id: string; value: string };
+type Stored = { id: string; value: unknown };
 
 /**
  * Seals what is in the clear; with `all`, also what another key of the ring has sealed.
@@ -26,8 +33,9 @@ export async function sealColumns(
 ): Promise<number> {
   const prefix = all ? `sealed:${keyring.active}:` : 'sealed:';
   let changed = 0;
-  for (const { table, column, field } of sealedColumns) {
-    const statements = bindEach(sql, { table, column });
+  for (const { table, key, column, field, isJson } of sealedColumns) {
+    const statements = bindEach(sql, { table, key, column });
+    const put = isJson ? statements.put_sealed_json : statements.put_sealed;
     const sealedOf = ({ id, value }: Stored): Stored[] => {
       const place = { table, row: id, field };
       try {
@@ -42,7 +50,7 @@ export async function sealColumns(
       after = await transaction(db, async (tx) => {
         const found: Stored[] = await query<Stored>(tx, statements.to_seal, { prefix, after });
         const sealed = found.flatMap(sealedOf);
-        if (sealed.length > 0) await query(tx, statements.put_sealed, { sealed: JSON.stringify(sealed) });
+        if (sealed.length > 0) await query(tx, put, { sealed: JSON.stringify(sealed) });
         changed += sealed.length;
         return found.at(-1)?.id;
       });
@@ -53,8 +61,11 @@ export async function sealColumns(
 /** Adds how many values are under each key to `kids`. @returns how many are in the clear */
 export async function countColumns(db: Db, kids: Record<string, number>): Promise<number> {
   let clear = 0;
-  for (const { table, column } of sealedColumns)
-    for (const { kid, rows } of await query<{ kid: string; rows: number }>(db, bind(sql.seals_of, { table, column }))) {
+  for (const { table, key, column } of sealedColumns)
+    for (const { kid, rows } of await query<{ kid: string; rows: number }>(
+      db,
+      bind(sql.seals_of, { table, key, column }),
+    )) {
       if (kid === '') clear += rows;
       else kids[kid] = (kids[kid] ?? 0) + rows;
     }

@@ -33,7 +33,7 @@ export async function reseal(
       done.push(progress);
       await resealLeaf(db, queue, registry, keyring, progress, () => tell(progress));
     }
-  const columns: Progress = { leaf: 'webhook_endpoints', rows: 0, unopened: {} };
+  const columns: Progress = { leaf: 'other tables', rows: 0, unopened: {} };
   columns.rows = await sealColumns(db, keyring, true, columns.unopened);
   return [...done, columns];
 }

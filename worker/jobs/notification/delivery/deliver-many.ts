@@ -109,7 +109,7 @@ async function address<Payload extends Fields, Message>(
   { name, addressOf, recipientsOf }: ManyChannel<Payload, Message>,
 ): Promise<void> {
   await each(tasks, async (task) => {
-    task.payload = await completePayload(app.db, name, task.context.payload);
+    task.payload = await completePayload(app, name, task.context.payload);
     task.notice = noticeOf(task.payload);
     const found = addressOf(task.payload);
     if ('recipient' in found) task.recipients = [found.recipient];

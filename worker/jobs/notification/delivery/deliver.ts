@@ -71,7 +71,7 @@ export async function deliver<Payload extends Fields, Message>(
 ): Promise<Result> {
   const { app, commit } = context;
   const senders = sendersOf(app, channel);
-  const payload = await completePayload(app.db, channel.name, context.payload);
+  const payload = await completePayload(app, channel.name, context.payload);
   const notice = noticeOf(payload);
   const recipient = channel.recipientOf(payload);
   const all = { addressee: recipient, own: channel.ownContent?.(payload) };

@@ -1,5 +1,8 @@
 -- name: devices_of
-select user_id, token from push_tokens where user_id = any(:user_ids) and invalid_at is null order by token_hash;
+select user_id, token_hash, token
+  from push_tokens
+ where user_id = any(:user_ids) and invalid_at is null
+ order by token_hash;
 
 -- name: mark_invalid
 update push_tokens t

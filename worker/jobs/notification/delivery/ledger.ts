@@ -1,6 +1,8 @@
+import type { App } from '../../../app.ts';
 import { isTransient, transaction, type Db, type Tx } from '../../../base/db/db.ts';
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
 import { codeOf, PermanentError, RetryableError } from '../../../base/errors.ts';
+import { isSealed, open } from '../../../base/seal.ts';
 import { storable } from '../../../queue/run/storable.ts';
 import type { Hashes } from './hash.ts';
 
@@ -166,20 +168,14 @@ export type Settled = {
   error_code?: string;
 };
 
-/** A provider names a message as it likes. */
-const shortened = <T extends { provider_message_id?: string | undefined }>(receipt: T): T => ({
-  ...receipt,
-  provider_message_id: receipt.provider_message_id?.slice(0, 1_000),
-});
-
 /** What became of them, in the transaction that completes their job. The notifications follow. */
 export async function settle(tx: Tx, deliveries: Settled[]): Promise<void> {
-  await query(tx, sql.settle, { settled: storable(deliveries.map(shortened)) });
+  await query(tx, sql.settle, { settled: storable(deliveries) });
 }
 
 /** They were sent, and their job is not completed with them: so that they are not sent again. */
 export async function writeReceipts(db: Queryable, receipts: Omit<Settled, 'status'>[]): Promise<void> {
-  await query(db, sql.note_receipt, { receipts: storable(receipts.map(shortened)) });
+  await query(db, sql.note_receipt, { receipts: storable(receipts) });
 }
 
 /** The same, while Postgres may be away. Without it, the delivery stays `sending`. */
@@ -203,10 +199,16 @@ export type StoredNotification = {
   metadata: Record<string, unknown>;
 };
 
-/** The row that the user's API made. */
-export async function storedNotification(db: Queryable, id: string): Promise<StoredNotification | undefined> {
+/** The row that the user's API made. @throws what `open` of base/seal.ts throws */
+export async function storedNotification(
+  { db, config }: Pick<App, 'db' | 'config'>,
+  id: string,
+): Promise<StoredNotification | undefined> {
   const [row] = await query<StoredNotification>(db, sql.stored_notification, { id });
-  return row;
+  if (!row) return undefined;
+  const place = { table: 'notifications', row: id, field: 'payload' };
+  const payload: unknown = isSealed(row.payload) ? open(row.payload, place, config.keyring) : row.payload;
+  return { ...row, payload: payload as StoredNotification['payload'] };
 }
 
 /** Until a provider can be asked again: for all workers. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import type { App } from '../../../app.ts';
 import { PermanentError } from '../../../base/errors.ts';
-import type { Queryable } from '../../../base/db/sql.ts';
 import { storedNotification } from './ledger.ts';
 
 /**
@@ -90,7 +90,7 @@ export function noticeOf(fields: Fields): Notice {
  * @throws PermanentError `invalid_payload` for a type or a channel that is another
  */
 export async function completePayload<Payload extends Fields>(
-  db: Queryable,
+  app: Pick<App, 'db' | 'config'>,
   channel: string,
   payload: Payload,
 ): Promise<Payload> {
@@ -99,7 +99,7 @@ export async function completePayload<Payload extends Fields>(
     if (named !== undefined && named !== channel)
       throw new PermanentError('invalid_payload', `payload.${name}: is ${named.slice(0, 40)}, not ${channel}`);
   }
-  const stored = payload.notification_id ? await storedNotification(db, payload.notification_id) : undefined;
+  const stored = payload.notification_id ? await storedNotification(app, payload.notification_id) : undefined;
   if (!stored) return payload;
   const { target_user_id, template_id, ...others } = stored;
   const written = {

@@ -36,7 +36,7 @@ export const toDevices = {
   name: 'push' as const,
   senders: (app: App) => app.push,
   personal: true,
-  recipientsOf: (app: App, userIds: string[]) => devicesOf(app.db, userIds),
+  recipientsOf: (app: App, userIds: string[]) => devicesOf(app, userIds),
   refused: (app: App, tokens: string[]) => markInvalid(app.db, tokens),
 };
 
