@@ -12,6 +12,7 @@ import { listen, routes, type HttpServer } from '../../worker/http/server.ts';
 import { createHasher } from '../../worker/jobs/notification/delivery/hash.ts';
 import { settle } from '../../worker/jobs/notification/delivery/ledger.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { add, reads } from '../support/jobs.ts';
 import { silent } from '../support/log.ts';
 import { account } from '../support/twilio.ts';
 
@@ -166,6 +167,21 @@ suite('Twilio', () => {
     }
   });
 
+  test('a job that did not know runs once more, unless that would send what nobody knows of', async () => {
+    for (const [reported, other, status] of [
+      ['delivered', 'sent', 'pending'],
+      ['undelivered', 'sent', 'failed'],
+      ['delivered', 'ambiguous', 'failed'],
+    ] as const) {
+      const job = await add(db, 'notification', 'sms', { run_at: 'infinity' });
+      await db.query(`update jobs set status = 'failed', error_code = 'unknown_outcome' where id = $1`, [job]);
+      const ids = [await sentDelivery({ status: 'ambiguous' }), await sentDelivery({ status: other })];
+      await db.query(`update notification_deliveries set job_id = $1 where id = any($2)`, [job, ids]);
+      await report(`?delivery=${ids[0]}`, statusOf(reported, { MessageSid: `SM${randomBytes(16).toString('hex')}` }));
+      await reads(db, job, { status });
+    }
+  });
+
   test('a report that comes before the answer is not undone by it', async () => {
     for (const [reported, status] of [
       ['undelivered', 'failed'],
@@ -258,6 +274,21 @@ suite('Twilio', () => {
     assert.match(said.toString(), /^HTTP\/1\.1 408 /);
     socket.destroy();
     await hasty.close();
+  });
+
+  test('a client that breaks off is no error, and prints nothing', async (t) => {
+    const printed = t.mock.method(console, 'error', () => {});
+    const broken = new PassThrough();
+    const app = { db, config, log: createLog({ ...config, logLevel: 'debug' }, broken) };
+    const other = await listen(callbacks(app), { host: '127.0.0.1', port: 0 });
+    const socket = connect(other.port, '127.0.0.1');
+    socket.write('POST /callbacks/twilio HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\nMessageSid=', () =>
+      socket.destroy(),
+    );
+    const [line] = (await once(broken, 'data')) as [Buffer];
+    assert.match(String(line), /"level":"debug".*"msg":"a request failed"/);
+    assert.equal(printed.mock.callCount(), 0);
+    await other.close();
   });
 });
 
@@ -357,6 +388,8 @@ suite('SendGrid', () => {
     assert.equal(await everything(), earlier);
     const odd = event('delivered', '00000000-0000-0000-0000-000000000000', { timestamp: 'x', sg_event_id: '' });
     assert.equal((await report([odd, odd])).status, 204);
+    const unstorable = { sg_event_id: 'a\0b\ud800', sg_message_id: '\0', list: '😀'.repeat(99) + 'x😀'.repeat(50) };
+    assert.equal((await report([event('unsubscribe', 'x', unstorable)])).status, 204);
   });
 });
 

@@ -97,4 +97,7 @@ test('too many requests: it waits as long as SendGrid says, and uses no retry', 
   sendgrid.fail({ status: 429, headers: { 'retry-after': '1' } }, 1);
   const row = await reads(rig.db, await send('later@example.com'), { status: 'completed', retry_count: 0 }, 20_000);
   assert.deepEqual([row['result'].provider, row['attempt']], ['sendgrid', 2]);
+  // All workers wait: the bucket was emptied by far more than one mail.
+  const { rows } = await rig.db.query(`select promised_until > now() - interval '1 minute' as paused from rate_limits`);
+  assert.deepEqual(rows, [{ paused: true }]);
 });

@@ -5,10 +5,11 @@ import { recordReports } from '../jobs/notification/delivery/report.ts';
 import { createSendGridEvents } from '../providers/email/sendgrid-events.ts';
 import type { CallbackReader } from '../providers/report.ts';
 import { createTwilioCallbacks } from '../providers/twilio/callback.ts';
+import { faultsTo } from './faults.ts';
 
 /** `POST /callbacks/<provider>`: what providers report. One that is not configured is 404. */
 export function callbacks(app: Pick<App, 'db' | 'config' | 'log'>): Hono {
-  const http = new Hono();
+  const http = new Hono().onError(faultsTo(app.log));
   const readers: (CallbackReader | undefined)[] = [createTwilioCallbacks(app.config), createSendGridEvents(app.config)];
   for (const reader of readers) if (reader) answer(http, reader, app);
   return http;

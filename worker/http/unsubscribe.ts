@@ -4,13 +4,14 @@ import { html } from 'hono/html';
 import type { App } from '../app.ts';
 import { unsubscribe } from '../jobs/notification/delivery/report.ts';
 import { readUnsubscribeToken } from '../jobs/notification/delivery/unsubscribe-link.ts';
+import { faultsTo } from './faults.ts';
 
 /**
  * `POST /unsubscribe/:token`, which mail programs send with one click. A GET changes nothing, because programs that
  * look for viruses follow links. https://www.rfc-editor.org/rfc/rfc8058
  */
 export function unsubscribing(app: Pick<App, 'db' | 'config' | 'log'>): Hono {
-  const http = new Hono();
+  const http = new Hono().onError(faultsTo(app.log));
   const { publicUrl, production, notification } = app.config;
   // Without HASH_KEY, anybody could make the token.
   if (!publicUrl || (production && notification.hashKeys.length === 0)) return http;

@@ -23,8 +23,8 @@ export type SmtpConfig = {
 export type SendGridConfig = {
   key: string;
   url: string;
-  /** Messages a second over the whole fleet; undefined: no limit. */
-  perSecond: number | undefined;
+  /** Messages a second over the whole fleet. */
+  perSecond: number;
   timeoutMs: number;
 };
 
@@ -101,7 +101,7 @@ export const email = group({
           ? ({
               key: env.SENDGRID_API_KEY,
               url: env.SENDGRID_URL ?? 'https://api.sendgrid.com',
-              perSecond: env.SENDGRID_RATE,
+              perSecond: env.SENDGRID_RATE ?? 500,
               timeoutMs: env.SENDGRID_TIMEOUT ?? 30_000,
             } satisfies SendGridConfig)
           : undefined,

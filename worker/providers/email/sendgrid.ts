@@ -21,7 +21,7 @@ const service = {
 export function createSendGrid({ email }: Pick<Config, 'email'>): Sender<EmailMessage> | undefined {
   const { sendgrid } = email;
   if (!sendgrid) return undefined;
-  const bucket = sendgrid.perSecond ? { key: 'sendgrid', perSecond: sendgrid.perSecond } : undefined;
+  const bucket = { key: 'sendgrid', perSecond: sendgrid.perSecond };
   return {
     name: 'sendgrid',
     address: new URL(sendgrid.url).host,

@@ -1,5 +1,5 @@
--- Columns that are sealed, outside of the payloads of jobs. :"key" is the table's key, a text. A column of JSON is sealed
--- as a whole: as text it begins with a quotation mark.
+-- Columns that are sealed, outside of the payloads of jobs. :"key" is the table's key, a text. A column of JSON is
+-- sealed as a whole: as text it begins with a quotation mark.
 
 -- name: to_seal
 -- What is not sealed by the active key, or not sealed at all: 0017 has indexes for this. What somebody else has locked

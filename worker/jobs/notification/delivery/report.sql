@@ -37,7 +37,17 @@ with ladder as (
     from highest h, ladder l
    where d.id = h.known_id and d.provider = :provider
      and pg_catalog.array_position(l.steps, h.status) > pg_catalog.array_position(l.steps, d.status)
-  returning d.id, d.notification_id, d.status
+  returning d.id, d.notification_id, d.job_id, d.status
+), resolved as (
+  -- A job that did not know whether it had sent knows now: it runs once more, sends nothing, and is completed. Not
+  -- while another of its deliveries is ambiguous, because a retry would send that one.
+  update jobs j
+     set status = 'pending', retry_count = 0, run_at = now()
+    from moved m
+   where j.id = m.job_id and j.queue = 'notification' and j.archived = false
+     and j.status = 'failed' and j.error_code = 'unknown_outcome' and m.status in ('sent', 'delivered', 'read')
+     and not exists (select from notification_deliveries d
+                      where d.job_id = m.job_id and d.status = 'ambiguous' and d.id not in (select id from moved))
 ), suppressed as (
   insert into suppressions (channel, recipient_hash, list, reason)
   select distinct on (channel, hashes ->> 0, list) channel, hashes ->> 0, list, suppress
