@@ -606,6 +606,7 @@ create table notifications (
 );
 alter table notifications enable row level security;
 create index notifications_clear on notifications using btree (id) where not starts_with(ltrim(payload::text, '"'), 'sealed:');
+create index notifications_created_at_idx on notifications using btree (created_at);
 create index notifications_target_user_id_created_at_idx on notifications using btree (target_user_id, created_at) where target_user_id is not null;
 comment on table notifications is 'One row for each thing to tell. The job that first meets it makes the row, or uses the one that your API made.';
 comment on column notifications.message_id is 'What makes a submission idempotent: a second job with the same message_id sends nothing. Default: job:<id of the job>.';
@@ -659,6 +660,7 @@ create table notification_events (
 );
 alter table notification_events enable row level security;
 create index notification_events_delivery_id_idx on notification_events using btree (delivery_id);
+create index notification_events_received_at_idx on notification_events using btree (received_at) where delivery_id is null;
 comment on table notification_events is 'What providers report. Rows are only added, and each event once.';
 comment on column notification_events.detail is 'What a person may read: codes and reasons. Never an address.';
 

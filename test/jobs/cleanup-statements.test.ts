@@ -54,6 +54,10 @@ suite('a chunk reads little more than it deletes', () => {
               select '${user}', n, decode('05' || repeat('00', 32), 'hex'), ${old} from generate_series(1, ${rows}) n;
               insert into prekey_refill_requests (device_id, missing, reason, fulfilled_at)
                 select '${user}', 1, 'request_mode', ${old} from generate_series(1, ${rows}) n`,
+    notifications: `insert into notifications (id, message_id, channel, created_at)
+              select 'n' || n, 'm' || n, 'email', ${old} from generate_series(1, ${rows}) n;
+              insert into notification_deliveries (notification_id, channel, recipient_hash)
+                select id, 'email', 'x' from notifications`,
     soft_deleted_files: `insert into auction_files (deleted_at) select ${old} from generate_series(1, ${rows}) n`,
   };
 
@@ -70,6 +74,8 @@ suite('a chunk reads little more than it deletes', () => {
       'storage_deletions',
       'prekeys',
       'prekey_refill_requests',
+      'notifications',
+      'notification_deliveries',
     ];
     for (const table of tables) await db.query(`alter table ${table} set (autovacuum_enabled = off)`);
     await db.query(

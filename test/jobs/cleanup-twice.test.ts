@@ -103,6 +103,28 @@ test('a day has 24 hours, whatever the time zone of the database', async () => {
   assert.equal(await one('select count(*) from sessions'), 0);
 });
 
+test('old notifications go with what belongs to them, unless their job is still to run', async () => {
+  const { sql, rig, cleanUp } = messenger;
+  const job_id = await add(rig.db, 'notification', 'email', { run_at: 'infinity' });
+  await sql(
+    `insert into notifications (id, message_id, channel, job_id, created_at)
+     values ('old', 'm1', 'email', null, now() - interval '400 days'),
+            ('waits', 'm2', 'email', ${job_id}, now() - interval '400 days'),
+            ('new', 'm3', 'email', null, now());
+     insert into notification_deliveries (notification_id, channel, recipient_hash)
+       select id, channel, 'x' from notifications;
+     insert into notification_events (provider, provider_event_id, delivery_id, event, received_at)
+       select 'twilio', notification_id, id, 'sent', now() from notification_deliveries union all
+       select 'twilio', 'received', null, 'received', now() - interval '400 days'`,
+  );
+  const { scanned, deleted, remaining } = await cleanUp('notifications');
+  assert.deepEqual([scanned, deleted, remaining], [1, 1, false]);
+  assert.deepEqual(await sql('select provider_event_id as id from notification_events order by 1'), [
+    { id: 'new' },
+    { id: 'waits' },
+  ]);
+});
+
 test('a table that a role without our rights planted under an expected name is not touched', async (t) => {
   const { sql, rig } = messenger;
   const role = `planter_${new URL(rig.db.url).pathname.slice(3, 11)}`;
