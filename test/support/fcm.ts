@@ -92,6 +92,8 @@ export async function startFcm(): Promise<FakeFcm> {
   }
 
   const server = createServer((asked, answering) => void answer(asked, answering).catch(() => {}));
+  // A connection that it closes while a request comes is an unknown outcome. Node's five seconds pass on a busy machine.
+  server.keepAliveTimeout = 60_000;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
