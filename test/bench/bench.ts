@@ -12,6 +12,7 @@ import { horizon } from './horizon.ts';
 import { latency } from './latency.ts';
 import type { Bench } from './measure.ts';
 import { media } from './media.ts';
+import { notification } from './notification.ts';
 import { notify } from './notify.ts';
 import { packageVersion } from './peers.ts';
 import { producers } from './producers.ts';
@@ -45,6 +46,7 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   recovery,
   failover,
   publish,
+  notification,
   cleanup,
   media,
 };

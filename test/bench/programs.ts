@@ -64,13 +64,13 @@ export async function runWorker(
 
 async function drain(db: Database, queue: string): Promise<void> {
   for (;;) {
-    const { rows } = await db.query<{ open: number; failed: number }>(
-      `select count(*) filter (where status in ('pending', 'processing'))::int as open,
-       count(*) filter (where status = 'failed')::int as failed from ${queue}_jobs`,
+    const { rows } = await db.query<{ open: boolean; failed: boolean }>(
+      `select exists (select from ${queue}_jobs_live where status in ('pending', 'processing')) as open,
+              exists (select from ${queue}_jobs_live where status = 'failed') as failed`,
     );
-    if (rows[0]!.failed > 0) throw new Error(`a ${queue} job of the benchmark failed`);
-    if (rows[0]!.open === 0) return;
-    await sleep(20);
+    if (rows[0]!.failed) throw new Error(`a ${queue} job of the benchmark failed`);
+    if (!rows[0]!.open) return;
+    await sleep(50);
   }
 }
 

@@ -5,7 +5,8 @@ import type { Database } from './server.ts';
 import * as graphileWorker from './tools/graphile-worker.ts';
 import * as rowmill from './tools/rowmill.ts';
 
-const budgetKb = 0.9;
+/** Of a job. */
+export const budgetKb = 0.9;
 
 /** Kilobytes of write-ahead log a job, as counted by the server. */
 type Run = { insert: number; process: number; archive: number };
@@ -74,7 +75,7 @@ async function measure(queue: Measured, jobs: number): Promise<Omit<Run, 'archiv
  * Kilobytes of log a job that `work` made the server write, beginning with a checkpoint: pages touched first are logged
  * whole.
  */
-async function written(db: Database, jobs: number, work: () => Promise<unknown>): Promise<number> {
+export async function written(db: Database, jobs: number, work: () => Promise<unknown>): Promise<number> {
   await db.query('checkpoint');
   const from = await position(db);
   await work();

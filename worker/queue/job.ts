@@ -49,6 +49,16 @@ export type JobContext<Payload> = {
    */
   commit<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
   /**
+   * The same, for what is written in the same way by many jobs: those that commit at this moment share a transaction.
+   * @param write is given the items of all of them; a function of the module, since jobs that give the same one go
+   *   together. If it fails, it runs for each job alone
+   */
+  commitTogether<Item, Result>(
+    write: (tx: Tx, items: Item[]) => Promise<unknown>,
+    item: Item,
+    result: Result,
+  ): Promise<Result>;
+  /**
    * Takes a token from the bucket `key`, which the whole fleet shares and which fills at `perSecond`. Waits up to a
    * second for it.
    * @param n that many tokens, as for the messages of a batch: it also waits for as long as so many take to come

@@ -64,8 +64,20 @@ export function boxVariables(id: string, given: Record<string, unknown>): Record
   return Object.fromEntries(found) as Record<string, unknown>;
 }
 
-/** @param long whether it is for an email; otherwise the text is one short line, and there is no HTML */
-export async function loadBoxTemplate(id: string, long: boolean): Promise<Template> {
+const loaded = new Map<string, Promise<Template>>();
+
+/**
+ * Reads a template once.
+ * @param long whether it is for an email; otherwise the text is one short line, and there is no HTML
+ */
+export function loadBoxTemplate(id: string, long: boolean): Promise<Template> {
+  const key = `${id} ${long}`;
+  const template = loaded.get(key) ?? readBoxTemplate(id, long);
+  loaded.set(key, template);
+  return template;
+}
+
+async function readBoxTemplate(id: string, long: boolean): Promise<Template> {
   const read = (extension: string) => readFile(join(import.meta.dirname, 'box', `${id}.${extension}`), 'utf8');
   const [, subject, short, text] = /^Subject: (.*)\nShort: (.*)\n\n([^]*)$/.exec(await read('txt'))!;
   return long

@@ -248,3 +248,56 @@ test("its statements use indexes on a table without statistics; the handler's ar
     assert.deepEqual((await plan(tx)).rows, usual);
   });
 });
+
+test('jobs that commit at the same moment share a transaction, and one that cannot be written fails alone', async () => {
+  const count = 20;
+  let all = Promise.withResolvers<void>();
+  let waiting = 0;
+  const write = async (tx: Tx, items: { id: number; bad: boolean }[]) => {
+    await tx.query('insert into effects select unnest($1::bigint[])', [items.map(({ id }) => id)]);
+    if (items.some(({ bad }) => bad)) throw new PermanentError('bad', 'It cannot be written');
+  };
+  const kind = job({
+    name: 'analytics.single',
+    payload: payload.extend({ bad: z.int().default(0), gone: z.int().default(0) }),
+    run: async ({ job: { id }, payload: { n, bad, gone }, commitTogether }) => {
+      if (n === gone) await rig.db.query(`update analytics_jobs set status = 'cancelled' where id = $1`, [id]);
+      if (++waiting === count) all.resolve();
+      await all.promise;
+      return commitTogether(write, { id, bad: n === bad }, { n });
+    },
+  });
+  await rig.worker(new Map([[kind.name, kind]]), { QUEUES: 'analytics', WORKER_CONCURRENCY: String(count) });
+  const run = async (more: object) => {
+    all = Promise.withResolvers();
+    waiting = 0;
+    const { rows } = await rig.db.query<{ id: number }>(
+      `insert into analytics_jobs (kind, payload)
+       select 'single', jsonb_build_object('n', n) || $2 from generate_series(1, $1::int) n returning id`,
+      [count, more],
+    );
+    return eventually(async () => {
+      const found = await rig.db.query(
+        `select j.status, j.error_code, j.result ->> 'n' as n, e.transaction
+           from analytics_jobs j left join effects e on e.job_id = j.id where j.id = any($1) order by j.id`,
+        [rows.map(({ id }) => id)],
+      );
+      assert.ok(found.rows.every(({ status }) => status !== 'pending' && status !== 'processing'));
+      return found.rows;
+    });
+  };
+
+  const well = await run({});
+  assert.deepEqual(
+    well.map(({ status, n }) => [status, n]),
+    Array.from({ length: count }, (_, n) => ['completed', String(n + 1)]),
+  );
+  assert.equal(new Set(well.map(({ transaction: within }) => within)).size, 1);
+
+  const some = await run({ bad: 7, gone: 5 });
+  for (const [at, { status, error_code, transaction: effects }] of some.entries()) {
+    const expected = { 7: ['failed', 'bad'], 5: ['cancelled', null] }[at + 1] ?? ['completed', null];
+    assert.deepEqual([status, error_code], expected, `job ${at + 1}`);
+    assert.equal(effects !== null, status === 'completed', `job ${at + 1}`);
+  }
+});

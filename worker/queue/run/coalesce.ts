@@ -1,11 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** For what jobs write one by one, each when its far side has answered. */
+export const oneByOne = { max: 100, parallel: 1, restMs: 10 };
+
 /**
  * Turns many small writes into few large ones, without a timer: while flushes are in flight, new items collect, and go
  * together. A single item goes at once. Each `add` settles with its own result, or with the error of its flush.
  * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres executes the other
+ * @param restMs after a flush, before the next: items that come one by one, such as answers of a far side, go in fewer
+ *   flushes
  */
 export function coalesce<Item, Result>(
   flush: (items: Item[]) => Promise<Result[]>,
-  { max, parallel }: { max: number; parallel: number },
+  { max, parallel, restMs = 0 }: { max: number; parallel: number; restMs?: number },
 ): (item: Item) => Promise<Result> {
   type Entry = { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void };
   let collecting: Entry[] = [];
@@ -21,6 +28,7 @@ export function coalesce<Item, Result>(
         if (batch.length === 1) batch[0]!.reject(error);
         else for (const entry of batch) void alone(entry);
       }
+      if (restMs > 0) await sleep(restMs);
     }
     flushing--;
   }

@@ -2,6 +2,7 @@ import { isTransient, isUnsent, transaction, type Tx } from '../../base/db/db.ts
 import { persist } from '../../base/db/persist.ts';
 import type { JobContext } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
+import { coalesce, oneByOne } from './coalesce.ts';
 import { Stopped } from './outcome.ts';
 import { resultOf } from './sensitive.ts';
 
@@ -57,14 +58,14 @@ export async function commitMany<Result>(
 ): Promise<Map<number, Result>> {
   const open = batch.filter(({ attempting }) => !attempting.committed && !attempting.refused);
   try {
-    return await commitTogether(open, work, options);
+    return await commitAll(open, work, options);
   } catch (error) {
     if (open.length < 2 || isPassing(error)) throw error;
   }
   const done = new Map<number, Result>();
   for (const member of open) {
     try {
-      for (const [id, result] of await commitTogether([member], work, options)) done.set(id, result);
+      for (const [id, result] of await commitAll([member], work, options)) done.set(id, result);
     } catch (error) {
       if (isPassing(error)) throw error;
       member.attempting.refused = { error };
@@ -73,7 +74,7 @@ export async function commitMany<Result>(
   return done;
 }
 
-async function commitTogether<Result>(
+async function commitAll<Result>(
   batch: Member[],
   work: Work<Result>,
   { app, ledger }: CommitOptions,
@@ -113,4 +114,51 @@ async function commitTogether<Result>(
   const done = await persist(inTransaction, undefined, (error) => isPassing(error) && anyRuns());
   for (const id of done.keys()) memberOf(id).attempting.committed = true;
   return done;
+}
+
+export type Write<Item> = (tx: Tx, items: Item[]) => Promise<unknown>;
+type Single = Member & { item: unknown; result: unknown };
+type Committed = { result: unknown } | { error: unknown };
+
+/** Of each queue: what its jobs write, and where those that write it meet. */
+const meetings = new WeakMap<CommitOptions['ledger'], Map<Write<any>, (single: Single) => Promise<Committed>>>();
+
+/**
+ * `commit` for jobs that do not know of each other: those that come while a transaction is under way share the next one.
+ * @throws Stopped if the row is no longer this attempt's; what `write` throws for this job alone
+ */
+export async function commitTogether<Result>(
+  single: Single & { result: Result },
+  write: Write<any>,
+  options: CommitOptions,
+): Promise<Result> {
+  const meeting = meetings.get(options.ledger) ?? new Map<Write<any>, (single: Single) => Promise<Committed>>();
+  meetings.set(options.ledger, meeting);
+  const meet = meeting.get(write) ?? coalesce((all: Single[]) => commitSingles(all, write, options), oneByOne);
+  meeting.set(write, meet);
+  const committed = await meet(single);
+  if ('error' in committed) throw committed.error;
+  return single.result;
+}
+
+/** Never throws: a transaction that failed was tried for each job alone. */
+async function commitSingles(all: Single[], write: Write<any>, options: CommitOptions): Promise<Committed[]> {
+  const byId = new Map(all.map((single) => [single.attempting.row.id, single]));
+  const work: Work<unknown> = async (tx, held) => {
+    const mine = held.map(({ job }) => byId.get(job.id)!);
+    await write(
+      tx,
+      mine.map(({ item }) => item),
+    );
+    return new Map(mine.map(({ attempting, result }) => [attempting.row.id, result]));
+  };
+  try {
+    const done = await commitMany(all, work, options);
+    return all.map(({ attempting, result }) => {
+      if (done.has(attempting.row.id)) return { result };
+      return attempting.refused ?? { error: new Stopped('taken') };
+    });
+  } catch (error) {
+    return all.map(() => ({ error }));
+  }
 }

@@ -2,7 +2,7 @@ import type { Tx } from '../../base/db/db.ts';
 import { serializersFor, type Log } from '../../base/log.ts';
 import type { JobContext } from '../job.ts';
 import type { Attempting, AttemptOptions } from './attempting.ts';
-import { commit } from './commit.ts';
+import { commit, commitTogether, type Write } from './commit.ts';
 import { rateLimit } from './rate-limit.ts';
 
 type ContextOptions = Pick<AttemptOptions, 'app' | 'ledger' | 'log'>;
@@ -56,6 +56,12 @@ class Context implements JobContext<unknown> {
 
   get commit() {
     return <Result>(work: (tx: Tx) => Promise<Result>) => commit(this.#attempting, work, this.#options);
+  }
+
+  get commitTogether(): JobContext<unknown>['commitTogether'] {
+    const member = { attempting: this.#attempting, context: this };
+    return <Item, Result>(write: Write<Item>, item: Item, result: Result) =>
+      commitTogether({ ...member, item, result }, write, this.#options);
   }
 
   get rateLimit() {

@@ -8,13 +8,14 @@ import type { ChannelName } from '../../../providers/senders.ts';
 import type { Words } from '../../../templates/template.ts';
 import type { JobContext } from '../../../queue/job.ts';
 import {
-  beginSending,
+  beginOne,
   noteReceipts,
-  openDeliveries,
+  openDelivery,
   putBack,
   settle,
   suppressRecipient,
   type Delivery,
+  type Settled,
 } from './ledger.ts';
 import { completePayload, noticeOf, type Notice } from './notice.ts';
 import { render } from './render.ts';
@@ -58,7 +59,7 @@ export type Channel<Payload, Message> = {
 
 /** `words` gives what the template, or the title and the body, say: a message that has words of its own needs none. */
 type Making = { app: App; notice: Notice; delivery_id: string; words: () => Promise<Words> };
-type Context<Payload> = Pick<JobContext<Payload>, 'job' | 'app' | 'signal' | 'commit' | 'rateLimit' | 'log'>;
+type Context<Payload> = Pick<JobContext<Payload>, 'job' | 'app' | 'signal' | 'commitTogether' | 'rateLimit' | 'log'>;
 export type Result = (Sent & { repeated?: true }) | { delivery_id: string; skipped: string };
 
 /**
@@ -69,43 +70,49 @@ export async function deliver<Payload extends Fields, Message>(
   context: Context<Payload> & { payload: Payload },
   channel: Channel<Payload, Message>,
 ): Promise<Result> {
-  const { app, commit } = context;
+  const { app, commitTogether } = context;
   const senders = sendersOf(app, channel);
   const payload = await completePayload(app, channel.name, context.payload);
   const notice = noticeOf(payload);
   const recipient = channel.recipientOf(payload);
   const all = { addressee: recipient, own: channel.ownContent?.(payload) };
-  const [delivery] = await openDeliveries(app.db, requestsOf(context, channel.name, notice, all));
-  const { id } = delivery!;
+  const [request] = requestsOf(context, channel.name, notice, all);
+  const delivery = await openDelivery(app.db, request!);
+  const { id } = delivery;
 
-  if (hasGoneOut(delivery!)) return sentAs(delivery!, { repeated: true });
-  if (delivery!.held) throw heldByOther();
-  if (delivery!.suppressed) {
-    const skipped = 'suppressed';
-    return commit(async (tx) => {
-      await settle(tx, [{ id, status: 'skipped', error_code: skipped }]);
-      return { delivery_id: id, skipped };
-    });
+  if (hasGoneOut(delivery)) return sentAs(delivery, { repeated: true });
+  if (delivery.held) throw heldByOther();
+  if (delivery.suppressed) {
+    const skipped: Settled = { id, status: 'skipped', error_code: 'suppressed' };
+    return commitTogether(conclude, { settled: skipped, recipient }, { delivery_id: id, skipped: 'suppressed' });
   }
   if (channel.personal) stayQuiet(app, notice);
 
   const words = () => render(app.db, channel.name, notice, app.config.notification.locale);
   const message = await channel.compose(payload, recipient, { app, notice, delivery_id: id, words });
   const note = async (tx: Queryable, error?: unknown) => channel.noteOutcome?.(tx, app, recipient, error);
-  const attempt = { context, senders: thatTake(message, senders), delivery: delivery!, message, note };
+  const attempt = { context, senders: thatTake(message, senders), delivery, message, note };
   const { receipt, sender } = (await findEarlier(attempt)) ?? (await send(attempt));
 
   const sent = { id, provider: sender.name, provider_message_id: receipt.provider_message_id };
   try {
-    return await commit(async (tx) => {
-      await settle(tx, [{ ...sent, status: 'sent' }]);
-      await note(tx);
-      return sentAs({ ...delivery!, ...sent, provider_message_id: receipt.provider_message_id ?? null });
-    });
+    const result = sentAs({ ...delivery, ...sent, provider_message_id: receipt.provider_message_id ?? null });
+    return await commitTogether(conclude, { settled: { ...sent, status: 'sent' }, recipient, note }, result);
   } catch (error) {
     await noteReceipts(app.db, [sent]);
     throw error;
   }
+}
+
+type Concluded = { settled: Settled; recipient: string; note?: (tx: Queryable) => Promise<void> };
+
+/** Those of all jobs that commit at this moment. Outcomes are noted in one order, so that no two workers deadlock. */
+async function conclude(tx: Tx, all: Concluded[]): Promise<void> {
+  await settle(
+    tx,
+    all.map(({ settled }) => settled),
+  );
+  for (const { note } of all.toSorted((a, b) => (a.recipient < b.recipient ? -1 : 1))) await note?.(tx);
 }
 
 type Attempt<Message> = {
@@ -156,8 +163,8 @@ async function sendOver<Message>(sender: Sender<Message>, attempt: Attempt<Messa
   const bucket = sender.rate?.(message);
   if (bucket) await rateLimit(bucket.key, bucket.perSecond);
   const holder = { job_id: job.id, attempt: job.attempt };
-  const mine = await beginSending(app.db, [{ ...delivery, ...holder }], sender.name);
-  if (!mine.has(delivery.id)) throw takenByOther();
+  const { id, status } = delivery;
+  if (!(await beginOne(app.db, { id, status, ...holder, provider: sender.name }))) throw takenByOther();
   delivery.status = 'sending';
   try {
     return { receipt: await sender.send(message, { key: delivery.id, signal }), sender };

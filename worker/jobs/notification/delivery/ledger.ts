@@ -3,6 +3,7 @@ import { isTransient, transaction, type Db, type Tx } from '../../../base/db/db.
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
 import { codeOf, PermanentError, RetryableError } from '../../../base/errors.ts';
 import { isSealed, open } from '../../../base/seal.ts';
+import { coalesce, oneByOne } from '../../../queue/run/coalesce.ts';
 import { storable } from '../../../queue/run/storable.ts';
 import type { Hashes } from './hash.ts';
 
@@ -135,6 +136,26 @@ function notificationOf(
   return found;
 }
 
+/**
+ * The same for one request of a job. Jobs that run at the same time share a statement; those of the same notification
+ * come one after another.
+ */
+export const openDelivery = shared(async (db: Db, requests: Request[]): Promise<Delivery[]> => {
+  const opened = new Map<Request, Delivery>();
+  for (let left = requests; left.length > 0; left = left.filter((request) => !opened.has(request))) {
+    const seen = new Set<string>();
+    const some = left.filter(({ message_id, notification_id }) => {
+      const names = [`message ${message_id}`, ...(notification_id === undefined ? [] : [`row ${notification_id}`])];
+      const isFirst = !names.some((name) => seen.has(name));
+      for (const name of names) seen.add(name);
+      return isFirst;
+    });
+    const deliveries = await openDeliveries(db, some);
+    for (const [index, request] of some.entries()) opened.set(request, deliveries[index]!);
+  }
+  return requests.map((request) => opened.get(request)!);
+});
+
 /** The execution that holds a delivery. */
 export type Holder = Pick<Request, 'job_id' | 'attempt'>;
 
@@ -151,6 +172,15 @@ export async function beginSending(
   const rows = await query<{ id: string }>(db, sql.begin_sending, { begun: JSON.stringify(begun) });
   return new Set(rows.map(({ id }) => id));
 }
+
+/** The same for one. @returns whether this execution may send it */
+export const beginOne = shared(
+  async (db: Db, all: (Pick<Delivery, 'id' | 'status'> & Holder & { provider: string })[]): Promise<boolean[]> => {
+    const rows = await query<{ id: string }>(db, sql.begin_sending, { begun: JSON.stringify(all) });
+    const begun = new Set(rows.map(({ id }) => id));
+    return all.map(({ id }) => begun.has(id));
+  },
+);
 
 /** Those that certainly were not sent. `queued` are tried again. */
 export async function putBack(
@@ -214,4 +244,14 @@ export async function storedNotification(
 /** Until a provider can be asked again: for all workers. */
 export async function pauseBucket(db: Queryable, bucket: { key: string; perSecond: number }, ms: number) {
   await query(db, sql.pause_tokens, { key: bucket.key, rate: bucket.perSecond, pause_ms: ms });
+}
+
+/** For one item of a job: those of jobs that run at the same time go together. */
+function shared<Item, Result>(write: (db: Db, items: Item[]) => Promise<Result[]>) {
+  const ofDb = new WeakMap<Db, (item: Item) => Promise<Result>>();
+  return (db: Db, item: Item): Promise<Result> => {
+    const add = ofDb.get(db) ?? coalesce((items: Item[]) => write(db, items), oneByOne);
+    ofDb.set(db, add);
+    return add(item);
+  };
 }
