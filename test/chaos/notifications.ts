@@ -80,8 +80,8 @@ async function sendEmails({ db, dir, url }: Ground, count: number, ambiguous: 'f
   const doubled = [...times.values()].filter((n) => n > 1).length;
   const perSecond = (count / (performance.now() - began)) * 1_000;
   console.log(
-    `emails with AMBIGUOUS_SEND=${ambiguous}: ${count} jobs, ${times.size} recipients told, ${doubled} of them twice, ` +
-      `${unknown} jobs unknown_outcome; ${perSecond.toFixed(0)} a second`,
+    `emails with AMBIGUOUS_SEND=${ambiguous}: ${count} jobs, ${times.size} recipients told, ` +
+      `${doubled} of them twice, ${unknown} jobs unknown_outcome; ${perSecond.toFixed(0)} a second`,
   );
   expect(completed === count - unknown, `jobs: ${JSON.stringify(rows)}`);
   expect(count - times.size <= unknown, `${count - times.size - unknown} recipients were not told, and nobody says so`);

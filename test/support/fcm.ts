@@ -92,7 +92,8 @@ export async function startFcm(): Promise<FakeFcm> {
   }
 
   const server = createServer((asked, answering) => void answer(asked, answering).catch(() => {}));
-  // A connection that it closes while a request comes is an unknown outcome. Node's five seconds pass on a busy machine.
+  // If it closes a connection while a request comes, that is an unknown outcome. On a busy machine, node's five
+  // seconds pass between two requests.
   server.keepAliveTimeout = 60_000;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

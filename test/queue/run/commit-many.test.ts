@@ -249,8 +249,10 @@ test("its statements use indexes on a table without statistics; the handler's ar
   });
 });
 
-test('jobs that commit at the same moment share a transaction, and one that cannot be written fails alone', async () => {
+test('jobs that commit at the same moment share a transaction; one that fails, or is locked, is alone', async (t) => {
   const count = 20;
+  const holder = await rig.db.connect();
+  t.after(() => holder.release());
   let all = Promise.withResolvers<void>();
   let waiting = 0;
   const write = async (tx: Tx, items: { id: number; bad: boolean }[]) => {
@@ -259,16 +261,28 @@ test('jobs that commit at the same moment share a transaction, and one that cann
   };
   const kind = job({
     name: 'analytics.single',
-    payload: payload.extend({ bad: z.int().default(0), gone: z.int().default(0) }),
-    run: async ({ job: { id }, payload: { n, bad, gone }, commitTogether }) => {
+    payload: payload.extend({ bad: z.int().default(0), gone: z.int().default(0), locked: z.int().default(0) }),
+    run: async ({ job: { id }, payload: { n, bad, gone, locked }, commitTogether }) => {
       if (n === gone) await rig.db.query(`update analytics_jobs set status = 'cancelled' where id = $1`, [id]);
+      const commit = () => commitTogether(write, { id, bad: n === bad }, { n });
+      if (n === locked) {
+        await holder.query('begin');
+        await holder.query('select from analytics_jobs_live where id = $1 for update', [id]);
+        const committed = commit();
+        await eventually(async () => {
+          const stuck = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+          assert.equal((await rig.db.query(stuck)).rowCount, 1);
+        });
+        all.resolve();
+        return committed;
+      }
       if (++waiting === count) all.resolve();
       await all.promise;
-      return commitTogether(write, { id, bad: n === bad }, { n });
+      return commit();
     },
   });
   await rig.worker(new Map([[kind.name, kind]]), { QUEUES: 'analytics', WORKER_CONCURRENCY: String(count) });
-  const run = async (more: object) => {
+  const run = async (more: object, open = 0) => {
     all = Promise.withResolvers();
     waiting = 0;
     const { rows } = await rig.db.query<{ id: number }>(
@@ -282,7 +296,8 @@ test('jobs that commit at the same moment share a transaction, and one that cann
            from analytics_jobs j left join effects e on e.job_id = j.id where j.id = any($1) order by j.id`,
         [rows.map(({ id }) => id)],
       );
-      assert.ok(found.rows.every(({ status }) => status !== 'pending' && status !== 'processing'));
+      const isOpen = ({ status }: { status: string }) => status === 'pending' || status === 'processing';
+      assert.equal(found.rows.filter(isOpen).length, open);
       return found.rows;
     });
   };
@@ -300,4 +315,8 @@ test('jobs that commit at the same moment share a transaction, and one that cann
     assert.deepEqual([status, error_code], expected, `job ${at + 1}`);
     assert.equal(effects !== null, status === 'completed', `job ${at + 1}`);
   }
+
+  const others = await run({ locked: 1 }, 1);
+  assert.equal(others[0].status, 'processing');
+  await holder.query('rollback');
 });

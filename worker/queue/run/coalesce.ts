@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { within } from '../../base/deadline.ts';
 
 /** For what jobs write one by one, each when its far side has answered. */
-export const oneByOne = { max: 100, parallel: 1, restMs: 10 };
+export const oneByOne = { max: 100, parallel: 1, restMs: 10, patienceMs: 1_000 };
 
 /**
  * Turns many small writes into few large ones, without a timer: while flushes are in flight, new items collect, and go
@@ -9,10 +10,11 @@ export const oneByOne = { max: 100, parallel: 1, restMs: 10 };
  * @param parallel how many flushes may be in flight: with two, one is prepared here while Postgres executes the other
  * @param restMs after a flush, before the next: items that come one by one, such as answers of a far side, go in fewer
  *   flushes
+ * @param patienceMs a flush that takes longer, such as one that meets a locked row, does not hold up the others
  */
 export function coalesce<Item, Result>(
   flush: (items: Item[]) => Promise<Result[]>,
-  { max, parallel, restMs = 0 }: { max: number; parallel: number; restMs?: number },
+  { max, parallel, restMs = 0, patienceMs }: { max: number; parallel: number; restMs?: number; patienceMs?: number },
 ): (item: Item) => Promise<Result> {
   type Entry = { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void };
   let collecting: Entry[] = [];
@@ -20,17 +22,21 @@ export function coalesce<Item, Result>(
 
   async function drain() {
     while (collecting.length > 0) {
-      const batch = collecting.splice(0, max);
-      try {
-        const results = await flush(batch.map((entry) => entry.item));
-        batch.forEach((entry, index) => entry.resolve(results[index]!));
-      } catch (error) {
-        if (batch.length === 1) batch[0]!.reject(error);
-        else for (const entry of batch) void alone(entry);
-      }
+      const written = write(collecting.splice(0, max));
+      await (patienceMs === undefined ? written : within(patienceMs, written));
       if (restMs > 0) await sleep(restMs);
     }
     flushing--;
+  }
+
+  async function write(batch: Entry[]) {
+    try {
+      const results = await flush(batch.map((entry) => entry.item));
+      batch.forEach((entry, index) => entry.resolve(results[index]!));
+    } catch (error) {
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const entry of batch) void alone(entry);
+    }
   }
 
   // An item that Postgres refuses, or whose row is locked, must not hold up its neighbours.

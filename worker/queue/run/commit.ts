@@ -124,7 +124,7 @@ type Committed = { result: unknown } | { error: unknown };
 const meetings = new WeakMap<CommitOptions['ledger'], Map<Write<any>, (single: Single) => Promise<Committed>>>();
 
 /**
- * `commit` for jobs that do not know of each other: those that come while a transaction is under way share the next one.
+ * `commit` for jobs that do not know of each other: those that come while a transaction is under way share the next.
  * @throws Stopped if the row is no longer this attempt's; what `write` throws for this job alone
  */
 export async function commitTogether<Result>(
