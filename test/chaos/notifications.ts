@@ -75,8 +75,9 @@ async function sendEmails({ db, dir, url }: Ground, count: number, ambiguous: 'f
   const { rows } = await db.query<{ error_code: string | null; status: string; jobs: number }>(
     `select status, error_code, count(*) as jobs from notification_jobs where kind = 'email' group by 1, 2 order by 1`,
   );
-  const jobsOf = (code: string) => rows.find(({ error_code }) => error_code === code)?.jobs ?? 0;
-  const [unknown, completed] = [jobsOf('unknown_outcome'), rows.find(({ status }) => status === 'completed')?.jobs];
+  const jobsWith = (field: 'status' | 'error_code', value: string) =>
+    rows.filter((row) => row[field] === value).reduce((sum, { jobs }) => sum + jobs, 0);
+  const [unknown, completed] = [jobsWith('error_code', 'unknown_outcome'), jobsWith('status', 'completed')];
   const doubled = [...times.values()].filter((n) => n > 1).length;
   const perSecond = (count / (performance.now() - began)) * 1_000;
   console.log(
@@ -138,7 +139,7 @@ async function sendPushes({ db, dir, url }: Ground, count: number, outageSeconds
   const told = Map.groupBy(fcm.taken, ({ token }) => token);
   const doubled = [...told.values()].filter((all) => all.length > 1).length;
   // A job that failed for good has none left.
-  const retries = jobs.find(({ status }) => status === 'completed')?.retries;
+  const retries = jobs.filter(({ status }) => status === 'completed').reduce((sum, each) => sum + each.retries, 0);
   console.log(
     `pushes: ${told.size} of ${count - invalid} valid devices told, ${doubled} twice, ${marked.length} of ${invalid} ` +
       `others marked; ${before.toFixed(1)} and then ${after.toFixed(1)} a second, ${retries} retries`,
