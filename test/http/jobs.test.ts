@@ -8,6 +8,7 @@ import type { App } from '../../worker/app.ts';
 import { loadConfig } from '../../worker/base/config/config.ts';
 import { createPool } from '../../worker/base/db/db.ts';
 import { createLog } from '../../worker/base/log.ts';
+import { signedHeaders } from '../../worker/base/signature.ts';
 import { holderOf } from '../../worker/http/ingress/access.ts';
 import { jobs } from '../../worker/http/jobs.ts';
 import { listen, routes, type HttpServer } from '../../worker/http/server.ts';
@@ -20,7 +21,9 @@ import { createRig, type Rig } from '../support/worker.ts';
 
 const secret = (name: string) => `${name}-${randomBytes(16).toString('hex')}`;
 const [full, old, media] = [secret('full'), secret('old'), secret('media')];
+const signing = `whsec_${randomBytes(32).toString('base64')}`;
 const env = {
+  INGRESS_SIGNING_SECRETS: `partner:${signing}:media.*`,
   QUEUES: 'social',
   INGRESS_TOKENS: `shop:${full}, shop:${old},app:${media}:media.*+notification.email`,
   SEAL_KEYS: `k1:${randomBytes(32).toString('base64')}`,
@@ -48,9 +51,9 @@ after(async () => {
   await rig.close();
 });
 
-type Sent = { token?: string | undefined; headers?: Record<string, string>; at?: HttpServer };
+type Sent = { token?: string | null; headers?: Record<string, string>; at?: HttpServer };
 const json = { 'content-type': 'application/json' };
-const bearer = (token: string | undefined) => (token === undefined ? {} : { authorization: `Bearer ${token}` });
+const bearer = (token: string | null) => (token === null ? {} : { authorization: `Bearer ${token}` });
 
 async function send(body: unknown, { token = full, headers = json, at = server }: Sent = {}) {
   const response = await fetch(`http://127.0.0.1:${at.port}/jobs`, {
@@ -61,7 +64,7 @@ async function send(body: unknown, { token = full, headers = json, at = server }
   const said: any = await response.json();
   return { status: response.status, headers: response.headers, said };
 }
-const see = (id: unknown, token?: string) =>
+const see = (id: unknown, token: string | null = null) =>
   fetch(`http://127.0.0.1:${server.port}/jobs/${String(id)}`, { headers: bearer(token) });
 
 const rowOf = async (id: number) => (await rig.db.query('select * from jobs where id = $1', [id])).rows[0];
@@ -173,7 +176,7 @@ suite('a known key', () => {
 
 suite('what is refused', () => {
   const refused: [what: string, body: unknown, sent: Sent, status: number, code: string, pointers?: string[]][] = [
-    ['no token', image, { headers: json, token: '' }, 401, 'unauthorized'],
+    ['no token', image, { token: null }, 401, 'unauthorized'],
     ['a wrong token', image, { token: `${full}x` }, 401, 'unauthorized'],
     ['another scheme', image, { headers: { ...json, authorization: `Basic ${full}` } }, 401, 'unauthorized'],
     ['no kind of the token', { kind: 'notification.sms' }, { token: media }, 403, 'kind_forbidden', ['#']],
@@ -370,14 +373,15 @@ test(`of ${requests} random requests, the table has what was answered 201, and n
   const seed = process.env['TEST_SEED'] ?? randomBytes(4).toString('hex');
   t.diagnostic(`TEST_SEED=${seed}`);
   await rig.db.query('truncate jobs, job_keys');
-  const created = new Map<number, { kind: string; payload: unknown }>();
+  /** Undefined for a damaged request that was one all the same. */
+  const created = new Map<number, { kind: string; payload: unknown } | undefined>();
   const statuses: Record<number, number> = {};
   let begun = 0;
   const producer = async () => {
     while (begun < requests) {
       const n = begun++;
       const { headers, body, jobs: asked } = randomRequest(random(seed, n), { all: full, some: media });
-      const { status, said } = await send(body, { token: undefined, headers });
+      const { status, said } = await send(body, { token: null, headers });
       statuses[status] = (statuses[status] ?? 0) + 1;
       assert.ok([200, 201, 400, 401, 403, 413, 415, 422].includes(status), `request ${n}: ${status}`);
       if (status > 201) continue;
@@ -386,7 +390,7 @@ test(`of ${requests} random requests, the table has what was answered 201, and n
         status === 201,
         answers.some((each) => each.created),
       );
-      for (const [at, each] of answers.entries()) if (each.created) created.set(each.id, asked![at]!);
+      for (const [at, each] of answers.entries()) if (each.created) created.set(each.id, asked?.[at]);
     }
   };
   await Promise.all(Array.from({ length: 16 }, producer));
@@ -397,11 +401,36 @@ test(`of ${requests} random requests, the table has what was answered 201, and n
     [...created.keys()].toSorted((a, b) => a - b),
   );
   for (const { id, kind, payload } of rows) {
-    const asked = created.get(id)!;
+    const asked = created.get(id);
+    if (!asked) continue;
     assert.equal(kind, asked.kind);
     if (kind === 'notification.email') assert.doesNotMatch(JSON.stringify(payload), /canary/);
     else assert.deepEqual(payload, JSON.parse(JSON.stringify(asked.payload ?? {})));
   }
+});
+
+test('a signed request needs no token, and its repeats are known', async () => {
+  const body = JSON.stringify(image);
+  const signed = (id: string, { at = new Date(), text = body, by = signing } = {}) => ({
+    token: null,
+    headers: { ...json, ...signedHeaders(id, at, text, [`whsec_${randomBytes(24).toString('base64')}`, by]) },
+  });
+  const first = await send(body, signed('msg_1'));
+  assert.deepEqual([first.status, first.said.created], [201, true]);
+  assert.equal((await rowOf(first.said.id)).dedupe_key, 'http:partner:msg_1');
+  assert.deepEqual((await send(body, signed('msg_1'))).said, { id: first.said.id, created: false });
+  const jobsBefore = await count();
+  const refused: [Sent, status: number][] = [
+    [signed('msg_2', { text: `${body} ` }), 401],
+    [signed('msg_2', { by: `whsec_${randomBytes(32).toString('base64')}` }), 401],
+    [signed('msg_2', { at: new Date(Date.now() - 301_000) }), 401],
+    [signed('msg_2', { at: new Date(Date.now() + 301_000) }), 401],
+    [{ ...signed('msg_2'), token: `${full}x` }, 401],
+  ];
+  for (const [sent, status] of refused) assert.equal((await send(body, sent)).status, status);
+  const other = JSON.stringify({ kind: 'notification.sms' });
+  assert.equal((await send(other, signed('msg_3', { text: other }))).status, 403);
+  assert.equal(await count(), jobsBefore);
 });
 
 test('slow bodies and 500 idle connections do not keep /health from answering', async () => {
@@ -453,12 +482,13 @@ test('settings that are wrong are named, and no secret is', () => {
       ({ message }: Error) =>
         told.test(message) && ![full, media, 'short-secret'].some((each) => message.includes(each)),
     );
-  const { secrets } = loadConfig({ INGRESS_TOKENS: env.INGRESS_TOKENS });
-  assert.ok([full, old, media].every((each) => secrets.includes(each)));
+  assert.throws(() => loadConfig({ INGRESS_SIGNING_SECRETS: `a:${full}` }), /must have secrets such as whsec_/);
+  const { secrets } = loadConfig(env);
+  assert.ok([full, old, media, signing].every((each) => secrets.includes(each)));
 });
 
 test('neither tokens nor payloads are in the log', () => {
   assert.match(logged, /"jobs came over HTTP"/);
-  for (const hidden of [full, old, media, 'uploads/a.jpg', 'canary@example.com', 'order \\"17\\"'])
+  for (const hidden of [full, old, media, signing, 'uploads/a.jpg', 'canary@example.com', 'order \\"17\\"'])
     assert.ok(!logged.includes(hidden), hidden);
 });

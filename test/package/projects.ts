@@ -55,6 +55,8 @@ export const service: Project = {
     import { type Client, type Job, NotCompleted, UsageError } from 'rowmill/client';
     import { DeploymentError, PermanentError, RetryableError, Snooze } from 'rowmill/job';
     import type { BatchJob, JobContext, JobDefinition } from 'rowmill/job';
+    import { Queue } from 'rowmill/bullmq';
+    import { cleanupQueue } from 'rowmill/cleanup';
     import publishFile from 'rowmill/jobs/publish/file';
     import { mediaQueue } from 'rowmill/media';
     import { notificationQueue, type NotificationEvent } from 'rowmill/notification';
@@ -76,6 +78,12 @@ export const service: Project = {
       const counts: { successCount: number; failureCount: number } = await sendBatchNotifications(['user'], 'a', 'b');
       const event: NotificationEvent = { message_id: String(counts.successCount), channel: 'push', payload: {} };
       await publish('notifications.push', event);
+      await cleanupQueue(client).addCleanupJob('temp_files');
+      const queue = new Queue<{ inputPath: string }>('video-processing', { connection: {} });
+      await queue.add('process-video', { inputPath: 'a' }, { attempts: 3, delay: 1_000 });
+      // @ts-expect-error: the data has another type
+      await queue.add('process-video', { inputPath: 1 });
+      await queue.close();
       // @ts-expect-error: a greeting is for somebody
       await client.add(hello, {});
       // @ts-expect-error: no such column

@@ -13,7 +13,7 @@ type Next = () => number;
 const pick = <T>(next: Next, ...items: T[]): T => at(items, next())!;
 
 export function randomRequest(next: Next, tokens: { all: string; some: string }): RandomRequest {
-  const form = weighted(next, { one: 5, list: 4, binary: 2, structured: 2, batch: 2, nonsense: 3 });
+  const form = weighted(next, { one: 6, list: 4, binary: 2, structured: 2, batch: 2, nonsense: 1 });
   const jobs = Array.from({ length: form === 'list' || form === 'batch' ? between(next, 0, 12) : 1 }, () => job(next));
   const values =
     form === 'list' || form === 'one' ? jobs.map((each) => plain(next, each)) : jobs.map((each) => event(next, each));
@@ -24,7 +24,15 @@ export function randomRequest(next: Next, tokens: { all: string; some: string })
       ...authorization(next, tokens),
       ...headers,
       ...(next() < 0.3
-        ? { 'idempotency-key': pick(next, '"a"', 'b', `k${between(next, 0, 200)}`, '"', '', 'ü'.repeat(3), '"x\\"y"') }
+        ? {
+            'idempotency-key': pick(
+              next,
+              'b',
+              `"k${between(next, 0, 200)}"`,
+              `k${between(next, 0, 200)}`,
+              between(next, 0, 20) === 0 ? '"' : '"x\\"y"',
+            ),
+          }
         : {}),
       ...(next() < 0.03 ? { 'content-type': pick(next, 'text/plain', 'application/json; charset=utf-16', '') } : {}),
       ...(next() < 0.02 ? { 'content-encoding': pick(next, 'gzip', 'identity', 'br') } : {}),
@@ -49,14 +57,14 @@ function job(next: Next): { kind: string; payload: unknown } {
     'analytics.own_kind': 4,
     'notification.email': 2,
     'cleanup.temp_files': 1,
-    'media.none': 0.1,
-    'nowhere.x': 0.1,
-    media: 0.1,
-    '': 0.1,
-    'toString.x': 0.1,
+    'media.none': 0.02,
+    'nowhere.x': 0.02,
+    media: 0.02,
+    '': 0.02,
+    'toString.x': 0.02,
   });
   const fits: Record<string, unknown> = {
-    'media.image': { s3Key: `uploads/${text(next)}` },
+    'media.image': { s3Key: `uploads/${next() < 0.95 ? 'ü/~' : text(next)}` },
     'notification.email': {
       message_id: `m${between(next, 0, 50)}`,
       email: 'canary@example.com',
@@ -65,36 +73,31 @@ function job(next: Next): { kind: string; payload: unknown } {
     },
     'cleanup.temp_files': { olderThan: '24 hours' },
   };
-  return { kind, payload: next() < 0.9 && fits[kind] ? fits[kind] : value(next, 0) };
+  return { kind, payload: fits[kind] && next() < 0.99 ? fits[kind] : value(next, 0) };
 }
 
 function plain(next: Next, { kind, payload }: { kind: string; payload: unknown }): unknown {
   const [queue, name] = kind.split('.');
-  return {
-    ...(next() < 0.3 && name ? { queue, kind: name } : { kind }),
-    payload,
-    ...(next() < 0.2 ? { priority: pick<unknown>(next, 0, -32_768, 32_767, 40_000, '1', null, 0.5) } : {}),
-    ...(next() < 0.1
-      ? { runAt: pick<unknown>(next, '2030-01-01T00:00:00Z', '9999-12-31T23:59:59+14:00', 'soon', 17) }
-      : {}),
-    ...(next() < 0.1 ? { delayMs: pick<unknown>(next, 0, 1e14, 1.5, -1, 1e300) } : {}),
-    ...(next() < 0.1 ? { maxRetries: pick<unknown>(next, 0, 2_147_483_647, 2_147_483_648, 'x') } : {}),
-    ...(next() < 0.3
-      ? {
-          dedupeKey: pick<unknown>(
-            next,
-            `d${between(next, 0, 300)}`,
-            text(next),
-            'x'.repeat(500),
-            'ü'.repeat(501),
-            '',
-            5,
-          ),
-        }
-      : {}),
-    ...(next() < 0.03 ? { fileId: pick<unknown>(next, 'none', 17, {}, '\0') } : {}),
-    ...(next() < 0.03 ? { [text(next)]: 1 } : {}),
+  const named = next() < 0.3 && name ? { queue, kind: name } : { kind };
+  const fields: Record<string, unknown> = {
+    priority: pick<unknown>(next, 0, -32_768, 32_767, null),
+    delayMs: pick<unknown>(next, 0, 1e14, 1.5),
+    maxRetries: pick<unknown>(next, 0, 2_147_483_647),
+    expiresAt: pick<unknown>(next, '2030-01-01T00:00:00Z', '9999-12-31T00:00:59.123456+14:00'),
+    dedupeKey: next() < 0.95 ? `d${between(next, 0, 3_000)}` : pick(next, 'x'.repeat(500), '\u{1f600}'),
   };
+  const wrong: Record<string, unknown> = {
+    priority: pick<unknown>(next, 40_000, '1', 0.5),
+    runAt: pick<unknown>(next, 'soon', 17, '0000-01-01T00:00:00Z'),
+    delayMs: pick<unknown>(next, -1, 1e300),
+    maxRetries: pick<unknown>(next, 2_147_483_648, 'x'),
+    dedupeKey: pick<unknown>(next, 'ü'.repeat(501), '', 5, '\0', '\ud800'),
+    fileId: pick<unknown>(next, 'none', 17, {}, '\0'),
+    [text(next)]: 1,
+  };
+  const some = (of: Record<string, unknown>, share: number) =>
+    Object.fromEntries(Object.entries(of).filter(() => next() < share));
+  return { ...named, payload, ...some(fields, 0.2), ...some(wrong, 0.004) };
 }
 
 function event(next: Next, { kind, payload }: { kind: string; payload: unknown }): Record<string, unknown> {

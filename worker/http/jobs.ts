@@ -5,10 +5,10 @@ import { within } from '../base/deadline.ts';
 import { isTransient } from '../base/db/db.ts';
 import type { Added } from '../queue/client/add.ts';
 import { showJob, type Job } from '../queue/client/operate.ts';
-import { faultsOfPayload } from '../queue/payload.ts';
+import { excessOf, faultsOfPayload } from '../queue/payload.ts';
 import type { Registry } from '../queue/registry.ts';
-import { addAsked } from './ingress/add.ts';
-import { allows, callerOf, type Access } from './ingress/access.ts';
+import { createAdd } from './ingress/add.ts';
+import { allows, callerOf, signerOf, type Access } from './ingress/access.ts';
 import { createBacklog } from './ingress/backlog.ts';
 import { mostBytes, readJobs, tooLarge } from './ingress/body.ts';
 import type { Asked } from './ingress/item.ts';
@@ -23,8 +23,9 @@ type Part = Pick<App, 'db' | 'config' | 'log'>;
 /** `POST /jobs` and `GET /jobs/:id`: README.md. Without tokens they are 404. */
 export function jobs({ db, config, log }: Part, registry: Registry): Hono {
   const http = new Hono();
-  const { tokens, maxBacklog } = config.ingress;
-  if (tokens.length === 0) return http;
+  const { tokens, signers, maxBacklog } = config.ingress;
+  if (tokens.length + signers.length === 0) return http;
+  const add = createAdd(db, { registry, keyring: config.keyring });
   const backlog = createBacklog(db, maxBacklog);
 
   http.onError((error) => {
@@ -33,21 +34,24 @@ export function jobs({ db, config, log }: Part, registry: Registry): Hono {
     return problem.response();
   });
   const callerIn = ({ req }: Context) => callerOf(req.header('authorization'), tokens);
-  /** Of strangers, no body is read. */
+  const isToBeVerified = ({ req }: Context) =>
+    signers.length > 0 && !req.header('authorization') && req.header('webhook-signature') !== undefined;
+  /** Before the body is read. Only a signature needs it. */
   const authenticate: MiddlewareHandler = async (context, next) => {
-    callerIn(context);
+    if (!isToBeVerified(context)) callerIn(context);
     await next();
   };
   const limit = bodyLimit({ maxSize: mostBytes, onError: () => tooLarge('A request', mostBytes).response() });
 
   http.post('/jobs', authenticate, bounded(), limit, async (context) => {
     const { raw } = context.req;
-    const caller = callerIn(context);
-    const { asked, many } = readJobs(raw.headers, new Uint8Array(await raw.arrayBuffer()), `http:${caller.name}`);
+    const body = new Uint8Array(await raw.arrayBuffer());
+    const caller = isToBeVerified(context) ? signerOf(raw.headers, body, signers) : callerIn(context);
+    const { asked, many } = readJobs(raw.headers, body, `http:${caller.name}`);
     checkAllowed(caller, asked);
     checkPayloads(registry, asked);
     for (const [queue, due] of dueByQueue(asked)) await backlog.take(queue, due);
-    const added = await inTime(addAsked(db, asked, { registry, keyring: config.keyring }));
+    const added = await inTime(add(asked));
     const created = added.filter((each) => each.created).length;
     log.debug({ token: caller.name, jobs: added.length, created }, 'jobs came over HTTP');
     return answer(added, many);
@@ -102,7 +106,10 @@ function checkPayloads(registry: Registry, asked: readonly Asked[]): void {
         detail: message,
       }));
     const others = names.filter((name) => name.startsWith(`${queue}.`));
-    if (others.length === 0) return [];
+    if (others.length === 0) {
+      const excess = excessOf(payload, Infinity);
+      return excess ? [{ pointer: pointerTo(payloadAt), detail: excess }] : [];
+    }
     return [{ pointer: pointerTo(at), detail: `there is no such kind: queue ${queue} has ${others.join(', ')}` }];
   });
   if (faults.length > 0) throw invalid(faults);

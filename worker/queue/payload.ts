@@ -91,8 +91,8 @@ const shownKeys = 5;
 
 const shown = (key: PropertyKey) => String(key).slice(0, 60);
 
-/** Why a payload is too large to be checked, if it is. */
-function excessOf(payload: unknown, maxValues: number): string | undefined {
+/** Why a payload is too large to be checked, if it is: no worker runs such a job. */
+export function excessOf(payload: unknown, maxValues: number): string | undefined {
   let values = 0;
   let level = [payload];
   for (let depth = 0; level.length > 0; depth++) {

@@ -1,3 +1,4 @@
+import { isSigningSecret } from '../signature.ts';
 import { group } from './group.ts';
 import { integer, text } from './values.ts';
 
@@ -41,11 +42,19 @@ const secretsOf = (value: string) => value.split(',').flatMap((part) => part.tri
 export const ingress = group({
   settings: {
     INGRESS_TOKENS: accesses.meta({ secret: secretsOf }),
+    INGRESS_SIGNING_SECRETS: accesses
+      .refine(
+        (all) => (all ?? []).every(({ secret }) => isSigningSecret(secret)),
+        'must have secrets such as whsec_ and 24 to 64 bytes as base64',
+      )
+      .meta({ secret: secretsOf }),
     INGRESS_MAX_BACKLOG: integer(1, 1_000_000_000).optional(),
   },
   read: (env) => ({
     ingress: {
       tokens: env.INGRESS_TOKENS ?? [],
+      /** Who may sign requests in place of sending a token. */
+      signers: env.INGRESS_SIGNING_SECRETS ?? [],
       /** With so many due jobs in a queue, no more are taken. */
       maxBacklog: env.INGRESS_MAX_BACKLOG,
     },

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Access } from '../../base/config/ingress.ts';
+import { isSigned } from '../../base/signature.ts';
 import { Problem } from './problem.ts';
 
 export type { Access };
@@ -12,6 +13,15 @@ export function callerOf(authorization: string | undefined, tokens: readonly Acc
   const words = token === undefined ? 'Send the header Authorization: Bearer, with a token' : 'The token is unknown';
   const challenge = `Bearer realm="rowmill"${token === undefined ? '' : ', error="invalid_token"'}`;
   throw new Problem(401, 'unauthorized', words, { headers: { 'www-authenticate': challenge } });
+}
+
+/** Who signed a request, by the specification Standard Webhooks. @throws Problem 401 */
+export function signerOf(headers: Headers, body: Uint8Array, signers: readonly Access[]): Access {
+  const signer = signers.find(({ secret }) => isSigned(headers, body, secret));
+  if (signer) return signer;
+  throw new Problem(401, 'unauthorized', 'The signature is by no secret that is known, or more than five minutes old', {
+    headers: { 'www-authenticate': 'Bearer realm="rowmill"' },
+  });
 }
 
 /** Takes the same time whatever a wrong token has in common with a right one, and whichever of them is meant. */

@@ -3,9 +3,10 @@ import { transaction, type Db } from '../../base/db/db.ts';
 import type { Keyring } from '../../base/seal.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { addEach, addJobs, sealerOf, type Added } from '../../queue/client/add.ts';
-import { InvalidJob } from '../../queue/client/new-job.ts';
+import { InvalidJob, type NewJob } from '../../queue/client/new-job.ts';
 import { again } from '../../queue/client/operate.ts';
 import type { Registry } from '../../queue/registry.ts';
+import { coalesce } from '../../queue/run/coalesce.ts';
 import { opened } from '../../queue/sensitive.ts';
 import type { Asked } from './item.ts';
 import { pointerToColumn } from './plain.ts';
@@ -13,29 +14,67 @@ import { invalid, pointerTo, Problem } from './problem.ts';
 
 const sql = loadStatements(import.meta.dirname, 'add.sql', ['jobs_of_ids']);
 
-export type Sealing = { registry: Registry; keyring: Keyring | undefined };
+type Sealing = { registry: Registry; keyring: Keyring | undefined };
 
 /**
- * Adds all jobs or none.
+ * Adds the jobs of a request, all or none.
  * @returns what became of each, in their order; `created` is false if its key was known
  * @throws Problem 422 for what Postgres refuses, and for a known key of a job with another content
  */
-export async function addAsked(db: Db, asked: readonly Asked[], sealing: Sealing): Promise<Added[]> {
+type Add = (asked: readonly Asked[]) => Promise<Added[]>;
+
+export function createAdd(db: Db, sealing: Sealing): Add {
   const sealer = sealerOf(sealing.registry, sealing.keyring);
-  const jobs = asked.map(({ job }) => job);
-  if (asked.length > 1)
+  const add = (jobs: NewJob[]) => again(() => addJobs(db, jobs, sealer));
+  const addOne = addingTogether(add);
+
+  /** In one statement, which needs no transaction. Undefined: Postgres refuses one of them. */
+  async function addAtOnce(jobs: NewJob[]): Promise<Added[] | undefined> {
+    try {
+      const [job, ...others] = jobs;
+      return others.length > 0 || mayWait(job!) ? await add(jobs) : [await addOne(job!)];
+    } catch (error) {
+      if (error instanceof InvalidJob) return undefined;
+      throw error;
+    }
+  }
+
+  return async (asked) => {
+    const jobs = asked.map(({ job }) => job);
+    // A known key of another content takes back the whole list.
+    const simple = jobs.length === 1 || jobs.every(({ dedupe_key }) => dedupe_key === undefined);
+    const added = simple ? await addAtOnce(jobs) : undefined;
+    if (added) return compared(db, asked, added, sealing);
     return again(() =>
       transaction(db, async (tx) => compared(tx, asked, accepted(asked, await addEach(tx, jobs, sealer)), sealing)),
     );
-  // It is one statement, so that it needs no transaction.
-  const one = again(() => addJobs(db, jobs, sealer)).catch((error: unknown) => accepted(asked, [refused(error)]));
-  return compared(db, asked, await one, sealing);
+  };
 }
 
-function refused(error: unknown): InvalidJob {
-  if (error instanceof InvalidJob) return error;
-  throw error;
+/** Jobs of several requests that come at the same time go with one statement: each commit costs a write to disk. */
+function addingTogether(add: (jobs: NewJob[]) => Promise<Added[]>): (job: NewJob) => Promise<Added> {
+  const together = coalesce<NewJob, Added | { error: unknown }>(
+    async (jobs) => {
+      try {
+        return await add(jobs);
+      } catch (error) {
+        // Nothing was added: each is tried alone. After another error, nobody knows, and jobs may have no key.
+        if (error instanceof InvalidJob) throw error;
+        return jobs.map(() => ({ error }));
+      }
+    },
+    { max: 100, parallel: 2 },
+  );
+  return async (job) => {
+    const added = await together(job);
+    if ('error' in added) throw added.error;
+    return added;
+  };
 }
+
+/** Others than this server may have its key, or its file, in a transaction that stays open. */
+const mayWait = ({ file_id, dedupe_key }: NewJob) =>
+  file_id !== undefined || (dedupe_key !== undefined && !dedupe_key.startsWith('http:'));
 
 function accepted(asked: readonly Asked[], outcomes: (Added | InvalidJob)[]): Added[] {
   const faults = outcomes.flatMap((each, n) =>

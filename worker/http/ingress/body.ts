@@ -69,7 +69,8 @@ function read(body: Uint8Array): unknown {
 function commonOf(headers: Headers): { key?: string; options: Item['options'] } {
   const traceparent = headers.get('traceparent') ?? '';
   const options = isTraceparent(traceparent) ? { traceparent } : {};
-  const header = headers.get('idempotency-key');
+  // A signed request has an id, which its repeats have, too.
+  const header = headers.get('idempotency-key') ?? headers.get('webhook-id');
   if (header === null) return { options };
   // A string of Structured Fields, or, as many send it, without quotes. https://www.rfc-editor.org/rfc/rfc9651
   const [, quoted] = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header) ?? [];

@@ -7,7 +7,7 @@ import { request, type Answer } from '../../base/http/request.ts';
 import { retryAfterMs } from '../../base/retry.ts';
 import type { Sender } from '../sender.ts';
 import type { WebhookMessage } from './message.ts';
-import { isSigningSecret, signedHeaders } from './signature.ts';
+import { isSigningSecret, signedHeaders } from '../../base/signature.ts';
 
 /** No dependency: that one receiver is down is no fault of ours, and the webhooks of others go on. */
 const service = {

@@ -27,3 +27,9 @@ export function kindNamed(key: string): { queue: string; kind: string } | undefi
   const dot = name.indexOf('.');
   return dot > 0 && dot < name.length - 1 ? { queue: name.slice(0, dot), kind: name.slice(dot + 1) } : undefined;
 }
+
+/** The queue that has the jobs of another system's queue. */
+export function queueNamed(name: string): string {
+  const [, kind = ''] = Object.entries(aliases).find(([alias]) => alias.startsWith(`${name}.`)) ?? [];
+  return kindNamed(kind)?.queue ?? name;
+}
