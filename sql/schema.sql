@@ -15,6 +15,8 @@ create sequence cleanup_log_ids;
 
 create sequence rejected_messages_id_seq;
 
+create sequence bridge_unacked_id_seq;
+
 create table rowmill_migrations (
   name       text        not null,
   checksum   text        not null,
@@ -307,6 +309,7 @@ create table workers (
   waiting      jsonb       not null default '[]'::jsonb,
   started_at   timestamptz not null default clock_timestamp(),
   heartbeat_at timestamptz not null default clock_timestamp(),
+  bridges      jsonb       not null default '[]'::jsonb,
   constraint workers_pkey primary key (id)
 );
 alter table workers enable row level security;
@@ -315,6 +318,7 @@ comment on column workers.instance is 'The worker''s process. All its sessions h
 comment on column workers.pools is 'The ids of its graphile-worker pools. The tickets that these locked are unlocked when the worker is reaped.';
 comment on column workers.notify is 'The queues of which it wants to be notified when a job is inserted. While many are inserted it polls instead.';
 comment on column workers.waiting is 'Running jobs that have waited for something, such as memory, for more than five seconds: [{job_id, waits_for, since}]. Their time limits do not run meanwhile.';
+comment on column workers.bridges is 'The bridges that this worker runs: [{bridge, connected, since, code, reason}]. reason: why it is not connected.';
 
 create table rate_limits (
   key            text             not null,
@@ -767,6 +771,16 @@ comment on column rejected_messages.message_id is 'The id that the sender gave i
 comment on column rejected_messages.body is 'As it came. As text: convert_from(body, ''UTF8''). To correct it: set body = convert_to(''{...}'', ''UTF8'').';
 comment on column rejected_messages.reason is 'unknown_queue, no_kind, not_utf8, not_json, invalid_header, or refused: by Postgres, for example as too large.';
 comment on column rejected_messages.tried_at is 'When it was last submitted again, and rejected again.';
+
+create table bridge_unacked (
+  id           bigint      not null,
+  fingerprints bytea[]     not null,
+  created_at   timestamptz not null default clock_timestamp(),
+  constraint bridge_unacked_pkey primary key (id)
+);
+alter table bridge_unacked enable row level security;
+comment on table bridge_unacked is 'One row for each batch of messages without an id whose jobs are committed, and whose acknowledgement is not confirmed yet. A message that is delivered again, and is in such a row, adds no second job.';
+comment on column bridge_unacked.fingerprints is 'A hash of each message: two equal messages are in it twice.';
 
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;

@@ -10,6 +10,7 @@ import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
+import { startBridges } from './bridges/bridges.ts';
 import { callbacks } from './http/callbacks.ts';
 import { jobs } from './http/jobs.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
@@ -66,12 +67,16 @@ export async function startService(
       () => startWorker(app, postgres.url, registry),
       (started) => started.stop(),
     );
+    const bridges = startBridges(app, worker, registry);
+    open.defer(() => bridges.stop());
     const http = await step(
-      () => listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)]), config, log),
+      () =>
+ listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)], bridges), config, log),
       ({ close }) => close(),
     );
-    // The worker stops first: while its jobs finish, /health still answers.
+    // These stop first: while the worker's jobs finish, /health still answers.
     open.defer(() => worker.stop());
+    open.defer(() => bridges.stop());
     return { port: http.port, databaseUrl: postgres.url, stop: () => open.disposeAsync() };
   } catch (error) {
     await open.disposeAsync().catch((cause: unknown) => log.error({ err: cause }, 'could not close all that was open'));

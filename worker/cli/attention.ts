@@ -2,7 +2,7 @@ import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStat
 import { count, duration } from './output.ts';
 
 export type Attention = {
-  name: 'incidents' | 'paused' | 'waiting' | 'turns' | 'workers' | 'schedules' | 'dead_letters';
+  name: 'incidents' | 'paused' | 'waiting' | 'turns' | 'bridges' | 'workers' | 'schedules' | 'dead_letters';
   what: string;
   fix: string;
 };
@@ -20,6 +20,7 @@ export function attention(fleet: FleetStatus): Attention[] {
     ...idle(queues, workers, served),
     ...queues.flatMap((queue) => waiting(queue, served)),
     ...workers.flatMap(turns),
+    ...workers.flatMap(bridges),
     ...failing_schedules.map(failing),
     ...dead_letters.slice(0, mostGroups).map(deadLetters),
   ];
@@ -92,6 +93,18 @@ function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): At
       fix: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
     },
   ];
+}
+
+function bridges({ host, pid, alive, bridges: all }: FleetStatus['workers'][number]): Attention[] {
+  return all
+    .filter(({ connected }) => alive && !connected)
+    .map(({ bridge, since, reason }) => ({
+      name: 'bridges',
+      what:
+        `bridge ${bridge} of worker ${pid} on ${host} has not been connected for ` +
+        `${duration((Date.now() - Date.parse(since)) / 1_000)}: ${reason ?? 'it is starting'}`,
+      fix: 'it tries again by itself; rowmill doctor, with the settings of that worker, says more',
+    }));
 }
 
 function failing({ name, error }: FailingSchedule): Attention {

@@ -23,7 +23,7 @@ export const status = example(new Command('status'), 'rowmill status --json')
 
     for (const line of table(fleet.queues, queueColumns(fleet))) print(line);
     print();
-    for (const line of table(fleet.workers, workerColumns)) print(line);
+    for (const line of table(fleet.workers, workerColumns(fleet))) print(line);
     if (fleet.workers.length === 0) print(paint('dim', 'none'));
     print();
     if (needs.length === 0 && incidents.length > 0) return;
@@ -60,7 +60,7 @@ function queueColumns({ lately_s }: FleetStatus): Column<FleetQueue>[] {
   ];
 }
 
-const workerColumns: Column<FleetWorker>[] = [
+const workerColumns = ({ workers }: FleetStatus): Column<FleetWorker>[] => [
   { title: 'WORKER', value: ({ id }) => id.slice(0, 8) },
   { title: 'HOST', value: ({ host }) => host },
   { title: 'PID', value: ({ pid }) => pid, align: 'right' },
@@ -72,4 +72,11 @@ const workerColumns: Column<FleetWorker>[] = [
     style: ({ alive }) => (alive ? undefined : 'red'),
   },
   { title: 'QUEUES', value: ({ queues }) => queues.join(', ') },
+  ...(workers.some(({ bridges }) => bridges.length > 0) ? [bridgesColumn] : []),
 ];
+
+const bridgesColumn: Column<FleetWorker> = {
+  title: 'BRIDGES',
+  value: ({ bridges }) => bridges.map(({ bridge, connected }) => (connected ? bridge : `${bridge}: off`)).join(', '),
+  style: ({ bridges }) => (bridges.every(({ connected }) => connected) ? undefined : 'red'),
+};

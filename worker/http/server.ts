@@ -2,6 +2,7 @@ import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
 import { within } from '../base/deadline.ts';
 import { UsageError, codeOf } from '../base/errors.ts';
+import type { Bridges } from '../bridges/bridges.ts';
 import { version } from '../queue/fleet/version.ts';
 import type { Worker } from '../queue/worker.ts';
 
@@ -11,17 +12,22 @@ const arrivalTimeoutMs = 10_000;
 
 /**
  * The routes, and those of `others`. `GET /health` answers 200 while this worker works (`degraded` if an incident holds
- * jobs), and 503 with the reason when it does not.
+ * jobs, or a bridge is not connected), and 503 with the reason when it does not.
  */
-export function routes(worker: Worker, others: Hono[] = []): Hono {
+export function routes(worker: Worker, others: Hono[] = [], bridges?: Pick<Bridges, 'states'>): Hono {
   const http = new Hono();
   http.get('/health', async (context) => {
     const reason = worker.trouble() ?? (await unreachable(worker));
     const incidents = worker.incidents();
+    // A reason may name hosts, and this answers everybody.
+    const ways =
+      bridges?.states().map(({ bridge, connected, since, code }) => ({ bridge, connected, since, code })) ?? [];
+    const degraded = incidents.length > 0 || ways.some(({ connected }) => !connected);
     const body = {
-      status: reason ? 'unhealthy' : incidents.length > 0 ? 'degraded' : 'healthy',
+      status: reason ? 'unhealthy' : degraded ? 'degraded' : 'healthy',
       ...(reason ? { reason } : {}),
       ...(incidents.length > 0 ? { incidents } : {}),
+      ...(ways.length > 0 ? { bridges: ways } : {}),
       timestamp: new Date().toISOString(),
       uptime: process.uptime(),
       version,

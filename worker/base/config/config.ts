@@ -14,6 +14,7 @@ import { notification } from './notification.ts';
 import { process } from './process.ts';
 import { push } from './push.ts';
 import { queues } from './queues.ts';
+import { rabbitmq } from './rabbitmq.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
 import { slack } from './slack.ts';
@@ -42,6 +43,7 @@ const groups = [
   twilio,
   callbacks,
   ingress,
+  rabbitmq,
 ] as const;
 
 /** What all of them are at once. */

@@ -13,6 +13,7 @@ const names = {
   paused: 'queues',
   waiting: 'queues',
   turns: 'waits',
+  bridges: 'bridges',
   schedules: 'schedules',
   dead_letters: 'dead letters',
 } as const;
@@ -32,6 +33,7 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
       schedules: 'all that are enabled can tick',
       'dead letters': 'none',
     };
+    if (fleet.workers.some(({ bridges }) => bridges.length > 0)) fine['bridges'] = 'all connected';
     const checks = Object.entries(fine).flatMap(([name, detail]) => {
       const found = needs.filter((need) => names[need.name] === name);
       return found.length > 0 ? found.map(({ what, fix }) => warn(name, what, fix)) : [ok(name, detail)];

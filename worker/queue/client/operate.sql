@@ -102,7 +102,7 @@ select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed,
 -- name: fleet_workers
 select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
        extract(epoch from clock_timestamp() - w.heartbeat_at)::float8 as heartbeat_age_s,
-       worker_is_alive(w.id) as alive, w.waiting
+       worker_is_alive(w.id) as alive, w.waiting, w.bridges
   from workers w
  order by w.host, w.pid;
 

@@ -147,6 +147,7 @@ export type FleetWorker = {
   alive: boolean;
   /** Its jobs that wait for a turn, such as for memory. */
   waiting: { job_id: number; waits_for: string; since: string }[];
+  bridges: { bridge: string; connected: boolean; since: string; reason?: string }[];
 };
 export type DeadLetters = Explained & {
   queue: string;

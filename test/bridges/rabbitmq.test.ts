@@ -1,0 +1,252 @@
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
+import type { BridgeState } from '../../worker/bridges/bridge.ts';
+import { startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
+import type { RabbitmqConfig } from '../../worker/base/config/rabbitmq.ts';
+import { createClient } from '../../worker/base/db/db.ts';
+import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
+import { silent } from '../support/log.ts';
+import { noRabbitmq, openBroker, startWire, type Broker } from '../support/rabbitmq.ts';
+
+// Messages of a real RabbitMQ become jobs: none is lost, none becomes two, whatever dies in between.
+
+const keys = [
+  'media.image',
+  'media.video',
+  'media.audio',
+  'notification.push',
+  'notification.email',
+  'notification.sms',
+  'cleanup.stories',
+  'cleanup.sessions',
+  'cleanup.messages',
+  'cleanup.temp_files',
+  'cleanup.prekeys',
+  'cleanup.orphaned_media',
+];
+
+/** A producer as the messenger has it. */
+const publisher = `
+const amqp = require('amqplib');
+
+async function publishMediaJob() {
+  const connection = await amqp.connect('amqp://localhost:5672');
+  const channel = await connection.createChannel();
+
+  await channel.assertExchange('sup_exchange', 'topic', { durable: true });
+
+  const job = {
+    type: 'image',
+    s3Key: 'uploads/user123/image.jpg',
+    userId: 'user-uuid-123',
+    messageId: 'message-uuid-456',
+    originalName: 'vacation.jpg'
+  };
+
+  channel.publish(
+    'sup_exchange',
+    'media.image',
+    Buffer.from(JSON.stringify(job)),
+    { persistent: true, contentType: 'application/json' }
+  );
+
+  console.log('Job published successfully');
+
+  await channel.close();
+  await connection.close();
+}`;
+
+suite('RabbitMQ', { skip: noRabbitmq }, () => {
+  let db: TestDatabase;
+  let broker: Broker;
+  let bridges: { stop(): Promise<void>; state(): BridgeState }[];
+
+  before(async () => {
+    db = await createDatabase();
+  });
+  after(() => db.drop());
+  beforeEach(async () => {
+    broker = await openBroker();
+    bridges = [];
+  });
+  afterEach(async () => {
+    await Promise.all(bridges.map((bridge) => bridge.stop()));
+    await broker.close();
+    await db.query('delete from jobs; delete from rejected_messages; delete from bridge_unacked');
+  });
+
+  const start = async (more: Partial<RabbitmqConfig> = {}) => {
+    const app = { db, log: silent, config: { secrets: [] } as never };
+    const bridge = startRabbitmq(app, { ...broker.config, ...more });
+    bridges.push(bridge);
+    await eventually(() => assert.ok(bridge.state().connected, JSON.stringify(bridge.state())));
+    return bridge;
+  };
+  const jobs = async () => (await db.query('select * from jobs order by id')).rows;
+  const payloads = async () => (await jobs()).map(({ payload }) => payload.n as number).toSorted((a, b) => a - b);
+  const numbered = (count: number) => Array.from({ length: count }, (_, n) => ({ key: 'media.image', body: { n } }));
+  const allAcked = async (queues = broker.config.queues!) => {
+    await eventually(async () => assert.equal((await db.query('select from bridge_unacked')).rowCount, 0));
+    await Promise.all(bridges.map((bridge) => bridge.stop()));
+    for (const { name } of queues) assert.equal((await broker.channel.checkQueue(name)).messageCount, 0);
+  };
+
+  /** Runs the producer, once for each key. */
+  async function publishAll(): Promise<void> {
+    for (const key of keys) {
+      const code = publisher.replaceAll('sup_exchange', broker.exchange).replace("'media.image'", `'${key}'`);
+      const run = new Function('require', 'console', `${code}; return publishMediaJob();`);
+      await run(createRequire(import.meta.url), { log() {} });
+    }
+  }
+
+  async function all12(queues = broker.config.queues!): Promise<void> {
+    await eventually(async () => {
+      const found = (await jobs()).map(({ queue, kind }) => `${queue}.${kind}`);
+      assert.deepEqual(found.toSorted(), keys.toSorted());
+    });
+    assert.equal((await jobs())[0].payload.s3Key, 'uploads/user123/image.jpg');
+    await allAcked(queues);
+  }
+
+  test('the producer, unchanged, on a fresh broker: 12 routing keys are jobs of their kinds', async () => {
+    const prefix = ['media', 'notification', 'cleanup'];
+    const queues = prefix.map((name) => ({ name: `${broker.exchange}.${name}`, keys: [`${name}.#`] }));
+    await start({ queues });
+    await start({ queues });
+    await publishAll();
+    await all12(queues);
+    for (const { name } of queues) await broker.channel.deleteQueue(name);
+  });
+
+  test('a queue and an exchange with other arguments are used as they are', async () => {
+    await broker.channel.assertExchange(broker.exchange, 'topic', { durable: true });
+    await broker.channel.assertQueue(broker.queue, {
+      durable: true,
+      maxPriority: 5,
+      messageTtl: 600_000,
+      deadLetterExchange: 'no_such_exchange',
+    });
+    await start({ queueType: 'quorum' });
+    await publishAll();
+    await all12();
+  });
+
+  test('priority, headers and messageId are honoured; equal messages without an id are two jobs', async () => {
+    const headers = { 'run-at': '2030-01-31T12:00:00Z' };
+    await start({ queueType: 'quorum' });
+    await broker.publish([
+      { key: 'media.image', body: { n: 1 }, options: { priority: 7, headers, messageId: 'a' } },
+      { key: 'media.image', body: { n: 2 }, options: { messageId: 'a' } },
+      { key: 'media.image', body: { n: 3 } },
+      { key: 'media.image', body: { n: 3 } },
+    ]);
+    await eventually(async () => assert.deepEqual(await payloads(), [1, 3, 3]));
+    const [first] = await jobs();
+    assert.deepEqual([first.priority, first.run_at.toISOString()], [-7, '2030-01-31T12:00:00.000Z']);
+    assert.equal(first.dedupe_key, `rabbitmq:${broker.queue}:a`);
+    await allAcked();
+  });
+
+  test('messages that cannot become jobs are kept, and the others go on', async () => {
+    await start();
+    await broker.publish([
+      { key: 'media.image', body: Buffer.from('{"cut": ') },
+      { key: 'media.image', body: Buffer.from([0xff, 0xfe]) },
+      { key: 'no_such_queue.x', body: {} },
+      { key: 'media.image', body: { big: 'x'.repeat(20_000_000) } },
+      { key: 'media.image', body: [], options: { headers: { note: 'n'.repeat(60_000), priority: 'high' } } },
+      { key: 'media.image', body: { n: 1 } },
+    ]);
+    await eventually(async () => assert.deepEqual(await payloads(), [1]));
+    const { rows } = await db.query(
+      'select source, reason, octet_length(body) as bytes from rejected_messages order by id',
+    );
+    assert.deepEqual(
+      rows.map(({ reason }) => reason),
+      ['not_json', 'not_utf8', 'unknown_queue', 'refused', 'invalid_header'],
+    );
+    assert.deepEqual([rows[0].source, rows[3].bytes], [`rabbitmq:${broker.queue}`, 20_000_010]);
+    await allAcked();
+  });
+
+  test('a bridge that dies after the commit and before the acknowledgement: no job twice, and twins are two', async () => {
+    const wire = await startWire();
+    await start({ url: wire.url });
+    const tx = await db.connect();
+    await tx.query('begin; lock table jobs in share mode');
+    // While the first are not committed, the others wait in the bridge.
+    await broker.publish([...numbered(60), ...numbered(20)]);
+    await eventually(async () => {
+      const { rows } = await db.query(`select from pg_locks where not granted and relation = 'jobs'::regclass`);
+      assert.ok(rows.length > 0);
+    });
+    wire.mute();
+    await tx.query('commit');
+    tx.release();
+    await eventually(async () => assert.notEqual((await jobs()).length, 0));
+    await start();
+    wire.close();
+    const expected = [...numbered(60), ...numbered(20)].map(({ body }) => body.n);
+    await eventually(async () =>
+      assert.deepEqual(
+        await payloads(),
+        expected.toSorted((a, b) => a - b),
+      ),
+    );
+    await allAcked();
+  });
+
+  test('a queue that is deleted, a channel or a connection that RabbitMQ closes: the bridge begins anew', async () => {
+    const wire = await startWire();
+    const bridge = await start({ url: wire.url });
+    const anew = async (harm: () => unknown, n: number) => {
+      const { since } = bridge.state();
+      await harm();
+      await eventually(() => assert.ok(bridge.state().since > since && bridge.state().connected));
+      await broker.publish([{ key: 'media.image', body: { n } }]);
+      await eventually(async () => assert.equal((await payloads()).at(-1), n));
+    };
+    await anew(() => broker.channel.deleteQueue(broker.queue), 1);
+    // An acknowledgement of what was never delivered, on channel 1: RabbitMQ closes the channel with 406.
+    const ack = '0100010000000d' + '003c0050' + '00000000000fffff' + '00' + 'ce';
+    await anew(() => wire.inject(Buffer.from(ack, 'hex')), 2);
+    await anew(() => wire.cut(), 3);
+    assert.deepEqual(await payloads(), [1, 2, 3]);
+    await allAcked();
+    wire.close();
+  });
+
+  test('while Postgres is away the bridge takes nothing, and goes on when it is back', async () => {
+    const bridge = await start({ queueType: 'quorum' });
+    await broker.publish([{ key: 'media.image', body: { n: 0 } }]);
+    await eventually(async () => assert.deepEqual(await payloads(), [0]));
+    const admin = createClient(databaseUrl());
+    await admin.connect();
+    const name = new URL(db.url).pathname.slice(1);
+    await admin.query(`alter database ${name} allow_connections false`);
+    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, [name]);
+    await broker.publish(numbered(300));
+    await eventually(() => assert.equal(bridge.state().connected, false));
+    // It stays away: RabbitMQ counts how often it delivers a message.
+    await eventually(async () => {
+      const { messageCount, consumerCount } = await broker.channel.checkQueue(broker.queue);
+      assert.deepEqual([messageCount, consumerCount], [300, 0]);
+    });
+    await admin.query(`alter database ${name} allow_connections true`);
+    await admin.end();
+    await eventually(async () => assert.equal((await jobs()).length, 301));
+    await allAcked();
+  });
+});
+
+test('a broker that is not there: the state says why, and it stops at once', async () => {
+  const app = { db: { query: async () => ({ rows: [] }) } as never, log: silent, config: { secrets: [] } as never };
+  const config = { url: 'amqp://127.0.0.1:1', exchange: 'x', queues: [], queueType: undefined } as never;
+  const bridge = startRabbitmq(app, config);
+  await eventually(() => assert.equal(bridge.state().code, 'ECONNREFUSED'));
+  assert.equal(bridge.state().connected, false);
+  await bridge.stop();
+});

@@ -1,0 +1,4 @@
+-- The statement of bridge.ts.
+
+-- name: reach_postgres
+select 1 as reached;

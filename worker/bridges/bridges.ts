@@ -1,0 +1,36 @@
+import type { App } from '../app.ts';
+import { loadStatements, query } from '../base/db/sql.ts';
+import { sealerOf } from '../queue/client/add.ts';
+import { repeat } from '../queue/fleet/repeat.ts';
+import type { Registry } from '../queue/registry.ts';
+import type { Bridge, BridgeState } from './bridge.ts';
+import { startRabbitmq } from './rabbitmq.ts';
+
+/** The bridges of a process: those whose settings are set. None of them keeps the worker from working. */
+export type Bridges = { states(): BridgeState[]; stop(): Promise<void> };
+
+const sql = loadStatements(import.meta.dirname, 'bridges.sql', ['tell_bridges']);
+
+/** @param worker its row says how the bridges are */
+export function startBridges(app: App, worker: { id(): string }, registry: Registry): Bridges {
+  const { config, db, log } = app;
+  const sealer = sealerOf(registry, config.keyring);
+  const bridges: Bridge[] = config.rabbitmq ? [startRabbitmq(app, config.rabbitmq, sealer)] : [];
+  const states = () => bridges.map((bridge) => bridge.state());
+  const stopping = new AbortController();
+  let told: string | undefined;
+  const tell = async () => {
+    const [id, text] = [worker.id(), JSON.stringify(states())];
+    if (told === id + text) return;
+    await query(db, sql.tell_bridges, { id, bridges: text });
+    told = id + text;
+  };
+  if (bridges.length > 0) void repeat(1_000, tell, log, stopping.signal);
+  return {
+    states,
+    async stop() {
+      stopping.abort();
+      await Promise.all(bridges.map((bridge) => bridge.stop()));
+    },
+  };
+}
