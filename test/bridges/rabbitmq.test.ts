@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
+import { compileFunction } from 'node:vm';
 import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
 import type { BridgeState } from '../../worker/bridges/bridge.ts';
 import { startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
@@ -97,7 +98,9 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
   async function publishAll(): Promise<void> {
     for (const key of keys) {
       const code = publisher.replaceAll('sup_exchange', broker.exchange).replace("'media.image'", `'${key}'`);
-      const run = new Function('require', 'console', `${code}; return publishMediaJob();`);
+      const run = compileFunction(`${code}; return publishMediaJob();`, ['require', 'console']) as (
+        ...given: unknown[]
+      ) => unknown;
       await run(createRequire(import.meta.url), { log() {} });
     }
   }
@@ -172,8 +175,9 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await allAcked();
   });
 
-  test('a bridge that dies after the commit and before the acknowledgement: no job twice, and twins are two', async () => {
+  test('a bridge that dies after the commit and before the acknowledgement: no job twice, and twins are two', async (t) => {
     const wire = await startWire();
+    t.after(wire.close);
     await start({ url: wire.url });
     const tx = await db.connect();
     await tx.query('begin; lock table jobs in share mode');
@@ -199,8 +203,9 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await allAcked();
   });
 
-  test('a queue that is deleted, a channel or a connection that RabbitMQ closes: the bridge begins anew', async () => {
+  test('a queue that is deleted, a channel or a connection that RabbitMQ closes: the bridge begins anew', async (t) => {
     const wire = await startWire();
+    t.after(wire.close);
     const bridge = await start({ url: wire.url });
     const anew = async (harm: () => unknown, n: number) => {
       const { since } = bridge.state();
@@ -211,12 +216,11 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     };
     await anew(() => broker.channel.deleteQueue(broker.queue), 1);
     // An acknowledgement of what was never delivered, on channel 1: RabbitMQ closes the channel with 406.
-    const ack = '0100010000000d' + '003c0050' + '00000000000fffff' + '00' + 'ce';
+    const ack = '0100010000000d003c005000000000000fffff00ce';
     await anew(() => wire.inject(Buffer.from(ack, 'hex')), 2);
     await anew(() => wire.cut(), 3);
     assert.deepEqual(await payloads(), [1, 2, 3]);
     await allAcked();
-    wire.close();
   });
 
   test('while Postgres is away the bridge takes nothing, and goes on when it is back', async () => {
