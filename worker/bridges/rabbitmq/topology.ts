@@ -40,7 +40,7 @@ async function exists(connection: ChannelModel, check: (channel: Channel) => Pro
 }
 
 /** On a channel of its own: RabbitMQ closes it if it refuses. */
-export async function onChannel<T>(connection: ChannelModel, work: (channel: Channel) => Promise<T>): Promise<T> {
+async function onChannel<T>(connection: ChannelModel, work: (channel: Channel) => Promise<T>): Promise<T> {
   const channel = await connection.createChannel();
   channel.on('error', () => {});
   const result = await work(channel);
