@@ -71,7 +71,11 @@ export async function startService(
     open.defer(() => bridges.stop());
     const http = await step(
       () =>
- listenSomewhere(routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)], bridges), config, log),
+        listenSomewhere(
+          routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)], bridges),
+          config,
+          log,
+        ),
       ({ close }) => close(),
     );
     // These stop first: while the worker's jobs finish, /health still answers.

@@ -38,7 +38,6 @@ export async function openBroker(): Promise<Broker> {
     queueType: undefined,
     prefetch: 500,
     batch: 250,
-    dead: false,
   };
   return {
     connection,

@@ -18,9 +18,7 @@ select :fingerprints::bytea[]
 returning id;
 
 -- name: delete_unacked
--- Without waiting for the disk: a crash of Postgres in this moment brings the rows back.
-delete from bridge_unacked
- where id = any(:ids::bigint[]) and pg_catalog.set_config('synchronous_commit', 'off', true) is not null;
+delete from bridge_unacked where id = any(:ids::bigint[]);
 
 -- name: forget_unacked
 -- Of bridges that died after the acknowledgement, and before they deleted the row.

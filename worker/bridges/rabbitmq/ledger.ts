@@ -70,18 +70,38 @@ export class Ledger {
 async function takenBefore(tx: Tx, again: readonly Delivery[], prints: Map<Delivery, Buffer>): Promise<Set<Delivery>> {
   // Waits until no transaction that has written to the table is open: the one of a bridge that was killed may be.
   await tx.query('lock table bridge_unacked in share row exclusive mode');
+  const rows = (await query<Row>(tx, sql.unacked)).map((row) => ({ ...row, left: counted(row.fingerprints) }));
   const known = new Set<Delivery>();
-  for (const { id, fingerprints, settled } of await query<Row>(tx, sql.unacked)) {
-    const left = counted(fingerprints);
-    const found = again.filter((delivery) => !known.has(delivery) && remove(left, prints.get(delivery)!));
-    if (found.length === 0) continue;
-    if (!settled) throw new Undecided();
-    for (const delivery of found) known.add(delivery);
+  for (const ofQueue of Map.groupBy(again, ({ queue }) => queue).values())
+    for (const { delivery, row } of foundIn(rows, ofQueue, prints)) {
+      if (!row.settled) throw new Undecided();
+      known.add(delivery);
+      remove(row.left, prints.get(delivery)!);
+    }
+  for (const { id, left, fingerprints } of rows) {
     const others = [...left].flatMap(([print, n]) => Array.from({ length: n }, () => Buffer.from(print, 'hex')));
-    if (others.length > 0) await query(tx, sql.keep_unacked, { id, fingerprints: others });
-    else await query(tx, sql.delete_unacked, { ids: [id] });
+    if (others.length === 0) await query(tx, sql.delete_unacked, { ids: [id] });
+    else if (others.length < fingerprints.length) await query(tx, sql.keep_unacked, { id, fingerprints: others });
   }
   return known;
+}
+
+type Left = Row & { left: Map<string, number> };
+const scatteredBelow = 1 / 4;
+
+/**
+ * Which of the messages that came again from a queue are in which row. A batch comes again as a whole, before all that
+ * was delivered after it. So where only a few are found among others, a row is of a batch that was acknowledged, just
+ * before its bridge died, and what is found are twins.
+ */
+function foundIn(rows: readonly Left[], again: readonly Delivery[], prints: Map<Delivery, Buffer>) {
+  const free = rows.map(({ left }) => new Map(left));
+  const found = again.flatMap((delivery, at) => {
+    const n = free.findIndex((left) => remove(left, prints.get(delivery)!));
+    return n < 0 ? [] : [{ delivery, at, row: rows[n]! }];
+  });
+  const last = new Map(found.map(({ row, at }, n) => [row, (n + 1) / (at + 1)]));
+  return found.filter(({ row }) => last.get(row)! >= scatteredBelow);
 }
 
 function counted(fingerprints: readonly Buffer[]): Map<string, number> {

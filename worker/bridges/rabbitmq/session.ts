@@ -15,6 +15,8 @@ import { makeTopology, queuesOf } from './topology.ts';
 type Parts = { config: RabbitmqConfig; db: Db; log: Log; sealer: Sealer | undefined; ledger: Ledger };
 
 const batchBytes = 16e6;
+/** What comes again comes at once: the ledger judges it together. */
+const togetherMs = 100;
 const undecidedMs = 1_000;
 const goodbyeMs = 2_000;
 /** After this time no message of an earlier session comes any more. */
@@ -40,6 +42,7 @@ export async function runSession(parts: Parts, opened: () => void, signal: Abort
       const names = queues.map(({ name }) => name);
       const channel = await session.consume(connection, names);
       opened();
+      await sleep(togetherMs);
       await session.work(channel, names, signal);
     };
     await Promise.race([open(), session.lost]);
