@@ -1,4 +1,4 @@
--- The statements of ledger.ts. See migrations/0017_bridges.sql.
+-- The statements of ledger.ts. See migrations/0019_bridges.sql.
 
 -- name: unacked
 -- A younger row may belong to a bridge that waits for the answer of RabbitMQ.
