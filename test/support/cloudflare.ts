@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import type { CloudflareConfig } from '../../worker/base/config/cloudflare.ts';
+
+type Kept = {
+  id: string;
+  body: string;
+  type: 'json' | 'text' | 'bytes';
+  lease?: string;
+  until: number;
+  attempts: number;
+};
+
+/**
+ * Cloudflare Queues with one queue, by its documents: pull, acknowledge, leases, Base64, and the errors of its API.
+ * https://developers.cloudflare.com/queues/configuration/pull-consumers/
+ */
+export async function startCloudflare(key?: string) {
+  const [account, queue, token] = ['a'.repeat(32), 'b'.repeat(32), 'token-of-the-test'];
+  let kept: Kept[] = [];
+  let failing: { status: number; code: number; headers: Record<string, string>; times: number } | undefined;
+  let acksLost = 0;
+
+  const refuse = (response: ServerResponse, status: number, code: number, headers: Record<string, string> = {}) =>
+    answer(response, status, { success: false, errors: [{ code, message: `error ${code}` }], result: null }, headers);
+  function answer(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}) {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers });
+    response.end(JSON.stringify({ errors: [], messages: [], ...body }));
+  }
+
+  function pull({ batch_size = 5, visibility_timeout_ms = 30_000 }: Record<string, number>) {
+    const free = kept.filter(({ until }) => until < Date.now()).slice(0, batch_size);
+    for (const each of free) {
+      each.attempts += 1;
+      each.lease = randomUUID();
+      each.until = Date.now() + visibility_timeout_ms;
+    }
+    const messages = free.map(({ id, body, type, lease, attempts }) => ({
+      id,
+      lease_id: lease,
+      body: type === 'text' ? body : Buffer.from(body, 'latin1').toString('base64'),
+      attempts,
+      timestamp_ms: 1,
+      metadata: { 'CF-Content-Type': type },
+    }));
+    return { messages, message_backlog_count: kept.length };
+  }
+
+  function acknowledge({ acks = [] }: { acks?: { lease_id: string }[] }) {
+    const before = kept.length;
+    kept = kept.filter(({ lease }) => !acks.some(({ lease_id }) => lease_id === lease));
+    return { ackCount: before - kept.length, retryCount: 0, warnings: {} };
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse) {
+    const body = JSON.parse(await text(request));
+    if (request.headers.authorization !== `Bearer ${token}`) return refuse(response, 403, 10_106);
+    const [, verb] = new RegExp(`^/accounts/${account}/queues/${queue}/messages/(pull|ack)$`).exec(request.url!) ?? [];
+    if (request.method !== 'POST' || !verb) return refuse(response, 404, 10_104);
+    if (failing && failing.times-- > 0) return refuse(response, failing.status, failing.code, failing.headers);
+    if (verb === 'ack' && acksLost-- > 0) {
+      for (const each of kept) each.until = 0;
+      return response.destroy();
+    }
+    return answer(response, 200, { success: true, result: verb === 'pull' ? pull(body) : acknowledge(body) });
+  }
+
+  const server = createServer((request, response) => void serve(request, response));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    config: { url, account, token, queues: [{ id: queue, key }] } satisfies CloudflareConfig,
+    queue,
+    send(body: string, type: Kept['type'] = 'json') {
+      kept.push({ id: randomUUID(), body, type, until: 0, attempts: 0 });
+    },
+    left: () => kept.length,
+    /** Of the next requests. */
+    fail(status: number, code: number, { times = 1, headers = {} } = {}) {
+      failing = { status, code, headers, times };
+    },
+    /** Acknowledgements do not arrive, and leases end. */
+    loseAcks(times: number) {
+      acksLost = times;
+    },
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
