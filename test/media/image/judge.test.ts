@@ -8,6 +8,7 @@ import { messageOf } from '../../../worker/base/errors.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { makeThumbnails } from '../../../worker/media/image/thumbnails.ts';
 import { everything } from '../../support/everything.ts';
+import { ffmpegs } from '../../support/ffmpegs.ts';
 import { avif, heic } from '../../support/judged/heif-cases.ts';
 import {
   chromium,
@@ -29,6 +30,11 @@ const noJudge =
   chromium === undefined && 'no Chromium in PATH or CHROMIUM_PATH: nobody judges what is made of pictures';
 if (noJudge) console.log(noJudge);
 
+/** These originals are encoded by ffmpeg. That of npm, which is of 2018, makes some of them wrong. */
+const madeByFfmpeg = new Set(['AVIF', 'HEIC']);
+const noEncoder = ffmpegs[0]!.config.bundled && 'no ffmpeg in PATH: nobody makes AVIF and HEIC to be judged';
+if (noEncoder) console.log(noEncoder);
+
 describe('A picture', { skip: noJudge }, () => {
   let judge: Judge;
   let dir: string;
@@ -43,7 +49,7 @@ describe('A picture', { skip: noJudge }, () => {
 
   const families = { JPEG: jpegs, PNG: pngs, WebP: webps, GIF: gifs, TIFF: tiffs, AVIF: avif, HEIC: heic };
   for (const [family, cases] of Object.entries(families))
-    it(`of ${family} looks as its judge sees it`, async () => {
+    it(`of ${family} looks as its judge sees it`, { skip: madeByFfmpeg.has(family) && noEncoder }, async () => {
       await judgeAll(family, chosen(cases), 3, async ({ make }) => {
         const { file, twin = file } = await make();
         return differenceOf(await made(file), await judge.see(twin));
