@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, afterEach, before, test } from 'node:test';
 import { SendMessageBatchCommand, SendMessageCommand, type SendMessageCommandInput } from '@aws-sdk/client-sqs';
+import { loadConfig } from '../../worker/base/config/config.ts';
 import type { SqsConfig } from '../../worker/base/config/sqs.ts';
 import { startSqs } from '../../worker/bridges/sqs.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -37,6 +38,10 @@ function start(config: SqsConfig) {
 }
 
 const jobs = async () => (await db.query('select * from jobs order by id')).rows;
+const named = async () =>
+  (await jobs())
+    .map(({ queue, kind, payload, priority }) => [`${queue}.${kind}`, payload, priority])
+    .toSorted(([a], [b]) => a.localeCompare(b));
 const attribute = (StringValue: string) => ({ DataType: 'String', StringValue });
 
 test('a message is named by an attribute, by its body, by the setting, or is one of a media worker', async () => {
@@ -59,15 +64,12 @@ test('a message is named by an attribute, by its body, by the setting, or is one
     await sqs.client.send(new SendMessageCommand({ QueueUrl: sqs.url, MessageBody: '', ...each }));
   start(sqs.config);
   await eventually(async () => assert.equal(await sqs.left(), 0));
-  assert.deepEqual(
-    (await jobs()).map(({ queue, kind, payload, priority }) => [`${queue}.${kind}`, payload, priority]).toSorted(),
-    [
-      ['media.audio', { n: 2 }, 4],
-      ['media.image', { n: 1 }, -3],
-      ['media.thumbnails', uploads, 0],
-      ['notification.email', { to: 'you' }, 0],
-    ].toSorted(),
-  );
+  assert.deepEqual(await named(), [
+    ['media.audio', { n: 2 }, 4],
+    ['media.image', { n: 1 }, -3],
+    ['media.thumbnails', uploads, 0],
+    ['notification.email', { to: 'you' }, 0],
+  ]);
   const { rows } = await db.query('select source, reason from rejected_messages');
   assert.deepEqual(rows, [{ source: `sqs:${sqs.name}`, reason: 'not_json' }]);
 });
@@ -150,7 +152,7 @@ type Asked = { action: string; body: any };
 /** Answers as SQS does what a fake does not: where `answer` is undefined, that the key is wrong. */
 async function stub(answer: (action: string, tries: number) => object | undefined) {
   const asked: Asked[] = [];
-  const server: Server = createServer(async (request, response) => {
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const action = String(request.headers['x-amz-target']).split('.')[1]!;
     asked.push({ action, body: JSON.parse(await text(request)) });
     const said = answer(action, asked.filter((each) => each.action === action).length);
@@ -159,7 +161,8 @@ async function stub(answer: (action: string, tries: number) => object | undefine
       await new Promise((done) => setTimeout(done, 200));
     response.writeHead(said ? 200 : 403, { 'content-type': 'application/x-amz-json-1.0' });
     response.end(JSON.stringify(said ?? refusal));
-  });
+  }
+  const server: Server = createServer((request, response) => void serve(request, response));
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const credentials = { accessKeyId: 'key', secretAccessKey: 'secret' };
@@ -167,3 +170,21 @@ async function stub(answer: (action: string, tries: number) => object | undefine
   const config: SqsConfig = { queues, region: 'us-east-1', endpoint, credentials, keyAttribute: 'routingKey' };
   return { server, config, asked };
 }
+
+test('the settings name queues, with what their messages are; a topic has one of its own', () => {
+  const url = 'https://sqs.eu-west-1.amazonaws.com/123456789012/';
+  const { sqs } = loadConfig({
+    SQS_QUEUE_URL: `${url}media, media.image=${url}pictures`,
+    'NOTIFICATIONS.EMAIL_QUEUE_URL': `${url}mails`,
+    NOTIFICATIONS_PUSH_QUEUE_URL: `${url}pushes`,
+    AWS_REGION: 'eu-west-1',
+  });
+  assert.deepEqual(sqs?.queues, [
+    { url: `${url}media`, key: undefined },
+    { url: `${url}pictures`, key: 'media.image' },
+    { url: `${url}mails`, key: 'notifications.email' },
+    { url: `${url}pushes`, key: 'notifications.push' },
+  ]);
+  assert.equal(sqs?.region, 'eu-west-1');
+  assert.throws(() => loadConfig({ SQS_QUEUE_URL: 'media' }), /SQS_QUEUE_URL: must be addresses of queues/);
+});

@@ -4,7 +4,9 @@ import { sealerOf } from '../queue/client/add.ts';
 import { repeat } from '../queue/fleet/repeat.ts';
 import type { Registry } from '../queue/registry.ts';
 import type { Bridge, BridgeState } from './bridge.ts';
+import { startCloudflare } from './cloudflare.ts';
 import { startRabbitmq } from './rabbitmq.ts';
+import { startSqs } from './sqs.ts';
 
 /** The bridges of a process: those whose settings are set. None of them keeps the worker from working. */
 export type Bridges = { states(): BridgeState[]; stop(): Promise<void> };
@@ -15,7 +17,11 @@ const sql = loadStatements(import.meta.dirname, 'bridges.sql', ['tell_bridges'])
 export function startBridges(app: App, worker: { id(): string }, registry: Registry): Bridges {
   const { config, db, log } = app;
   const sealer = sealerOf(registry, config.keyring);
-  const bridges: Bridge[] = config.rabbitmq ? [startRabbitmq(app, config.rabbitmq, sealer)] : [];
+  const bridges: Bridge[] = [
+    ...(config.rabbitmq ? [startRabbitmq(app, config.rabbitmq, sealer)] : []),
+    ...(config.sqs ? startSqs(app, config.sqs, sealer) : []),
+    ...(config.cloudflare ? startCloudflare(app, config.cloudflare, sealer) : []),
+  ];
   const states = () => bridges.map((bridge) => bridge.state());
   const stopping = new AbortController();
   let told: string | undefined;

@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts';
 import { surroundings } from '../surroundings.ts';
 import { callbacks } from './callbacks.ts';
 import { cleanup } from './cleanup.ts';
+import { cloudflare } from './cloudflare.ts';
 import { database } from './database.ts';
 import { email } from './email.ts';
 import type { Around, Group } from './group.ts';
@@ -18,6 +19,7 @@ import { rabbitmq } from './rabbitmq.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
 import { slack } from './slack.ts';
+import { sqs } from './sqs.ts';
 import { storage } from './storage.ts';
 import { twilio } from './twilio.ts';
 import { webhook } from './webhook.ts';
@@ -44,6 +46,8 @@ const groups = [
   callbacks,
   ingress,
   rabbitmq,
+  sqs,
+  cloudflare,
 ] as const;
 
 /** What all of them are at once. */
@@ -69,7 +73,8 @@ export const settingsGiven = (): string[] => settings.filter((name) => surroundi
  */
 export function loadConfig(env: NodeJS.ProcessEnv = surroundings().env): Config {
   const given = Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) => (value?.trim() ? [[name, value]] : [])),
+    // A notification system names its queues by topics: NOTIFICATIONS.EMAIL_QUEUE_URL.
+    Object.entries(env).flatMap(([name, value]) => (value?.trim() ? [[name.replaceAll('.', '_'), value]] : [])),
   );
   const checked = (groups as readonly AnyGroup[]).map((each) => check(each, given));
   const faults = [...checked.flatMap((each) => each.faults), ...markedNames(given)];

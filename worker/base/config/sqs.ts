@@ -16,13 +16,15 @@ export type SqsConfig = {
   keyAttribute: string;
 };
 
-const channels = ['email', 'sms', 'whatsapp', 'push', 'slack', 'webhook'] as const;
-/** A notification system names the setting of a topic by it, with its dot; most shells cannot set such a name. */
-const topics = Object.fromEntries(
-  channels.flatMap((channel) =>
-    ['.', '_'].map((dot) => [`NOTIFICATIONS${dot}${channel.toUpperCase()}_QUEUE_URL`, `notifications.${channel}`]),
-  ),
-);
+const topics = {
+  NOTIFICATIONS_EMAIL_QUEUE_URL: 'notifications.email',
+  NOTIFICATIONS_SMS_QUEUE_URL: 'notifications.sms',
+  NOTIFICATIONS_WHATSAPP_QUEUE_URL: 'notifications.whatsapp',
+  NOTIFICATIONS_PUSH_QUEUE_URL: 'notifications.push',
+  NOTIFICATIONS_SLACK_QUEUE_URL: 'notifications.slack',
+  NOTIFICATIONS_WEBHOOK_QUEUE_URL: 'notifications.webhook',
+} as const;
+const topicNames = Object.keys(topics) as (keyof typeof topics)[];
 
 /** SQS, whose messages become jobs. */
 export const sqs = group({
@@ -36,10 +38,12 @@ export const sqs = group({
         return z.NEVER;
       })
       .optional(),
-    ...(Object.fromEntries(Object.keys(topics).map((name) => [name, url.optional()])) as Record<
-      string,
-      z.ZodOptional<typeof url>
-    >),
+    NOTIFICATIONS_EMAIL_QUEUE_URL: url.optional(),
+    NOTIFICATIONS_SMS_QUEUE_URL: url.optional(),
+    NOTIFICATIONS_WHATSAPP_QUEUE_URL: url.optional(),
+    NOTIFICATIONS_PUSH_QUEUE_URL: url.optional(),
+    NOTIFICATIONS_SLACK_QUEUE_URL: url.optional(),
+    NOTIFICATIONS_WEBHOOK_QUEUE_URL: url.optional(),
     SQS_ENDPOINT: url.optional(),
     SQS_REGION: text.optional(),
     SQS_KEY_ATTRIBUTE: text.max(256).optional(),
@@ -49,10 +53,9 @@ export const sqs = group({
     AWS_SESSION_TOKEN: secret,
   },
   read(env) {
-    const given = env as Record<string, string | undefined>;
     const queues = [
       ...(env.SQS_QUEUE_URL ?? []),
-      ...Object.entries(topics).flatMap(([name, key]) => (given[name] ? [{ url: given[name], key }] : [])),
+      ...topicNames.flatMap((name) => (env[name] ? [{ url: env[name], key: topics[name] }] : [])),
     ];
     const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: token } = env;
     return {

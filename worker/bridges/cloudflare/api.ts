@@ -60,7 +60,7 @@ export async function call(
   const wait = Number(answered['retry-after']);
   throw new CloudflareError(
     `cloudflare_${code ?? status}`,
-    `Cloudflare answers ${status}${message ? `: ${String(message).slice(0, 500)}` : ''}`,
+    `Cloudflare answers ${status}${message ? `: ${message.slice(0, 500)}` : ''}`,
     status === 429 || code === overloaded ? (wait > 0 ? wait * 1_000 : 0) : undefined,
   );
 }
