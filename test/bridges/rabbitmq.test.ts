@@ -175,7 +175,7 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await allAcked();
   });
 
-  test('a bridge that dies after the commit and before the acknowledgement: no job twice, and twins are two', async (t) => {
+  test('a bridge that dies between the commit and the acknowledgement: no job twice, twins are two', async (t) => {
     const wire = await startWire();
     t.after(wire.close);
     await start({ url: wire.url });

@@ -9,10 +9,11 @@ import { noRabbitmq, openBroker, type Broker } from '../support/rabbitmq.ts';
 import { persist, prepareGround, type Ground } from './ground.ts';
 import { random, shuffled } from './random.ts';
 
-// npm run chaos:rabbitmq -- [--messages 50000] [--kills 10] [--broker 2] [--postgres 2] [--bridges 1] [--ids] [--seed 1]
+// npm run chaos:rabbitmq -- [--messages 50000] [--kills 10] [--broker 2] [--postgres 2] [--bridges 1] [--ids]
+//   [--seed 1]
 // Messages of RabbitMQ become jobs while bridges are killed, RabbitMQ is restarted (needs rabbitmqctl, and stops it for
-// everybody), and Postgres crashes. A tenth of the messages equal another one, and both are meant. With --ids each has a
-// messageId. The last line is the verdict; exit code 1 unless there are as many jobs as messages, of each body.
+// everybody), and Postgres crashes. A tenth of the messages equal another one, and both are meant. With --ids each has
+// a messageId. The last line is the verdict; exit code 1 unless there are as many jobs as messages, of each body.
 
 if (noRabbitmq) {
   console.log(`${noRabbitmq}: nothing to do. To start one: rabbitmq-server -detached`);

@@ -1,7 +1,7 @@
 import type { Message } from '../queue/ingest/message.ts';
 
 /**
- * A message of a queue without routing keys. It says what it is in its body: `{"kind": "media.image", "payload": {...}}`,
+ * A message of a queue without routing keys. It says what it is in its body: `{"kind": "media.image", "payload": {}}`,
  * beside them what headers may say, such as `priority`; or `kind` in the payload itself.
  * @param key for a message that does not say it
  */
