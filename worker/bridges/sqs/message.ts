@@ -9,7 +9,7 @@ const usualKey = 'media.thumbnails';
 /** The last part of its address. */
 export const nameOf = ({ url }: Pick<SqsQueue, 'url'>): string => url.split('/').at(-1) ?? '';
 
-/** For ingest. An attribute names the kind, or the body, or the setting of the queue. What SNS passes on is unpacked. */
+/** For ingest. An attribute names the kind, or the body, or the setting. An envelope of SNS is taken off. */
 export function messageOf(received: Received, { key = usualKey }: SqsQueue, { keyAttribute }: SqsConfig): Message {
   const attributes: Record<string, unknown> = {};
   for (const [name, { StringValue, BinaryValue }] of Object.entries(received.MessageAttributes ?? {}))
