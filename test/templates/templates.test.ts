@@ -74,7 +74,9 @@ test('a title that the notice lacks is missing, and not empty', async () => {
 });
 
 test('HTML is escaped in the HTML alone; a subject is one line', async () => {
-  const { subject, text, html } = await words('welcome', { name: `<b>"O'Neil"\r\nBcc: x@example.com` });
+  const variables = { name: `<b>"O'Neil"\r\nBcc: x@example.com` };
+  const notice = { template_id: 'welcome', variables, title: undefined, body: undefined, locale: undefined };
+  const { subject, text, html } = await render(undefined, 'email', notice, 'en');
   assert.equal(subject, `Welcome, <b>"O'Neil" Bcc: x@example.com!`);
   assert.match(text, /^Welcome, <b>"O'Neil"/);
   assert.doesNotMatch(html!, /<b>"O/);
