@@ -41,7 +41,7 @@ before(async () => {
   app = worker.app;
   const sink = new PassThrough().on('data', (chunk) => (logged += String(chunk)));
   const log = createLog({ logLevel: 'trace', secrets: app.config.secrets }, sink);
-  server = await listen(routes(worker, [jobs({ db: app.db, config: app.config, log }, registry)]), {
+  server = await listen(routes(worker, [jobs({ db: rig.db, config: app.config, log }, registry)]), {
     host: '127.0.0.1',
     port: 0,
   });
@@ -381,9 +381,11 @@ test(`of ${requests} random requests, the table has what was answered 201, and n
     while (begun < requests) {
       const n = begun++;
       const { headers, body, jobs: asked } = randomRequest(random(seed, n), { all: full, some: media });
-      const { status, said } = await send(body, { token: null, headers });
+      // A connection that is kept alive may be closed just when a busy machine sends on it.
+      const alone = { ...headers, connection: 'close' };
+      const { status, said } = await send(body, { token: null, headers: alone });
       statuses[status] = (statuses[status] ?? 0) + 1;
-      assert.ok([200, 201, 400, 401, 403, 413, 415, 422].includes(status), `request ${n}: ${status}`);
+      assert.ok([200, 201, 400, 401, 403, 413, 415, 422].includes(status), `request ${n}: ${status} ${said.code}`);
       if (status > 201) continue;
       const answers = (Array.isArray(said) ? said : [said]) as { id: number; created: boolean }[];
       assert.equal(

@@ -168,7 +168,7 @@ function value(next: Next, depth: number): unknown {
     list: depth > 4 ? 0 : 2,
     object: depth > 4 ? 0 : 3,
     deep: depth > 0 ? 0 : 0.05,
-    large: depth > 0 ? 0 : 0.02,
+    large: depth > 0 ? 0 : 0.004,
   });
   if (what === 'text') return text(next);
   if (what === 'number') return pick(next, 0, -0, 1, 1.5, 1e300, 5e-324, 2 ** 53, 1e21, -1);

@@ -63,7 +63,7 @@ function addingTogether(add: (jobs: NewJob[]) => Promise<Added[]>): (job: NewJob
         return jobs.map(() => ({ error }));
       }
     },
-    { max: 100, parallel: 2 },
+    { max: 100, parallel: 2, patienceMs: 1_000 },
   );
   return async (job) => {
     const added = await together(job);
