@@ -782,6 +782,15 @@ alter table bridge_unacked enable row level security;
 comment on table bridge_unacked is 'One row for each batch of messages without an id whose jobs are committed, and whose acknowledgement is not confirmed yet. A message that is delivered again, and is in such a row, adds no second job.';
 comment on column bridge_unacked.fingerprints is 'A hash of each message: two equal messages are in it twice.';
 
+create table bridge_dead (
+  job_id    bigint      not null,
+  failed_at timestamptz not null,
+  constraint bridge_dead_pkey primary key (job_id)
+);
+alter table bridge_dead enable row level security;
+comment on table bridge_dead is 'Dead letters that RabbitMQ has. One that is retried and fails again is published again.';
+comment on column bridge_dead.failed_at is 'The completed_at of the job.';
+
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);

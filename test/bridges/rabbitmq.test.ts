@@ -3,8 +3,9 @@ import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
 import type { BridgeState } from '../../worker/bridges/bridge.ts';
-import { startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
+import { startDead, startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
 import type { RabbitmqConfig } from '../../worker/base/config/rabbitmq.ts';
+import { checkRabbitmq } from '../../worker/cli/doctor/rabbitmq.ts';
 import { createClient } from '../../worker/base/db/db.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
@@ -222,6 +223,58 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await anew(() => wire.cut(), 3);
     assert.deepEqual(await payloads(), [1, 2, 3]);
     await allAcked();
+  });
+
+  test('dead letters are published once each, and again if they fail again', async () => {
+    await db.query(`select create_queue($1, batch_size => 1, max_retries => 0, backoff_ms => 0)`, [broker.exchange]);
+    await db.query(
+      `insert into jobs (queue, kind, payload)
+       select $1, 'x', jsonb_build_object('n', n) from generate_series(1, 120) n`,
+      [broker.exchange],
+    );
+    await db.query(`update jobs set status = 'failed', error_code = 'x_wrong', error = 'it was' where queue = $1`, [
+      broker.exchange,
+    ]);
+    const app = { db, log: silent, config: { secrets: [] } as never };
+    bridges.push(startDead(app, broker.config), startDead(app, broker.config));
+    const dead = `${broker.exchange}.dead`;
+    await eventually(async () => assert.equal((await db.query('select from bridge_dead')).rowCount, 120));
+    await db.query(`update jobs set status = 'pending' where queue = $1 and payload = '{"n": 7}'`, [broker.exchange]);
+    await db.query(`update jobs set status = 'failed' where queue = $1 and status = 'pending'`, [broker.exchange]);
+    const got: { n: number; id: string; headers: Record<string, unknown> }[] = [];
+    await eventually(async () => {
+      for (let message = await broker.channel.get(dead); message; message = await broker.channel.get(dead)) {
+        const { messageId, headers } = message.properties;
+        got.push({ ...JSON.parse(message.content.toString()), id: messageId, headers });
+        broker.channel.ack(message);
+      }
+      assert.equal(got.length, 121);
+    });
+    assert.equal(new Set(got.map(({ id }) => id)).size, 120);
+    assert.deepEqual(
+      got
+        .map(({ n }) => n)
+        .toSorted((a, b) => a - b)
+        .slice(5, 9),
+      [6, 7, 7, 8],
+    );
+    assert.deepEqual(
+      [got[0]!.headers['x-rowmill-error-code'], got[0]!.headers['x-first-death-queue']],
+      ['x_wrong', broker.exchange],
+    );
+    await broker.channel.deleteQueue(dead);
+  });
+
+  test('the doctor shows queues and consumers, and which kinds no queue is bound to', async () => {
+    const registry = new Map([['media.image'], ['media.video'], ['other.x']].map(([name]) => [name, {}])) as never;
+    const queues = [{ name: broker.queue, keys: ['media.*'] }];
+    const doctor = () => checkRabbitmq(db.url, registry, { ...broker.config, queues });
+    const told = async () => (await doctor()).map(({ state, detail }) => `${state}: ${detail}`).join('; ');
+    assert.match(await told(), /warn: the exchange test_\w+, the queue test_\S+ does not exist yet/);
+    await start({ queues });
+    assert.match(await told(), /^ok: exchange \S+\n\S+: 0 ready, 1 consumer; warn: no queue is bound to other\.x: /);
+    const [refused] = await checkRabbitmq(db.url, registry, { ...broker.config, url: 'amqp://x:secret@127.0.0.1:1' });
+    assert.match(`${refused!.state}: ${refused!.detail}`, /^fail: 127\.0\.0\.1:1: .*ECONNREFUSED/);
   });
 
   test('while Postgres is away the bridge takes nothing, and goes on when it is back', async () => {

@@ -2,11 +2,10 @@ import { startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
 import { loadConfig } from '../../worker/base/config/config.ts';
 import { createPool } from '../../worker/base/db/db.ts';
 import { createLog } from '../../worker/base/log.ts';
-import { rabbitmqUrl } from '../support/rabbitmq.ts';
 
 // A bridge in a process of its own, without a worker. Started by rabbitmq.ts.
 
-const config = loadConfig({ LOG_LEVEL: 'error', RABBITMQ_URL: rabbitmqUrl, ...process.env });
+const config = loadConfig({ LOG_LEVEL: 'error', ...process.env });
 const log = createLog(config);
 const db = createPool(config.databaseUrl!, { max: 2, log });
 startRabbitmq({ db, log, config }, config.rabbitmq!);

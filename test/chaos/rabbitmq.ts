@@ -5,12 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
 import { messageOf } from '../../worker/base/errors.ts';
 import { endsWithUs } from '../support/processes.ts';
-import { noRabbitmq, openBroker, type Broker } from '../support/rabbitmq.ts';
+import { noRabbitmq, openBroker, startWire, type Broker } from '../support/rabbitmq.ts';
 import { persist, prepareGround, type Ground } from './ground.ts';
 import { random, shuffled } from './random.ts';
 
-// npm run chaos:rabbitmq -- [--messages 50000] [--kills 10] [--broker 2] [--postgres 2] [--bridges 1] [--ids]
-//   [--seed 1]
+// npm run chaos:rabbitmq -- [--messages 50000] [--kills 10] [--broker 2] [--postgres 2] [--bridges 1]
+// [--latency 10] [--ids] [--seed 1]
 // Messages of RabbitMQ become jobs while bridges are killed, RabbitMQ is restarted (needs rabbitmqctl, and stops it for
 // everybody), and Postgres crashes. A tenth of the messages equal another one, and both are meant. With --ids each has
 // a messageId. The last line is the verdict; exit code 1 unless there are as many jobs as messages, of each body.
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     broker: { type: 'string', default: '2' },
     postgres: { type: 'string', default: '2' },
     bridges: { type: 'string', default: '1' },
+    latency: { type: 'string', default: '10' },
     ids: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
   },
@@ -35,6 +36,8 @@ const count = Number(values.messages);
 const next = random(values.seed);
 const ground = await prepareGround();
 const first = await openBroker();
+// Where an acknowledgement takes its time, more is on its way when a bridge dies.
+const wire = await startWire(Number(values.latency));
 const bridges: ChildProcess[] = [];
 let code = 1;
 try {
@@ -46,6 +49,7 @@ for (const bridge of bridges) bridge.kill('SIGKILL');
 await first.close().catch(() => {});
 await removeNames(first);
 await ground.close();
+wire.close();
 process.exit(code);
 
 async function scenario({ db, url }: Ground, broker: Broker): Promise<number> {
@@ -125,7 +129,13 @@ async function verdict(numbers: number[], seconds: number): Promise<number> {
 function startBridge(url: string, { exchange, queue }: Broker): ChildProcess {
   const child = endsWithUs(
     fork(join(import.meta.dirname, 'rabbitmq-bridge.ts'), [], {
-      env: { ...process.env, DATABASE_URL: url, RABBITMQ_EXCHANGE: exchange, RABBITMQ_QUEUES: `${queue}=#` },
+      env: {
+        ...process.env,
+        DATABASE_URL: url,
+        RABBITMQ_URL: wire.url,
+        RABBITMQ_EXCHANGE: exchange,
+        RABBITMQ_QUEUES: `${queue}=#`,
+      },
     }),
   );
   void once(child, 'exit').then(([status]) => status !== null && console.log(`a bridge ended by itself: ${status}`));

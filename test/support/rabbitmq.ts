@@ -38,6 +38,7 @@ export async function openBroker(): Promise<Broker> {
     queueType: undefined,
     prefetch: 500,
     batch: 250,
+    dead: false,
   };
   return {
     connection,
@@ -73,21 +74,23 @@ export type Wire = {
   close(): void;
 };
 
-export async function startWire(): Promise<Wire> {
+/** @param delayMs how long a byte is on its way */
+export async function startWire(delayMs = 0): Promise<Wire> {
   const { hostname, port, pathname } = new URL(rabbitmqUrl);
   const pairs = new Set<{ client: Socket; server: Socket; muted: boolean }>();
   const listener = createServer((client) => {
     const pair = { client, server: connectTcp(Number(port || 5672), hostname), muted: false };
     pairs.add(pair);
-    client.on('data', (bytes) => pair.muted || pair.server.write(bytes));
-    pair.server.on('data', (bytes) => client.write(bytes));
+    const later = (work: () => unknown) => void (delayMs > 0 ? setTimeout(work, delayMs) : work());
+    client.on('data', (bytes) => pair.muted || later(() => pair.server.write(bytes)));
+    pair.server.on('data', (bytes) => later(() => client.write(bytes)));
     for (const socket of [client, pair.server])
       socket
         .on('error', () => {})
         .on('close', () => {
           pairs.delete(pair);
-          client.destroy();
-          pair.server.destroy();
+          // What was sent before arrives.
+          later(() => (client.destroy(), pair.server.destroy()));
         });
   });
   await once(listener.listen(0, '127.0.0.1'), 'listening');

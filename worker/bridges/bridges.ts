@@ -5,7 +5,7 @@ import { repeat } from '../queue/fleet/repeat.ts';
 import type { Registry } from '../queue/registry.ts';
 import type { Bridge, BridgeState } from './bridge.ts';
 import { startCloudflare } from './cloudflare.ts';
-import { startRabbitmq } from './rabbitmq.ts';
+import { startDead, startRabbitmq } from './rabbitmq.ts';
 import { startSqs } from './sqs.ts';
 
 /** The bridges of a process: those whose settings are set. None of them keeps the worker from working. */
@@ -19,6 +19,7 @@ export function startBridges(app: App, worker: { id(): string }, registry: Regis
   const sealer = sealerOf(registry, config.keyring);
   const bridges: Bridge[] = [
     ...(config.rabbitmq ? [startRabbitmq(app, config.rabbitmq, sealer)] : []),
+    ...(config.rabbitmq?.dead ? [startDead(app, config.rabbitmq)] : []),
     ...(config.sqs ? startSqs(app, config.sqs, sealer) : []),
     ...(config.cloudflare ? startCloudflare(app, config.cloudflare, sealer) : []),
   ];

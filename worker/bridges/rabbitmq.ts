@@ -2,6 +2,7 @@ import type { App } from '../app.ts';
 import type { RabbitmqConfig } from '../base/config/rabbitmq.ts';
 import type { Sealer } from '../queue/client/add.ts';
 import { supervise, type Bridge } from './bridge.ts';
+import { runDead } from './rabbitmq/dead.ts';
 import { Ledger } from './rabbitmq/ledger.ts';
 import { runSession } from './rabbitmq/session.ts';
 
@@ -19,4 +20,10 @@ export function startRabbitmq(
   return supervise('rabbitmq', app, (opened, signal) =>
     runSession({ config, db, log, sealer, ledger }, opened, signal),
   );
+}
+
+/** Publishes dead letters to RabbitMQ. */
+export function startDead(app: Pick<App, 'db' | 'log' | 'config'>, config: RabbitmqConfig): Bridge {
+  const { db } = app;
+  return supervise('rabbitmq dead letters', app, (opened, signal) => runDead({ config, db }, opened, signal));
 }

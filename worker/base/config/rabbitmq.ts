@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { group } from './group.ts';
-import { integer, list, text } from './values.ts';
+import { flag, integer, list, text } from './values.ts';
 
 /** A queue of RabbitMQ whose messages become jobs, and the routing keys that are bound to it. */
 export type RabbitmqQueue = { name: string; keys: string[] };
@@ -16,6 +16,8 @@ export type RabbitmqConfig = {
   prefetch: number;
   /** The most messages of a transaction. */
   batch: number;
+  /** Whether dead letters are published, too. */
+  dead: boolean;
 };
 
 const isAddress = (value: string) => {
@@ -42,12 +44,13 @@ export const rabbitmq = group({
     RABBITMQ_QUEUE_TYPE: z.enum(['classic', 'quorum']).optional(),
     RABBITMQ_PREFETCH: integer(1, 2_000).optional(),
     RABBITMQ_BATCH: integer(1, 2_000).optional(),
+    RABBITMQ_DEAD: flag.optional(),
   },
   faults: (given) =>
     'RABBITMQ_URL' in given
       ? []
       : Object.keys(given)
-          .filter((name) => /^RABBITMQ_(EXCHANGE|QUEUES|QUEUE_TYPE|PREFETCH|BATCH)$/.test(name))
+          .filter((name) => /^RABBITMQ_(EXCHANGE|QUEUES|QUEUE_TYPE|PREFETCH|BATCH|DEAD)$/.test(name))
           .map((name) => `RABBITMQ_URL: is missing, while ${name} is set`),
   read: (env) => ({
     rabbitmq: env.RABBITMQ_URL
@@ -58,6 +61,7 @@ export const rabbitmq = group({
           queueType: env.RABBITMQ_QUEUE_TYPE,
           prefetch: env.RABBITMQ_PREFETCH ?? 500,
           batch: env.RABBITMQ_BATCH ?? 250,
+          dead: env.RABBITMQ_DEAD ?? false,
         } satisfies RabbitmqConfig)
       : undefined,
   }),

@@ -11,6 +11,7 @@ import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
 import { checkKinds, checkMemory, checkNode, checkPictures, checkTemp, checkWatermark, existing } from './host.ts';
 import { checkPostgres } from './postgres.ts';
+import { checkRabbitmq } from './rabbitmq.ts';
 import { checkSeals } from './seals.ts';
 import { checkHashKey, checkProvider, checkSender, checkStorage } from './services.ts';
 
@@ -71,16 +72,19 @@ async function database(config: Config): Promise<Check[]> {
     }
     return await withDatabaseUrl(config, async (url) => {
       const { checks, usable } = await checkPostgres(url, config.connections.most);
-      return usable ? [...checks, ...(await checkFleet(url, config.queues)), ...(await seals(url, config))] : checks;
+      if (!usable) return checks;
+      return [...checks, ...(await checkFleet(url, config.queues)), ...(await ofKinds(url, config))];
     });
   } catch (error) {
     return [fail(name, explain(error) ?? messageOf(error), 'set DATABASE_URL')];
   }
 }
 
-/** Without the kinds, it is not known what is sensitive: `own kinds` says why they do not load. */
-async function seals(url: string, config: Config): Promise<Check[]> {
+/** Without the kinds, it is not known what is sensitive, or a routing key: `own kinds` says why they do not load. */
+async function ofKinds(url: string, config: Config): Promise<Check[]> {
   const { loadRegistry } = await import('../../queue/registry.ts');
   const registry = await loadRegistry(config.jobsDir).catch(() => undefined);
-  return registry ? [await checkSeals(url, registry, config)] : [];
+  if (!registry) return [];
+  const sealed = await checkSeals(url, registry, config);
+  return [sealed, ...(config.rabbitmq ? await checkRabbitmq(url, registry, config.rabbitmq) : [])];
 }
