@@ -32,7 +32,8 @@ before(async () => {
        ('link', 'email', 'Hi', '<a class="b" href="{{url}}">go</a>', 'x'),
        ('bare', 'email', 'Hi', '<a href={{url}}>go</a>', 'x'),
        ('broken', 'email', '{{#if', '{{', '{{'), ('partial', 'email', '{{> evil}}', '', ''),
-       ('proto', 'email', '{{constructor.name}}', '', ''), ('empty', 'email', '', '', '')`,
+       ('proto', 'email', '{{constructor.name}}', '', ''), ('empty', 'email', '', '', ''),
+       ('raw', 'email', 'Hi', '<style>p > b {}</style><p>One</p><P class="x">two<br/>{{{name}}}</p>', '')`,
   );
   await rig.worker(await loadRegistry(), {
     QUEUES: 'notification',
@@ -176,6 +177,10 @@ const safe: [kind: string, payload: Fields][] = [
   ['email', { email: 'controls@example.com', title: controls, body: controls }],
   ['email', { email: 'long@example.com', title: 'é'.repeat(1_000), body: '<'.repeat(10_000) }],
   ['email', { email: 'large@example.com', template: 'welcome', data: { name: '<i>'.repeat(200_000) } }],
+  ...['<', '<style', '\u00a0'].map((end): [string, Fields] => [
+    'email',
+    { email: 'endless@example.com', template: 'raw', data: { name: `a${end.repeat(400_000 / end.length)}b` } },
+  ]),
   ['email', { email: 'list@example.com', ...words, list: '😀'.repeat(100) }],
   ['email', { email: 'proto@example.com', ...words, data: JSON.parse('{"__proto__": {"x": 1}, "toString": "y"}') }],
   ['email', { email: 'number@example.com', ...words, data: { n: 1e308 }, userId: '😀'.repeat(250) }],
@@ -258,6 +263,7 @@ test('the far sides saw no header of a stranger and no control character', () =>
   const mailTo = (address: string) => smtp.mails.find(({ to }) => to.includes(address))!.source;
   assert.equal(subjectIn(mailTo('bcc@example.com')), 'S Bcc: evil@example.com');
   assert.equal(subjectIn(mailTo('controls@example.com')), '[31m a b c');
+  assert.match(mailTo('endless@example.com'), /\r\n\r\nOne\r\ntwo\r\na</);
   const control = /[^\P{Cc}\n\t]/u;
   for (const { fields } of twilio.messages) assert.doesNotMatch(Object.values(fields).join(''), control);
   for (const { body } of slack.taken) {

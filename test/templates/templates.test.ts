@@ -73,6 +73,12 @@ test('a title that the notice lacks is missing, and not empty', async () => {
   assert.equal(subject, 'Your video is ready: Clip');
 });
 
+test('a subject that is cut short has no half of an emoji', async () => {
+  const wanted = { template_id: undefined, variables: {}, title: undefined, locale: undefined };
+  const { subject } = await render(undefined, 'email', { ...wanted, body: `a${'😀'.repeat(80)}` }, 'en');
+  assert.equal(subject, `a${'😀'.repeat(49)}`);
+});
+
 test('HTML is escaped in the HTML alone; a subject is one line', async () => {
   const variables = { name: `<b>"O'Neil"\r\nBcc: x@example.com` };
   const notice = { template_id: 'welcome', variables, title: undefined, body: undefined, locale: undefined };

@@ -20,7 +20,7 @@ export async function render(
   defaultLocale: string,
 ): Promise<Words> {
   const words = await wordsOf(db, channel, notice, defaultLocale);
-  const subject = onOneLine(words.subject.slice(0, longestSubject));
+  const subject = onOneLine(beginOf(words.subject, longestSubject));
   const text = plainText(words.text);
   if (!subject && !text) throw new PermanentError('invalid_payload', 'payload: has no text');
   return { subject, text, ...(words.html === undefined ? {} : { html: plainText(words.html) }) };
@@ -28,6 +28,9 @@ export async function render(
 
 /** As long as a title may be: a variable may be longer. */
 const longestSubject = 1_000;
+
+/** An emoji is two characters for JavaScript: half of one is left out. */
+const beginOf = (text: string, most: number) => text.slice(0, most).replace(/[\ud800-\udbff]$/, '');
 
 async function wordsOf(
   db: Queryable | undefined,
@@ -78,8 +81,8 @@ async function plainEmail({ variables, title, body = '' }: Wanted): Promise<Word
   const paragraphs = body.split(/\n\s*\n/).filter((paragraph) => paragraph.trim());
   const { expiresIn, expires_in = expiresIn } = variables;
   const shown = {
-    title: title ?? paragraphs[0]?.slice(0, 100) ?? '',
-    preview: paragraphs[0]?.slice(0, 100) ?? '',
+    title: title ?? beginOf(paragraphs[0] ?? '', 100),
+    preview: beginOf(paragraphs[0] ?? '', 100),
     paragraphs,
     links,
     expires_in: typeof expires_in === 'string' ? expires_in : '',
@@ -97,15 +100,20 @@ function labelOf(key: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Of a template that has no text of its own. */
-const textOf = (html: string) =>
-  html
-    .replaceAll(/<(style|script|head|title)\b[^]*?<\/\1>/gi, '')
-    .replaceAll(/<(br|\/p|\/div|\/tr|\/h\d|\/li)\b[^>]*>/gi, '\n')
-    .replaceAll(/<[^>]*>/g, '')
-    .replaceAll(/[ \t]+/g, ' ')
-    .replaceAll(/\s*\n\s*/g, '\n')
-    .trim();
+/** Of a template that has no text of its own. In one pass: a variable may bring tags without an end. */
+function textOf(html: string): string {
+  let text = '';
+  let hidden: string | undefined;
+  for (const part of html.split(/(<[^<>]*>)/)) {
+    const [tag, isEnd, name = ''] = /^<(\/?)([a-z\d]*)[^<>]*>$/.exec(part.toLowerCase()) ?? [];
+    if (hidden !== undefined) {
+      if (isEnd && name === hidden) hidden = undefined;
+    } else if (/^(style|script|head|title)$/.test(name)) hidden = name;
+    else if (name === 'br' || (isEnd && /^(p|div|tr|h\d|li)$/.test(name))) text += '\n';
+    else if (tag === undefined) text += part;
+  }
+  return text.replaceAll(/\s+/g, (space) => (space.includes('\n') ? '\n' : ' ')).trim();
+}
 
 export type ListedTemplate = { id: string; channel: string; locale: string; from: 'row' | 'box'; variables: string };
 
