@@ -45,21 +45,32 @@ select n.id, n.message_id, n.content_hash, n.job_id,
    for update;
 
 -- name: add_deliveries
+-- A notification to many users has many deliveries. Each is found by its whole key: the hashes come before the join.
+with wanted as materialized (
+  select w.n, w.notification_id, w.channel, w.recipient_hash, h.hash
+    from jsonb_to_recordset(:wanted)
+      as w (n integer, notification_id text, channel text, recipient_hash text, hashes jsonb)
+   cross join lateral pg_catalog.jsonb_array_elements_text(w.hashes) as h (hash)
+), known as materialized (
+  select w.n
+    from wanted w
+    join notification_deliveries d
+      on d.notification_id = w.notification_id and d.channel = w.channel and d.recipient_hash = w.hash
+)
 insert into notification_deliveries (notification_id, channel, recipient_hash)
 select distinct w.notification_id, w.channel, w.recipient_hash
-  from jsonb_to_recordset(:wanted)
-    as w (notification_id text, channel text, recipient_hash text, hashes jsonb)
- where not exists (select from notification_deliveries d
-                    where d.notification_id = w.notification_id and d.channel = w.channel
-                      and d.recipient_hash in (select jsonb_array_elements_text(w.hashes)))
+  from wanted w
+ where not exists (select from known k where k.n = w.n)
     on conflict do nothing;
 
 -- name: take_deliveries
 -- As they were before: one that another job is sending is not taken, nor one that has ended, nor one that is ambiguous
 -- for another job.
-with wanted as (
-  select * from jsonb_to_recordset(:wanted)
-    as w (n integer, notification_id text, channel text, hashes jsonb, job_id bigint, attempt integer, list text)
+with wanted as materialized (
+  select w.*, h.hash
+    from jsonb_to_recordset(:wanted)
+      as w (n integer, notification_id text, channel text, hashes jsonb, job_id bigint, attempt integer, list text)
+   cross join lateral pg_catalog.jsonb_array_elements_text(w.hashes) as h (hash)
 ), found as (
   select w.n, w.job_id, w.attempt, w.channel, w.hashes, w.list, d.id, d.status, d.provider, d.provider_message_id,
          d.sending_at, d.job_id as of_job,
@@ -68,8 +79,7 @@ with wanted as (
                                              and j.status = 'processing') as held
     from wanted w
     join notification_deliveries d
-      on d.notification_id = w.notification_id and d.channel = w.channel
-     and d.recipient_hash in (select jsonb_array_elements_text(w.hashes))
+      on d.notification_id = w.notification_id and d.channel = w.channel and d.recipient_hash = w.hash
 ), taken as (
   update notification_deliveries d
      set job_id = f.job_id, attempt = f.attempt

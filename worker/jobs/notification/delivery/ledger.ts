@@ -1,4 +1,5 @@
 import type { App } from '../../../app.ts';
+import { byIndex } from '../../../base/db/by-index.ts';
 import { isTransient, transaction, type Db, type Tx } from '../../../base/db/db.ts';
 import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
 import { codeOf, PermanentError, RetryableError } from '../../../base/errors.ts';
@@ -113,8 +114,10 @@ async function openKnown(tx: Tx, requests: (Request & { n: number })[]): Promise
     hashes: recipient,
   }));
   const all = { wanted: storable(wanted) };
-  await query(tx, sql.add_deliveries, all);
-  const found = await query<{ n: number } & Delivery>(tx, sql.take_deliveries, all);
+  const found = await byIndex(tx, async () => {
+    await query(tx, sql.add_deliveries, all);
+    return query<{ n: number } & Delivery>(tx, sql.take_deliveries, all);
+  });
   await query(tx, sql.take_notifications, all);
   return found;
 }
