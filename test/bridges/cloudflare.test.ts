@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import type { CloudflareConfig } from '../../worker/base/config/cloudflare.ts';
 import { startCloudflare as startBridge } from '../../worker/bridges/cloudflare.ts';
+import { checkBridges } from '../../worker/cli/doctor/bridges.ts';
 import { startCloudflare } from '../support/cloudflare.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
@@ -83,4 +84,15 @@ test('an error of Cloudflare is told by its code; the bridge goes on', async () 
   const other = start({ ...cloudflare.config, token: 'wrong' });
   await eventually(() => assert.equal(other.state().code, 'cloudflare_10106'));
   assert.equal(other.state().connected, false);
+});
+
+test('the doctor sees whether a queue may be pulled, and takes no message', async () => {
+  const cloudflare = await open();
+  const queues = [...cloudflare.config.queues, { id: 'c'.repeat(32), key: undefined }];
+  const checks = await Array.fromAsync(checkBridges({ sqs: undefined, cloudflare: { ...cloudflare.config, queues } }));
+  assert.deepEqual(
+    checks.map(({ state }) => state),
+    ['ok', 'fail'],
+  );
+  assert.match(checks[1]!.detail, /Cloudflare answers 404: error 10104/);
 });

@@ -9,6 +9,7 @@ import { SendMessageBatchCommand, SendMessageCommand, type SendMessageCommandInp
 import { loadConfig } from '../../worker/base/config/config.ts';
 import type { SqsConfig } from '../../worker/base/config/sqs.ts';
 import { startSqs } from '../../worker/bridges/sqs.ts';
+import { checkBridges } from '../../worker/cli/doctor/bridges.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { silent } from '../support/log.ts';
@@ -187,4 +188,14 @@ test('the settings name queues, with what their messages are; a topic has one of
   ]);
   assert.equal(sqs?.region, 'eu-west-1');
   assert.throws(() => loadConfig({ SQS_QUEUE_URL: 'media' }), /SQS_QUEUE_URL: must be addresses of queues/);
+});
+
+test('the doctor sees how many messages wait, and takes none', async () => {
+  const sqs = await open();
+  await sqs.client.send(new SendMessageCommand({ QueueUrl: sqs.url, MessageBody: '{}' }));
+  const look = (config: SqsConfig) => Array.fromAsync(checkBridges({ sqs: config, cloudflare: undefined }));
+  const [found] = await look(sqs.config);
+  assert.deepEqual([found!.state, found!.detail], ['ok', `${sqs.url}: 1 messages`]);
+  const [missing] = await look({ ...sqs.config, queues: [{ url: `${sqs.url}-none`, key: undefined }] });
+  assert.equal(missing!.state, 'fail');
 });

@@ -56,8 +56,11 @@ export async function startCloudflare(key?: string) {
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse) {
-    const body = JSON.parse(await text(request));
+    const said = await text(request);
     if (request.headers.authorization !== `Bearer ${token}`) return refuse(response, 403, 10_106);
+    if (request.method === 'GET' && request.url === `/accounts/${account}/queues/${queue}`)
+      return answer(response, 200, { success: true, result: { queue_id: queue, consumers: [{ type: 'http_pull' }] } });
+    const body = JSON.parse(said || '{}');
     const [, verb] = new RegExp(`^/accounts/${account}/queues/${queue}/messages/(pull|ack)$`).exec(request.url!) ?? [];
     if (request.method !== 'POST' || !verb) return refuse(response, 404, 10_104);
     if (failing && failing.times-- > 0) return refuse(response, failing.status, failing.code, failing.headers);

@@ -36,24 +36,41 @@ const overloaded = 10_250;
 
 /** @throws CloudflareError, and what `request` throws */
 export async function call(
-  { url, account, token }: CloudflareConfig,
+  config: CloudflareConfig,
   queue: string,
   verb: 'pull' | 'ack',
   body: object,
   signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
-  const address = new URL(`${url}/accounts/${account}/queues/${queue}/messages/${verb}`);
+  return ask(config, `${queue}/messages/${verb}`, { method: 'POST', body: JSON.stringify(body), signal });
+}
+
+/** Whether a queue may be pulled. It takes no message. @throws as `call` does */
+export async function mayBePulled(config: CloudflareConfig, queue: string, signal: AbortSignal): Promise<boolean> {
+  const { consumers } = await ask(config, queue, { method: 'GET', signal });
+  return Array.isArray(consumers) && consumers.some(({ type }: { type?: unknown }) => type === 'http_pull');
+}
+
+type Asking = { method: 'GET' | 'POST'; body?: string; signal: AbortSignal };
+
+async function ask(
+  { url, account, token }: CloudflareConfig,
+  path: string,
+  asking: Asking,
+): Promise<Record<string, unknown>> {
+  const address = new URL(`${url}/accounts/${account}/queues/${path}`);
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-  const options = {
+  const {
+    status,
+    headers: answered,
+    text,
+  } = await request(address, {
+    ...asking,
     service,
-    method: 'POST',
     headers,
-    body: JSON.stringify(body),
     timeoutMs,
     maxBytes,
-    signal,
-  } as const;
-  const { status, headers: answered, text } = await request(address, options);
+  });
   const answer = parsed(text);
   if (status === 200 && answer?.success === true) return answer.result ?? {};
   const { code, message } = answer?.errors?.[0] ?? {};

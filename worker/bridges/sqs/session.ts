@@ -3,9 +3,9 @@ import type { SqsConfig, SqsQueue } from '../../base/config/sqs.ts';
 import { transaction, type Db } from '../../base/db/db.ts';
 import type { Sealer } from '../../queue/client/add.ts';
 import { ingest } from '../../queue/ingest/ingest.ts';
+import { openSqs, type Sdk } from './client.ts';
 import { inOrder, messageOf, nameOf } from './message.ts';
 
-type Sqs = typeof import('@aws-sdk/client-sqs');
 type Parts = { queue: SqsQueue; config: SqsConfig; db: Db; sealer: Sealer | undefined };
 
 /** SQS gives ten messages at a time, at most. */
@@ -23,14 +23,7 @@ const deleteTries = 3;
  * @throws why it ended
  */
 export async function runSession(parts: Parts, opened: () => void, signal: AbortSignal): Promise<void> {
-  // Loaded at first use.
-  const sdk = await import('@aws-sdk/client-sqs');
-  const { region, endpoint, credentials } = parts.config;
-  const client = new sdk.SQSClient({
-    region,
-    ...(endpoint ? { endpoint, useQueueUrlAsEndpoint: false } : {}),
-    ...(credentials ? { credentials } : {}),
-  });
+  const { sdk, client } = await openSqs(parts.config);
   const failed = new AbortController();
   const session = new Session(parts, sdk, client, AbortSignal.any([signal, failed.signal]));
   try {
@@ -48,12 +41,12 @@ export async function runSession(parts: Parts, opened: () => void, signal: Abort
 
 class Session {
   readonly #parts: Parts;
-  readonly #sdk: Sqs;
+  readonly #sdk: Sdk;
   readonly #client: SQSClient;
   readonly #signal: AbortSignal;
   readonly #polls = new Set<Promise<void>>();
 
-  constructor(parts: Parts, sdk: Sqs, client: SQSClient, signal: AbortSignal) {
+  constructor(parts: Parts, sdk: Sdk, client: SQSClient, signal: AbortSignal) {
     this.#parts = parts;
     this.#sdk = sdk;
     this.#client = client;

@@ -6,6 +6,7 @@ import { channelNames, createSenders } from '../../providers/senders.ts';
 import { findBinaries } from '../../embedded/binaries.ts';
 import { hasEmbedded, withDatabaseUrl } from '../database.ts';
 import { explain } from '../faults.ts';
+import { checkBridges } from './bridges.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkFfmpeg } from './ffmpeg.ts';
 import { checkFleet } from './fleet.ts';
@@ -48,6 +49,7 @@ async function* checksOf(config: Config): AsyncGenerator<Check> {
     if (provider) yield await checkProvider(provider);
   }
   yield* notifications(config);
+  yield* checkBridges(config);
 }
 
 /** Of what is configured. Without a provider, development has its outbox. */
