@@ -179,11 +179,8 @@ function value(next: Next, depth: number): unknown {
   return what === 'list' ? inner : Object.fromEntries(inner.map((each) => [keyIn(next), each]));
 }
 
-/**
- * V8 13.6 may read a key of one character that is escaped, such as "\\u0041", as a backslash, if it has read an object
- * before that had the key "\\\\" there. So there is none here.
- */
-function keyIn(next: Next): string {
-  const key = text(next);
-  return key.length === 1 ? key + key : key;
-}
+/** Without what JSON escapes: V8 13.6 may read such a key as another one that an object had in its place before. */
+const keyIn = (next: Next): string =>
+  text(next)
+    .toWellFormed()
+    .replaceAll(/["\\\0]/g, '_');
