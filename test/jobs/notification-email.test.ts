@@ -131,6 +131,7 @@ test('a row of notification_templates goes before the box, in the language that 
                     ('welcome', 'email', 'de-AT', 'Servus {{user_name}}', '<p>Servus!</p>')`);
   for (const [locale, subject] of [
     ['de-AT', 'Servus Ada'],
+    ['de_at', 'Servus Ada'],
     ['de-CH', 'Hallo Ada'],
     ['fr', 'Welcome, Ada!'],
   ]) {
