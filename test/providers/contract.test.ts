@@ -72,14 +72,15 @@ for (const row of rows)
         assert.equal(far.taken().length, taken);
       });
 
-    test('nobody listens: a fault of the deployment, and nothing was sent', async (t) => {
-      if (!row.gone) return t.skip('the address is that of the recipient');
-      const gone = create(row.gone);
-      const code = await outcome(send(undefined, gone));
-      assert.match(code, /^fault \w+_unavailable$/);
-      await assert.rejects(async () => gone.check!({ signal: AbortSignal.timeout(20_000) }));
-      await gone.close?.();
-    });
+    // The address of a webhook is that of its recipient.
+    if (row.gone)
+      test('nobody listens: a fault of the deployment, and nothing was sent', async () => {
+        const gone = create(row.gone!);
+        const code = await outcome(send(undefined, gone));
+        assert.match(code, /^fault \w+_unavailable$/);
+        await assert.rejects(async () => gone.check!({ signal: AbortSignal.timeout(20_000) }));
+        await gone.close?.();
+      });
 
     test('the connection drops after the message: unknown', async () => {
       far.fail('drop');
@@ -116,16 +117,16 @@ for (const row of rows)
       assert.equal(await sent, 'unknown');
     });
 
-    test('its check passes, sends nothing, and fails when it is locked out', async (t) => {
-      if (!row.locked) return t.skip('it has no check');
-      const taken = far.taken().length;
-      assert.equal(await sender.check!({ signal: AbortSignal.timeout(20_000) }), undefined);
-      far.fail(row.locked);
-      const fresh = create({});
-      await assert.rejects(async () => fresh.check!({ signal: AbortSignal.timeout(20_000) }), DeploymentError);
-      await fresh.close?.();
-      assert.equal(far.taken().length, taken);
-    });
+    if (row.locked)
+      test('its check passes, sends nothing, and fails when it is locked out', async () => {
+        const taken = far.taken().length;
+        assert.equal(await sender.check!({ signal: AbortSignal.timeout(20_000) }), undefined);
+        far.fail(row.locked!);
+        const fresh = create({});
+        await assert.rejects(async () => fresh.check!({ signal: AbortSignal.timeout(20_000) }), DeploymentError);
+        await fresh.close?.();
+        assert.equal(far.taken().length, taken);
+      });
   });
 
 function outcomeOf(error: unknown, channel: string): string {
