@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from '../errors.ts';
+import { writeNew } from '../new-file.ts';
 import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing } from '../retry.ts';
 import { tempError } from '../temp.ts';
 import { ask } from './ask.ts';
@@ -136,12 +135,10 @@ async function save(response: IncomingMessage, { to, service, maxBytes, stop }: 
       yield chunk;
     }
   }
-  const file = createWriteStream(to, { flags: 'wx', mode: 0o600 });
   try {
-    await pipeline(response, measured, file, { signal: stop });
+    await writeNew(to, (file) => pipeline(response, measured, file, { signal: stop }));
     return { bytes, sha256: hash.digest('hex') };
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST') await rm(to, { force: true });
     // Of the three parts that can fail, only the network's failure is set on the response.
     throw response.errored === error ? truncated(service, error) : tempError(error);
   }

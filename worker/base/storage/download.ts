@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, PermanentError } from '../errors.ts';
+import { writeNew } from '../new-file.ts';
 import { withRetries } from '../retry.ts';
 import { tempError } from '../temp.ts';
 import type { Storage } from './storage.ts';
@@ -41,9 +40,8 @@ export async function download(
     hash = createHash('sha256');
     bytes = 0;
     try {
-      await pipeline(body, measured, createWriteStream(to, { flags: 'wx', mode: 0o600 }), { signal });
+      await writeNew(to, (file) => pipeline(body, measured, file, { signal }));
     } catch (error) {
-      await rm(to, { force: true });
       signal.throwIfAborted();
       throw tempError(error);
     }
