@@ -195,7 +195,7 @@ test('the doctor sees how many messages wait, and takes none', async () => {
   await sqs.client.send(new SendMessageCommand({ QueueUrl: sqs.url, MessageBody: '{}' }));
   const look = (config: SqsConfig) => Array.fromAsync(checkBridges({ sqs: config, cloudflare: undefined }));
   const [found] = await look(sqs.config);
-  assert.deepEqual([found!.state, found!.detail], ['ok', `${sqs.url}: 1 messages`]);
+  assert.deepEqual([found!.state, found!.detail], ['ok', `${sqs.url}: 1 message`]);
   const [missing] = await look({ ...sqs.config, queues: [{ url: `${sqs.url}-none`, key: undefined }] });
   assert.equal(missing!.state, 'fail');
 });

@@ -2,6 +2,7 @@ import type { Config } from '../../base/config/config.ts';
 import { messageOf } from '../../base/errors.ts';
 import { mayBePulled } from '../../bridges/cloudflare/api.ts';
 import { examineSqs } from '../../bridges/sqs/examine.ts';
+import { count } from '../output.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 
 const patienceMs = 20_000;
@@ -12,7 +13,7 @@ export async function* checkBridges({ sqs, cloudflare }: Pick<Config, 'sqs' | 'c
   if (sqs)
     try {
       const queues = await examineSqs(sqs, signal);
-      yield ok('SQS', queues.map(({ url, messages }) => `${url}: ${messages} messages`).join('\n'));
+      yield ok('SQS', queues.map(({ url, messages }) => `${url}: ${count(messages, 'message')}`).join('\n'));
     } catch (error) {
       const fix = 'check the addresses, the region, and the rights of the key: worker/bridges/README.md lists them';
       yield fail('SQS', messageOf(error), fix);
