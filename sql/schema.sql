@@ -17,6 +17,8 @@ create sequence rejected_messages_id_seq;
 
 create sequence bridge_unacked_id_seq;
 
+create sequence alerts_id_seq;
+
 create table rowmill_migrations (
   name       text        not null,
   checksum   text        not null,
@@ -51,8 +53,10 @@ create table queues (
   backoff            text        not null default 'exponential',
   keep_sensitive     interval    not null default '7 days'::interval,
   sensitive_until    timestamptz,
+  alert_waiting      interval,
   constraint queues_pkey primary key (name),
   constraint name_too_long check (char_length(name) <= 50),
+  constraint queues_alert_waiting_check check (alert_waiting >= '00:00:00'::interval),
   constraint queues_archive_after_check check (archive_after >= '00:00:00'::interval),
   constraint queues_backoff_check check (backoff = any (array['exponential', 'linear'])),
   constraint queues_backoff_ms_check check (backoff_ms >= 0),
@@ -83,6 +87,7 @@ comment on column queues.incident_patience is 'How long an incident holds the jo
 comment on column queues.backoff is 'How the wait grows. exponential: backoff_ms is doubled for each further retry. linear: backoff_ms is added.';
 comment on column queues.keep_sensitive is 'Without SEAL_KEYS: how long the sensitive values of a job stay in its row after it has ended.';
 comment on column queues.sensitive_until is 'Archived jobs that were completed before then have been searched for sensitive values in the clear. Null: none has. Set it to null to have the archive searched again.';
+comment on column queues.alert_waiting is 'How long a due job of this queue may wait before an alert opens; null: as alert_rules says. A paused queue has none.';
 
 create table jobs (
   id            bigint                not null default nextval('job_ids'::regclass),
@@ -790,6 +795,82 @@ create table bridge_dead (
 alter table bridge_dead enable row level security;
 comment on table bridge_dead is 'Dead letters that RabbitMQ has. One that is retried and fails again is published again.';
 comment on column bridge_dead.failed_at is 'The completed_at of the job.';
+
+create table alert_rules (
+  condition text     not null,
+  enabled   boolean  not null default true,
+  patience  interval not null default '00:00:00'::interval,
+  minimum   integer  not null default 1,
+  means     text     not null,
+  constraint alert_rules_pkey primary key (condition),
+  constraint alert_rules_minimum_check check (minimum > 0),
+  constraint alert_rules_patience_check check (patience >= '00:00:00'::interval)
+);
+alter table alert_rules enable row level security;
+comment on table alert_rules is 'One row for each condition that opens alerts. Change its bound, or set enabled to false; it holds from the next sweep on.';
+comment on column alert_rules.patience is 'How long the condition must have lasted, or which time it counts.';
+comment on column alert_rules.minimum is 'How many there must be.';
+comment on column alert_rules.means is 'What the condition is, and what its bound says.';
+
+create table alerts (
+  id               bigint      not null,
+  fingerprint      text        not null,
+  condition        text        not null,
+  subject          text        not null,
+  what             text        not null,
+  cause            text,
+  solution         text        not null,
+  query            text        not null,
+  count            bigint      not null,
+  last_at          timestamptz not null,
+  opened_at        timestamptz not null default clock_timestamp(),
+  seen_at          timestamptz not null default clock_timestamp(),
+  messages         integer     not null default 0,
+  last_sent_at     timestamptz,
+  told_count       bigint,
+  resolved_at      timestamptz,
+  resolved_sent_at timestamptz,
+  silenced_until   timestamptz,
+  silenced_by      text,
+  constraint alerts_pkey primary key (id),
+  constraint alerts_silenced_by_check check (char_length(silenced_by) <= 200)
+);
+alter table alerts enable row level security;
+create unique index alerts_open on alerts using btree (fingerprint) where resolved_at is null;
+create index alerts_resolved_at_idx on alerts using btree (resolved_at);
+comment on table alerts is 'One row for each time that a condition opened. Open ones have no resolved_at. Kept for 90 days.';
+comment on column alerts.fingerprint is 'condition and subject: one open row for each.';
+comment on column alerts.subject is 'What it is about: a kind with its error_code, a queue, a schedule, a bridge.';
+comment on column alerts.query is 'The SQL that shows more.';
+comment on column alerts.count is 'How many jobs, messages or workers it is now.';
+comment on column alerts.last_at is 'When it last happened, such as the last death of a job; for a condition that lasts: when the sweep last saw it.';
+comment on column alerts.seen_at is 'When the sweep last saw the condition.';
+comment on column alerts.messages is 'In how many messages it was told.';
+comment on column alerts.last_sent_at is 'When it was last told. Null: not yet, or it was silenced.';
+comment on column alerts.told_count is 'count, as it was last told.';
+comment on column alerts.silenced_until is 'Until then nothing is sent about it, nor about the same condition if it opens again.';
+
+create table alert_messages (
+  job_id     bigint      not null,
+  channel    text        not null,
+  alerts     bigint[]    not null,
+  created_at timestamptz not null default now(),
+  constraint alert_messages_pkey primary key (job_id),
+  constraint alert_messages_channel_check check (channel = any (array['email', 'slack', 'webhook']))
+);
+alter table alert_messages enable row level security;
+create index alert_messages_created_at_idx on alert_messages using btree (created_at);
+comment on table alert_messages is 'The jobs that told people of alerts. They open no alerts themselves, only alert_channel. Kept for 90 days.';
+comment on column alert_messages.alerts is 'The ids of the alerts that the message is about.';
+
+create table alert_turn (
+  the_one  boolean     not null default true,
+  swept_at timestamptz not null default '-infinity'::timestamp with time zone,
+  constraint alert_turn_pkey primary key (the_one),
+  constraint alert_turn_the_one_check check (the_one)
+);
+alter table alert_turn enable row level security;
+comment on table alert_turn is 'One row. The worker that sweeps the alerts holds its lock, and writes when it did.';
 
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
@@ -2016,6 +2097,35 @@ begin
 end $$;
 comment on function put_values is 'A document with other values in some places. A change with `was` is made only if that is the value there.';
 
+create function explain_code(code text, out what text, out cause text, out solution text) returns record
+  language sql stable
+  set search_path from current
+as $$
+  select e.what, e.cause, e.solution from error_codes e
+   where e.code in (explain_code.code, split_part(explain_code.code, '_', 1) || '_*',
+                    '*' || substr(explain_code.code, strpos(explain_code.code, '_')))
+   order by e.code = explain_code.code desc, e.code like '%*' desc
+   limit 1
+$$;
+comment on function explain_code is 'What error_codes says of an error_code, or of the family that it belongs to.';
+
+create function counted(many bigint, one text) returns text
+  language sql immutable
+  set search_path from current
+as $$
+  select pg_catalog.format('%s %s%s', pg_catalog.ltrim(to_char(many, '999,999,999,999')), one,
+                           case when many = 1 then '' else 's' end)
+$$;
+comment on function counted is '3 jobs, 1 job.';
+
+create function minute_of(moment timestamp with time zone) returns text
+  language sql immutable
+  set search_path from current
+as $$
+  select to_char(moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+$$;
+comment on function minute_of is 'A time for people.';
+
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);
 
@@ -2329,3 +2439,261 @@ select j.id,
      left join error_codes service on service.code = ('*' || substr(j.error_code, strpos(j.error_code, '_')))
   where j.status = 'failed';
 comment on view dead_letters is 'Jobs that failed for good and wait for a person, with the cause and the solution that error_codes has for them.';
+
+create view alert_conditions with (security_invoker=true) as
+with rules as (
+         select alert_rules.condition,
+            alert_rules.enabled,
+            alert_rules.patience,
+            alert_rules.minimum,
+            alert_rules.means
+           from alert_rules
+          where alert_rules.enabled
+        ), due as materialized (
+         select j.queue,
+            count(*) as jobs,
+            min(
+                case
+                    when isfinite(j.run_at) then j.run_at
+                    else j.created_at
+                end) as oldest
+           from jobs j
+          where not j.archived and j.status = 'pending' and j.run_at < clock_timestamp() and not (exists ( select
+                   from held_kinds h
+                  where h.queue = j.queue and h.kind = j.kind and h.everywhere)) and (j.dedupe_key is null or j.dedupe_key !~~ 'rowmill:alert:%')
+          group by j.queue
+        ), unpaused as (
+         select d.queue,
+            d.jobs,
+            d.oldest,
+            q.alert_waiting,
+            (exists ( select
+                   from workers w
+                  where d.queue = any (w.queues))) as served
+           from due d
+             join queues q on q.name = d.queue
+          where not q.paused
+        ), dead as materialized (
+         select g.queue,
+            g.kind,
+            g.error_code,
+            g.jobs,
+            g.last_at,
+            row_number() over (partition by g.queue order by g.jobs desc, g.kind, g.error_code) as place
+           from ( select j.queue,
+                    j.kind,
+                    coalesce(j.error_code, '') as error_code,
+                    count(*) as jobs,
+                    max(j.completed_at) as last_at
+                   from jobs j
+                  where not j.archived and j.status = 'failed' and (j.dedupe_key is null or j.dedupe_key !~~ 'rowmill:alert:%')
+                  group by j.queue, j.kind, (coalesce(j.error_code, ''))) g
+        ), told as (
+         select distinct on (m.channel) m.channel,
+            m.created_at,
+            j.status,
+            j.error_code
+           from alert_messages m
+             left join lateral ( select jobs.status,
+                    jobs.error_code
+                   from jobs
+                  where jobs.id = m.job_id and jobs.queue = 'notification'
+                 limit 1) j on true
+          where m.created_at > (clock_timestamp() - '1 day'::interval)
+          order by m.channel, m.created_at desc, m.job_id desc
+        )
+ select 'dead_letters' as condition,
+    format('%s.%s %s', d.queue, d.kind, coalesce(nullif(d.error_code, ''), 'without a code')) as subject,
+    d.jobs as count,
+    d.last_at,
+    format('%s of %s.%s, %s', counted(d.jobs, 'dead letter'), d.queue, d.kind, coalesce(nullif(d.error_code, ''), 'without a code')) as what,
+    x.cause,
+    format('%s Then: rowmill retry --failed --queue %s --kind %s%s', coalesce(x.solution, 'Read what the jobs say.'), d.queue, d.kind,
+        case
+            when d.error_code <> '' then ' --error-code ' || d.error_code
+            else ''
+        end) as solution,
+    format('select * from %I where status = ''failed'' and kind = %L and error_code %s limit 20', d.queue || '_jobs', d.kind,
+        case
+            when d.error_code = '' then 'is null'
+            else '= ' || quote_literal(d.error_code)
+        end) as query
+   from dead d
+     cross join lateral explain_code(d.error_code) x(what, cause, solution)
+     join rules r on r.condition = 'dead_letters' and d.jobs >= r.minimum
+  where d.place <= 20
+union all
+ select 'dead_letters' as condition,
+    d.queue || ' others' as subject,
+    sum(d.jobs)::bigint as count,
+    max(d.last_at) as last_at,
+    format('%s of queue %s, of %s other kinds and codes', counted(sum(d.jobs)::bigint, 'dead letter'), d.queue, count(*)) as what,
+    null::text as cause,
+    'Read what the jobs say.' as solution,
+    format('select kind, error_code, count(*) from %I where status = ''failed'' group by 1, 2 order by 3 desc', d.queue || '_jobs') as query
+   from dead d
+     join rules r on r.condition = 'dead_letters'
+  where d.place > 20
+  group by d.queue, r.minimum
+ having sum(d.jobs) >= r.minimum::numeric
+union all
+ select 'waiting' as condition,
+    u.queue as subject,
+    u.jobs as count,
+    clock_timestamp() as last_at,
+    format('The oldest of %s that wait in queue %s has been due since %s', counted(u.jobs, 'job'), u.queue, minute_of(u.oldest)) as what,
+    'The workers of the queue are too busy, or its jobs do not end.' as cause,
+        case
+            when u.queue = 'publish' then 'Start more workers, or raise CONCURRENCY.'
+            else 'Start more workers, or raise WORKER_CONCURRENCY.'
+        end as solution,
+    format('select * from %I where status = ''pending'' and run_at < now() order by run_at limit 20', u.queue || '_jobs') as query
+   from unpaused u
+     join rules r on r.condition = 'waiting' and u.jobs >= r.minimum
+  where u.served and u.oldest < (clock_timestamp() - coalesce(u.alert_waiting, r.patience))
+union all
+ select 'no_worker' as condition,
+    u.queue as subject,
+    u.jobs as count,
+    clock_timestamp() as last_at,
+    format('No worker serves queue %s, where %s wait', u.queue, counted(u.jobs, 'job')) as what,
+    'Its workers have stopped, or QUEUES of those that run does not name it.' as cause,
+    format('Start a worker with %s in QUEUES, or with QUEUES unset.', u.queue) as solution,
+    'select host, pid, queues, heartbeat_at from workers' as query
+   from unpaused u
+     join rules r on r.condition = 'no_worker' and u.jobs >= r.minimum
+  where not u.served and u.oldest < (clock_timestamp() - r.patience)
+union all
+ select 'late_schedule' as condition,
+    s.name as subject,
+    1 as count,
+    clock_timestamp() as last_at,
+        case
+            when s.error is null then format('Schedule %s is late: its tick of %s has added no job', s.name, minute_of(s.next_tick))
+            else format('Schedule %s cannot tick: %s', s.name, s.error)
+        end as what,
+    null::text as cause,
+    format('Correct it by rowmill schedule set %1$s, or end it by rowmill schedule disable %1$s.', s.name) as solution,
+    format('select * from schedule_status where name = %L', s.name) as query
+   from schedules s
+     join rules r on r.condition = 'late_schedule'
+  where s.enabled and (s.error is not null or s.next_tick < (clock_timestamp() - r.patience))
+union all
+ select 'worker_lost' as condition,
+    e.name as subject,
+    count(*) as count,
+    max(e.failed_at) as last_at,
+    format('%s of %s ended because the worker died', counted(count(*), 'attempt'), e.name) as what,
+    'The job uses too much memory, or a native library crashes on it; or the machine is restarted often.' as cause,
+    'Read the log of the workers that died. Cancel the job that kills them, or give them more memory.' as solution,
+    format('select * from job_errors where error_code = ''worker_lost'' and failed_at > now() - %L::interval order by failed_at desc limit 20', e.patience) as query
+   from ( select (j.queue || '.') || j.kind as name,
+            l.failed_at,
+            r.patience,
+            r.minimum
+           from rules r
+             join job_errors l on l.error_code = 'worker_lost' and l.failed_at > (clock_timestamp() - r.patience)
+             cross join lateral ( select jobs.queue,
+                    jobs.kind
+                   from jobs
+                  where jobs.id = l.job_id and jobs.queue = l.queue
+                 limit 1) j
+          where r.condition = 'worker_lost') e
+  group by e.name, e.patience, e.minimum
+ having count(*) >= e.minimum
+union all
+ select 'bridge_off' as condition,
+    b.bridge as subject,
+    count(*) as count,
+    clock_timestamp() as last_at,
+    format('Bridge %s is not connected on %s: %s', b.bridge, counted(count(*), 'worker'), coalesce(max(b.reason), 'it is starting')) as what,
+    'The other queue is down or refuses the settings, or the network between has a fault.' as cause,
+    'It tries again by itself. rowmill doctor, with the settings of that worker, says more.' as solution,
+    'select host, pid, bridges from workers' as query
+   from ( select e.value ->> 'bridge' as bridge,
+            e.value ->> 'reason' as reason,
+            r.minimum
+           from rules r,
+            workers w,
+            lateral jsonb_array_elements(
+                case
+                    when jsonb_typeof(w.bridges) = 'array' then w.bridges
+                    else '[]'::jsonb
+                end) e(value)
+          where r.condition = 'bridge_off' and (e.value ->> 'connected') = 'false' and (e.value ->> 'since') < to_char(((clock_timestamp() - r.patience) at time zone 'UTC'), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) b
+  where b.bridge is not null
+  group by b.bridge, b.minimum
+ having count(*) >= b.minimum
+union all
+ select 'rejected_message' as condition,
+    (m.source || ' ') || m.reason as subject,
+    count(*) as count,
+    max(m.created_at) as last_at,
+    format('%s of %s could not become jobs: %s', counted(count(*), 'message'), m.source, m.reason) as what,
+    null::text as cause,
+    'Correct what the reason names. Then: rowmill rejected resubmit --all' as solution,
+    format('select id, key, error, created_at from rejected_messages where source = %L and reason = %L order by id desc limit 20', m.source, m.reason) as query
+   from rejected_messages m
+     join rules r on r.condition = 'rejected_message'
+  group by m.source, m.reason, r.minimum
+ having count(*) >= r.minimum
+union all
+ select 'incident' as condition,
+    i.dependency || coalesce(' of ' || i.host, '') as subject,
+    i.jobs_held as count,
+    i.last_seen as last_at,
+    format('Incident: %s, %s; %s wait: %s', i.dependency || coalesce(' of ' || i.host, ''), i.code, counted(i.jobs_held, 'job'), i.message) as what,
+    x.cause,
+    coalesce(x.solution, 'Correct what it names.') || ' The jobs that wait go on by themselves, with no retry used.' as solution,
+    'select * from incidents where resolved_at is null' as query
+   from incidents i
+     cross join lateral explain_code(i.code) x(what, cause, solution)
+     join rules r on r.condition = 'incident'
+  where i.resolved_at is null and i.since < (clock_timestamp() - r.patience)
+union all
+ select 'webhook_disabled' as condition,
+    w.id as subject,
+    1 as count,
+    w.disabled_at as last_at,
+    format('Webhook endpoint %s is disabled: %s', w.id, w.disabled_reason) as what,
+    'The receiver is gone, or its program has a fault.' as cause,
+    'Ask the receiver. To go on, set disabled_at, disabled_reason and failing_since to null.' as solution,
+    format('select id, url, failing_since, disabled_at, disabled_reason from webhook_endpoints where id = %L', w.id) as query
+   from webhook_endpoints w
+     join rules r on r.condition = 'webhook_disabled'
+  where w.disabled_at is not null and w.disabled_reason is not null
+union all
+ select 'unknown_outcome' as condition,
+    d.channel as subject,
+    count(*) as count,
+    max(d.updated_at) as last_at,
+    format('Of %s over %s nobody knows whether they were sent', counted(count(*), 'message'), d.channel) as what,
+    'The connection broke after the request had gone out, or the worker died while it was sending.' as cause,
+    'Look whether they arrived. To send one again, retry its job.' as solution,
+    format('select * from notification_deliveries where status = ''ambiguous'' and channel = %L order by updated_at desc limit 20', d.channel) as query
+   from notification_deliveries d
+     join rules r on r.condition = 'unknown_outcome'
+  where d.status = 'ambiguous' and not (exists ( select
+           from alert_messages m
+          where m.job_id = d.job_id))
+  group by d.channel, r.minimum
+ having count(*) >= r.minimum
+union all
+ select 'alert_channel' as condition,
+    t.channel as subject,
+    1 as count,
+    t.created_at as last_at,
+    format('Alerts do not arrive over %s: %s', t.channel,
+        case
+            when t.status is null then 'the job is gone'
+            when t.error_code is null then 'the job has not ended since ' || minute_of(t.created_at)
+            else t.error_code
+        end) as what,
+    x.cause,
+    coalesce(x.solution, 'See whether a worker serves the queue notification, and whether it is paused.') as solution,
+    'select m.channel, j.* from alert_messages m join notification_jobs j on j.id = m.job_id order by j.id desc limit 20' as query
+   from told t
+     cross join lateral explain_code(t.error_code) x(what, cause, solution)
+     join rules r on r.condition = 'alert_channel'
+  where (t.status = any (array['failed', 'cancelled'])) or (t.status = any (array['pending', 'processing'])) and t.created_at < (clock_timestamp() - r.patience);
+comment on view alert_conditions is 'What needs a person now, as alert_rules says. The table alerts remembers it.';

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { surroundings } from '../base/surroundings.ts';
 import { version } from '../queue/fleet/version.ts';
 import { add } from './add.ts';
+import { alerts } from './alerts.ts';
 import { cancel } from './cancel.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
@@ -45,6 +46,7 @@ for (const command of [
   queue,
   template,
   rejected,
+  alerts,
   reseal,
 ]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
