@@ -87,7 +87,7 @@ comment on column queues.incident_patience is 'How long an incident holds the jo
 comment on column queues.backoff is 'How the wait grows. exponential: backoff_ms is doubled for each further retry. linear: backoff_ms is added.';
 comment on column queues.keep_sensitive is 'Without SEAL_KEYS: how long the sensitive values of a job stay in its row after it has ended.';
 comment on column queues.sensitive_until is 'Archived jobs that were completed before then have been searched for sensitive values in the clear. Null: none has. Set it to null to have the archive searched again.';
-comment on column queues.alert_waiting is 'How long a due job of this queue may wait before an alert opens; null: as alert_rules says. A paused queue has none.';
+comment on column queues.alert_waiting is 'How long a due job of this queue may wait before an alert opens; null: as alert_rules says. Not while it is paused.';
 
 create table jobs (
   id            bigint                not null default nextval('job_ids'::regclass),
@@ -807,7 +807,7 @@ create table alert_rules (
   constraint alert_rules_patience_check check (patience >= '00:00:00'::interval)
 );
 alter table alert_rules enable row level security;
-comment on table alert_rules is 'One row for each condition that opens alerts. Change its bound, or set enabled to false; it holds from the next sweep on.';
+comment on table alert_rules is 'One row for each condition that opens alerts. Change its bound, or set enabled to false: the next sweep follows.';
 comment on column alert_rules.patience is 'How long the condition must have lasted, or which time it counts.';
 comment on column alert_rules.minimum is 'How many there must be.';
 comment on column alert_rules.means is 'What the condition is, and what its bound says.';
@@ -2573,7 +2573,7 @@ union all
             else format('Schedule %s cannot tick: %s', s.name, s.error)
         end as what,
     null::text as cause,
-    format('Correct it by rowmill schedule set %1$s, or end it by rowmill schedule disable %1$s.', s.name) as solution,
+    format('Correct it: rowmill schedule set %1$s. Or end it: rowmill schedule disable %1$s', s.name) as solution,
     format('select * from schedule_status where name = %L', s.name) as query
    from schedules s
      join rules r on r.condition = 'late_schedule'

@@ -1,4 +1,4 @@
--- What people do with alerts. worker/alerts/ opens, tells and resolves them.
+-- What people do with alerts. A sweep opens, tells and resolves them.
 
 -- name: list_alerts
 -- Open ones first, the newest first among them; then those that were resolved last.

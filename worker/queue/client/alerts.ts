@@ -1,6 +1,6 @@
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 
-/** What people do with alerts, from the command line and the dashboard. worker/alerts/ opens, tells and resolves them. */
+/** What people do with alerts, from the command line and the dashboard. A sweep opens, tells and resolves them. */
 
 const sql = loadStatements(import.meta.dirname, 'alerts.sql', ['list_alerts', 'silence_alerts', 'unsilence_alerts']);
 
