@@ -10,7 +10,8 @@ import { createClient } from '../../worker/base/db/db.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { silent } from '../support/log.ts';
-import { noRabbitmq, openBroker, startWire, type Broker } from '../support/rabbitmq.ts';
+import { noRabbitmq, openBroker, rabbitmqUrl, type Broker } from '../support/rabbitmq.ts';
+import { startWire } from '../support/wire.ts';
 
 // Messages of a real RabbitMQ become jobs: none is lost, none becomes two, whatever dies in between.
 
@@ -177,7 +178,7 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
   });
 
   test('a bridge that dies between the commit and the acknowledgement: no job twice, twins are two', async (t) => {
-    const wire = await startWire();
+    const wire = await startWire(rabbitmqUrl);
     t.after(wire.close);
     await start({ url: wire.url });
     const tx = await db.connect();
@@ -206,7 +207,7 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
   });
 
   test('a queue that is deleted, a channel or a connection that RabbitMQ closes: the bridge begins anew', async (t) => {
-    const wire = await startWire();
+    const wire = await startWire(rabbitmqUrl);
     t.after(wire.close);
     const bridge = await start({ url: wire.url });
     const anew = async (harm: () => unknown, n: number) => {

@@ -20,7 +20,9 @@ type Kept = {
  */
 export async function startCloudflare(key?: string) {
   const [account, queue, token] = ['a'.repeat(32), 'b'.repeat(32), 'token-of-the-test'];
-  let kept: Kept[] = [];
+  const kept = new Map<string, Kept>();
+  /** Ids by lease. */
+  const leases = new Map<string, string>();
   let failing: { status: number; code: number; headers: Record<string, string>; times: number } | undefined;
   let acksLost = 0;
 
@@ -31,11 +33,19 @@ export async function startCloudflare(key?: string) {
     response.end(JSON.stringify({ errors: [], messages: [], ...body }));
   }
 
+  const endLeases = () => kept.forEach((each) => void (each.until = 0));
+
   function pull({ batch_size = 5, visibility_timeout_ms = 30_000 }: Record<string, number>) {
-    const free = kept.filter(({ until }) => until < Date.now()).slice(0, batch_size);
+    const free = [
+      ...kept
+        .values()
+        .filter(({ until }) => until < Date.now())
+        .take(batch_size),
+    ];
     for (const each of free) {
       each.attempts += 1;
       each.lease = randomUUID();
+      leases.set(each.lease, each.id);
       each.until = Date.now() + visibility_timeout_ms;
     }
     const messages = free.map(({ id, body, type, lease, attempts }) => ({
@@ -46,13 +56,21 @@ export async function startCloudflare(key?: string) {
       timestamp_ms: 1,
       metadata: { 'CF-Content-Type': type },
     }));
-    return { messages, message_backlog_count: kept.length };
+    return { messages, message_backlog_count: kept.size };
   }
 
-  function acknowledge({ acks = [] }: { acks?: { lease_id: string }[] }) {
-    const before = kept.length;
-    kept = kept.filter(({ lease }) => !acks.some(({ lease_id }) => lease_id === lease));
-    return { ackCount: before - kept.length, retryCount: 0, warnings: {} };
+  type Asked = { acks: { lease_id: string }[]; retries: { lease_id: string; delay_seconds?: number }[] };
+
+  function acknowledge({ acks, retries }: Asked) {
+    const known = <T extends { lease_id: string }>(asked: T[]) =>
+      asked.flatMap((each) => {
+        const message = kept.get(leases.get(each.lease_id) ?? '');
+        return message?.lease === each.lease_id ? [{ ...each, message }] : [];
+      });
+    const [acked, retried] = [known(acks), known(retries)];
+    for (const { message } of acked) kept.delete(message.id);
+    for (const { message, delay_seconds = 0 } of retried) message.until = Date.now() + delay_seconds * 1_000 - 1;
+    return { ackCount: acked.length, retryCount: retried.length, warnings: {} };
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse) {
@@ -65,7 +83,7 @@ export async function startCloudflare(key?: string) {
     if (request.method !== 'POST' || !verb) return refuse(response, 404, 10_104);
     if (failing && failing.times-- > 0) return refuse(response, failing.status, failing.code, failing.headers);
     if (verb === 'ack' && acksLost-- > 0) {
-      for (const each of kept) each.until = 0;
+      endLeases();
       return response.destroy();
     }
     return answer(response, 200, { success: true, result: verb === 'pull' ? pull(body) : acknowledge(body) });
@@ -78,9 +96,12 @@ export async function startCloudflare(key?: string) {
     config: { url, account, token, queues: [{ id: queue, key }] } satisfies CloudflareConfig,
     queue,
     send(body: string, type: Kept['type'] = 'json') {
-      kept.push({ id: randomUUID(), body, type, until: 0, attempts: 0 });
+      const id = randomUUID();
+      kept.set(id, { id, body, type, until: 0, attempts: 0 });
     },
-    left: () => kept.length,
+    left: () => kept.size,
+    /** What was pulled and is not acknowledged may be pulled again. */
+    endLeases,
     /** Of the next requests. */
     fail(status: number, code: number, { times = 1, headers = {} } = {}) {
       failing = { status, code, headers, times };

@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
-import { once } from 'node:events';
 import amqplib, { type ChannelModel, type ConfirmChannel } from 'amqplib';
 import type { RabbitmqConfig } from '../../worker/base/config/rabbitmq.ts';
 
-export const rabbitmqUrl = process.env['TEST_RABBITMQ_URL'] ?? 'amqp://localhost:5672';
+export const rabbitmqUrl = process.env['TEST_RABBITMQ_URL'] ?? 'amqp://127.0.0.1:5672';
 
 /** Why tests with RabbitMQ are skipped, or false. */
-export const noRabbitmq: string | false = await amqplib.connect(rabbitmqUrl, { timeout: 5_000 }).then(
+export const noRabbitmq: string | false = await amqplib.connect(rabbitmqUrl, { timeout: 30_000 }).then(
   async (connection) => (await connection.close(), false as const),
   () => `no RabbitMQ at ${rabbitmqUrl}`,
 );
@@ -25,14 +23,14 @@ export type Broker = {
   close(): Promise<void>;
 };
 
-export async function openBroker(): Promise<Broker> {
-  const connection = await amqplib.connect(rabbitmqUrl);
+export async function openBroker(url = rabbitmqUrl): Promise<Broker> {
+  const connection = await amqplib.connect(url);
   connection.on('error', () => {});
   const channel = await connection.createConfirmChannel();
   const exchange = `test_${randomUUID().slice(0, 8)}`;
   const queue = `${exchange}.all`;
   const config = {
-    url: rabbitmqUrl,
+    url,
     exchange,
     queues: [{ name: queue, keys: ['#'] }],
     queueType: undefined,
@@ -58,52 +56,6 @@ export async function openBroker(): Promise<Broker> {
       await last.deleteQueue(queue);
       await last.deleteExchange(exchange);
       await connection.close();
-    },
-  };
-}
-
-/** What stands between a bridge and RabbitMQ. */
-export type Wire = {
-  url: string;
-  /** What the bridge sends does not arrive any more. */
-  mute(): void;
-  /** Ends the connections; new ones work. */
-  cut(): void;
-  /** Sends this to RabbitMQ, as if the bridge did. */
-  inject(bytes: Buffer): void;
-  close(): void;
-};
-
-/** @param delayMs how long a byte is on its way */
-export async function startWire(delayMs = 0): Promise<Wire> {
-  const { hostname, port, pathname } = new URL(rabbitmqUrl);
-  const pairs = new Set<{ client: Socket; server: Socket; muted: boolean }>();
-  const listener = createServer((client) => {
-    const pair = { client, server: connectTcp(Number(port || 5672), hostname), muted: false };
-    pairs.add(pair);
-    const later = (work: () => unknown) => void (delayMs > 0 ? setTimeout(work, delayMs) : work());
-    client.on('data', (bytes) => pair.muted || later(() => pair.server.write(bytes)));
-    pair.server.on('data', (bytes) => later(() => client.write(bytes)));
-    for (const socket of [client, pair.server])
-      socket
-        .on('error', () => {})
-        .on('close', () => {
-          pairs.delete(pair);
-          // What was sent before arrives.
-          later(() => (client.destroy(), pair.server.destroy()));
-        });
-  });
-  await once(listener.listen(0, '127.0.0.1'), 'listening');
-  const each = (work: (pair: { client: Socket; server: Socket; muted: boolean }) => void) => () => pairs.forEach(work);
-  const cut = each(({ client, server }) => (client.destroy(), server.destroy()));
-  return {
-    url: `amqp://127.0.0.1:${(listener.address() as AddressInfo).port}${pathname}`,
-    mute: each((pair) => void (pair.muted = true)),
-    cut,
-    inject: (bytes) => each(({ server }) => server.write(bytes))(),
-    close: () => {
-      cut();
-      listener.close();
     },
   };
 }

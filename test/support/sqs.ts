@@ -21,6 +21,7 @@ export async function openSqs({ fifo = false, key }: { fifo?: boolean; key?: str
     keyAttribute: 'routingKey',
   };
   return {
+    server,
     client,
     name,
     url,

@@ -3,13 +3,18 @@ import { loadStatements, query } from '../base/db/sql.ts';
 import { sealerOf } from '../queue/client/add.ts';
 import { repeat } from '../queue/fleet/repeat.ts';
 import type { Registry } from '../queue/registry.ts';
-import type { Bridge, BridgeState } from './bridge.ts';
+import type { Bridge, BridgeState, Taken } from './bridge.ts';
 import { startCloudflare } from './cloudflare.ts';
 import { startDead, startRabbitmq } from './rabbitmq.ts';
 import { startSqs } from './sqs.ts';
 
 /** The bridges of a process: those whose settings are set. None of them keeps the worker from working. */
-export type Bridges = { states(): BridgeState[]; stop(): Promise<void> };
+export type Bridges = {
+  states(): BridgeState[];
+  /** By the name of the bridge. */
+  taken(): Record<string, Taken>;
+  stop(): Promise<void>;
+};
 
 const sql = loadStatements(import.meta.dirname, 'bridges.sql', ['tell_bridges']);
 
@@ -35,6 +40,7 @@ export function startBridges(app: App, worker: { id(): string }, registry: Regis
   if (bridges.length > 0) void repeat(1_000, tell, log, stopping.signal);
   return {
     states,
+    taken: () => Object.fromEntries(bridges.map((bridge) => [bridge.state().bridge, bridge.taken()])),
     async stop() {
       stopping.abort();
       await Promise.all(bridges.map((bridge) => bridge.stop()));

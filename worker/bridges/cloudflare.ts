@@ -12,8 +12,6 @@ export function startCloudflare(
 ): Bridge[] {
   const { db } = app;
   return config.queues.map((queue) =>
-    supervise(`cloudflare:${queue.id}`, app, (opened, signal) =>
-      runSession({ queue, config, db, sealer }, opened, signal),
-    ),
+    supervise(`cloudflare:${queue.id}`, app, (tell, signal) => runSession({ queue, config, db, sealer }, tell, signal)),
   );
 }

@@ -3,13 +3,19 @@ import type { Message } from '../queue/ingest/message.ts';
 /**
  * A message of a queue without routing keys. It says what it is in its body: `{"kind": "media.image", "payload": {}}`,
  * beside them what headers may say, such as `priority`; or `kind` in the payload itself.
+ * @param found the object in the body, if it is one
  * @param key for a message that does not say it
  */
-export function addressed(body: Buffer, key: string): Pick<Message, 'key' | 'body' | 'headers'> {
-  const { kind, payload, ...rest } = objectIn(body.toString('utf8')) ?? {};
-  if (typeof kind !== 'string' || !kind.includes('.')) return { key, body };
-  if (payload === undefined) return { key: kind, body };
-  return { key: kind, body: Buffer.from(JSON.stringify(payload)), headers: rest };
+export function addressed(
+  body: Uint8Array,
+  found: Record<string, unknown> | undefined,
+  key: string,
+): Pick<Message, 'key' | 'body' | 'parsed' | 'headers'> {
+  if (!found) return { key, body };
+  const { kind, payload, ...rest } = found;
+  if (typeof kind !== 'string' || !kind.includes('.')) return { key, body, parsed: found };
+  if (payload === undefined) return { key: kind, body, parsed: found };
+  return { key: kind, body: Buffer.from(JSON.stringify(payload)), parsed: payload, headers: rest };
 }
 
 /** Undefined if the text is no JSON object. */

@@ -17,13 +17,11 @@ export function startRabbitmq(
 ): Bridge {
   const { db, log } = app;
   const ledger = new Ledger(db);
-  return supervise('rabbitmq', app, (opened, signal) =>
-    runSession({ config, db, log, sealer, ledger }, opened, signal),
-  );
+  return supervise('rabbitmq', app, (tell, signal) => runSession({ config, db, log, sealer, ledger }, tell, signal));
 }
 
 /** Publishes dead letters to RabbitMQ. */
 export function startDead(app: Pick<App, 'db' | 'log' | 'config'>, config: RabbitmqConfig): Bridge {
   const { db } = app;
-  return supervise('rabbitmq dead letters', app, (opened, signal) => runDead({ config, db }, opened, signal));
+  return supervise('rabbitmq dead letters', app, ({ opened }, signal) => runDead({ config, db }, opened, signal));
 }

@@ -9,8 +9,6 @@ import { runSession } from './sqs/session.ts';
 export function startSqs(app: Pick<App, 'db' | 'log' | 'config'>, config: SqsConfig, sealer?: Sealer): Bridge[] {
   const { db } = app;
   return config.queues.map((queue) =>
-    supervise(`sqs:${nameOf(queue)}`, app, (opened, signal) =>
-      runSession({ queue, config, db, sealer }, opened, signal),
-    ),
+    supervise(`sqs:${nameOf(queue)}`, app, (tell, signal) => runSession({ queue, config, db, sealer }, tell, signal)),
   );
 }

@@ -6,13 +6,16 @@ import { within } from '../../base/deadline.ts';
 import type { Log } from '../../base/log.ts';
 import type { Sealer } from '../../queue/client/add.ts';
 import { queueNames } from '../../queue/client/operate.ts';
-import { ingest } from '../../queue/ingest/ingest.ts';
+import { ingest, type Outcome } from '../../queue/ingest/ingest.ts';
+import type { Tell } from '../bridge.ts';
 import { connectTo } from './connect.ts';
 import { messageOf, sourceOf, type Delivery } from './delivery.ts';
 import { Undecided, type Ledger } from './ledger.ts';
 import { makeTopology, queuesOf } from './topology.ts';
 
 type Parts = { config: RabbitmqConfig; db: Db; log: Log; sealer: Sealer | undefined; ledger: Ledger };
+/** `row` of the ledger, to be deleted after the acknowledgement. */
+type Committed = { row: number | undefined; outcomes: readonly Pick<Outcome, 'outcome'>[] };
 
 const batchBytes = 16e6;
 /** What comes again comes at once: the ledger judges it together. */
@@ -27,12 +30,12 @@ const settledMs = 600_000;
  * acknowledged on another channel than its own.
  * @throws why it ended
  */
-export async function runSession(parts: Parts, opened: () => void, signal: AbortSignal): Promise<void> {
+export async function runSession(parts: Parts, tell: Tell, signal: AbortSignal): Promise<void> {
   const { config, db, log, ledger } = parts;
   const began = new Date();
   await ledger.clear();
   const connection = await connectTo(config.url, signal);
-  const session = new Session(parts);
+  const session = new Session(parts, tell);
   session.watch(connection, 'connection');
   const settled = setTimeout(() => void ledger.forget(began).catch(() => {}), settledMs).unref();
   try {
@@ -41,7 +44,7 @@ export async function runSession(parts: Parts, opened: () => void, signal: Abort
       await makeTopology(connection, config, queues, log);
       const names = queues.map(({ name }) => name);
       const channel = await session.consume(connection, names);
-      opened();
+      tell.opened();
       await sleep(togetherMs);
       await session.work(channel, names, signal);
     };
@@ -54,6 +57,7 @@ export async function runSession(parts: Parts, opened: () => void, signal: Abort
 
 class Session {
   readonly #parts: Parts;
+  readonly #tell: Tell;
   /** What has come, in the order of the channel. */
   #inbox: Delivery[] = [];
   #arrived = Promise.withResolvers<void>();
@@ -61,8 +65,9 @@ class Session {
   #alive = true;
   #committing: Promise<unknown> | undefined;
 
-  constructor(parts: Parts) {
+  constructor(parts: Parts, tell: Tell) {
     this.#parts = parts;
+    this.#tell = tell;
     this.#lost.promise.catch(() => {});
   }
 
@@ -131,8 +136,10 @@ class Session {
 
   /** Commits a batch, acknowledges it, and then forgets that it was not acknowledged. */
   async #take(channel: Channel, batch: readonly Delivery[]): Promise<void> {
-    this.#committing = this.#commit(batch);
-    const row = (await this.#committing) as number | undefined;
+    const committing = this.#commit(batch);
+    this.#committing = committing;
+    const { row, outcomes } = await committing;
+    this.#tell.took(outcomes);
     const { queue, message } = batch.at(-1)!;
     channel.ack(message, true);
     if (row === undefined) return;
@@ -142,7 +149,7 @@ class Session {
     await this.#committing;
   }
 
-  async #commit(batch: readonly Delivery[]): Promise<number | undefined> {
+  async #commit(batch: readonly Delivery[]): Promise<Committed> {
     for (;;)
       try {
         return await transaction(this.#parts.db, (tx) => this.#insert(tx, batch));
@@ -152,17 +159,18 @@ class Session {
       }
   }
 
-  async #insert(tx: Tx, batch: readonly Delivery[]): Promise<number | undefined> {
+  async #insert(tx: Tx, batch: readonly Delivery[]): Promise<Committed> {
     const { row, known } = await this.#parts.ledger.take(tx, batch);
     const bySource = Map.groupBy(
       batch.filter((delivery) => !known.has(delivery)),
       ({ queue }) => sourceOf(queue),
     );
+    const outcomes: Pick<Outcome, 'outcome'>[] = [...known].map(() => ({ outcome: 'known' }));
     for (const [source, deliveries] of bySource)
-      await ingest(tx, source, deliveries.map(messageOf), this.#parts.sealer);
+      outcomes.push(...(await ingest(tx, source, deliveries.map(messageOf), this.#parts.sealer)));
     // By now RabbitMQ may have given them to another bridge.
     if (!this.#alive) throw new Error('the session ended before its messages were committed');
-    return row;
+    return { row, outcomes };
   }
 
   /** What was delivered and is not committed goes back by itself. */

@@ -14,28 +14,27 @@ export function messageOf(received: Received, { key = usualKey }: SqsQueue, { ke
   const attributes: Record<string, unknown> = {};
   for (const [name, { StringValue, BinaryValue }] of Object.entries(received.MessageAttributes ?? {}))
     attributes[name] = StringValue ?? BinaryValue;
-  const passedOn = fromSns(received.Body ?? '');
-  Object.assign(attributes, passedOn?.attributes);
-  const body = Buffer.from(passedOn?.body ?? received.Body ?? '');
+  const { text, found, passedOn } = contentOf(received.Body ?? '');
+  Object.assign(attributes, passedOn);
+  const body = Buffer.from(text);
   const id = received.Attributes?.MessageDeduplicationId ?? received.MessageId;
   const named = attributes[keyAttribute];
-  if (typeof named === 'string') return { key: named, body, headers: attributes, id };
-  const { headers, ...message } = addressed(body, key);
+  if (typeof named === 'string') return { key: named, body, parsed: found, headers: attributes, id };
+  const { headers, ...message } = addressed(body, found, key);
   return { ...message, headers: { ...attributes, ...headers }, id };
 }
 
+/** A body, and the object that it is; of a message of SNS that which SNS passed on. */
+type Content = { text: string; found: Record<string, unknown> | undefined; passedOn?: Record<string, unknown> };
+
 /** https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html */
-function fromSns(text: string): { body: string; attributes: Record<string, unknown> } | undefined {
-  const envelope = objectIn(text);
-  if (envelope?.['Type'] !== 'Notification' || typeof envelope['Message'] !== 'string') return undefined;
-  if (!('TopicArn' in envelope)) return undefined;
-  const attributes = Object.entries(
-    (envelope['MessageAttributes'] ?? {}) as Record<string, { Value?: unknown } | null>,
-  );
-  return {
-    body: envelope['Message'],
-    attributes: Object.fromEntries(attributes.map(([name, attribute]) => [name, attribute?.Value])),
-  };
+function contentOf(text: string): Content {
+  const found = objectIn(text);
+  const inner = found?.['Message'];
+  if (found?.['Type'] !== 'Notification' || typeof inner !== 'string' || !('TopicArn' in found)) return { text, found };
+  const attributes = Object.entries((found['MessageAttributes'] ?? {}) as Record<string, { Value?: unknown } | null>);
+  const passedOn = Object.fromEntries(attributes.map(([name, attribute]) => [name, attribute?.Value]));
+  return { text: inner, found: objectIn(inner), passedOn };
 }
 
 /** In the order in which they were sent to a queue that keeps it. */

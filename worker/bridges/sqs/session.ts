@@ -3,7 +3,8 @@ import type { SqsConfig, SqsQueue } from '../../base/config/sqs.ts';
 import { transaction, type Db } from '../../base/db/db.ts';
 import type { Sealer } from '../../queue/client/add.ts';
 import { ingest } from '../../queue/ingest/ingest.ts';
-import { openSqs, type Sdk } from './client.ts';
+import type { Tell } from '../bridge.ts';
+import { named, openSqs, type Sdk } from './client.ts';
 import { inOrder, messageOf, nameOf } from './message.ts';
 
 type Parts = { queue: SqsQueue; config: SqsConfig; db: Db; sealer: Sealer | undefined };
@@ -22,17 +23,17 @@ const deleteTries = 3;
  * is known by its id.
  * @throws why it ended
  */
-export async function runSession(parts: Parts, opened: () => void, signal: AbortSignal): Promise<void> {
+export async function runSession(parts: Parts, tell: Tell, signal: AbortSignal): Promise<void> {
   const { sdk, client } = await openSqs(parts.config);
   const failed = new AbortController();
-  const session = new Session(parts, sdk, client, AbortSignal.any([signal, failed.signal]));
+  const session = new Session(parts, sdk, client, tell, AbortSignal.any([signal, failed.signal]));
   try {
     await session.check();
-    opened();
+    tell.opened();
     await session.poll();
   } catch (error) {
     failed.abort(error);
-    if (!signal.aborted) throw error;
+    if (!signal.aborted) throw named(error);
   } finally {
     await session.idle();
     client.destroy();
@@ -43,13 +44,15 @@ class Session {
   readonly #parts: Parts;
   readonly #sdk: Sdk;
   readonly #client: SQSClient;
+  readonly #tell: Tell;
   readonly #signal: AbortSignal;
   readonly #polls = new Set<Promise<void>>();
 
-  constructor(parts: Parts, sdk: Sdk, client: SQSClient, signal: AbortSignal) {
+  constructor(parts: Parts, sdk: Sdk, client: SQSClient, tell: Tell, signal: AbortSignal) {
     this.#parts = parts;
     this.#sdk = sdk;
     this.#client = client;
+    this.#tell = tell;
     this.#signal = signal;
   }
 
@@ -115,7 +118,7 @@ class Session {
     const { queue, config, db, sealer } = this.#parts;
     try {
       const given = messages.map((message) => messageOf(message, queue, config));
-      await transaction(db, (tx) => ingest(tx, `sqs:${nameOf(queue)}`, given, sealer));
+      this.#tell.took(await transaction(db, (tx) => ingest(tx, `sqs:${nameOf(queue)}`, given, sealer)));
     } catch (error) {
       // Others may have them at once.
       await this.#giveBack(messages).catch(() => {});

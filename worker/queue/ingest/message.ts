@@ -7,6 +7,8 @@ export type Message = {
   /** What names the kind: a routing key, a topic, or `media.image`. */
   key: string;
   body: Uint8Array;
+  /** What the body says, where the way in has read it already. */
+  parsed?: unknown;
   /**
    * Read are, in any case, with `_` for `-`, and with or without `x-`: `priority`, `delay` in milliseconds, `run-at`,
    * `expires-at`, `dedupe-id`, `traceparent`.
@@ -42,7 +44,7 @@ export function jobOf(source: string, message: Message): NewJob {
   const { id = message.id, ...options } = optionsOf(message.headers ?? {});
   return {
     ...named,
-    payload: jsonOf(message.body),
+    payload: message.parsed === undefined ? jsonOf(message.body) : message.parsed,
     ...(message.priority === undefined ? {} : { priority: message.priority }),
     ...options,
     ...(id ? { dedupe_key: keyOf(source, id) } : {}),
