@@ -14,7 +14,8 @@ for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
   if (file.endsWith('.d.ts')) edit(path, (types) => types.replaceAll(/(["']\.\.?\/[^"'\n]+)\.ts(["'])/g, '$1.js$2'));
 }
 
-cpSync(join(root, 'worker/templates/box'), join(dist, 'templates/box'), { recursive: true });
+for (const dir of ['templates/box', 'http/dashboard/assets'])
+  cpSync(join(root, 'worker', dir), join(dist, dir), { recursive: true });
 
 function edit(path: string, change: (text: string) => string): void {
   const text = readFileSync(path, 'utf8');

@@ -12,6 +12,7 @@ import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
 import { startBridges } from './bridges/bridges.ts';
 import { callbacks } from './http/callbacks.ts';
+import { dashboard } from './http/dashboard/dashboard.ts';
 import { jobs } from './http/jobs.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { unsubscribing } from './http/unsubscribe.ts';
@@ -69,13 +70,11 @@ export async function startService(
     );
     const bridges = startBridges(app, worker, registry);
     open.defer(() => bridges.stop());
+    const pages = dashboard(app, postgres.url, { worker, registry, bridges });
+    open.defer(() => pages.close());
+    const others = [callbacks(app), unsubscribing(app), jobs(app, registry), pages.http];
     const http = await step(
-      () =>
-        listenSomewhere(
-          routes(worker, [callbacks(app), unsubscribing(app), jobs(app, registry)], bridges),
-          config,
-          log,
-        ),
+      () => listenSomewhere(routes(worker, others, bridges), config, log),
       ({ close }) => close(),
     );
     // These stop first: while the worker's jobs finish, /health still answers.

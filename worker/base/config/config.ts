@@ -5,6 +5,7 @@ import { surroundings } from '../surroundings.ts';
 import { callbacks } from './callbacks.ts';
 import { cleanup } from './cleanup.ts';
 import { cloudflare } from './cloudflare.ts';
+import { dashboard } from './dashboard.ts';
 import { database } from './database.ts';
 import { email } from './email.ts';
 import type { Around, Group } from './group.ts';
@@ -48,6 +49,7 @@ const groups = [
   rabbitmq,
   sqs,
   cloudflare,
+  dashboard,
 ] as const;
 
 /** What all of them are at once. */

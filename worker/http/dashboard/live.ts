@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Markup } from './elements.ts';
+import type { Log } from '../../base/log.ts';
+
+/**
+ * Parts of pages that stay up to date. All who look at the same part share its rendering: 200 open dashboards cost
+ * Postgres no more than one.
+ */
+export type Live = {
+  /**
+   * The stream of a part: its HTML now and after each change, as server-sent events.
+   * @param key what is rendered, such as `job 17`. Equal keys must be rendered equally, whoever the user is
+   * @returns 503 if too many are open
+   */
+  stream(key: string, render: () => Promise<Markup>, signal: AbortSignal): Response;
+  /** How many streams are open. */
+  open(): number;
+  close(): void;
+};
+
+/** A part is rendered again after this time. It is short beside what a person notices, and long beside a statement. */
+const everyMs = 2_000;
+/** Proxies cut streams that are silent for a minute. */
+const heartbeatMs = 15_000;
+const mostStreams = 500;
+/** Different parts. Each costs a few statements every two seconds. */
+const mostParts = 50;
+
+export function createLive(log: Pick<Log, 'warn'>): Live {
+  const parts = new Map<string, Part>();
+  let streams = 0;
+  const forget = (key: string, part: Part) => {
+    if (parts.get(key) === part) parts.delete(key);
+  };
+  return {
+    stream(key, render, signal) {
+      const known = parts.get(key);
+      if (streams >= mostStreams || (!known && parts.size >= mostParts))
+        return new Response('Too many pages are open', { status: 503, headers: { 'retry-after': '60' } });
+      const part = known ?? new Part(render, log, () => forget(key, part));
+      parts.set(key, part);
+      streams++;
+      return new Response(
+        part.follow(signal, () => streams--),
+        { headers: { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' } },
+      );
+    },
+    open: () => streams,
+    close() {
+      for (const part of parts.values()) part.close();
+    },
+  };
+}
+
+/** Renders while anybody follows. */
+class Part {
+  readonly #render: () => Promise<Markup>;
+  readonly #log: Pick<Log, 'warn'>;
+  readonly #onIdle: () => void;
+  readonly #followers = new Set<Follower>();
+  readonly #idle = new AbortController();
+  #latest: string | undefined;
+
+  constructor(render: () => Promise<Markup>, log: Pick<Log, 'warn'>, onIdle: () => void) {
+    this.#render = render;
+    this.#log = log;
+    this.#onIdle = onIdle;
+    void this.#run();
+  }
+
+  follow(signal: AbortSignal, onEnd: () => void): ReadableStream<Uint8Array> {
+    const follower = new Follower(() => {
+      if (!this.#followers.delete(follower)) return;
+      onEnd();
+      if (this.#followers.size === 0) this.close();
+    });
+    this.#followers.add(follower);
+    if (this.#latest !== undefined) follower.send(this.#latest);
+    signal.addEventListener('abort', () => follower.end(), { once: true });
+    if (signal.aborted) follower.end();
+    return follower.stream;
+  }
+
+  close(): void {
+    this.#idle.abort();
+    this.#onIdle();
+    for (const follower of this.#followers) follower.end();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#idle;
+    for (let quiet = 0; !signal.aborted; quiet += everyMs) {
+      const html = await this.#rendered();
+      if (html !== undefined && isOther(html, this.#latest)) {
+        this.#latest = html;
+        for (const follower of this.#followers) follower.send(html);
+        quiet = 0;
+      } else if (quiet >= heartbeatMs - everyMs) {
+        for (const follower of this.#followers) follower.beat();
+        quiet = 0;
+      }
+      await sleep(everyMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** While Postgres is away, what was seen last stays. */
+  async #rendered(): Promise<string | undefined> {
+    try {
+      return String(await this.#render());
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a part of the dashboard could not be rendered, will try again');
+      return undefined;
+    }
+  }
+}
+
+/** The words of a time, such as `5 s ago`, are no change: the page counts on by itself. */
+const isOther = (html: string, before: string | undefined) => before === undefined || settled(html) !== settled(before);
+const settled = (html: string) => html.replace(/(<time [^>]*>)[^<]*/g, '$1');
+
+/** One open page. If its network is slow, it skips to the latest. */
+class Follower {
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly end: () => void;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #next: string | undefined;
+
+  constructor(onEnd: () => void) {
+    this.end = () => {
+      try {
+        this.#controller?.close();
+      } catch {
+        // It is closed already.
+      }
+      this.#controller = undefined;
+      onEnd();
+    };
+    this.stream = new ReadableStream({
+      start: (controller) => {
+        this.#controller = controller;
+        controller.enqueue(encoder.encode('retry: 2000\n\n'));
+      },
+      pull: () => this.#push(),
+      cancel: () => this.end(),
+    });
+  }
+
+  send(html: string): void {
+    this.#next = html;
+    this.#push();
+  }
+
+  beat(): void {
+    if (this.#hasRoom()) this.#controller?.enqueue(encoder.encode(':\n\n'));
+  }
+
+  #push(): void {
+    if (this.#next === undefined || !this.#hasRoom()) return;
+    const lines = this.#next.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+    this.#controller?.enqueue(encoder.encode(`${lines.join('')}\n`));
+    this.#next = undefined;
+  }
+
+  #hasRoom(): boolean {
+    return (this.#controller?.desiredSize ?? 0) > -1;
+  }
+}
+
+const encoder = new TextEncoder();
