@@ -19,6 +19,8 @@ create sequence bridge_unacked_id_seq;
 
 create sequence alerts_id_seq;
 
+create sequence schedule_ticks_id_seq;
+
 create table rowmill_migrations (
   name       text        not null,
   checksum   text        not null,
@@ -54,6 +56,8 @@ create table queues (
   keep_sensitive     interval    not null default '7 days'::interval,
   sensitive_until    timestamptz,
   alert_waiting      interval,
+  paused_at          timestamptz,
+  paused_by          text,
   constraint queues_pkey primary key (name),
   constraint name_too_long check (char_length(name) <= 50),
   constraint queues_alert_waiting_check check (alert_waiting >= '00:00:00'::interval),
@@ -66,6 +70,7 @@ create table queues (
   constraint queues_max_payload_bytes_check check (max_payload_bytes >= 1000000 and max_payload_bytes <= 64000000),
   constraint queues_max_retries_check check (max_retries >= 0),
   constraint queues_name_check check (name ~ '^[a-z][a-z0-9_]{0,52}$'),
+  constraint queues_paused_by_check check (char_length(paused_by) <= 200),
   constraint queues_rate_limit_check check (rate_limit > 0),
   constraint queues_snooze_limit_check check (snooze_limit > '00:00:00'::interval),
   constraint queues_timeout_ms_check check (timeout_ms > 0)
@@ -88,6 +93,8 @@ comment on column queues.backoff is 'How the wait grows. exponential: backoff_ms
 comment on column queues.keep_sensitive is 'Without SEAL_KEYS: how long the sensitive values of a job stay in its row after it has ended.';
 comment on column queues.sensitive_until is 'Archived jobs that were completed before then have been searched for sensitive values in the clear. Null: none has. Set it to null to have the archive searched again.';
 comment on column queues.alert_waiting is 'How long a due job of this queue may wait before an alert opens; null: as alert_rules says. Not while it is paused.';
+comment on column queues.paused_at is 'Since when the queue is paused. Written by a trigger.';
+comment on column queues.paused_by is 'Who paused it. An UPDATE that sets paused may set this too; otherwise it is the role and its application_name.';
 
 create table jobs (
   id            bigint                not null default nextval('job_ids'::regclass),
@@ -315,6 +322,8 @@ create table workers (
   started_at   timestamptz not null default clock_timestamp(),
   heartbeat_at timestamptz not null default clock_timestamp(),
   bridges      jsonb       not null default '[]'::jsonb,
+  memory_bytes bigint,
+  running      integer,
   constraint workers_pkey primary key (id)
 );
 alter table workers enable row level security;
@@ -324,6 +333,8 @@ comment on column workers.pools is 'The ids of its graphile-worker pools. The ti
 comment on column workers.notify is 'The queues of which it wants to be notified when a job is inserted. While many are inserted it polls instead.';
 comment on column workers.waiting is 'Running jobs that have waited for something, such as memory, for more than five seconds: [{job_id, waits_for, since}]. Their time limits do not run meanwhile.';
 comment on column workers.bridges is 'The bridges that this worker runs: [{bridge, connected, since, code, reason}]. reason: why it is not connected.';
+comment on column workers.memory_bytes is 'The memory of the process (its resident set), as of heartbeat_at.';
+comment on column workers.running is 'How many jobs it runs, as of heartbeat_at.';
 
 create table rate_limits (
   key            text             not null,
@@ -872,8 +883,24 @@ create table alert_turn (
 alter table alert_turn enable row level security;
 comment on table alert_turn is 'One row. The worker that sweeps the alerts holds its lock, and writes when it did.';
 
+create table schedule_ticks (
+  id       bigint      not null,
+  schedule text        not null,
+  tick     timestamptz,
+  at       timestamptz not null default clock_timestamp(),
+  job_id   bigint,
+  constraint schedule_ticks_pkey primary key (id)
+);
+alter table schedule_ticks enable row level security;
+create index schedule_ticks_schedule_id_idx on schedule_ticks using btree (schedule, id);
+comment on table schedule_ticks is 'The last 100 ticks of each schedule.';
+comment on column schedule_ticks.tick is 'Null: it was run by hand.';
+comment on column schedule_ticks.at is 'When a worker noticed the tick. Later than tick: no worker ran at that time.';
+comment on column schedule_ticks.job_id is 'Null: the tick was skipped, because the job before had not ended.';
+
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
+alter table schedule_ticks add constraint schedule_ticks_schedule_fkey foreign key (schedule) references schedules(name) on update cascade on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
@@ -1707,6 +1734,7 @@ begin
   values (job_id, schedule.queue, schedule.kind, schedule.payload, schedule.priority, schedule.max_retries,
           schedule.name || '@' || to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
   update schedules s set last_job_id = job_id where s.name = schedule.name;
+  perform note_tick(schedule.name, null, job_id);
   return job_id;
 end $$;
 comment on function run_schedule is 'Inserts a job of a schedule now, whether it is enabled or not. Returns the id of the job.';
@@ -2126,6 +2154,36 @@ as $$
 $$;
 comment on function minute_of is 'A time for people.';
 
+create function queue_paused() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  if not new.paused then
+    new.paused_at := null;
+    new.paused_by := null;
+    return new;
+  end if;
+  new.paused_at := clock_timestamp();
+  if new.paused_by is null then
+    new.paused_by := substr(pg_catalog.concat_ws(' with ', session_user,
+                                                 nullif(current_setting('application_name'), '')), 1, 200);
+  end if;
+  return new;
+end $$;
+comment on function queue_paused is 'Writes down who paused a queue, and when.';
+
+create function note_tick(schedule text, tick timestamp with time zone, job_id bigint) returns void
+  language sql
+  set search_path from current
+as $$
+  delete from schedule_ticks t
+   where t.schedule = $1
+     and t.id <= (select k.id from schedule_ticks k where k.schedule = $1 order by k.id desc offset 99 limit 1);
+  insert into schedule_ticks (schedule, tick, job_id) values ($1, $2, $3)
+$$;
+comment on function note_tick is 'Adds a tick to schedule_ticks, and forgets the oldest of a hundred.';
+
 create index auction_files_addresses on auction_files using gin (object_names(array[source_key, display_url, thumb_url])) with (fastupdate=off);
 create index media_addresses on media using gin (object_names(array[source_key, url, thumbnail_url], thumbnails)) with (fastupdate=off);
 
@@ -2134,6 +2192,9 @@ create index media_addresses on media using gin (object_names(array[source_key, 
 
 create trigger queues_changed after update of paused, timeout_ms, rate_limit on queues
   for each statement execute function queues_changed();
+create trigger queue_paused before update of paused on queues
+  for each row when (new.paused <> old.paused)
+  execute function queue_paused();
 
 create trigger jobs_inserted after insert on jobs
   referencing new table as fresh

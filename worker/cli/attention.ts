@@ -1,30 +1,73 @@
-import type { DeadLetters, FailingSchedule, FleetIncident, FleetQueue, FleetStatus } from '../queue/client/operate.ts';
+import type { DeadLetters, FleetIncident } from '../queue/client/operate.ts';
+import { troubles, type Fleet, type Trouble } from '../queue/client/trouble.ts';
 import { count, duration } from './output.ts';
 
 export type Attention = {
-  name: 'incidents' | 'paused' | 'waiting' | 'turns' | 'bridges' | 'workers' | 'schedules' | 'dead_letters';
+  name:
+    | 'incidents'
+    | 'paused'
+    | 'waiting'
+    | 'turns'
+    | 'bridges'
+    | 'workers'
+    | 'schedules'
+    | 'rejected'
+    | 'dead_letters';
   what: string;
   fix: string;
 };
 
-const patienceS = 300;
-const turnPatienceS = 60;
-const mostGroups = 10;
+/** What needs a person's attention, and how to fix it on the command line. */
+export const attention = (fleet: Fleet): Attention[] => troubles(fleet).map(tell);
 
-/** What needs a person's attention, and how to fix it. */
-export function attention(fleet: FleetStatus): Attention[] {
-  const { incidents, queues, workers, dead_letters, failing_schedules } = fleet;
-  const served = new Set(workers.filter(({ alive }) => alive).flatMap((worker) => worker.queues));
-  return [
-    ...incidents.map(incident),
-    ...idle(queues, workers, served),
-    ...queues.flatMap((queue) => waiting(queue, served)),
-    ...workers.flatMap(turns),
-    ...workers.flatMap(bridges),
-    ...failing_schedules.map(failing),
-    ...dead_letters.slice(0, mostGroups).map(deadLetters),
-  ];
+function tell(trouble: Trouble): Attention {
+  switch (trouble.trouble) {
+    case 'incident':
+      return incident(trouble);
+    case 'lost_worker':
+      return {
+        name: 'workers',
+        what:
+          `worker ${trouble.pid} on ${trouble.host} has lost its connection, ` +
+          `its last heartbeat was ${duration(trouble.heartbeat_age_s)} ago`,
+        fix: 'another worker takes over its jobs; look at its log',
+      };
+    case 'no_worker':
+      return { name: 'workers', what: 'no worker is running', fix: 'rowmill start' };
+    case 'unserved':
+      return {
+        name: 'workers',
+        what: `no worker serves queue ${trouble.queue}, where ${count(trouble.waiting, 'job')} wait`,
+        fix: `start one with ${trouble.queue} in QUEUES, or with QUEUES unset`,
+      };
+    case 'paused':
+      return {
+        name: 'paused',
+        what: `queue ${trouble.queue} is paused${by(trouble)}, ${count(trouble.waiting, 'job')} waiting`,
+        fix: `rowmill resume ${trouble.queue}`,
+      };
+    case 'overdue':
+      return overdue(trouble);
+    case 'turns':
+      return turns(trouble);
+    case 'bridge':
+      return bridge(trouble);
+    case 'schedule':
+      return schedule(trouble);
+    case 'rejected':
+      return {
+        name: 'rejected',
+        what: `${count(trouble.messages, 'message')} of ${trouble.source} could not become jobs: ${trouble.reason}`,
+        fix:
+          `rowmill rejected list --reason ${trouble.reason}, correct what is wrong, ` +
+          `then rowmill rejected resubmit --all --source ${trouble.source} --reason ${trouble.reason}`,
+      };
+    case 'dead_letters':
+      return deadLetters(trouble);
+  }
 }
+
+type Of<Which extends Trouble['trouble']> = Extract<Trouble, { trouble: Which }>;
 
 function incident(found: FleetIncident): Attention {
   const { dependency, host, code, message, solution, age_s, kinds, jobs_held } = found;
@@ -38,80 +81,53 @@ function incident(found: FleetIncident): Attention {
   };
 }
 
-function idle(queues: FleetQueue[], workers: FleetStatus['workers'], served: Set<string>): Attention[] {
-  const lost = workers
-    .filter(({ alive }) => !alive)
-    .map(({ host, pid, heartbeat_age_s }): Attention => ({
-      name: 'workers',
-      what: `worker ${pid} on ${host} has lost its connection, its last heartbeat was ${duration(heartbeat_age_s)} ago`,
-      fix: 'another worker takes over its jobs; look at its log',
-    }));
-  if (served.size === 0) return [...lost, { name: 'workers', what: 'no worker is running', fix: 'rowmill start' }];
-  const unserved = queues.filter(({ queue, waiting: jobs }) => jobs > 0 && !served.has(queue));
-  return [
-    ...lost,
-    ...unserved.map(({ queue, waiting: jobs }): Attention => ({
-      name: 'workers',
-      what: `no worker serves queue ${queue}, where ${count(jobs, 'job')} wait`,
-      fix: `start one with ${queue} in QUEUES, or with QUEUES unset`,
-    })),
-  ];
+function by({ paused_at, paused_by }: Of<'paused'>): string {
+  if (!paused_at) return '';
+  const since = ` for ${duration((Date.now() - paused_at.getTime()) / 1_000)}`;
+  return paused_by === null ? since : `${since} by ${paused_by}`;
 }
 
-function waiting({ queue, paused, waiting: jobs, oldest_waiting_s }: FleetQueue, served: Set<string>): Attention[] {
-  if (paused)
-    return [
-      {
-        name: 'paused',
-        what: `queue ${queue} is paused, ${count(jobs, 'job')} waiting`,
-        fix: `rowmill resume ${queue}`,
-      },
-    ];
-  if (oldest_waiting_s === null || oldest_waiting_s < patienceS || !served.has(queue)) return [];
-  return [
-    {
-      name: 'waiting',
-      what:
-        `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} ` +
-        `has been due for ${duration(oldest_waiting_s)}`,
-      fix: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
-    },
-  ];
+function overdue({ queue, waiting: jobs, oldest_waiting_s }: Of<'overdue'>): Attention {
+  return {
+    name: 'waiting',
+    what:
+      `the oldest of ${count(jobs, 'job')} waiting in queue ${queue} ` +
+      `has been due for ${duration(oldest_waiting_s)}`,
+    fix: `start more workers, or raise ${queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}`,
+  };
 }
 
-/** Jobs that wait for a turn: for each worker, the one that waits the longest. */
-function turns({ host, pid, waiting: jobs }: FleetStatus['workers'][number]): Attention[] {
-  const [longest] = jobs.toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since));
-  const forS = longest ? (Date.now() - Date.parse(longest.since)) / 1_000 : 0;
-  if (!longest || forS < turnPatienceS) return [];
-  return [
-    {
-      name: 'turns',
-      what:
-        `${count(jobs.length, 'job')} of worker ${pid} on ${host} wait for ${longest.waits_for}, ` +
-        `job ${longest.job_id} for ${duration(forS)}`,
-      fix: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
-    },
-  ];
+function turns({ worker: { host, pid }, jobs, waits_for, job_id, since }: Of<'turns'>): Attention {
+  return {
+    name: 'turns',
+    what:
+      `${count(jobs, 'job')} of worker ${pid} on ${host} wait for ${waits_for}, ` +
+      `job ${job_id} for ${duration((Date.now() - since.getTime()) / 1_000)}`,
+    fix: 'start more workers, or give it more memory and raise MEDIA_MEMORY_MB; their time limits do not run',
+  };
 }
 
-function bridges({ host, pid, alive, bridges: all }: FleetStatus['workers'][number]): Attention[] {
-  return all
-    .filter(({ connected }) => alive && !connected)
-    .map(({ bridge, since, reason }) => ({
-      name: 'bridges',
-      what:
-        `bridge ${bridge} of worker ${pid} on ${host} has not been connected for ` +
-        `${duration((Date.now() - Date.parse(since)) / 1_000)}: ${reason ?? 'it is starting'}`,
-      fix: 'it tries again by itself; rowmill doctor, with the settings of that worker, says more',
-    }));
+function bridge({ worker: { host, pid }, bridge: name, since, reason }: Of<'bridge'>): Attention {
+  return {
+    name: 'bridges',
+    what:
+      `bridge ${name} of worker ${pid} on ${host} has not been connected for ` +
+      `${duration((Date.now() - since.getTime()) / 1_000)}: ${reason ?? 'it is starting'}`,
+    fix: 'it tries again by itself; rowmill doctor, with the settings of that worker, says more',
+  };
 }
 
-function failing({ name, error }: FailingSchedule): Attention {
+function schedule({ name, error, since }: Of<'schedule'>): Attention {
+  if (error !== null)
+    return {
+      name: 'schedules',
+      what: `schedule ${name} adds nothing: ${error}`,
+      fix: `rowmill schedule set ${name} with what is right, or rowmill schedule disable ${name}`,
+    };
   return {
     name: 'schedules',
-    what: `schedule ${name} adds nothing: ${error}`,
-    fix: `rowmill schedule set ${name} with what is right, or rowmill schedule disable ${name}`,
+    what: `schedule ${name} is late: its tick came ${duration((Date.now() - since.getTime()) / 1_000)} ago`,
+    fix: 'start a worker: any of them makes the ticks; look at its log if there is one',
   };
 }
 

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import { fleetStatus, type FleetQueue, type FleetStatus, type FleetWorker } from '../queue/client/operate.ts';
+import type { FleetQueue, FleetStatus, FleetWorker } from '../queue/client/operate.ts';
+import { readFleet } from '../queue/client/trouble.ts';
 import { attention } from './attention.ts';
 import { withDatabase } from './database.ts';
 import { example, json } from './options.ts';
@@ -9,7 +10,7 @@ export const status = example(new Command('status'), 'rowmill status --json')
   .description('what each queue holds, which workers there are, and what needs attention')
   .addOption(json())
   .action(async (options: { json?: true }) => {
-    const fleet = await withDatabase(fleetStatus);
+    const fleet = await withDatabase(readFleet);
     const all = attention(fleet);
     if (options.json) return printJson({ ...fleet, attention: all });
 

@@ -114,6 +114,7 @@ export class Worker {
       db: this.#db,
       log: app.log,
       queues: this.queues,
+      running: () => this.activity().reduce((sum, { running }) => sum + running, 0),
       onNews: (news) => this.#hear(news),
       onBack: () => this.#served.missed(),
     });

@@ -37,6 +37,7 @@ test('the tickets of a pool that is given up are unlocked, even when Postgres is
     db: flaky,
     log: silent,
     queues: ['media'],
+    running: () => 0,
     onNews: () => {},
     onBack: () => {},
   });

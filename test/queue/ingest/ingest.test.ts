@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createPool, transaction, type Db } from '../../../worker/base/db/db.ts';
-import { ingest, type Outcome } from '../../../worker/queue/ingest/ingest.ts';
+import { correctRejected, ingest, resubmit, type Outcome } from '../../../worker/queue/ingest/ingest.ts';
 import type { Message } from '../../../worker/queue/ingest/message.ts';
 import { runRowmill } from '../../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
@@ -180,4 +180,15 @@ test('by command: list, show, correct by SQL, submit again, delete', async () =>
   assert.deepEqual(await rowmill('delete', three!), { code: 0, stdout: 'deleted 1 rejected message\n', stderr: '' });
   assert.deepEqual(await rejectedRows(), []);
   assert.equal((await rowmill('resubmit')).code, 2);
+});
+
+test('a message that was corrected becomes a job when it is submitted again', async () => {
+  await db.query('delete from rejected_messages');
+  await take(message('media.image', '{"a": '));
+  const [{ id }] = await rejectedRows();
+  assert.equal(await correctRejected(db, id, { key: 'media.audio', body: Buffer.from('{"a": 1}') }), true);
+  const [outcome] = await resubmit(pool, [id]);
+  const { kind, payload } = await jobOf(outcome);
+  assert.deepEqual([kind, payload], ['audio', { a: 1 }]);
+  assert.equal(await correctRejected(db, id, { key: 'x', body: Buffer.from('x') }), false);
 });

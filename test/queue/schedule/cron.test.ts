@@ -131,6 +131,10 @@ for (const [cron, timeZone, said] of [
   ['0 0 30 2 *', 'UTC', /impossible day of month/],
   ['0 0 L-29 2 *', 'UTC', /it never comes/],
   ['30 2 * 3 7L', 'Europe/Berlin', /it never comes/],
+  // node-cron alone takes half a minute and gigabytes for each of these two.
+  ['0 0 1-9999999 * *', 'UTC', /^cron .*: it has a number of more than two digits$/],
+  ['0 0 1--100000000 * *', 'UTC', /a number of more than two digits/],
+  [`${'0,'.repeat(100)}0 * * * *`, 'UTC', /longer than 200 characters/],
   ['* * * * *', 'Mars/Olympus', /^time zone Mars\/Olympus: Invalid time zone/],
   ['* * * * *', '', /^time zone : Invalid time zone/],
 ] as const)

@@ -1,7 +1,8 @@
 import { createPool } from '../../base/db/db.ts';
 import { UsageError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import { fleetStatus, type FleetQueue } from '../../queue/client/operate.ts';
+import type { FleetQueue } from '../../queue/client/operate.ts';
+import { readFleet } from '../../queue/client/trouble.ts';
 import { servedQueues } from '../../queue/served.ts';
 import { attention } from '../attention.ts';
 import { count } from '../output.ts';
@@ -15,6 +16,7 @@ const names = {
   turns: 'waits',
   bridges: 'bridges',
   schedules: 'schedules',
+  rejected: 'rejected messages',
   dead_letters: 'dead letters',
 } as const;
 
@@ -22,7 +24,7 @@ const names = {
 export async function checkFleet(url: string, wanted: string[] | undefined): Promise<Check[]> {
   const db = createPool(url, { max: 1, log: createLog({ logLevel: 'silent', secrets: [] }) });
   try {
-    const fleet = await fleetStatus(db);
+    const fleet = await readFleet(db);
     const needs = attention(fleet);
     const alive = fleet.workers.filter((worker) => worker.alive).length;
     const fine: Record<string, string> = {
@@ -31,6 +33,7 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
       queues: `${count(fleet.queues.length, 'queue')}, none paused or late`,
       waits: 'no job has waited long for its turn',
       schedules: 'all that are enabled can tick',
+      'rejected messages': 'none',
       'dead letters': 'none',
     };
     if (fleet.workers.some(({ bridges }) => bridges.length > 0)) fine['bridges'] = 'all connected';

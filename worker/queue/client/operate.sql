@@ -75,7 +75,7 @@ select c.id, c.queue, c.kind, c.status as was, x.id is not null as done
 
 -- name: set_paused
 update queues q
-   set paused = :paused
+   set paused = :paused, paused_by = case when q.paused = :paused then q.paused_by else :by end
   from queue_depth d
  where q.name = :queue and d.queue = q.name
 returning q.name as queue, q.paused, d.waiting, d.active;
@@ -102,7 +102,7 @@ select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed,
 -- name: fleet_workers
 select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
        extract(epoch from clock_timestamp() - w.heartbeat_at)::float8 as heartbeat_age_s,
-       worker_is_alive(w.id) as alive, w.waiting, w.bridges
+       worker_is_alive(w.id) as alive, w.memory_bytes, w.running, w.waiting, w.bridges
   from workers w
  order by w.host, w.pid;
 
@@ -114,7 +114,7 @@ select queue, kind, error_code, cause, solution, count(*) as jobs, max(completed
 
 -- name: fleet_incidents
 -- Open ones, the oldest first. The jobs are counted as they are now.
-select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
+select i.id, i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
        extract(epoch from clock_timestamp() - i.since)::float8 as age_s,
        (select count(*) from jobs j
          where not j.archived and j.status = 'pending' and j.run_at <= now()
@@ -127,7 +127,8 @@ select i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.kinds,
  order by i.since;
 
 -- name: fleet_schedules
--- Schedules in trouble: enabled, but adding nothing.
-select name, error from schedules
- where enabled and error is not null
+-- Schedules in trouble: enabled, but adding nothing. A tick comes within a second of its time while a worker runs.
+select name, error, coalesce(next_tick, since) as since
+  from schedules
+ where enabled and (error is not null or next_tick < clock_timestamp() - interval '1 minute')
  order by name;

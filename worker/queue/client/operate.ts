@@ -115,10 +115,10 @@ export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]
 
 export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
 
-/** Takes effect within two seconds. @throws UsageError for an unknown queue */
-export async function setPaused(db: Queryable, queue: string, paused: boolean): Promise<Paused> {
+/** Takes effect within two seconds. @param by who, for others to read. @throws UsageError for an unknown queue */
+export async function setPaused(db: Queryable, queue: string, paused: boolean, by?: string): Promise<Paused> {
   await checkQueue(db, queue);
-  const [row] = await query<Paused>(db, sql.set_paused, { queue, paused });
+  const [row] = await query<Paused>(db, sql.set_paused, { queue, paused, by: by?.slice(0, 200) ?? null });
   return row!;
 }
 
@@ -145,6 +145,9 @@ export type FleetWorker = {
   started_at: Date;
   heartbeat_age_s: number;
   alive: boolean;
+  /** These two as of its heartbeat; null before the first. */
+  memory_bytes: number | null;
+  running: number | null;
   /** Its jobs that wait for a turn, such as for memory. */
   waiting: { job_id: number; waits_for: string; since: string }[];
   bridges: { bridge: string; connected: boolean; since: string; reason?: string }[];
@@ -156,9 +159,10 @@ export type DeadLetters = Explained & {
   jobs: number;
   last_at: Date;
 };
-/** An enabled schedule, and why it adds nothing. */
-export type FailingSchedule = { name: string; error: string };
+/** An enabled schedule that adds nothing, and why. `error` is null if it is only late: its tick came at `since`. */
+export type FailingSchedule = { name: string; error: string | null; since: Date };
 export type FleetIncident = Explained & {
+  id: string;
   dependency: string;
   host: string | null;
   code: string;

@@ -22,7 +22,9 @@ select w.id
                       and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id::text, 0::bigint));
 
 -- name: heartbeat
-update workers set heartbeat_at = clock_timestamp() where id = :id returning id;
+update workers set heartbeat_at = clock_timestamp(), memory_bytes = :memory_bytes, running = :running
+ where id = :id
+returning id;
 
 -- name: end_former_session
 select count(*) filter (where pg_terminate_backend(l.pid, 1000::bigint)) as ended

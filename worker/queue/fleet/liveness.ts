@@ -23,6 +23,8 @@ export type MembershipOptions = {
   db: Db;
   log: Log;
   queues: string[];
+  /** How many jobs run here. */
+  running: () => number;
   /** Called with each notification on the workers' channel. */
   onNews: (news: Notification) => void;
   /** Called when the session listens, also again: notifications may have been missed. */
@@ -134,7 +136,9 @@ export class Membership {
   /** Renews the heartbeat. @returns false if the fleet has declared us dead */
   async beat(): Promise<boolean> {
     const as = this.#id;
-    return (await query(this.#options.db, sql.heartbeat, { id: as })).length === 1 || as !== this.#id;
+    const { db, running } = this.#options;
+    const beat = { id: as, memory_bytes: process.memoryUsage.rss(), running: running() };
+    return (await query(db, sql.heartbeat, beat)).length === 1 || as !== this.#id;
   }
 
   /** Expects an answer on the session: if it is lost without an error, none comes, and `watchSessions` finds it. */

@@ -22,6 +22,9 @@ select id, source, key, message_id, headers, body, reason, error, created_at, tr
  order by id
    for update;
 
+-- name: correct_rejected
+update rejected_messages set key = :key, body = :body where id = :id returning id;
+
 -- name: mark_tried
 update rejected_messages set reason = :reason, error = :error, tried_at = clock_timestamp() where id = :id;
 

@@ -14,6 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'ingest.sql', [
   'keep_rejected',
   'list_rejected',
   'read_rejected',
+  'correct_rejected',
   'mark_tried',
   'delete_rejected',
 ]);
@@ -129,6 +130,15 @@ export async function listRejected(
 export async function showRejected(db: Queryable, id: number): Promise<RejectedMessage | undefined> {
   const [row] = await query<RejectedMessage>(db, sql.read_rejected, { ids: [id] });
   return row;
+}
+
+/** Corrects a message before it is submitted again. @returns false if there is none */
+export async function correctRejected(
+  db: Queryable,
+  id: number,
+  { key, body }: { key: string; body: Uint8Array },
+): Promise<boolean> {
+  return (await query(db, sql.correct_rejected, { id, key: storable(key, 1_000), body })).length > 0;
 }
 
 export type Resubmitted = Outcome & { message: number };

@@ -28,6 +28,11 @@ with due as materialized (
     from due
    where tick is not null and not skip
   returning id
+), noted as (
+  select note_tick(d.name, d.tick, a.id)
+    from due d
+    left join added a on a.id = d.job_id
+   where d.tick is not null
 )
 update schedules s
    set last_tick = coalesce(d.tick, s.last_tick),
@@ -39,7 +44,7 @@ update schedules s
   from due d
   left join added a on a.id = d.job_id
  where s.name = d.name
-returning s.name, d.tick, a.id as job_id;
+returning s.name, d.tick, a.id as job_id, (select count(*) from noted) as noted;
 
 -- name: refuse
 update schedules set error = :error

@@ -14,6 +14,16 @@ select name from schedules order by name;
 select name, cron, time_zone, queue, kind, payload, priority, max_retries, overlap, enabled
   from schedules where name = :name;
 
+-- name: schedule_history
+-- The newest first. The lateral join finds a job by its id, whatever the statistics say.
+select t.tick, t.at, t.job_id, j.status, j.error_code, j.started_at, j.completed_at
+  from schedule_ticks t
+  left join lateral (select status, error_code, started_at, completed_at
+                       from jobs where id = t.job_id limit 1) j on true
+ where t.schedule = :name
+ order by t.id desc
+ limit :limit;
+
 -- name: set_schedule
 insert into schedules (name, cron, time_zone, queue, kind, payload, priority, max_retries, overlap, enabled)
 values (:name, :cron, :time_zone, :queue, :kind, :payload, :priority, :max_retries, :overlap, :enabled)

@@ -11,6 +11,7 @@ const sql = loadStatements(import.meta.dirname, 'schedules.sql', [
   'list_schedules',
   'schedule_names',
   'read_schedule',
+  'schedule_history',
   'set_schedule',
   'enable_schedule',
   'run_schedule',
@@ -50,6 +51,31 @@ export type ScheduleStatus = Schedule & {
 
 export async function listSchedules(db: Queryable): Promise<ScheduleStatus[]> {
   return query<ScheduleStatus>(db, sql.list_schedules);
+}
+
+/** A tick: `job_id` is null if it was skipped, `tick` is null if the schedule was run by hand. */
+export type PastTick = {
+  tick: Date | null;
+  at: Date;
+  job_id: number | null;
+  /** Of the job; null if there is none, or it has been deleted. */
+  status: Status | null;
+  error_code: string | null;
+  started_at: Date | null;
+  completed_at: Date | null;
+};
+
+/** The newest first, up to a hundred. */
+export async function scheduleHistory(db: Queryable, name: string, limit = 20): Promise<PastTick[]> {
+  return query<PastTick>(db, sql.schedule_history, { name, limit });
+}
+
+/** The next ticks of a cron expression. @throws UsageError if it is invalid, or never comes */
+export function nextTicks(cron: string, timeZone: string, many: number, from = new Date()): Date[] {
+  const { after } = readCron(cron, timeZone);
+  const ticks = [after(from)];
+  while (ticks.length < many) ticks.push(after(ticks.at(-1)!));
+  return ticks;
 }
 
 const defaults = {
