@@ -120,7 +120,11 @@ create table jobs (
   started_at    timestamptz,
   snoozed_since timestamptz,
   completed_at  timestamptz,
-  traceparent   character varying(55),
+  traceparent   character varying(55)          default 
+case
+    when (current_setting('rowmill.traceparent', true) ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$') then current_setting('rowmill.traceparent', true)
+    else null::text
+end,
   constraint jobs_pkey primary key (id, queue, archived),
   constraint jobs_attempt_check check (attempt >= 0 and attempt <= 2000000000),
   constraint jobs_file_id_check check (octet_length(file_id) <= 500),
@@ -807,6 +811,51 @@ alter table bridge_dead enable row level security;
 comment on table bridge_dead is 'Dead letters that RabbitMQ has. One that is retried and fails again is published again.';
 comment on column bridge_dead.failed_at is 'The completed_at of the job.';
 
+create table job_rollups (
+  minutes     smallint    not null,
+  at          timestamptz not null,
+  queue       text        not null,
+  kind        text        not null,
+  completed   bigint      not null default 0,
+  failed      bigint      not null default 0,
+  retried     bigint      not null default 0,
+  duration_ms bigint      not null default 0,
+  durations   bigint[]    not null default '{}'::bigint[],
+  waited_ms   bigint      not null default 0,
+  waits       bigint[]    not null default '{}'::bigint[],
+  constraint job_rollups_pkey primary key (minutes, at, queue, kind),
+  constraint job_rollups_minutes_check check (minutes = any (array[1, 15]))
+);
+alter table job_rollups enable row level security;
+comment on table job_rollups is 'Attempts of the whole fleet, by the minute for a day, and by the quarter of an hour for a month. For charts: what a worker had not written when it was killed is missing.';
+comment on column job_rollups.minutes is 'The length of the period: 1 or 15. Every attempt is in a row of each.';
+comment on column job_rollups.at is 'When the period begins.';
+comment on column job_rollups.kind is '(unknown): kinds that the worker did not know.';
+comment on column job_rollups.completed is 'Attempts that completed their job.';
+comment on column job_rollups.failed is 'Attempts after which the job was a dead letter.';
+comment on column job_rollups.retried is 'Attempts that failed, and after which the job waited for a retry.';
+comment on column job_rollups.duration_ms is 'How long these attempts ran, together.';
+comment on column job_rollups.durations is 'How many of them ran for up to 1, 1.4, 2, 2.8, 4, ... milliseconds: entry n, from 0, for up to 2 ^ (n / 2).';
+comment on column job_rollups.waited_ms is 'How long the jobs that started had been due, together.';
+comment on column job_rollups.waits is 'How many of them had been due for how long, as in durations.';
+
+create table queue_counted (
+  queue         text        not null,
+  waiting       bigint      not null,
+  active        bigint      not null,
+  completed     bigint      not null,
+  failed        bigint      not null,
+  delayed       bigint      not null,
+  oldest_due_at timestamptz,
+  counted_at    timestamptz not null,
+  took          interval    not null,
+  constraint queue_counted_pkey primary key (queue)
+);
+alter table queue_counted enable row level security;
+comment on table queue_counted is 'The last count of each queue whose live leaf is large. Written by one worker at a time; see queue_counts().';
+comment on column queue_counted.oldest_due_at is 'Since when the job that has been due for longest is due.';
+comment on column queue_counted.took is 'How long it took: the next count comes after twenty times as long.';
+
 create table alert_rules (
   condition text     not null,
   enabled   boolean  not null default true,
@@ -900,6 +949,7 @@ comment on column schedule_ticks.job_id is 'Null: the tick was skipped, because 
 
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
+alter table queue_counted add constraint queue_counted_queue_fkey foreign key (queue) references queues(name) on update cascade on delete cascade;
 alter table schedule_ticks add constraint schedule_ticks_schedule_fkey foreign key (schedule) references schedules(name) on update cascade on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 
@@ -2124,6 +2174,77 @@ begin
   return document;
 end $$;
 comment on function put_values is 'A document with other values in some places. A change with `was` is made only if that is the value there.';
+
+create function count_queue(queue text) returns queue_counted
+  language plpgsql
+  set search_path from current
+  set jit = off
+as $$
+declare
+  began timestamptz := clock_timestamp();
+  counted queue_counted;
+begin
+  execute pg_catalog.format($q$
+    select %1$L,
+           count(*) filter (where status = 'pending' and run_at <= now()),
+           count(*) filter (where status = 'processing'),
+           count(*) filter (where status = 'completed')
+             + coalesce((select archived_completed from queues where name = %1$L), 0),
+           count(*) filter (where status = 'failed'),
+           count(*) filter (where status = 'pending' and run_at > now()),
+           min(case when isfinite(run_at) then run_at else created_at end)
+             filter (where status = 'pending' and run_at <= now())
+      from %2$I
+    $q$, count_queue.queue, count_queue.queue || '_jobs_live') into counted;
+  counted.counted_at := began;
+  counted.took := clock_timestamp() - began;
+  return counted;
+end $$;
+comment on function count_queue is 'Counts the jobs of one queue. Its time grows with the queue''s live leaf.';
+
+create function queue_counts() returns TABLE(queue text, paused boolean, waiting bigint, active bigint, completed bigint, failed bigint, delayed bigint, oldest_due_s double precision, counted_at timestamp with time zone)
+  language sql
+  set search_path from current
+as $$
+  select q.name, q.paused, c.waiting, c.active, c.completed, c.failed, c.delayed,
+         case when c.oldest_due_at < clock_timestamp()
+              then extract(epoch from clock_timestamp() - c.oldest_due_at)::float8 end,
+         c.counted_at
+    from queues q
+    left join queue_counted k on k.queue = q.name
+     and k.counted_at > clock_timestamp() - greatest('2 minutes', k.took * 60::float8)
+     and pg_relation_size(to_regclass(quote_ident(q.name || '_jobs_live'))) > 32 * 1024 * 1024
+  cross join lateral (select k.* where k.queue is not null
+                       union all
+                      select c.* from count_queue(q.name) c where k.queue is null) c
+   where to_regclass(quote_ident(q.name || '_jobs_live')) is not null
+   order by q.name
+$$;
+comment on function queue_counts is 'How many jobs each queue holds, in milliseconds also for large queues. counted_at: how old the numbers are.';
+
+create function count_large_queues() returns bigint
+  language sql
+  set search_path from current
+as $$
+  with counted as (
+    insert into queue_counted as k
+    select c.*
+      from queues q
+      left join queue_counted k on k.queue = q.name
+     cross join lateral count_queue(q.name) c
+     where pg_relation_size(to_regclass(quote_ident(q.name || '_jobs_live'))) > 32 * 1024 * 1024
+       and (k.queue is null
+            or clock_timestamp() not between k.counted_at
+                                         and k.counted_at + greatest('10 seconds', k.took * 20::float8))
+        on conflict (queue) do update
+       set waiting = excluded.waiting, active = excluded.active, completed = excluded.completed,
+           failed = excluded.failed, delayed = excluded.delayed, oldest_due_at = excluded.oldest_due_at,
+           counted_at = excluded.counted_at, took = excluded.took
+    returning true
+  )
+  select count(*) from counted
+$$;
+comment on function count_large_queues is 'Counts the queues whose live leaf is above 32 MB, if it is time.';
 
 create function explain_code(code text, out what text, out cause text, out solution text) returns record
   language sql stable

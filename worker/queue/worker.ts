@@ -10,6 +10,7 @@ import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
 import { Reaper } from './fleet/reap.ts';
 import { repeat } from './fleet/repeat.ts';
+import { Rollups } from './fleet/rollups.ts';
 import { keepSensitive } from './fleet/sensitive.ts';
 import { TroubleLog } from './fleet/trouble-log.ts';
 import { keepUp } from './fleet/upkeep.ts';
@@ -81,6 +82,7 @@ export class Worker {
   readonly #served: ServedQueues;
   readonly #scheduler: ReturnType<typeof createScheduler>;
   readonly #revision: TicketsRevision;
+  readonly #rollups: Rollups;
   readonly #stopping = new AbortController();
   #loops: Promise<void>[] = [];
   #draining = false;
@@ -98,6 +100,7 @@ export class Worker {
     this.#claims = claims;
     this.#membership = this.#createMembership();
     this.#incidents = this.#createIncidents();
+    this.#rollups = new Rollups(app.db, parts.registry);
     this.#served = this.#serve();
     this.#scheduler = createScheduler(db, app.log, this.#stopping.signal);
     this.#revision = new TicketsRevision(db, parts.names, () => {
@@ -149,7 +152,7 @@ export class Worker {
       membership: this.#membership,
       incidents: this.#incidents,
       registry,
-      observer: observeAll([logAttempts(app.log), ...observers], app.log),
+      observer: observeAll([logAttempts(app.log), this.#rollups, ...observers], app.log),
       timing,
       signal: this.#stopping.signal,
     };
@@ -192,6 +195,7 @@ export class Worker {
       every(1_000, this.#scheduler.refresh),
       everyQueue(1_000, (queue) => queue.reportProgress()),
       every(1_000, () => this.#tellWaits()),
+      every(5_000, () => this.#rollups.write()),
       everyQueue(config.sweepMs * 15, (queue) => queue.findOrphans()),
       keepUp(db, names, this.queues, log, signal),
       keepSensitive(this.queues, signal, { db, registry, keyring: config.keyring, log }),
@@ -269,6 +273,7 @@ export class Worker {
   async #stop(): Promise<void> {
     this.#draining = true;
     const clean = await this.#drain();
+    await within(2_000, this.#rollups.write()).catch(() => {});
     this.#stopping.abort();
     await within(abortPatienceMs, Promise.allSettled(this.#loops));
     await this.#membership.leave(clean);

@@ -32,6 +32,10 @@ select coalesce(pg_catalog.array_agg(q.name) filter (where coalesce(finished.fou
                       limit 1) kept on true
  where q.name = any(:queues);
 
+-- name: count_large_queues
+-- For queue_counts(), in a transaction with upkeep_lock.
+select count_large_queues() as queues;
+
 -- name: archive_jobs
 -- After a while, so that a job that has just ended can be run again without taking it out of the archive. With arrays
 -- instead of joins: between a prune and the next vacuum, the statistics may say anything, and a join would compare each

@@ -4,10 +4,12 @@ import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
 import { bind, loadStatements, query } from '../../base/db/sql.ts';
 import { failLost } from '../run/lost.ts';
+import { pruneRollups } from './rollups.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'upkeep_lock',
   'upkeep_due',
+  'count_large_queues',
   'archive_jobs',
   'prune_jobs',
   'prunable_jobs',
@@ -28,7 +30,8 @@ const chunk = 5_000;
 const vacuumAfter = 20_000;
 
 /**
- * Moves finished jobs to the archive, prunes the archive, and repairs what should not be broken, until `signal` aborts.
+ * Moves finished jobs to the archive, prunes the archive, counts the jobs of large queues, and repairs what should not
+ * be broken, until `signal` aborts.
  * The fleet as a whole looks about once per `restMs` whether there is something to move, and less often while there is
  * nothing. After a run that found little to do, it rests twenty times as long as the run took, at most half a minute:
  * such runs cost five per cent of a connection. So do the repairs, which read all jobs that wait.
@@ -60,7 +63,9 @@ export async function keepUp(
     });
     for (const queue of reconcileNow ? queues : due)
       await trying(async () => (archivingMs += await archiveAndReconcile(queue, reconcileNow)));
+    await trying(() => locked(db, (tx) => query(tx, sql.count_large_queues)));
     if (reconcileNow) await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
+    if (reconcileNow) await trying(() => pruneRollups(db));
     if (reconcileNow) reconcileAt = performance.now() + reconcilePause(performance.now() - began);
     stretch = due.length > 0 ? 1 : Math.min(stretch * 2, longestStretch);
     const load = Math.min(archivingMs * restFactor, longestRestMs);
