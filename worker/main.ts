@@ -123,6 +123,8 @@ export async function main(given: Partial<Config> = {}): Promise<number> {
   onParentGone(() => stop('none: npm and its shell have ended'));
   try {
     const service = await startService(config, log, stopping.signal);
+    // PM2 waits for this word: https://pm2.keymetrics.io/docs/usage/signals-clean-restart/
+    process.send?.('ready');
     if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
     await service.stop();
   } catch (error) {
