@@ -58,6 +58,12 @@ export function diagnose(error: unknown): Diagnosis | undefined {
   return fix === undefined ? undefined : { what: `Postgres cannot be reached (${message})`, fix };
 }
 
+/** Whether no route leads to the server, or its name has no address that this machine can use. */
+export function isUnreachable(error: unknown): boolean {
+  const codes = [error, ...(error instanceof AggregateError ? error.errors : [])].map((each) => codeOf(each) ?? '');
+  return codes.some((code) => /^(ENETUNREACH|EHOSTUNREACH|ENOTFOUND|EADDRNOTAVAIL)$/.test(code));
+}
+
 function refusal(error: unknown, code: string): Diagnosis {
   // Undefined table, column or schema.
   if (['42P01', '42703', '3F000'].includes(code))

@@ -3,11 +3,12 @@ import { readAddress, type Address } from '../../base/address.ts';
 import { createClient, type Client } from '../../base/db/db.ts';
 import { messageOf } from '../../base/errors.ts';
 import { direct, type Session } from '../../base/db/pooler.ts';
-import { diagnose, explain } from '../faults.ts';
+import { diagnose, explain, isUnreachable } from '../faults.ts';
 import { checkCapacity } from './capacity.ts';
 import { fail, ok, warn, type Check } from './check.ts';
 import { checkDirect } from './direct.ts';
 import { checkHorizon } from './horizon.ts';
+import { checkHosting, unreachableFix } from './hosting.ts';
 import { checkMigrations } from './migrations.ts';
 
 const sql = loadStatements(import.meta.dirname, 'postgres.sql', [
@@ -28,12 +29,15 @@ type Server = { version_num: number; version: string; database: string; now: Dat
 export async function checkPostgres(url: string, connections: number): Promise<{ checks: Check[]; usable: boolean }> {
   const checks: Check[] = [];
   const clients = [createClient(url), createClient(url)] as const;
+  const hosting = checkHosting(url, connections);
+  if (hosting) checks.push(hosting);
   try {
     await clients[0].connect();
     for await (const check of lookInto(clients, url, connections)) checks.push(check);
   } catch (error) {
     const { what, fix } = diagnose(error) ?? { what: messageOf(error) };
-    checks.push(fail('Postgres', what, fix));
+    const special = isUnreachable(error) ? unreachableFix(readAddress(url).host) : undefined;
+    checks.push(fail('Postgres', what, special ?? fix));
   } finally {
     for (const client of clients) await client.end().catch(() => {});
   }
