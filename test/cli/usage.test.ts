@@ -161,11 +161,27 @@ test('a database without our tables says rowmill migrate, which makes them once'
     assert.match(stderr, oneLine);
     assert.match(stderr, /run rowmill migrate/);
   }
+  const plan = await runRowmill(['migrate', '--plan', '--with', 'messenger'], { env });
+  assert.equal(plan.code, 0, plan.stderr);
+  assert.match(plan.stdout, /^would apply 0000_closed\.sql\n/);
+  assert.match(plan.stdout, /would apply 0019_bridges\.sql\n  Bridges: .*\n  Locks: ACCESS EXCLUSIVE on workers/);
+  assert.match(plan.stdout, /would apply messenger\/0001_/);
+  const { planned } = JSON.parse((await runRowmill(['migrate', '--plan', '--json'], { env })).stdout) as {
+    planned: { name: string; what: string; locks?: string }[];
+  };
+  for (const { name, what, locks } of planned)
+    assert.ok(what && locks, `${name} says what it does and which locks it takes`);
+  assert.equal(
+    (await db.query(`select from pg_tables where schemaname = 'public'`)).rowCount,
+    0,
+    'a plan changes nothing',
+  );
   const first = await runRowmill(['migrate'], { env });
   assert.equal(first.code, 0);
   assert.match(first.stdout, /^applied 0000_closed\.sql\napplied 0001_jobs\.sql\n/);
   assert.deepEqual(await runRowmill(['migrate'], { env }), { code: 0, stdout: 'up to date\n', stderr: '' });
   assert.deepEqual(JSON.parse((await runRowmill(['migrate', '--json'], { env })).stdout), { applied: [] });
+  assert.equal((await runRowmill(['migrate', '--plan'], { env })).stdout, 'up to date\n');
 });
 
 test('a migration that was changed is one line, with exit code 2', async (t) => {

@@ -21,9 +21,7 @@ const ledger = 'rowmill_own_migrations';
  *   applied, and for an error of a statement
  */
 export async function applyOwnMigrations(client: pg.Client, { schema }: Names, dir: string): Promise<string[]> {
-  const files = ownMigrationFiles(dir);
-  const applied = await appliedMigrations(client, schema, ledger);
-  const pending = files.filter((file) => isPending(file, applied));
+  const pending = await pendingOwnMigrations(client, schema, dir);
   if (pending.length === 0) return [];
   await openLedger(client, schema, ledger, 'The migration files of the application that this database has seen.');
   await client.query('select after_migration($1)', [[`table ${ledger}`]]);
@@ -39,6 +37,13 @@ export async function applyOwnMigrations(client: pg.Client, { schema }: Names, d
     await client.query(`insert into ${quoted(schema)}.${ledger} (name, checksum) values ($1, $2)`, [name, checksum]);
   }
   return pending.map(({ name }) => name);
+}
+
+/** The files of the folder that this database has not seen, in order. @throws UsageError as applyOwnMigrations */
+export async function pendingOwnMigrations(client: pg.Client, schema: string, dir: string): Promise<Migration[]> {
+  const files = ownMigrationFiles(dir);
+  const applied = await appliedMigrations(client, schema, ledger);
+  return files.filter((file) => isPending(file, applied));
 }
 
 /** @throws UsageError for a folder that cannot be read, and for a file without a number in its name */

@@ -63,7 +63,8 @@ function isHeldUp(error: unknown): boolean {
   return isLockTimeout(cause) || codeOf(cause) === '40P01' || cause instanceof Overtaken;
 }
 
-async function currentSchema(client: pg.Client): Promise<string> {
+/** @throws UsageError if the first schema of search_path does not exist */
+export async function currentSchema(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>('select current_schema() as schema');
   if (rows[0]?.schema) return rows[0].schema;
   throw new UsageError(

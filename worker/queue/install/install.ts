@@ -4,13 +4,14 @@ import { createClient, type Client } from '../../base/db/db.ts';
 import {
   appliedMigrations,
   applyMigrations,
+  currentSchema,
   pendingMigrations,
   unreleasedMigrations,
   whileMigrating,
 } from '../../base/db/migrate.ts';
-import { applyOwnMigrations } from '../../base/db/migrate-own.ts';
+import { applyOwnMigrations, pendingOwnMigrations } from '../../base/db/migrate-own.ts';
 import { UsageError } from '../../base/errors.ts';
-import type { Names } from '../../base/db/names.ts';
+import { namesOf, type Names } from '../../base/db/names.ts';
 import { refusePooler } from '../../base/db/pooler.ts';
 import { refuseClashes } from './clashes.ts';
 import { migrateTickets } from '../claim/tickets.ts';
@@ -38,6 +39,43 @@ export async function install(databaseUrl: string, sets: string[] = [], ownDir?:
   } finally {
     await client.end();
   }
+}
+
+export type Planned = {
+  name: string;
+  /** What the file says of itself: its first paragraph. Empty if it begins without a comment. */
+  what: string;
+  /** What it says of locks; undefined if it says nothing. */
+  locks: string | undefined;
+};
+
+/**
+ * What `install` would apply, in order. Changes nothing, and waits for no lock.
+ * @throws UsageError as `install`
+ */
+export async function planInstall(databaseUrl: string, sets: string[] = [], ownDir?: string): Promise<Planned[]> {
+  const client = createClient(databaseUrl);
+  await client.connect();
+  try {
+    await client.query('begin transaction read only');
+    const names = namesOf(readAddress(databaseUrl).schema ?? (await currentSchema(client)));
+    await refuseUnreleased(client, names);
+    const ours = await pendingMigrations(client, migrationsDir, names, sets);
+    const own = ownDir === undefined ? [] : await pendingOwnMigrations(client, names.schema, ownDir);
+    return [...ours, ...own].map(({ name, sql }) => ({ name, ...aboutOf(sql) }));
+  } finally {
+    await client.end();
+  }
+}
+
+/** Of the comment that a migration begins with. */
+function aboutOf(sql: string): Omit<Planned, 'name'> {
+  const [head = ''] = /^(--.*\n)*/.exec(sql) ?? [];
+  const paragraphs = head
+    .split(/^--\s*$/m)
+    .map((lines) => lines.replaceAll(/^-- ?/gm, '').replaceAll(/\s+/g, ' ').trim());
+  const locks = /Locks: (.*?\.)(?= Undo:|$)/.exec(paragraphs.find((each) => each.startsWith('Locks:')) ?? '')?.[1];
+  return { what: paragraphs[0]!, locks };
 }
 
 async function bringUpToDate(client: Client, names: Names, sets: string[]): Promise<string[]> {
