@@ -19,6 +19,14 @@ create sequence bridge_unacked_id_seq;
 
 create sequence alerts_id_seq;
 
+create sequence social_accounts_id_seq;
+
+create sequence social_posts_id_seq;
+
+create sequence social_attempts_id_seq;
+
+create sequence social_post_steps_id_seq;
+
 create sequence schedule_ticks_id_seq;
 
 create table rowmill_migrations (
@@ -932,6 +940,157 @@ create table alert_turn (
 alter table alert_turn enable row level security;
 comment on table alert_turn is 'One row. The worker that sweeps the alerts holds its lock, and writes when it did.';
 
+create table social_accounts (
+  id                bigint      not null,
+  platform          text        not null,
+  external_id       text        not null,
+  name              text,
+  access_token      text        not null,
+  refresh_token     text,
+  access_expires_at timestamptz,
+  refreshed_at      timestamptz not null default clock_timestamp(),
+  scopes            text[]      not null default '{}'::text[],
+  status            text        not null default 'active',
+  status_reason     text,
+  created_at        timestamptz not null default clock_timestamp(),
+  updated_at        timestamptz not null default clock_timestamp(),
+  constraint social_accounts_pkey primary key (id),
+  constraint social_accounts_access_token_check check (access_token ~ '^sealed:.+$'),
+  constraint social_accounts_external_id_check check (char_length(external_id) >= 1 and char_length(external_id) <= 200),
+  constraint social_accounts_name_check check (char_length(name) <= 200),
+  constraint social_accounts_platform_check check (platform = any (array['tiktok', 'youtube', 'instagram', 'facebook'])),
+  constraint social_accounts_platform_external_id_key unique (platform, external_id),
+  constraint social_accounts_refresh_token_check check (refresh_token ~ '^sealed:.+$'),
+  constraint social_accounts_status_check check (status = any (array['active', 'needs_reconnect', 'disabled'])),
+  constraint social_accounts_status_reason_check check (char_length(status_reason) <= 500)
+);
+alter table social_accounts enable row level security;
+comment on table social_accounts is 'Accounts on social platforms. rowmill account add and connect write them, because the tokens must be sealed.';
+comment on column social_accounts.external_id is 'The platform''s id: open_id of TikTok, the channel of YouTube, the user of Instagram, the page of Facebook.';
+comment on column social_accounts.refresh_token is 'What a new access token is made of. Of Facebook: the token of the user who manages the page. Null: there is none.';
+comment on column social_accounts.access_expires_at is 'Null: it does not expire.';
+comment on column social_accounts.status is 'needs_reconnect: the platform no longer accepts its tokens. Its posts wait until somebody connects it again.';
+
+create table social_connects (
+  state_hash text        not null,
+  platform   text        not null,
+  verifier   text        not null,
+  expires_at timestamptz not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint social_connects_pkey primary key (state_hash),
+  constraint social_connects_platform_check check (platform = any (array['tiktok', 'youtube', 'instagram', 'facebook'])),
+  constraint social_connects_verifier_check check (verifier ~ '^sealed:.+$')
+);
+alter table social_connects enable row level security;
+comment on table social_connects is 'Links that rowmill account connect made. Each is good for one account, until it expires.';
+comment on column social_connects.state_hash is 'sha256 of the parameter state: whoever reads this row cannot make the link.';
+comment on column social_connects.verifier is 'Of PKCE, sealed.';
+
+create table social_posts (
+  id           bigint      not null,
+  account_id   bigint,
+  platform     text,
+  content      jsonb       not null,
+  settings     jsonb       not null default '{}'::jsonb,
+  scheduled_at timestamptz not null default clock_timestamp(),
+  status       text        not null default 'scheduled',
+  step         text        not null default 'prepare',
+  state        jsonb       not null default '{}'::jsonb,
+  upload_url   text,
+  job_id       bigint,
+  job_attempt  integer,
+  external_id  text,
+  url          text,
+  reason       text,
+  error_code   text,
+  error        text,
+  created_at   timestamptz not null default clock_timestamp(),
+  updated_at   timestamptz not null default clock_timestamp(),
+  published_at timestamptz,
+  constraint social_posts_pkey primary key (id),
+  constraint social_posts_content_check check (octet_length(content::text) <= 100000),
+  constraint social_posts_error_check check (char_length(error) <= 2000),
+  constraint social_posts_error_code_check check (char_length(error_code) <= 60),
+  constraint social_posts_external_id_check check (char_length(external_id) <= 200),
+  constraint social_posts_job_id_key unique (job_id),
+  constraint social_posts_platform_check check (platform = any (array['tiktok', 'youtube', 'instagram', 'facebook'])),
+  constraint social_posts_reason_check check (char_length(reason) <= 500),
+  constraint social_posts_settings_check check (octet_length(settings::text) <= 20000),
+  constraint social_posts_status_check check (status = any (array['draft', 'scheduled', 'publishing', 'processing', 'published', 'failed', 'unconfirmed', 'cancelled'])),
+  constraint social_posts_step_check check (step = any (array['prepare', 'upload', 'submit', 'poll', 'done'])),
+  constraint social_posts_url_check check (char_length(url) <= 2000)
+);
+alter table social_posts enable row level security;
+create index social_posts_account_id_published_at_idx on social_posts using btree (account_id, published_at);
+create index social_posts_clear on social_posts using btree ((id::text)) where not starts_with(ltrim(upload_url, '"'), 'sealed:');
+create index social_posts_scheduled_at_idx on social_posts using btree (scheduled_at) where status = any (array['draft', 'scheduled', 'publishing', 'processing']);
+create index social_posts_status_updated_at_idx on social_posts using btree (status, updated_at) where status = any (array['failed', 'unconfirmed']);
+comment on table social_posts is 'What is to be published, and what became of it.';
+comment on column social_posts.account_id is 'Null: the payload of the job has the token, or the account was removed.';
+comment on column social_posts.platform is 'That of the account. A trigger fills it in.';
+comment on column social_posts.scheduled_at is 'When it is published: run_at of its job follows.';
+comment on column social_posts.step is 'Where publishing goes on.';
+comment on column social_posts.state is 'What the platform named: the id of an upload, of a container, how much it has.';
+comment on column social_posts.upload_url is 'Where its bytes go while it is uploaded. Whoever has it can upload: sealed where the workers have SEAL_KEYS.';
+comment on column social_posts.job_id is 'The job that publishes it.';
+comment on column social_posts.job_attempt is 'Together with job_id the execution that holds the post: no other may change it.';
+comment on column social_posts.reason is 'What it waits for, such as a rate limit.';
+
+create table social_attempts (
+  id          bigint      not null,
+  post_id     bigint      not null,
+  operation   text        not null default 'submit',
+  status      text        not null,
+  fingerprint text        not null,
+  job_id      bigint      not null,
+  job_attempt integer     not null,
+  error_code  text,
+  error       text,
+  resolved_by text,
+  created_at  timestamptz not null default clock_timestamp(),
+  sent_at     timestamptz,
+  ended_at    timestamptz,
+  constraint social_attempts_pkey primary key (id),
+  constraint social_attempts_error_check check (char_length(error) <= 2000),
+  constraint social_attempts_error_code_check check (char_length(error_code) <= 60),
+  constraint social_attempts_operation_check check (char_length(operation) <= 40),
+  constraint social_attempts_resolved_by_check check (char_length(resolved_by) <= 200),
+  constraint social_attempts_status_check check (status = any (array['prepared', 'sending', 'accepted', 'definite_failure', 'ambiguous']))
+);
+alter table social_attempts enable row level security;
+create unique index social_attempts_one on social_attempts using btree (post_id, operation) where status <> 'definite_failure';
+create index social_attempts_post_id_idx on social_attempts using btree (post_id);
+create index social_attempts_sent_at_idx on social_attempts using btree (sent_at);
+comment on table social_attempts is 'One row for each request that cannot be taken back. One attempt of a post may exist that is no definite failure.';
+comment on column social_attempts.fingerprint is 'sha256 of what was sent, without tokens.';
+comment on column social_attempts.resolved_by is 'The person who said what became of it.';
+
+create table social_post_steps (
+  id      bigint      not null,
+  post_id bigint      not null,
+  status  text        not null,
+  step    text        not null,
+  reason  text,
+  at      timestamptz not null default clock_timestamp(),
+  constraint social_post_steps_pkey primary key (id)
+);
+alter table social_post_steps enable row level security;
+create index social_post_steps_post_id_id_idx on social_post_steps using btree (post_id, id);
+comment on table social_post_steps is 'The way of each post: a row for each change of status, step or reason. A trigger writes them.';
+
+create table social_limits (
+  key        text        not null,
+  until      timestamptz not null,
+  reason     text        not null,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint social_limits_pkey primary key (key),
+  constraint social_limits_key_check check (char_length(key) <= 200),
+  constraint social_limits_reason_check check (char_length(reason) <= 500)
+);
+alter table social_limits enable row level security;
+comment on table social_limits is 'Until when an account, or all accounts of a platform, are left alone, because the platform said so. Delete the row to try at once.';
+comment on column social_limits.key is '`account 7` or `app youtube`; with an operation behind it, only that.';
+
 create table schedule_ticks (
   id       bigint      not null,
   schedule text        not null,
@@ -952,6 +1111,9 @@ alter table notification_events add constraint notification_events_delivery_id_f
 alter table queue_counted add constraint queue_counted_queue_fkey foreign key (queue) references queues(name) on update cascade on delete cascade;
 alter table schedule_ticks add constraint schedule_ticks_schedule_fkey foreign key (schedule) references schedules(name) on update cascade on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
+alter table social_attempts add constraint social_attempts_post_id_fkey foreign key (post_id) references social_posts(id) on delete cascade;
+alter table social_post_steps add constraint social_post_steps_post_id_fkey foreign key (post_id) references social_posts(id) on delete cascade;
+alter table social_posts add constraint social_posts_account_id_fkey foreign key (account_id) references social_accounts(id) on delete set null;
 
 -- No policies: only the owner, and roles that bypass row level security, get in.
 
@@ -2275,6 +2437,96 @@ as $$
 $$;
 comment on function minute_of is 'A time for people.';
 
+create function social_post_job() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  if new.account_id is not null then
+    select a.platform into new.platform from social_accounts a where a.id = new.account_id;
+  end if;
+  new.updated_at := clock_timestamp();
+  if tg_op = 'UPDATE' then
+    if new.status = 'cancelled' and old.status <> 'cancelled' and old.status <> 'draft' then
+      if old.status in ('published', 'processing', 'unconfirmed')
+         or exists (select from social_attempts a where a.post_id = new.id and a.status <> 'definite_failure') then
+        raise exception 'post % has been submitted: it can no longer be cancelled', new.id
+          using errcode = 'object_not_in_prerequisite_state';
+      end if;
+    end if;
+    if new.status = 'scheduled' and old.status in ('published', 'processing', 'unconfirmed') then
+      raise exception 'post % is %: it cannot be scheduled again', new.id, old.status
+        using errcode = 'object_not_in_prerequisite_state',
+              hint = 'Insert another row, or say what became of it: rowmill post resolve.';
+    end if;
+  end if;
+  if new.status = 'scheduled' and new.job_id is null then
+    insert into social_jobs (kind, payload, run_at)
+    values ('publish', pg_catalog.jsonb_build_object('postId', new.id), new.scheduled_at)
+    returning id into new.job_id;
+  end if;
+  return new;
+end $$;
+comment on function social_post_job is 'Adds the job of a post that is scheduled, and refuses to cancel one that was submitted.';
+
+create function social_post_moved() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  if tg_op = 'INSERT' or (new.status, new.step, new.reason) is distinct from (old.status, old.step, old.reason) then
+    insert into social_post_steps (post_id, status, step, reason) values (new.id, new.status, new.step, new.reason);
+  end if;
+  if tg_op = 'INSERT' then
+    return null;
+  end if;
+  if new.status = 'cancelled' and old.status <> 'cancelled' then
+    update social_jobs set status = 'cancelled' where id = new.job_id and status in ('pending', 'processing');
+  elsif new.status = 'scheduled' and old.status in ('failed', 'cancelled') then
+    update social_jobs set status = 'pending', archived = false, retry_count = 0, run_at = new.scheduled_at
+     where id = new.job_id and status in ('failed', 'cancelled', 'completed');
+  elsif new.status = 'scheduled' and new.scheduled_at is distinct from old.scheduled_at then
+    update social_jobs set run_at = new.scheduled_at where id = new.job_id and status = 'pending';
+  end if;
+  return null;
+end $$;
+comment on function social_post_moved is 'Writes the way of a post down. Its job follows scheduled_at and status.';
+
+create function social_job_ends() returns trigger
+  language plpgsql security definer
+  set search_path from current
+as $$
+begin
+  if pg_partition_root(tg_relid::regclass)::oid is distinct from 'jobs'::regclass::oid then
+    raise exception 'table % holds no jobs', tg_relid::regclass using errcode = 'insufficient_privilege';
+  end if;
+  update social_attempts a
+     set status = 'ambiguous', error_code = coalesce(a.error_code, new.error_code), ended_at = clock_timestamp()
+    from social_posts p
+   where p.job_id = new.id and a.post_id = p.id and a.status = 'sending';
+  update social_posts p
+     set status = case when exists (select from social_attempts a
+                                     where a.post_id = p.id and a.status in ('sending', 'ambiguous', 'accepted'))
+                       then 'unconfirmed' when new.status = 'failed' then 'failed' else 'cancelled' end,
+         error_code = coalesce(new.error_code, p.error_code), error = coalesce(new.error, p.error), reason = null
+   where p.job_id = new.id and p.status in ('scheduled', 'publishing', 'processing');
+  return null;
+end $$;
+comment on function social_job_ends is 'A post whose job failed has failed, or is unconfirmed if the platform may have it. In the same statement, so that only a person tries it again.';
+
+create function social_account_moved() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  update social_jobs j set run_at = clock_timestamp()
+    from social_posts p
+   where p.account_id = new.id and p.status in ('scheduled', 'publishing', 'processing')
+     and p.scheduled_at <= clock_timestamp() and j.id = p.job_id and j.status = 'pending';
+  return null;
+end $$;
+comment on function social_account_moved is 'The posts of an account that was connected again go on at once.';
+
 create function queue_paused() returns trigger
   language plpgsql
   set search_path from current
@@ -2446,6 +2698,9 @@ create trigger jobs_deleted after delete on social_jobs
   for each statement execute function jobs_deleted();
 create trigger jobs_truncated after truncate on social_jobs
   for each statement execute function jobs_deleted('social');
+create trigger social_job_ends after update on social_jobs
+  for each row when (new.kind = 'publish' and (new.status = any (array['failed', 'cancelled'])) and old.status <> new.status)
+  execute function social_job_ends();
 
 create trigger job_archived before insert or update on social_jobs_done
   for each row when (new.archived and (new.status <> all (array['completed', 'cancelled'])))
@@ -2520,6 +2775,15 @@ create trigger schedules_changed after insert or update of cron, time_zone, enab
 create trigger deletion_impossible before insert on storage_deletions
   for each row when (octet_length(new.key) > 1024)
   execute function deletion_impossible();
+
+create trigger social_account_moved after update on social_accounts
+  for each row when (new.status = 'active' and old.status <> 'active')
+  execute function social_account_moved();
+
+create trigger social_post_job before insert or update on social_posts
+  for each row execute function social_post_job();
+create trigger social_post_moved after insert or update on social_posts
+  for each row execute function social_post_moved();
 
 
 -- Views ---------------------------------------------------------------------------------------------------------------

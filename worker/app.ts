@@ -13,6 +13,7 @@ import { createImagorVideo } from './providers/imagorvideo.ts';
 import { createRaid } from './providers/raid.ts';
 import type { Sender } from './providers/sender.ts';
 import { channelNames, checkSenders, createSenders, type ChannelName, type Messages } from './providers/senders.ts';
+import { createSocial, type Social } from './providers/social/social.ts';
 
 /** What makes each of the other services that handlers ask, by its name as a dependency. A new one is a line here. */
 export const providers = {
@@ -28,6 +29,8 @@ type Ports = {
   ffmpeg: Ffmpeg;
   /** The memory that all media jobs of this process share. */
   memory: MemoryGate;
+  /** The platforms on which posts are published. */
+  social: Social;
 } & { [Name in keyof typeof providers]: ReturnType<(typeof providers)[Name]> } & {
   /** The providers that send the messages of a channel, in the order in which they are tried. */
   [Name in ChannelName]: Sender<Messages[Name]>[];
@@ -110,6 +113,7 @@ export function createApp(config: Config, databaseUrl: string, log: Log): App {
           pictureBytes: config.pictureMemoryBytes,
           slots: Math.min(availableParallelism(), 3),
         }),
+      social: () => createSocial(config),
     } as Makers,
   );
   return app;

@@ -29,6 +29,9 @@ const builders: Record<string, () => string[]> = {
   // What storage said of a key that it did not delete.
   'base/storage/check.ts: failure.error_code': () => [],
   'media/ffmpeg/source.ts: `no_${kind}_stream`': () => ['video', 'audio'].map((kind) => `no_${kind}_stream`),
+  // Why a platform does not take a post.
+  'providers/social/errors.ts: code': () =>
+    wordsOf(/type SocialErrorCode =([^;]+);/.exec(read('providers/social/errors.ts'))![1]!),
   // What the thread said, which throws errors of our own, too.
   'media/image/heif/heic.ts: outcome.code': () =>
     Array.from(read('media/image/heif/heic-thread.ts').matchAll(/\bcode: '(\w+)'/g), ([, code]) => code!),

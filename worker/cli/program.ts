@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { surroundings } from '../base/surroundings.ts';
 import { version } from '../queue/fleet/version.ts';
+import { account } from './account.ts';
 import { add } from './add.ts';
 import { alerts } from './alerts.ts';
 import { cancel } from './cancel.ts';
@@ -48,6 +49,7 @@ for (const command of [
   rejected,
   alerts,
   reseal,
+  account,
 ]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
   program.addCommand(command);

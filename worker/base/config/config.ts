@@ -20,6 +20,7 @@ import { rabbitmq } from './rabbitmq.ts';
 import { raid } from './raid.ts';
 import { seal } from './seal.ts';
 import { slack } from './slack.ts';
+import { social } from './social.ts';
 import { sqs } from './sqs.ts';
 import { storage } from './storage.ts';
 import { twilio } from './twilio.ts';
@@ -42,6 +43,7 @@ const groups = [
   push,
   slack,
   webhook,
+  social,
   seal,
   twilio,
   callbacks,

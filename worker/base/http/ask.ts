@@ -1,11 +1,13 @@
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Readable } from 'node:stream';
 import type { Guard } from './guard.ts';
 
 export type Asking = {
   method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   headers: Record<string, string>;
-  body?: string | Buffer | undefined;
+  /** A stream is read as the connection takes it, and destroyed when the request has ended. */
+  body?: string | Buffer | { stream: Readable; bytes: number } | undefined;
   signal: AbortSignal;
   /** What the connection may go to. Such a request has a connection of its own: another one was not guarded. */
   guard?: Guard | undefined;
@@ -19,7 +21,8 @@ export async function ask(url: URL, { body, guard, onSent, ...options }: Asking)
   const guarded = guard ? { lookup: guard.lookup, agent: false } : {};
   guard?.check(url);
   return new Promise((resolve, reject) => {
-    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+    const stream = typeof body === 'object' && 'stream' in body ? body.stream : undefined;
+    const length = body === undefined ? {} : { 'content-length': String(lengthOf(body)) };
     const asking = (secure ? https : http).request(
       url,
       { ...options, headers: { ...options.headers, ...length }, ...guarded },
@@ -36,6 +39,12 @@ export async function ask(url: URL, { body, guard, onSent, ...options }: Asking)
       socket.destroy();
       reject(new Error('it switched protocols'));
     });
-    asking.end(body);
+    if (!stream) return void asking.end(body);
+    stream.on('error', (error) => asking.destroy(error));
+    asking.on('close', () => stream.destroy());
+    stream.pipe(asking);
   });
 }
+
+const lengthOf = (body: NonNullable<Asking['body']>) =>
+  typeof body === 'object' && 'stream' in body ? body.bytes : Buffer.byteLength(body);

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import { codeOf, DeploymentError, PermanentError, RetryableError, Snooze } from '../errors.ts';
+import { codeOf, DeploymentError, isOf, PermanentError, RetryableError, Snooze } from '../errors.ts';
 import { writeNew } from '../new-file.ts';
 import { isUnreachable, retryAfterMs, usualPatience, withRetries, type Passing } from '../retry.ts';
 import { tempError } from '../temp.ts';
 import { ask } from './ask.ts';
+import type { Guard } from './guard.ts';
 
 /**
  * Downloads from other services over HTTP, with node:http, because the global `fetch()` copies each byte one more
@@ -30,6 +31,8 @@ export type DownloadOptions = {
   /** The file to create; it must not exist yet. Only this user can read it. */
   to: string;
   headers?: Record<string, string>;
+  /** Where the connection may go to, if somebody else chose the address. */
+  guard?: Guard;
   maxBytes: number;
   /** For the whole transfer, so that a server that sends byte by byte is ended, too. */
   timeoutMs: number;
@@ -87,7 +90,9 @@ async function request(url: URL, transfer: Transfer): Promise<IncomingMessage> {
   const headers = { ...transfer.headers, 'accept-encoding': 'identity' };
   let at = url;
   for (let hops = 0; ; hops++) {
-    const response = await ask(at, { headers, signal: transfer.stop }).catch((error: unknown) => {
+    const { stop, guard } = transfer;
+    const response = await ask(at, { headers, signal: stop, guard }).catch((error: unknown) => {
+      if (isOf(error, PermanentError)) throw error;
       throw unavailable(transfer.service, `could not be reached (${causeOf(error)})`, error);
     });
     const fault = faultOf(response, at, hops, transfer);

@@ -16,6 +16,9 @@ const sealedColumns = [
   { table: 'webhook_endpoints', key: 'id', column: 'previous_secret', field: 'secret' },
   { table: 'push_tokens', key: 'token_hash', column: 'token', field: 'token' },
   { table: 'notifications', key: 'id', column: 'payload', field: 'payload', isJson: true },
+  { table: 'social_accounts', key: 'id', column: 'access_token', field: 'access_token' },
+  { table: 'social_accounts', key: 'id', column: 'refresh_token', field: 'refresh_token' },
+  { table: 'social_posts', key: 'id', column: 'upload_url', field: 'upload_url' },
 ];
 
 type Stored = { id: string; value: unknown };
