@@ -19,6 +19,8 @@ create sequence bridge_unacked_id_seq;
 
 create sequence alerts_id_seq;
 
+create sequence event_subscriptions_id_seq;
+
 create sequence social_accounts_id_seq;
 
 create sequence social_posts_id_seq;
@@ -319,7 +321,7 @@ create table listeners (
 );
 alter table listeners enable row level security;
 comment on table listeners is 'One row for each client that wants to hear that jobs ended. Without any, nothing is notified.';
-comment on column listeners.until is 'Until when it counts. A client renews it every 20 seconds, and deletes the rows of clients that died.';
+comment on column listeners.until is 'Until when it counts. A client renews it every 20 seconds, and deletes the rows of clients that died. infinity: the row of event_subscriptions.';
 
 create table workers (
   id           uuid        not null,
@@ -472,6 +474,7 @@ create table schedules (
   skipped      bigint      not null default 0,
   skipped_tick timestamptz,
   error        text,
+  ping_url     text,
   constraint schedules_pkey primary key (name),
   constraint kind_with_dot check (strpos(kind, '.') = 0),
   constraint payload_too_large check (
@@ -483,6 +486,7 @@ end),
   constraint schedules_max_retries_check check (max_retries >= 0),
   constraint schedules_name_check check (name ~ '^[^@]+$'),
   constraint schedules_overlap_check check (overlap = any (array['skip', 'queue'])),
+  constraint schedules_ping_url_check check (ping_url ~ '^https?://[^[:space:]]+$' and char_length(ping_url) <= 1000),
   constraint schedules_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null),
   constraint text_too_long check (char_length(name) <= 200 and char_length(cron) <= 200 and char_length(time_zone) <= 100 and char_length(kind) <= 100 and char_length(error) <= 2000)
 );
@@ -501,6 +505,7 @@ comment on column schedules.last_job_id is 'The last job that it inserted; or, a
 comment on column schedules.skipped is 'How many ticks were skipped so far.';
 comment on column schedules.skipped_tick is 'The last tick that was skipped.';
 comment on column schedules.error is 'Why it inserts nothing, though it is enabled.';
+comment on column schedules.ping_url is 'Is asked when a job of the schedule starts (with /start behind it), completes, and fails (/fail), as healthchecks.io has it.';
 
 create table storage_deletions (
   id         bigint           not null default nextval('storage_deletion_ids'::regclass),
@@ -932,13 +937,47 @@ comment on table alert_messages is 'The jobs that told people of alerts. They op
 comment on column alert_messages.alerts is 'The ids of the alerts that the message is about.';
 
 create table alert_turn (
-  the_one  boolean     not null default true,
-  swept_at timestamptz not null default '-infinity'::timestamp with time zone,
+  the_one   boolean     not null default true,
+  swept_at  timestamptz not null default '-infinity'::timestamp with time zone,
+  pinged_at timestamptz not null default '-infinity'::timestamp with time zone,
   constraint alert_turn_pkey primary key (the_one),
   constraint alert_turn_the_one_check check (the_one)
 );
 alter table alert_turn enable row level security;
 comment on table alert_turn is 'One row. The worker that sweeps the alerts holds its lock, and writes when it did.';
+comment on column alert_turn.pinged_at is 'When FLEET_PING_URL was last asked.';
+
+create table event_subscriptions (
+  id          bigint      not null,
+  queue       text,
+  kind        text,
+  status      text,
+  endpoint_id text        not null,
+  enabled     boolean     not null default true,
+  created_at  timestamptz not null default clock_timestamp(),
+  constraint event_subscriptions_pkey primary key (id),
+  constraint event_subscriptions_kind_check check (char_length(kind) <= 100),
+  constraint event_subscriptions_status_check check (status = any (array['completed', 'failed', 'cancelled']))
+);
+alter table event_subscriptions enable row level security;
+comment on table event_subscriptions is 'Which ends of jobs are told to which webhook endpoint. An endpoint hears of each end once, however many rows match. One that is disabled hears nothing, also not later.';
+comment on column event_subscriptions.queue is 'Null: all queues.';
+comment on column event_subscriptions.kind is 'Null: all kinds.';
+comment on column event_subscriptions.status is 'Null: completed, failed and cancelled.';
+
+create table schedule_pings (
+  job_id   bigint      not null,
+  schedule text        not null,
+  url      text        not null,
+  started  boolean     not null default false,
+  tries    integer     not null default 0,
+  next_at  timestamptz not null default clock_timestamp(),
+  constraint schedule_pings_pkey primary key (job_id)
+);
+alter table schedule_pings enable row level security;
+comment on table schedule_pings is 'The jobs of schedules with a ping_url that have not ended, or whose end is not told.';
+comment on column schedule_pings.started is 'It was told that the job has started.';
+comment on column schedule_pings.next_at is 'When the next ping may be sent. A worker that sends one moves it: so no two send the same, and another one repeats it if that worker dies.';
 
 create table social_accounts (
   id                bigint      not null,
@@ -1106,6 +1145,8 @@ comment on column schedule_ticks.tick is 'Null: it was run by hand.';
 comment on column schedule_ticks.at is 'When a worker noticed the tick. Later than tick: no worker ran at that time.';
 comment on column schedule_ticks.job_id is 'Null: the tick was skipped, because the job before had not ended.';
 
+alter table event_subscriptions add constraint event_subscriptions_endpoint_id_fkey foreign key (endpoint_id) references webhook_endpoints(id) on update cascade on delete cascade;
+alter table event_subscriptions add constraint event_subscriptions_queue_fkey foreign key (queue) references queues(name) on delete cascade;
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
 alter table notification_events add constraint notification_events_delivery_id_fkey foreign key (delivery_id) references notification_deliveries(id) on delete cascade;
 alter table queue_counted add constraint queue_counted_queue_fkey foreign key (queue) references queues(name) on update cascade on delete cascade;
@@ -1618,7 +1659,8 @@ create function announce(queues text[], ids bigint[], statuses text[]) returns v
   set jit = off
 as $$
 begin
-  if exists (select from listeners where until > clock_timestamp()) and pg_notification_queue_usage() < 0.9::float8 then
+  if exists (select from listeners where until > clock_timestamp() and until < 'infinity')
+     and pg_notification_queue_usage() < 0.9::float8 then
     perform pg_notify('rowmill_ended',
                       pg_catalog.json_build_object('queue', c.queue, 'status', c.status,
                                                    'ids', pg_catalog.json_agg(c.id order by c.id))::text)
@@ -1626,6 +1668,9 @@ begin
                     (row_number() over (partition by e.queue, e.status order by e.id) - 1) / 400 as chunk
                from unnest(announce.queues, announce.ids, announce.statuses) as e (queue, id, status)) c
       group by c.queue, c.status, c.chunk;
+  end if;
+  if exists (select from listeners where until = 'infinity') then
+    perform add_events(announce.queues, announce.ids, announce.statuses);
   end if;
 end $$;
 comment on function announce is 'Notifies clients, if there are any, that jobs ended: at commit, on the channel <schema>_ended (in public: rowmill_ended).';
@@ -2437,6 +2482,66 @@ as $$
 $$;
 comment on function minute_of is 'A time for people.';
 
+create function add_events(queues text[], ids bigint[], statuses text[]) returns void
+  language plpgsql
+  set search_path from current
+  set enable_seqscan = off
+  set jit = off
+as $$
+begin
+  insert into notification_jobs (kind, priority, dedupe_key, payload)
+  select 'webhook', 10, 'rowmill:event:' || gen_random_uuid()::text,
+         jsonb_build_object('webhook', jsonb_build_object(
+           'endpoint', s.endpoint_id,
+           'event', 'job.' || e.status,
+           'body', jsonb_build_object(
+             'type', 'job.' || e.status,
+             'timestamp', j.completed_at,
+             'data', jsonb_build_object(
+               'id', j.id, 'queue', j.queue, 'kind', j.kind, 'status', e.status, 'attempt', j.attempt,
+               'error_code', j.error_code, 'file_id', j.file_id, 'dedupe_key', j.dedupe_key,
+               'created_at', j.created_at, 'started_at', j.started_at, 'completed_at', j.completed_at))))
+    from unnest(add_events.queues, add_events.ids, add_events.statuses) with ordinality as e (queue, id, status, n)
+   cross join lateral (select * from jobs where queue = e.queue and id = e.id limit 1) j
+   cross join lateral (select distinct b.endpoint_id
+                         from event_subscriptions b
+                         join webhook_endpoints w on w.id = b.endpoint_id
+                        where b.enabled and w.disabled_at is null
+                          and (b.queue is null or b.queue = j.queue) and (b.kind is null or b.kind = j.kind)
+                          and (b.status is null or b.status = e.status)) s
+   where j.dedupe_key is null or j.dedupe_key not like 'rowmill:%'
+   order by e.n;
+end $$;
+comment on function add_events is 'Adds a job notification.webhook for each endpoint that wants to hear that a job ended.';
+
+create function event_subscriptions_changed() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  -- One at a time: of two that run at once, each would not see the rows of the other.
+  perform pg_advisory_xact_lock(hashtextextended('rowmill events ' || current_schema()::text, 0::bigint));
+  if exists (select from event_subscriptions where enabled) then
+    insert into listeners (id, until) values ('00000000-0000-0000-0000-000000000000', 'infinity')
+        on conflict do nothing;
+  else
+    delete from listeners where until = 'infinity';
+  end if;
+  return null;
+end $$;
+comment on function event_subscriptions_changed is 'Keeps the row of the subscriptions in listeners.';
+
+create function schedule_pinged() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+begin
+  insert into schedule_pings (job_id, schedule, url) values (new.last_job_id, new.name, new.ping_url)
+      on conflict do nothing;
+  return null;
+end $$;
+comment on function schedule_pinged is 'Remembers to ping the ping_url of a schedule that has a new job.';
+
 create function social_post_job() returns trigger
   language plpgsql
   set search_path from current
@@ -2771,10 +2876,16 @@ create trigger schedule_reset before update on schedules
   execute function schedule_reset();
 create trigger schedules_changed after insert or update of cron, time_zone, enabled on schedules
   for each statement execute function schedules_changed();
+create trigger schedule_pinged after update of last_job_id on schedules
+  for each row when (new.ping_url is not null and new.last_job_id is distinct from old.last_job_id)
+  execute function schedule_pinged();
 
 create trigger deletion_impossible before insert on storage_deletions
   for each row when (octet_length(new.key) > 1024)
   execute function deletion_impossible();
+
+create trigger event_subscriptions_changed after insert or delete or update or truncate on event_subscriptions
+  for each statement execute function event_subscriptions_changed();
 
 create trigger social_account_moved after update on social_accounts
   for each row when (new.status = 'active' and old.status <> 'active')

@@ -11,7 +11,7 @@ const floors = [
   ['media', 'providers', 'templates'],
   ['app.ts', 'doubts.ts'],
   ['queue'],
-  ['jobs', 'bridges', 'http', 'metrics'],
+  ['jobs', 'bridges', 'http', 'metrics', 'alerts'],
   ['main.ts', 'rowmill.ts', 'testing'],
   ['cli'],
 ];

@@ -10,6 +10,8 @@ import { onParentGone, onStop } from './base/signals.ts';
 import { removeDeadTempDirs } from './base/temp.ts';
 import { psqlLine } from './embedded/connection.ts';
 import { openEmbeddedPostgres } from './embedded/postgres.ts';
+import { startAlerts } from './alerts/alerts.ts';
+import { claimClock } from './alerts/pings.ts';
 import { startBridges } from './bridges/bridges.ts';
 import { callbacks } from './http/callbacks.ts';
 import { dashboard } from './http/dashboard/dashboard.ts';
@@ -64,8 +66,9 @@ export async function startService(
     void tellOfFfmpeg(app);
     void tellOfSettings(app);
     open.adopt(keepTidy(config.tempDir), clearInterval);
+    const claims = claimClock();
     const worker = await step(
-      () => startWorker(app, postgres.url, registry),
+      () => startWorker(app, postgres.url, registry, { observers: [claims] }),
       (started) => started.stop(),
     );
     const bridges = startBridges(app, worker, registry);
@@ -73,6 +76,8 @@ export async function startService(
     const pages = dashboard(app, postgres.url, { worker, registry, bridges });
     open.defer(() => pages.close());
     const others = [callbacks(app), unsubscribing(app), jobs(app, registry), pages.http];
+    const alerts = startAlerts(app, { databaseUrl: postgres.url, registry, claims });
+    open.defer(() => alerts.stop());
     const http = await step(
       () => listenSomewhere(routes(worker, others, bridges), config, log),
       ({ close }) => close(),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { decoded } from '../address.ts';
 import { UsageError } from '../errors.ts';
 import { surroundings } from '../surroundings.ts';
+import { alerts } from './alerts.ts';
 import { callbacks } from './callbacks.ts';
 import { cleanup } from './cleanup.ts';
 import { cloudflare } from './cloudflare.ts';
@@ -52,6 +53,7 @@ const groups = [
   sqs,
   cloudflare,
   dashboard,
+  alerts,
 ] as const;
 
 /** What all of them are at once. */
