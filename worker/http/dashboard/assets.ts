@@ -11,6 +11,7 @@ const own = (name: string) => () => join(import.meta.dirname, 'assets', name);
 const files = {
   'dashboard.css': own('dashboard.css'),
   'dashboard.js': own('dashboard.js'),
+  'plots.js': own('plots.js'),
   'htmx.js': () => resolve('htmx.org/dist/htmx.min.js'),
   'hx-sse.js': () => resolve('htmx.org/dist/ext/hx-sse.min.js'),
   'uplot.js': () => resolve('uplot/dist/uPlot.iife.min.js'),

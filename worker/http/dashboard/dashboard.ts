@@ -11,7 +11,17 @@ import { authenticated, sameSite, type Env } from './access.ts';
 import { assets } from './assets.ts';
 import { createHouse, type House } from './house.ts';
 import { page } from './layout.ts';
+import { mediaRoute } from './media.ts';
+import { alertsPage } from './pages/alerts.ts';
 import { jobsPage } from './pages/jobs.ts';
+import { notificationsPage } from './pages/notifications.ts';
+import { overviewPage } from './pages/overview.ts';
+import { rejectedPage } from './pages/rejected.ts';
+import { schedulePage } from './pages/schedule.ts';
+import { schedulesPage } from './pages/schedules.ts';
+import { templatesPage } from './pages/templates.ts';
+import { waysInPage } from './pages/ways-in.ts';
+import { workersPage } from './pages/workers.ts';
 
 export type Dashboard = { http: Hono; close(): Promise<void> };
 
@@ -23,7 +33,19 @@ const policy =
 const mostBytes = 4_000_000;
 
 /** Each adds a page. */
-const allPages = [jobsPage];
+const allPages = [
+  overviewPage,
+  jobsPage,
+  mediaRoute,
+  schedulesPage,
+  schedulePage,
+  workersPage,
+  waysInPage,
+  rejectedPage,
+  notificationsPage,
+  templatesPage,
+  alertsPage,
+];
 
 /** The pages: README.md. Without a password they are 404. */
 export function dashboard(

@@ -11,6 +11,11 @@ const pages = [
   ['', 'Overview'],
   ['jobs', 'Jobs'],
   ['dead', 'Dead letters'],
+  ['schedules', 'Schedules'],
+  ['workers', 'Workers'],
+  ['ways-in', 'Ways in'],
+  ['notifications', 'Notifications'],
+  ['alerts', 'Alerts'],
 ] as const;
 
 type Page = {
@@ -34,7 +39,12 @@ export function page(
 ): Response | Promise<Response> {
   const to = (path: string) => linkTo(context, path);
   const user = context.get('user');
-  const scripts = ['htmx.js', 'hx-sse.js', ...(plots ? (['uplot.js'] as const) : []), 'dashboard.js'] as const;
+  const scripts = [
+    'htmx.js',
+    'hx-sse.js',
+    ...(plots ? (['uplot.js', 'plots.js'] as const) : []),
+    'dashboard.js',
+  ] as const;
   return context.html(
     html`<!doctype html>
       <html lang="en">

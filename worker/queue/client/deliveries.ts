@@ -10,7 +10,7 @@ const sql = loadStatements(import.meta.dirname, 'deliveries.sql', [
   'delivery_counts',
 ]);
 
-const deliveryStatuses = [
+export const deliveryStatuses = [
   'queued',
   'sending',
   'sent',

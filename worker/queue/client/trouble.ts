@@ -48,7 +48,7 @@ export async function readFleet(db: Queryable): Promise<Fleet> {
 }
 
 /** A queue whose oldest job has been due for so long is late. */
-const patienceS = 300;
+export const patienceS = 300;
 const turnPatienceS = 60;
 const mostGroups = 10;
 
