@@ -9,6 +9,7 @@ import { failover } from './failover.ts';
 import { growth } from './growth.ts';
 import { herd } from './herd.ts';
 import { horizon } from './horizon.ts';
+import { idle } from './idle.ts';
 import { ingest } from './ingest.ts';
 import { latency } from './latency.ts';
 import type { Bench } from './measure.ts';
@@ -42,6 +43,7 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   horizon,
   wal,
   herd,
+  idle,
   producers,
   ingest,
   notify,

@@ -1,17 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Child } from './child.ts';
-import { now } from './clock.ts';
-import { cpuMs } from './cpu.ts';
 import { interleave, launchProducer, launchWorker, type Bench } from './measure.ts';
 import { atMost, information, median, type Result } from './result.ts';
-import type { Database } from './server.ts';
 import * as graphileWorker from './tools/graphile-worker.ts';
 import * as rowmill from './tools/rowmill.ts';
+import { watch, type Cost } from './watch.ts';
 
 const perSecond = 500;
 
-/** Of one idle runner: ms of CPU a second, of its process and its connections together; and commits a second. */
-type Cost = { cpu: number; commits: number };
+/** Each cost is that of one idle runner. */
 type Run = { quiet: Cost; loaded: Cost; inserts: number };
 
 /**
@@ -106,46 +103,4 @@ async function underLoad<T>(producer: Child, work: () => Promise<T>): Promise<T 
   const { first, last, count } = await producer.hears<{ first: number; last: number; count: number }>('sent');
   await producer.end();
   return { ...watched, inserts: (count / (last - first)) * 1_000 };
-}
-
-/**
- * A second's CPU of the processes and of the connections named `idle`, and a second's commits of the whole database.
- */
-async function watch(db: Database, processes: Child[], seconds: number): Promise<Cost> {
-  const pids = async () => [...processes.map(({ pid }) => pid), ...(processes.length > 0 ? await backends(db) : [])];
-  const first = new Map<number, number>();
-  const last = new Map<number, number>();
-  const sample = async (isFirst: boolean) => {
-    for (const pid of await pids()) {
-      // A connection that ended meanwhile keeps what it was last seen with.
-      const ms = await cpuMs(pid).catch(() => last.get(pid) ?? 0);
-      if (!first.has(pid)) first.set(pid, isFirst ? ms : 0);
-      last.set(pid, ms);
-    }
-  };
-  await sample(true);
-  const from = await commits(db);
-  const began = now();
-  for (let second = 0; second < seconds; second++) {
-    await sleep(1_000);
-    await sample(false);
-  }
-  // On a busy machine the samples take their time.
-  const elapsed = (now() - began) / 1_000;
-  const used = [...last].reduce((sum, [pid, ms]) => sum + ms - first.get(pid)!, 0);
-  return { cpu: used / elapsed, commits: ((await commits(db)) - from) / elapsed };
-}
-
-async function backends(db: Database): Promise<number[]> {
-  const { rows } = await db.query<{ pid: number }>(
-    `select pid from pg_stat_activity where application_name = 'idle' and datname = current_database()`,
-  );
-  return rows.map(({ pid }) => pid);
-}
-
-async function commits(db: Database): Promise<number> {
-  const { rows } = await db.query<{ commits: number }>(
-    'select xact_commit as commits from pg_stat_database where datname = current_database()',
-  );
-  return rows[0]!.commits;
 }

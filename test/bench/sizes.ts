@@ -19,6 +19,8 @@ export type Sizes = {
   /** How often each fault befalls the way to Postgres, and how long it lasts. */
   faults: number;
   faultSeconds: number;
+  /** How long a worker without jobs is watched. */
+  idleSeconds: number;
   /** Processes that idle while another queue is busy. */
   runners: number;
   /** Pictures that a queue publishes; originals of each kind of picture. */
@@ -40,6 +42,7 @@ export const full: Sizes = {
   settleSeconds: 8,
   faults: 10,
   faultSeconds: 5,
+  idleSeconds: 120,
   runners: 10,
   pictures: 24,
   clipSeconds: 16,
@@ -57,6 +60,7 @@ export const smoke: Sizes = {
   settleSeconds: 1,
   faults: 1,
   faultSeconds: 1,
+  idleSeconds: 1,
   runners: 2,
   pictures: 4,
   clipSeconds: 2,
