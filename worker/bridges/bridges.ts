@@ -37,7 +37,7 @@ export function startBridges(app: App, worker: { id(): string }, registry: Regis
     await query(db, sql.tell_bridges, { id, bridges: text });
     told = id + text;
   };
-  if (bridges.length > 0) void repeat(1_000, tell, log, stopping.signal);
+  if (bridges.length > 0) void repeat([{ everyMs: 1_000, work: tell }], log, stopping.signal);
   return {
     states,
     taken: () => Object.fromEntries(bridges.map((bridge) => [bridge.state().bridge, bridge.taken()])),

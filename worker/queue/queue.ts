@@ -13,7 +13,7 @@ import { createLimiter } from './run/rate-limit.ts';
 import { mostAside } from './run/slots.ts';
 import type { Registry } from './registry.ts';
 import { Runner } from './claim/runner.ts';
-import { ticketIsDue } from './claim/due-ticket.ts';
+import { dueTickets, type DueTicket } from './claim/due-tickets.ts';
 import { Neglect } from './claim/neglect.ts';
 import type { Uncommitted } from './claim/uncommitted.ts';
 import { Waking, type Timing } from './claim/waking.ts';
@@ -39,6 +39,10 @@ export type Serving = {
 
 /** The smallest smallint. */
 const mostUrgent = -32_768;
+/** Attempts that have been running for less are not looked for among the orphaned: ledger.sql. */
+const attemptAgeMs = 10_000;
+/** How long a queue in which nothing runs is not searched for orphaned jobs. Somebody may make some with SQL. */
+const longestTrustMs = 120_000;
 
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
 export class ServedQueue {
@@ -52,7 +56,9 @@ export class ServedQueue {
   readonly #runner: Runner;
   readonly #waking: Waking;
   readonly #neglect: Neglect;
-  readonly #isDue: ReturnType<typeof ticketIsDue>;
+  /** When orphaned jobs were last looked for. */
+  #soughtAt = -Infinity;
+  readonly #dueTickets: ReturnType<typeof dueTickets>;
 
   /** @param settings its row at the start */
   constructor(settings: QueueRow, serving: Serving) {
@@ -60,14 +66,13 @@ export class ServedQueue {
     this.#settings = settings;
     this.#serving = serving;
     this.#concurrency = concurrencyOf(this.name, serving.app.config);
-    this.#isDue = ticketIsDue(serving.db, serving.names.tickets, this.name);
+    this.#dueTickets = dueTickets(serving.db, serving.names.tickets);
     this.#ledger = this.#openLedger();
     this.#executor = this.#createExecutor();
     this.#waking = this.#createWaking();
     this.#runner = this.#createRunner();
     this.#neglect = new Neglect({
       queue: this.name,
-      isDue: this.#isDue,
       isIdle: () => this.#runner.wanted && this.#executor.room() > 0 && this.#executor.waiting() === 0,
     });
   }
@@ -124,7 +129,6 @@ export class ServedQueue {
       slots: this.#concurrency + mostAside,
       db: claims,
       log: app.log,
-      pollIntervalMs: app.config.pollIntervalMs,
       take: (ticket) => {
         this.#neglect.took();
         return this.#executor.take(ticket);
@@ -139,6 +143,13 @@ export class ServedQueue {
   wake(tickets?: number): void {
     this.#runner.wake(tickets);
     this.#makeRoomSoon();
+  }
+
+  /** To be called each time that Postgres was asked which ticket of the queue is due, with the answer. */
+  polled(next: DueTicket | undefined): void {
+    this.#neglect.asked(next?.waiting_ms ?? 0);
+    if (next) this.#runner.wake();
+    else this.#runner.foundNothing();
   }
 
   /** To be called for each notification about the queue. */
@@ -159,7 +170,9 @@ export class ServedQueue {
   readonly #makeRoom = paced(20, async () => {
     for (;;) {
       const below = this.#executor.crowdedBy();
-      if (below === undefined || !(await this.#isDue({ below }))) return;
+      if (below === undefined) return;
+      const [next] = await this.#dueTickets([this.name]);
+      if (!next || next.priority >= below) return;
       await this.#executor.makeRoom();
     }
   });
@@ -197,15 +210,14 @@ export class ServedQueue {
    */
   async findOrphans(): Promise<void> {
     const { app, db, membership } = this.#serving;
+    const now = performance.now();
+    const idleFor = this.#soughtAt - this.#executor.idleSince();
+    if (idleFor > attemptAgeMs && now - this.#soughtAt < longestTrustMs) return;
     const orphaned = (await this.#ledger.recorded()).filter((attempt) => !this.#executor.mayRun(attempt));
+    this.#soughtAt = now;
     if (orphaned.length === 0) return;
     await transaction(db, (tx) => failLost(tx, this.name, membership.id(), orphaned));
     app.log.warn({ queue: this.name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
-  }
-
-  /** Must be called every few seconds: finds out whether jobs are due that no worker claims, though this one could. */
-  findNeglect(): Promise<void> {
-    return this.#neglect.check();
   }
 
   /** What its jobs wait for that have waited for so many milliseconds. */

@@ -1,6 +1,7 @@
 import { loadStatements, query, type Queryable } from '../base/db/sql.ts';
 import { paced } from '../base/paced.ts';
 import { createAlarm } from './claim/alarm.ts';
+import { dueTickets } from './claim/due-tickets.ts';
 import { createUncommitted } from './claim/uncommitted.ts';
 import { ServedQueue, type Serving } from './queue.ts';
 import type { QueueRow } from './served.ts';
@@ -13,17 +14,28 @@ export const readQueues = (db: Queryable) => query<QueueRow>(db, sql.read_queues
 /** The queues that this process serves, and what wakes them. */
 export class ServedQueues {
   readonly all: ServedQueue[];
-  readonly #db: Queryable;
+  readonly #reads: Queryable;
   readonly #isResting: () => boolean;
   readonly #alarm: ReturnType<typeof createAlarm>;
+  readonly #dueTickets: ReturnType<typeof dueTickets>;
 
   /** @param isResting whether none may be started now */
-  constructor(rows: QueueRow[], serving: Omit<Serving, 'uncommitted' | 'refreshAlarm'>, isResting: () => boolean) {
-    const { db, signal } = serving;
-    this.#db = db;
+  constructor(
+    rows: QueueRow[],
+    serving: Omit<Serving, 'uncommitted' | 'refreshAlarm'> & { reads: Queryable },
+    isResting: () => boolean,
+  ) {
+    const {
+      db,
+      names: { tickets },
+      reads,
+      signal,
+    } = serving;
+    this.#reads = reads;
+    this.#dueTickets = dueTickets(reads, tickets);
     this.#isResting = isResting;
     const names = rows.map(({ name }) => name);
-    this.#alarm = createAlarm(db, names, (name) => this.get(name)?.wake());
+    this.#alarm = createAlarm(reads, names, (name) => this.get(name)?.wake());
     signal.addEventListener('abort', () => this.#alarm.stop(), { once: true });
     const uncommitted = createUncommitted(db, (name) => this.#dueSoon(name), signal);
     const refreshAlarm = () => this.#refreshAlarmSoon();
@@ -62,13 +74,19 @@ export class ServedQueues {
     this.followSoon();
   }
 
+  /** Finds due tickets of which no notification came. Must be called each WORKER_POLL_INTERVAL. */
+  async poll(): Promise<void> {
+    const due = new Map((await this.#dueTickets(this.all.map(({ name }) => name))).map((next) => [next.queue, next]));
+    for (const queue of this.all) queue.polled(due.get(queue.name));
+  }
+
   followSoon(): void {
     void this.follow().catch(() => {});
   }
 
   /** Follows what people change with SQL. Must be called each second, and when something was changed. */
   readonly follow = paced(0, async () => {
-    const now = new Map((await readQueues(this.#db)).map((row) => [row.name, row]));
+    const now = new Map((await readQueues(this.#reads)).map((row) => [row.name, row]));
     for (const queue of this.all) {
       if (this.#isResting()) return;
       await queue.follow(now.get(queue.name));

@@ -1,7 +1,7 @@
 import type { App } from '../app.ts';
-import type { Db, Notification } from '../base/db/db.ts';
-import { readNames, type Names } from '../base/db/names.ts';
-import { loadStatements, query } from '../base/db/sql.ts';
+import { isTransient, type Db, type Notification } from '../base/db/db.ts';
+import { persist } from '../base/db/persist.ts';
+import { loadStatements, query, type Queryable } from '../base/db/sql.ts';
 import { watchSessions } from '../base/db/watch.ts';
 import { within } from '../base/deadline.ts';
 import { TicketsRevision } from './claim/revision.ts';
@@ -9,19 +9,20 @@ import type { Timing } from './claim/waking.ts';
 import { openEnginePools } from './fleet/connections.ts';
 import { Membership } from './fleet/liveness.ts';
 import { Reaper } from './fleet/reap.ts';
-import { repeat } from './fleet/repeat.ts';
+import { repeat, type Chore } from './fleet/repeat.ts';
 import { Rollups } from './fleet/rollups.ts';
 import { keepSensitive } from './fleet/sensitive.ts';
 import { TroubleLog } from './fleet/trouble-log.ts';
 import { keepUp } from './fleet/upkeep.ts';
 import type { ServedQueue } from './queue.ts';
-import { readQueues, ServedQueues } from './queues.ts';
+import { readDatabase, type Prepared } from './prepare.ts';
+import { ServedQueues } from './queues.ts';
+import { jointReads } from './reads.ts';
 import type { Registry } from './registry.ts';
 import { longWaitMs } from './run/context.ts';
 import { Incidents, type OpenIncident } from './run/incidents.ts';
 import { logAttempts, observeAll, type Observer } from './run/observer.ts';
 import { createScheduler } from './schedule/scheduler.ts';
-import { checkQueuesOf, servedQueues, type QueueRow } from './served.ts';
 
 export type WorkerOptions = {
   /** Called for each attempt, after the log. */
@@ -30,42 +31,29 @@ export type WorkerOptions = {
   timing?: Timing | undefined;
 };
 
-const sql = loadStatements(import.meta.dirname, 'worker.sql', ['apply_settings', 'tell_waits', 'search_path']);
+const sql = loadStatements(import.meta.dirname, 'worker.sql', ['tell_waits']);
 const abortPatienceMs = 6_000;
+/** A busy machine, or a Postgres that restarts just now, must not keep a worker from starting. */
+const startPatience = { waitMs: 200, longestMs: 1_000, budgetMs: 60_000 };
 
-/** @throws UsageError if QUEUES or a kind names a queue that the database does not have */
+/**
+ * @throws UsageError if QUEUES or a kind names a queue that the database does not have; the last error, if Postgres
+ * does not answer for a minute
+ */
 export async function startWorker(
   app: App,
   databaseUrl: string,
   registry: Registry,
   options: WorkerOptions = {},
 ): Promise<Worker> {
-  const { config, db, log } = app;
-  const rows = await readQueues(db);
-  checkQueuesOf(registry, rows);
-  const settings = servedQueues(rows, config.queues);
-  await query(db, sql.apply_settings, {
-    queues: settings.map(({ name }) => name),
-    max_retries: config.maxRetries ?? null,
-    backoff_ms: config.backoffMs ?? null,
-  });
-  const names = await readNames(db);
-  const [{ path }] = (await query<{ path: string }>(db, sql.search_path)) as [{ path: string }];
-  const worker = new Worker({ ...options, app, databaseUrl, registry, settings, names, path });
+  const read = await persist(() => readDatabase(app, registry), undefined, isTransient, startPatience);
+  const worker = new Worker({ ...options, ...read, app, databaseUrl, registry });
   await worker.start();
-  log.info({ worker: worker.id(), queues: worker.queues, kinds: [...registry.keys()] }, 'working');
+  app.log.info({ worker: worker.id(), queues: worker.queues, kinds: [...registry.keys()] }, 'working');
   return worker;
 }
 
-type Parts = WorkerOptions & {
-  app: App;
-  databaseUrl: string;
-  registry: Registry;
-  settings: QueueRow[];
-  names: Names;
-  /** The worker's search_path. */
-  path: string;
-};
+type Parts = WorkerOptions & Prepared & { app: App; databaseUrl: string; registry: Registry };
 
 /**
  * The engine of one process: a runner and an executor for each queue that it serves, its membership of the fleet, and
@@ -77,6 +65,7 @@ export class Worker {
   readonly #parts: Parts;
   readonly #db: Db;
   readonly #claims: Db;
+  readonly #reads: Queryable;
   readonly #membership: Membership;
   readonly #incidents: Incidents;
   readonly #served: ServedQueues;
@@ -99,10 +88,11 @@ export class Worker {
     this.#db = db;
     this.#claims = claims;
     this.#membership = this.#createMembership();
+    this.#reads = jointReads(() => this.#membership.session() ?? db);
     this.#incidents = this.#createIncidents();
     this.#rollups = new Rollups(app.db, parts.registry);
     this.#served = this.#serve();
-    this.#scheduler = createScheduler(db, app.log, this.#stopping.signal);
+    this.#scheduler = createScheduler(db, this.#reads, app.log, this.#stopping.signal);
     this.#revision = new TicketsRevision(db, parts.names, () => {
       for (const queue of this.#served.all) queue.restart();
     });
@@ -128,6 +118,7 @@ export class Worker {
     const unpaused = () => this.#served.all.filter((queue) => !queue.paused()).map(({ name }) => name);
     return new Incidents({
       db: this.#db,
+      reads: this.#reads,
       channel: names.workers,
       dependencies: app.dependencies ?? {},
       checkEveryMs: app.config.incidentCheckMs,
@@ -149,6 +140,7 @@ export class Worker {
       path,
       db: this.#db,
       claims: this.#claims,
+      reads: this.#reads,
       membership: this.#membership,
       incidents: this.#incidents,
       registry,
@@ -161,11 +153,12 @@ export class Worker {
 
   /** Joins the fleet, and begins to work. If that fails, what is open is closed. */
   async start(): Promise<void> {
+    const patiently = (work: () => Promise<void>) => persist(work, this.#stopping.signal, isTransient, startPatience);
     try {
-      await this.#revision.begin();
-      await this.#membership.join();
+      await patiently(() => this.#revision.begin());
+      await patiently(() => this.#membership.join());
       this.#loops = this.#beginLoops();
-      await this.#served.follow();
+      await patiently(this.#served.follow);
     } catch (error) {
       await this.stop().catch(() => {});
       throw error;
@@ -176,19 +169,24 @@ export class Worker {
     const { app, databaseUrl, names, registry } = this.#parts;
     const { config, db, log } = app;
     const { signal } = this.#stopping;
-    const reaper = new Reaper({ ...config, db: this.#db, names, log, membership: this.#membership });
+    const reaper = new Reaper({
+      ...config,
+      db: this.#db,
+      reads: this.#reads,
+      names,
+      log,
+      membership: this.#membership,
+    });
     const troubles = new TroubleLog(log);
-    const every = (ms: number, work: () => Promise<void>) => repeat(ms, work, log, signal);
+    const every = (everyMs: number, work: () => Promise<void>): Chore => ({ everyMs, work });
     const everyQueue = (ms: number, work: (queue: ServedQueue) => Promise<void>) =>
       every(ms, () => this.#served.each(work));
-    return [
+    const chores = [
       every(config.heartbeatMs, () => this.#stayAlive(this.#membership.beat())),
       every(500, () => this.#stayAlive(this.#membership.hold())),
-      every(2_000, () => this.#membership.ping()),
-      watchSessions(databaseUrl, app.instance, log, signal),
       every(config.sweepMs, () => reaper.reap()),
       every(1_000, this.#served.follow),
-      everyQueue(5_000, (queue) => queue.findNeglect()),
+      every(config.pollIntervalMs, () => this.#served.poll()),
       every(5_000, async () => troubles.check(this.trouble())),
       every(1_000, () => this.#served.refreshAlarm()),
       every(1_000, () => this.#incidents.refresh()),
@@ -197,6 +195,10 @@ export class Worker {
       every(1_000, () => this.#tellWaits()),
       every(5_000, () => this.#rollups.write()),
       everyQueue(config.sweepMs * 15, (queue) => queue.findOrphans()),
+    ];
+    return [
+      repeat(chores, log, signal),
+      watchSessions(databaseUrl, app.instance, log, signal),
       keepUp(db, names, this.queues, log, signal),
       keepSensitive(this.queues, signal, { db, registry, keyring: config.keyring, log }),
     ];

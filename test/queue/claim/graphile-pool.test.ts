@@ -29,8 +29,7 @@ const cases = {
 
 const statements = [
   ['worker/queue/claim/graphile-pool.sql', 'claim_ticket', { task: 'task', pool: `'pool'` }],
-  ['worker/queue/claim/due-ticket.sql', 'is_ticket_due', { queue: `'analytics'`, below: '1', for_s: '0' }],
-  ['worker/queue/claim/due-ticket.sql', 'is_ticket_due', { queue: `'analytics'`, below: '32768', for_s: '15' }],
+  ['worker/queue/claim/due-tickets.sql', 'due_tickets', { queues: `'{analytics}'` }],
 ] as const;
 
 for (const [name, ticket] of Object.entries(cases))

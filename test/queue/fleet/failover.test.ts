@@ -17,6 +17,19 @@ before(async () => {
 });
 after(() => rig.close());
 
+test('a worker starts although its first connections time out', async (t) => {
+  const proxy = await startProxy(rig.db.url);
+  t.after(() => proxy.close());
+  proxy.freeze();
+  const starting = rig.worker({ 'media.echo': async ({ payload }) => payload }, {}, { url: proxy.url });
+  // Longer than opening a connection may take.
+  await sleep(5_500);
+  proxy.thaw();
+  const worker = await starting;
+  await reads(rig.db, await add(rig.db, 'media', 'echo'), { status: 'completed' });
+  await worker.stop();
+});
+
 suite('connections that are lost without a word', () => {
   let proxy: Proxy;
   before(async () => {

@@ -63,7 +63,6 @@ test('a runner that has nothing in hand ends by itself, and is not given up', as
     slots: 2,
     db,
     log: createLog({ logLevel: 'debug', secrets: [] }, lines),
-    pollIntervalMs: 50,
     take: async () => {},
     room: () => 2,
     waking: { start() {}, stop() {}, found() {}, exhausted() {} },

@@ -17,10 +17,13 @@ export type Notification = pg.Notification;
 export const types = new pg.TypeOverrides();
 types.setTypeParser(20, Number);
 const time: (text: string) => Date | number = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ);
-types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
+types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, readTime);
+
+/** Reads a timestamptz that was selected as text. */
+export function readTime(text: string): Date {
   const parsed = time(text);
   return typeof parsed === 'number' ? new Date(Math.sign(parsed) * 8.64e15) : parsed;
-});
+}
 
 export type PoolOptions = SessionOptions & { max: number; log: Pick<Log, 'warn'> };
 

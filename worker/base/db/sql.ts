@@ -136,6 +136,6 @@ function parse(name: string, source: string): Statement {
 }
 
 /** Postgres cuts names at 63 characters. */
-function preparedName(name: string, text: string): string {
+export function preparedName(name: string, text: string): string {
   return `${name.slice(0, 50)}_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
 }

@@ -1,5 +1,4 @@
-import type { Db } from '../../base/db/db.ts';
-import { loadStatements, query } from '../../base/db/sql.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { paced } from '../../base/paced.ts';
 
 type Due = { queue: string; in_ms: number | null; asked_at: string };
@@ -12,7 +11,7 @@ const restMs = 10;
  * Wakes a queue's runner when one of its jobs falls due, to a hundredth of a second. The jobs of the next seconds are
  * read in advance, by the database's clock.
  */
-export function createAlarm(db: Db, queues: string[], wake: (queue: string) => void) {
+export function createAlarm(db: Queryable, queues: string[], wake: (queue: string) => void) {
   const set = new Map<string, { at: number; timer: NodeJS.Timeout }>();
   let since: string | null = null;
 

@@ -7,7 +7,7 @@ const mostInFlight = 4;
 /** Decides how many tickets graphile-worker claims, and when: as many as are due, as far as there is room. */
 export class Claims {
   readonly gate = createGate();
-  /** When Postgres last answered a claim. */
+  /** When Postgres last answered a claim, or that no ticket is due. */
   answeredAt = Date.now();
   readonly #room: () => number;
   readonly #waking: Pick<Waking, 'found' | 'exhausted'>;

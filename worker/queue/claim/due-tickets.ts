@@ -1,15 +1,17 @@
 import { bind, loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 
-const sql = loadStatements(import.meta.dirname, 'due-ticket.sql', ['is_ticket_due']);
+const sql = loadStatements(import.meta.dirname, 'due-tickets.sql', ['due_tickets']);
 
-/** Priorities are smallints. */
-const anyPriority = 32_768;
+/** The ticket of a queue that a claim would return now. */
+export type DueTicket = {
+  queue: string;
+  priority: number;
+  /** For how long it has been due. */
+  waiting_ms: number;
+};
 
-/** Asks whether a ticket of a queue is due that nobody has claimed: for so long, or more urgent than `below`. */
-export function ticketIsDue(db: Queryable, tickets: string, queue: string) {
-  const statement = bind(sql.is_ticket_due, { tickets });
-  return async ({ below = anyPriority, forMs = 0 }: { below?: number; forMs?: number }): Promise<boolean> => {
-    const [row] = await query<{ found: boolean }>(db, statement, { queue, below, for_s: forMs / 1_000 });
-    return row!.found;
-  };
+/** Asks which queues have a due ticket that nobody has claimed. */
+export function dueTickets(db: Queryable, tickets: string) {
+  const statement = bind(sql.due_tickets, { tickets });
+  return (queues: string[]): Promise<DueTicket[]> => query<DueTicket>(db, statement, { queues });
 }

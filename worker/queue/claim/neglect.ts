@@ -1,10 +1,7 @@
-import type { ticketIsDue } from './due-ticket.ts';
-
 const neglectMs = 15_000;
 
 export type NeglectOptions = {
   queue: string;
-  isDue: ReturnType<typeof ticketIsDue>;
   /** Whether this worker could run more jobs, and has none in hand that wait. */
   isIdle: () => boolean;
 };
@@ -24,17 +21,16 @@ export class Neglect {
     this.#tookAt = Date.now();
   }
 
-  /** Must be called every few seconds. */
-  async check(): Promise<void> {
-    const { isDue } = this.#options;
-    this.#found = this.#isPossible() && (await isDue({ forMs: neglectMs })) && this.#isPossible();
+  /** To be called each time that Postgres was asked for how long the queue's next ticket has been due; 0: none is. */
+  asked(waitingMs: number): void {
+    this.#found = waitingMs > neglectMs && this.#isPossible();
   }
 
   #isPossible(): boolean {
     return this.#options.isIdle() && Date.now() - this.#tookAt > neglectMs;
   }
 
-  /** What the last check has found, or undefined. */
+  /** What the last answer means, or undefined. */
   trouble(): string | undefined {
     if (!this.#found) return undefined;
     const { queue } = this.#options;

@@ -5,7 +5,6 @@ import { Graphile, type GraphileOptions } from './graphile.ts';
 import type { Waking } from './waking.ts';
 
 export type RunnerOptions = GraphileOptions & {
-  pollIntervalMs: number;
   /** How many more tickets may be claimed now. */
   room: () => number;
   /** Told when it begins to claim and when it ends, of each ticket, and when there are no more. */
@@ -48,16 +47,14 @@ export class Runner {
 
   /** @returns for how many milliseconds it claimed */
   async #claimUntilEnded(signal: AbortSignal): Promise<number> {
-    const { queue, log, pollIntervalMs, room, waking } = this.#options;
+    const { queue, log, room, waking } = this.#options;
     const claims = new Claims(room, waking);
     const graphile = new Graphile({ ...this.#options, take: (ticket) => this.#take(ticket) }, claims);
-    let poll: NodeJS.Timeout | undefined;
     let since = Infinity;
     try {
       await graphile.start();
       this.#current = graphile;
       since = claims.answeredAt = Date.now();
-      poll = setInterval(() => claims.search(), pollIntervalMs);
       // Notifications sent before this moment did not reach us.
       claims.search();
       waking.start();
@@ -66,7 +63,6 @@ export class Runner {
       log.warn({ err: error, queue }, 'could not start claiming');
     }
     const claimedMs = Date.now() - since;
-    clearInterval(poll);
     waking.stop();
     claims.close();
     this.#current = undefined;
@@ -99,6 +95,11 @@ export class Runner {
     this.#current?.claims.poll();
   }
 
+  /** To be called when Postgres has said that no ticket is due. */
+  foundNothing(): void {
+    if (this.#current) this.#current.claims.answeredAt = Date.now();
+  }
+
   /** Continues a search that has not ended, because there is room for more tickets. */
   goOn(): void {
     this.#current?.claims.goOn();
@@ -114,7 +115,7 @@ export class Runner {
     return this.#stopped !== undefined;
   }
 
-  /** When Postgres last answered a claim; undefined: it does not claim now. */
+  /** When Postgres last answered a claim, or that no ticket is due; undefined: it does not claim now. */
   get claimedAt(): number | undefined {
     return this.#current?.claims.answeredAt;
   }

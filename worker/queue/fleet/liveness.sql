@@ -3,8 +3,10 @@
 -- database's clock only.
 
 -- name: join_fleet
+-- If the answer is lost, it joins again.
 insert into workers (id, instance, host, pid, version, queues)
-values (:id, :instance, :host, :pid, :version, :queues);
+values (:id, :instance, :host, :pid, :version, :queues)
+    on conflict (id) do nothing;
 
 -- name: hold_lock
 select pg_try_advisory_lock(hashtextextended(:id::uuid::text, 0::bigint)) as held;

@@ -11,6 +11,7 @@ import {
 import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
 import { loadStatements, query, quoted } from '../../base/db/sql.ts';
+import { engineSettings, engineTimeoutMs } from './connections.ts';
 import { retryJobsOf } from './lost-jobs.ts';
 import { Pools } from './pools.ts';
 import { version } from './version.ts';
@@ -87,7 +88,7 @@ export class Membership {
   async #connect(belongs: (client: Client) => Promise<boolean>): Promise<boolean> {
     const { databaseUrl, instance, names, onNews, onBack } = this.#options;
     const as = this.#id;
-    const client = createClient(databaseUrl, { instance });
+    const client = createClient(databaseUrl, { instance, setUp: engineSettings, queryTimeoutMs: engineTimeoutMs });
     client.on('notification', onNews);
     client.on('end', () => this.#ended(client));
     try {
@@ -141,9 +142,12 @@ export class Membership {
     return (await query(db, sql.heartbeat, beat)).length === 1 || as !== this.#id;
   }
 
-  /** Expects an answer on the session: if it is lost without an error, none comes, and `watchSessions` finds it. */
-  async ping(): Promise<void> {
-    await this.#session?.query('select');
+  /**
+   * The session, if it is open. It must be asked something every second: if it is lost without an error, no answer
+   * comes, and `watchSessions` finds it.
+   */
+  session(): Client | undefined {
+    return this.#session;
   }
 
   /** Whether our lock is held: without it we may be declared dead at any moment. */

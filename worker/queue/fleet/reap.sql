@@ -1,14 +1,16 @@
 -- name: find_dead
+-- Workers that are dead, and those whose heartbeat is in the future.
+select *
+  from (select w.id, s.silent, w.id <> :self and (s.silent or not worker_is_alive(w.id)) as dead,
+               w.heartbeat_at > clock_timestamp() + interval '1 second' as ahead
+          from workers w,
+               lateral (select w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)) s (silent)) f
+ where f.dead or f.ahead;
+
+-- name: set_back_heartbeats
 -- A heartbeat in the future is from before the clock was set back. It would keep a frozen worker alive until the clock
 -- is there again.
-with ahead as (
-  update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second'
-)
-select w.id, w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s) as silent
-  from workers w
- where w.id <> :self
-   and (w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)
-        or not worker_is_alive(w.id));
+update workers set heartbeat_at = clock_timestamp() where heartbeat_at > clock_timestamp() + interval '1 second';
 
 -- name: reap
 -- A queue that it served may have been dropped since. If several workers want to reap one, one gets its row. A worker

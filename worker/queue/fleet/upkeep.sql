@@ -83,6 +83,19 @@ select count(*) as jobs from :"done"
 -- which would block everybody for a moment.
 vacuum (truncate false, skip_locked) :"live", :"done", :"tickets"._private_jobs;
 
+-- name: repairs_due
+-- Which of these queues have an overdue job, which may be on no ticket, or one that is processing without a worker: only
+-- there can something be broken.
+select coalesce(pg_catalog.array_agg(q.name), '{}') as due
+  from queues q
+ cross join lateral (select true as found from jobs j
+                      where j.queue = q.name and not j.archived
+                        and (j.status = 'pending' and j.run_at < clock_timestamp() - interval '30 seconds'
+                             or j.status = 'processing'
+                                and not exists (select from workers w where w.id = j.locked_by))
+                      limit 1) odd
+ where q.name = any(:queues);
+
 -- name: reticket_jobs
 -- Jobs that are pending, overdue, and on no ticket: this should not happen, and is repaired here. A ticket that was
 -- claimed long ago may have been lost on the way to its worker. graphile-worker's public view does not show payloads.

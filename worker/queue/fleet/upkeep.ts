@@ -14,6 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'prune_jobs',
   'prunable_jobs',
   'vacuum',
+  'repairs_due',
   'reticket_jobs',
   'orphaned_jobs',
   'unlock_orphaned',
@@ -51,7 +52,6 @@ export async function keepUp(
 
   while (!signal.aborted) {
     const began = performance.now();
-    const reconcileNow = began > reconcileAt;
     // If a table is locked, it is not known which queues are due: then all are tried.
     let due = queues;
     let archivingMs = 0;
@@ -61,25 +61,35 @@ export async function keepUp(
       archivingMs = performance.now() - began;
       workers = found?.workers ?? workers;
     });
-    for (const queue of reconcileNow ? queues : due)
-      await trying(async () => (archivingMs += await archiveAndReconcile(queue, reconcileNow)));
+    for (const queue of due) await trying(async () => (archivingMs += await archiveAll(queue)));
     await trying(() => locked(db, (tx) => query(tx, sql.count_large_queues)));
-    if (reconcileNow) await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
-    if (reconcileNow) await trying(() => pruneRollups(db));
-    if (reconcileNow) reconcileAt = performance.now() + reconcilePause(performance.now() - began);
+    if (performance.now() > reconcileAt) reconcileAt = performance.now() + reconcilePause(await repair());
     stretch = due.length > 0 ? 1 : Math.min(stretch * 2, longestStretch);
     const load = Math.min(archivingMs * restFactor, longestRestMs);
     await sleep(Math.max(restMs * stretch * Math.max(workers, 1), load), undefined, { signal }).catch(() => {});
   }
 
   /** @returns how many milliseconds it took to see that there is nothing more to archive */
-  async function archiveAndReconcile(queue: string, reconcileNow: boolean): Promise<number> {
+  async function archiveAll(queue: string): Promise<number> {
     const archiving = await repeat(db, signal, (tx) => archive(tx, queue));
     const rows = (moved.get(queue) ?? 0) + archiving.rows;
     moved.set(queue, rows >= vacuumAfter ? 0 : rows);
     if (rows >= vacuumAfter) await query(db, bind(sql.vacuum, { tickets, ...tablesOf(queue) }));
-    if (reconcileNow) await locked(db, (tx) => reconcile(tx, tickets, queue, log));
     return archiving.ms;
+  }
+
+  /** @returns how many milliseconds it took */
+  async function repair(): Promise<number> {
+    const began = performance.now();
+    // Not known while a table is locked: then all are tried.
+    let due = queues;
+    await trying(async () => {
+      due = (await locked(db, (tx) => query<{ due: string[] }>(tx, sql.repairs_due, { queues })))?.[0]!.due ?? [];
+    });
+    for (const queue of due) await trying(() => locked(db, (tx) => reconcile(tx, tickets, queue, log)));
+    await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
+    await trying(() => pruneRollups(db));
+    return performance.now() - began;
   }
 
   async function trying(work: () => Promise<unknown>): Promise<void> {

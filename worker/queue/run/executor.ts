@@ -44,6 +44,7 @@ export class Executor {
   /** The start statements in flight, and what they are to start. */
   readonly #starting = new Map<Promise<number>, Set<number>>();
   #paused = false;
+  #idleSince = -Infinity;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -104,6 +105,7 @@ export class Executor {
     if (this.room() > 0) onRoom();
     let started = 0;
     if (groups.length > 0) {
+      this.#idleSince = performance.now();
       const statement = this.#start(groups);
       this.#starting.set(statement, new Set(next.flatMap((jobs) => jobs.map(({ id }) => id))));
       started = await statement;
@@ -183,6 +185,7 @@ export class Executor {
       lease.release();
     }
     for (const ended of entries) this.running.leave(ended);
+    this.#idleSince = performance.now();
     this.#fill();
   }
 
@@ -241,6 +244,11 @@ export class Executor {
   /** Whether this attempt is under way here, or may be about to be. */
   mayRun(attempt: Attempt): boolean {
     return this.running.has(attempt) || [...this.#starting.values()].some((ids) => ids.has(attempt.id));
+  }
+
+  /** Since when nothing runs; Infinity: something does. */
+  idleSince(): number {
+    return this.#starting.size > 0 || this.running.size > 0 ? Infinity : this.#idleSince;
   }
 
   /** Resolves when nothing runs. */

@@ -4,7 +4,7 @@ import type { Db } from '../../base/db/db.ts';
 import { persist } from '../../base/db/persist.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { bind, loadStatements, query, type Statement } from '../../base/db/sql.ts';
+import { bind, loadStatements, query, type Queryable, type Statement } from '../../base/db/sql.ts';
 import type { JobRow } from '../job.ts';
 import { paced } from '../../base/paced.ts';
 
@@ -15,6 +15,8 @@ export type ProbeJob = { id: number; kind: string; priority: number };
 
 export type IncidentsOptions = {
   db: Db;
+  /** For what is asked each second. */
+  reads: Queryable;
   /** The channel on which workers are notified. */
   channel: string;
   dependencies: App['dependencies'];
@@ -153,9 +155,9 @@ export class Incidents {
   }
 
   async #refreshNow(): Promise<void> {
-    const { db, queues, checkEveryMs, onChange } = this.#options;
+    const { reads, queues, checkEveryMs, onChange } = this.#options;
     const now = { host: this.#host, queues: queues(), check_every_s: checkEveryMs / 1_000 };
-    const [state] = await query<State>(db, sql.look_at_incidents, now);
+    const [state] = await query<State>(reads, sql.look_at_incidents, now);
     const { held: holding, release_due, check_due, probe_due } = state!;
     this.#open = state!.open;
     const changed = holding.length !== this.#held.size || holding.some((kind) => !this.#held.has(kind));

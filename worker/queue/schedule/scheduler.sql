@@ -2,8 +2,8 @@
 
 -- name: schedules_at_hand
 -- Schedules without a next tick, those whose tick is due, and those whose tick is due before the next query.
-select name, cron, time_zone, greatest(since, last_tick) as began_at, next_tick, next_tick::text as planned, error,
-       now() as now
+select name, cron, time_zone, greatest(since, last_tick)::text as began_at, next_tick::text as planned, error,
+       now()::text as now
   from schedules
  where enabled and case when next_tick is null then error is null else next_tick < now() + interval '2 s' end;
 

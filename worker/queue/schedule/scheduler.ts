@@ -1,7 +1,7 @@
-import { isTransient, type Db } from '../../base/db/db.ts';
+import { isTransient, readTime, type Db } from '../../base/db/db.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { loadStatements, query } from '../../base/db/sql.ts';
+import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
 import { readCron } from './cron.ts';
 import { paced } from '../../base/paced.ts';
 
@@ -19,6 +19,10 @@ type Schedule = {
   /** By the clock of the database. */
   now: Date;
 };
+type ScheduleRow = Pick<Schedule, 'name' | 'cron' | 'time_zone' | 'planned' | 'error'> & {
+  began_at: string;
+  now: string;
+};
 type Tick = Pick<Schedule, 'name' | 'cron' | 'time_zone' | 'planned'> & { tick: Date | null; next: Date };
 
 const sql = loadStatements(import.meta.dirname, 'scheduler.sql', ['schedules_at_hand', 'tick', 'refuse']);
@@ -30,13 +34,13 @@ const missedAfterMs = 3_000;
  * Inserts the jobs of schedules when they are due, by the database's clock. The process's own clock only decides when
  * to ask. Asking too early or too late, or in several processes at once, does no harm.
  */
-export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
+export function createScheduler(db: Db, reads: Queryable, log: Log, signal: AbortSignal) {
   let timer: NodeJS.Timeout | undefined;
 
   /** Must be called each second, and when a schedule was changed. */
   const refresh = paced(restMs, async () => {
     const asked = performance.now();
-    const schedules = await query<Schedule>(db, sql.schedules_at_hand);
+    const schedules = (await query<ScheduleRow>(reads, sql.schedules_at_hand)).map(readRow);
     const due = schedules.filter((schedule) => waitOf(schedule) <= 0);
     const ticks: Tick[] = [];
     for (const schedule of due) {
@@ -85,6 +89,13 @@ export function createScheduler(db: Db, log: Log, signal: AbortSignal) {
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   return { refresh };
 }
+
+const readRow = (row: ScheduleRow): Schedule => ({
+  ...row,
+  began_at: readTime(row.began_at),
+  next_tick: row.planned === null ? null : readTime(row.planned),
+  now: readTime(row.now),
+});
 
 /** In milliseconds. */
 const waitOf = ({ next_tick, now }: Schedule) => (next_tick ? next_tick.getTime() - now.getTime() : 0);
