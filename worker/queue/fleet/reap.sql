@@ -4,7 +4,8 @@ select *
   from (select w.id, s.silent, w.id <> :self and (s.silent or not worker_is_alive(w.id)) as dead,
                w.heartbeat_at > clock_timestamp() + interval '1 second' as ahead
           from workers w,
-               lateral (select w.heartbeat_at < clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)) s (silent)) f
+               lateral (select clock_timestamp() - pg_catalog.make_interval(secs => :dead_after_s)) b (bound),
+               lateral (select w.heartbeat_at < b.bound) s (silent)) f
  where f.dead or f.ahead;
 
 -- name: set_back_heartbeats

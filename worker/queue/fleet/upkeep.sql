@@ -84,8 +84,8 @@ select count(*) as jobs from :"done"
 vacuum (truncate false, skip_locked) :"live", :"done", :"tickets"._private_jobs;
 
 -- name: repairs_due
--- Which of these queues have an overdue job, which may be on no ticket, or one that is processing without a worker: only
--- there can something be broken.
+-- Which of these queues have an overdue job, which may be on no ticket, or one that is processing without a worker:
+-- only there can something be broken.
 select coalesce(pg_catalog.array_agg(q.name), '{}') as due
   from queues q
  cross join lateral (select true as found from jobs j
