@@ -83,9 +83,7 @@ export async function keepUp(
     const began = performance.now();
     // Not known while a table is locked: then all are tried.
     let due = queues;
-    await trying(async () => {
-      due = (await locked(db, (tx) => query<{ due: string[] }>(tx, sql.repairs_due, { queues })))?.[0]!.due ?? [];
-    });
+    await trying(async () => void (due = await findBroken(db, queues)));
     for (const queue of due) await trying(() => locked(db, (tx) => reconcile(tx, tickets, queue, log)));
     await trying(() => query(db, bind(sql.unlock_orphaned, { tickets })));
     await trying(() => pruneRollups(db));
@@ -105,6 +103,12 @@ const reconcilePause = (ms: number) => Math.min(Math.max(ms * restFactor, reconc
 async function findDue(db: Db, queues: string[]): Promise<{ due: string[]; workers: number } | undefined> {
   type Found = { due: string[]; workers: number };
   return locked(db, async (tx) => (await query<Found>(tx, sql.upkeep_due, { queues }))[0]);
+}
+
+/** The queues in which something may be broken. None while another worker does the upkeep. */
+async function findBroken(db: Db, queues: string[]): Promise<string[]> {
+  const found = await locked(db, (tx) => query<{ due: string[] }>(tx, sql.repairs_due, { queues }));
+  return found?.[0]!.due ?? [];
 }
 
 /**
