@@ -48,11 +48,15 @@ export function startAlerts(
     await pingFleet(app, claims.lately(), signal);
   }
 
-  const loops = [repeat(sweepMs, sweep, log, signal), repeat(pingEveryMs, ping, log, signal)];
+  const chores = [
+    { everyMs: sweepMs, work: sweep },
+    { everyMs: pingEveryMs, work: ping },
+  ];
+  const done = repeat(chores, log, signal);
   return {
     async stop() {
       stopping.abort();
-      await within(stopPatienceMs, Promise.all(loops));
+      await within(stopPatienceMs, done);
     },
   };
 }
