@@ -86,6 +86,26 @@ test('an error of Cloudflare is told by its code; the bridge goes on', async () 
   assert.equal(other.state().connected, false);
 });
 
+test('a queue that is too busy from the beginning is not called connected', async () => {
+  const cloudflare = await open('media.image');
+  cloudflare.send('{}');
+  cloudflare.fail(429, 10_250, { headers: { 'retry-after': '1' } });
+  const bridge = start(cloudflare.config);
+  await eventually(() => assert.equal(bridge.state().code, 'cloudflare_10250'));
+  assert.equal(bridge.state().connected, false);
+  await eventually(() => assert.equal(cloudflare.left(), 0));
+  assert.ok(bridge.state().connected);
+});
+
+test('an envelope that is not UTF-8 is kept as it came', async () => {
+  const cloudflare = await open();
+  cloudflare.send('{"kind":"media.image","payload":{"n":"\xff"}}', 'bytes');
+  start(cloudflare.config);
+  await eventually(() => assert.equal(cloudflare.left(), 0));
+  const { rows } = await db.query('select reason from rejected_messages');
+  assert.deepEqual([rows, await jobs()], [[{ reason: 'no_kind' }], []]);
+});
+
 test('the doctor sees whether a queue may be pulled, and takes no message', async () => {
   const cloudflare = await open();
   const queues = [...cloudflare.config.queues, { id: 'c'.repeat(32), key: undefined }];

@@ -145,7 +145,7 @@ test('a wrong key is told, and is no reason to stop', async () => {
   closing.push(async () => void server.close());
   const bridge = start(config);
   await eventually(() => assert.match(bridge.state().reason ?? '', /The token is invalid/));
-  assert.equal(bridge.state().connected, false);
+  assert.deepEqual([bridge.state().connected, bridge.state().code], [false, 'sqs_invalid_client_token_id']);
 });
 
 type Asked = { action: string; body: any };

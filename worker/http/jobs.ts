@@ -14,14 +14,15 @@ import { mostBytes, readJobs, tooLarge } from './ingress/body.ts';
 import type { Asked } from './ingress/item.ts';
 import { invalid, pointerTo, Problem } from './ingress/problem.ts';
 
-const timeoutMs = 30_000;
+/** After this time a request is answered, whatever Postgres does. */
+const patienceMs = 30_000;
 /** Bodies that are worked on at once in this process. Parsed, they take several times as much. */
 const mostBytesAtOnce = 64 * 1024 * 1024;
 
 type Part = Pick<App, 'db' | 'config' | 'log'>;
 
 /** `POST /jobs` and `GET /jobs/:id`: README.md. Without tokens they are 404. */
-export function jobs({ db, config, log }: Part, registry: Registry): Hono {
+export function jobs({ db, config, log }: Part, registry: Registry, { timeoutMs = patienceMs } = {}): Hono {
   const http = new Hono();
   const { tokens, signers, maxBacklog } = config.ingress;
   if (tokens.length + signers.length === 0) return http;
@@ -50,8 +51,11 @@ export function jobs({ db, config, log }: Part, registry: Registry): Hono {
     const { asked, many } = readJobs(raw.headers, body, `http:${caller.name}`);
     checkAllowed(caller, asked);
     checkPayloads(registry, asked);
-    for (const [queue, due] of dueByQueue(asked)) await backlog.take(queue, due);
-    const added = await inTime(add(asked));
+    const work = async () => {
+      for (const [queue, due] of dueByQueue(asked)) await backlog.take(queue, due);
+      return add(asked);
+    };
+    const added = await inTime(timeoutMs, work());
     const created = added.filter((each) => each.created).length;
     log.debug({ token: caller.name, jobs: added.length, created }, 'jobs came over HTTP');
     return answer(added, many);
@@ -60,7 +64,7 @@ export function jobs({ db, config, log }: Part, registry: Registry): Hono {
   http.get('/jobs/:id', async (context) => {
     const caller = callerIn(context);
     const id = context.req.param('id');
-    const job = /^\d{1,15}$/.test(id) ? await inTime(showJob(db, Number(id))) : undefined;
+    const job = /^\d{1,15}$/.test(id) ? await inTime(timeoutMs, showJob(db, Number(id))) : undefined;
     if (!job || !allows(caller, `${job.queue}.${job.kind}`))
       throw new Problem(404, 'not_found', 'There is no such job, or its kind is not for this token');
     return context.json(shown(job), 200, { 'cache-control': 'no-store' });
@@ -123,7 +127,7 @@ function dueByQueue(asked: readonly Asked[]): Map<string, number> {
   return due;
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
+async function inTime<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
   const done = await within(
     timeoutMs,
     work.then((value) => ({ value })),

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { transaction, type Db } from '../../base/db/db.ts';
 import type { Keyring } from '../../base/seal.ts';
 import { loadStatements, query, type Queryable } from '../../base/db/sql.ts';
-import { addEach, addJobs, sealerOf, type Added } from '../../queue/client/add.ts';
+import { addEach, addJobs, addNewJobs, sealerOf, type Added } from '../../queue/client/add.ts';
 import { InvalidJob, type NewJob } from '../../queue/client/new-job.ts';
 import { again } from '../../queue/client/operate.ts';
 import type { Registry } from '../../queue/registry.ts';
@@ -28,11 +28,15 @@ export function createAdd(db: Db, sealing: Sealing): Add {
   const add = (jobs: NewJob[]) => again(() => addJobs(db, jobs, sealer));
   const addOne = addingTogether(add);
 
-  /** In one statement, which needs no transaction. Undefined: Postgres refuses one of them. */
+  /**
+   * In one statement, which needs no transaction. Undefined: Postgres refuses one of them, or the key of one of several
+   * is known: with another content, it takes back the whole list.
+   */
   async function addAtOnce(jobs: NewJob[]): Promise<Added[] | undefined> {
     try {
       const [job, ...others] = jobs;
-      return others.length > 0 || mayWait(job!) ? await add(jobs) : [await addOne(job!)];
+      if (others.length > 0) return await again(() => addNewJobs(db, jobs, sealer));
+      return mayWait(job!) ? await add(jobs) : [await addOne(job!)];
     } catch (error) {
       if (error instanceof InvalidJob) return undefined;
       throw error;
@@ -41,9 +45,7 @@ export function createAdd(db: Db, sealing: Sealing): Add {
 
   return async (asked) => {
     const jobs = asked.map(({ job }) => job);
-    // A known key of another content takes back the whole list.
-    const simple = jobs.length === 1 || jobs.every(({ dedupe_key }) => dedupe_key === undefined);
-    const added = simple ? await addAtOnce(jobs) : undefined;
+    const added = await addAtOnce(jobs);
     if (added) return compared(db, asked, added, sealing);
     return again(() =>
       transaction(db, async (tx) => compared(tx, asked, accepted(asked, await addEach(tx, jobs, sealer)), sealing)),

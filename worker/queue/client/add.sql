@@ -4,8 +4,8 @@ select nextval('job_ids'::regclass) as id from pg_catalog.generate_series(1, :jo
 
 -- name: add_jobs
 -- One insert, whose triggers make the tickets. A job that is not in the answer was skipped, because its dedupe key is
--- taken: by an earlier job, or by one of these, of which the first gets it. A null max_retries is filled in from the
--- queue's row.
+-- taken: by an earlier job, or by one of these, of which the first gets it. With :all_new such a job is a division by
+-- zero: the statement fails, and none is inserted. A null max_retries is filled in from the queue's row.
 with given as materialized (
   select coalesce(f.reserved, nextval('job_ids'::regclass)) as id, f.*
     from jsonb_to_recordset(:jobs::jsonb)
@@ -22,7 +22,10 @@ with given as materialized (
    order by n
   returning id
 )
-select g.n, g.id from given g join added a on a.id = g.id;
+select g.n, g.id
+  from given g
+  left join added a on a.id = g.id
+ where case when :all_new::boolean then 1 / (a.id is not null)::integer = 1 else a.id is not null end;
 
 -- name: jobs_of_keys
 select f.n, k.job_id as id

@@ -61,6 +61,29 @@ export async function addJobs(db: Queryable, jobs: readonly NewJob[], sealer?: S
 }
 
 /**
+ * Inserts jobs, all in one statement, if the dedupe keys of all of them are free. Otherwise it is undefined, and none
+ * is inserted.
+ * @throws as addJobs does
+ */
+export async function addNewJobs(
+  db: Queryable,
+  jobs: readonly NewJob[],
+  sealer?: Sealer,
+): Promise<Added[] | undefined> {
+  const seal = await sealing(db, jobs, sealer);
+  const rows = jobs.map((job, n) => rowOf(seal(job, n), n, whichOf(n, jobs.length)));
+  try {
+    const added = await insert(db, rows, { all_new: true });
+    return added.toSorted((a, b) => a.n - b.n).map(({ id }) => ({ id, created: true }));
+  } catch (error) {
+    if (error instanceof InvalidJob && codeOf(error.cause) === divisionByZero) return undefined;
+    throw error;
+  }
+}
+
+const divisionByZero = '22012';
+
+/**
  * Inserts jobs that come from elsewhere, independently of each other: one that cannot be added is refused, and the
  * others exist when `tx` commits. Kinds and payloads are not checked: a worker does that.
  * @returns the outcome of each job, in the order of `jobs`
@@ -141,9 +164,8 @@ async function insertRows(db: Queryable, rows: Row[]): Promise<Map<number, Added
   const added = new Map<number, Added>();
   let rest = rows;
   while (rest.length > 0) {
-    const jobs = `[${rest.map(({ json }) => json).join(',')}]`;
-    for (const { n, id } of await insert(() => query<Numbered>(db, sql.add_jobs, { jobs })))
-      added.set(n, { id, created: true });
+    const inserted = await insert(db, rest, { all_new: false });
+    for (const { n, id } of inserted) added.set(n, { id, created: true });
     rest = rest.filter(({ n }) => !added.has(n));
     const keys = rest.map(({ n, queue, dedupe_key }) => ({ n, queue, dedupe_key }));
     if (keys.some(({ dedupe_key }) => dedupe_key === undefined)) throw new Error('A trigger on jobs skipped an insert');
@@ -158,9 +180,11 @@ async function insertRows(db: Queryable, rows: Row[]): Promise<Map<number, Added
 
 type Numbered = { n: number; id: number };
 
-async function insert<T>(work: () => Promise<T>): Promise<T> {
+/** @throws InvalidJob for a row that Postgres refuses */
+async function insert(db: Queryable, rows: readonly Row[], { all_new }: { all_new: boolean }): Promise<Numbered[]> {
   try {
-    return await work();
+    const jobs = `[${rows.map(({ json }) => json).join(',')}]`;
+    return await query<Numbered>(db, sql.add_jobs, { jobs, all_new });
   } catch (error) {
     const words = refusal(error);
     throw words === undefined ? error : new InvalidJob(words, { cause: error });
