@@ -238,7 +238,10 @@ select 'worker_lost', e.name, count(*), max(e.failed_at),
   from (select j.queue || '.' || j.kind as name, l.failed_at, r.patience, r.minimum
           from rules r
           join job_errors l on l.error_code = 'worker_lost' and l.failed_at > clock_timestamp() - r.patience
-         cross join lateral (select queue, kind from jobs where id = l.job_id and queue = l.queue limit 1) j
+         cross join lateral (select queue, kind from jobs
+                              where id = l.job_id and queue = l.queue
+                                and (dedupe_key is null or dedupe_key not like 'rowmill:alert:%')
+                              limit 1) j
          where r.condition = 'worker_lost') e
  group by e.name, e.patience, e.minimum
 having count(*) >= e.minimum

@@ -3153,7 +3153,7 @@ union all
              cross join lateral ( select jobs.queue,
                     jobs.kind
                    from jobs
-                  where jobs.id = l.job_id and jobs.queue = l.queue
+                  where jobs.id = l.job_id and jobs.queue = l.queue and (jobs.dedupe_key is null or jobs.dedupe_key !~~ 'rowmill:alert:%')
                  limit 1) j
           where r.condition = 'worker_lost') e
   group by e.name, e.patience, e.minimum
