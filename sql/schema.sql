@@ -17,6 +17,8 @@ create sequence rejected_messages_id_seq;
 
 create sequence bridge_unacked_id_seq;
 
+create sequence operator_actions_id_seq;
+
 create sequence alerts_id_seq;
 
 create sequence event_subscriptions_id_seq;
@@ -868,6 +870,44 @@ alter table queue_counted enable row level security;
 comment on table queue_counted is 'The last count of each queue whose live leaf is large. Written by one worker at a time; see queue_counts().';
 comment on column queue_counted.oldest_due_at is 'Since when the job that has been due for longest is due.';
 comment on column queue_counted.took is 'How long it took: the next count comes after twenty times as long.';
+
+create table operator_actions (
+  id       bigint      not null,
+  at       timestamptz not null default clock_timestamp(),
+  who      text        not null,
+  action   text        not null,
+  subject  text        not null,
+  settings jsonb       not null default '{}'::jsonb,
+  outcome  text        not null default '',
+  state    text        not null default 'done',
+  jobs     bigint,
+  changed  bigint      not null default 0,
+  after_id bigint,
+  until_id bigint,
+  step_at  timestamptz,
+  ended_at timestamptz,
+  constraint operator_actions_pkey primary key (id),
+  constraint operator_actions_action_check check (char_length(action) <= 60),
+  constraint operator_actions_changed_check check (changed >= 0),
+  constraint operator_actions_jobs_check check (jobs >= 0),
+  constraint operator_actions_outcome_check check (char_length(outcome) <= 2000),
+  constraint operator_actions_state_check check (state = any (array['running', 'done', 'stopped', 'failed'])),
+  constraint operator_actions_subject_check check (char_length(subject) <= 4000),
+  constraint operator_actions_who_check check (char_length(who) <= 100)
+);
+alter table operator_actions enable row level security;
+create index operator_actions_running on operator_actions using btree (step_at) where state = 'running';
+comment on table operator_actions is 'What people did with the dashboard, and actions on many jobs that are being done.';
+comment on column operator_actions.who is 'The name that the browser asked for, or that a proxy gave.';
+comment on column operator_actions.subject is 'To what: a job, a queue, a schedule; for an action on many jobs, the search that finds them.';
+comment on column operator_actions.settings is 'With what: a new priority, a new time.';
+comment on column operator_actions.outcome is 'What became of it, in words for people.';
+comment on column operator_actions.state is 'running: a step is done now and then. Set it to stopped to stop it, and to running to resume it.';
+comment on column operator_actions.jobs is 'How many jobs were meant, as counted before it began. Null: one thing, or too many to count.';
+comment on column operator_actions.changed is 'How many jobs it has changed.';
+comment on column operator_actions.after_id is 'Jobs up to this id are done.';
+comment on column operator_actions.until_id is 'Jobs that were added later are not meant.';
+comment on column operator_actions.step_at is 'When the last step ended.';
 
 create table alert_rules (
   condition text     not null,

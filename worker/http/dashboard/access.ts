@@ -9,7 +9,15 @@ import type { Config } from '../../base/config/config.ts';
 type User = { name: string; operator: boolean };
 
 /** What the requests of the dashboard carry. */
-export type Env = { Variables: { user: User; up: string } };
+export type Env = {
+  Variables: {
+    user: User;
+    /** Leads from the page to the dashboard: `../` for each slash in between. */
+    up: string;
+    /** What the last action did. */
+    notice?: string | undefined;
+  };
+};
 
 /** A wrong password is answered after this time. */
 const wrongMs = 300;

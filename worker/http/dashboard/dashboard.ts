@@ -1,19 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { html } from 'hono/html';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { App } from '../../app.ts';
+import { within } from '../../base/deadline.ts';
 import { isTransient } from '../../base/db/db.ts';
 import { UsageError, codeOf } from '../../base/errors.ts';
+import { doStep } from '../../queue/client/actions.ts';
+import { repeat } from '../../queue/fleet/repeat.ts';
 import { faultsTo } from '../faults.ts';
+import { telling } from './act.ts';
 import { authenticated, sameSite, type Env } from './access.ts';
 import { assets } from './assets.ts';
 import { createHouse, type House } from './house.ts';
 import { page } from './layout.ts';
 import { mediaRoute } from './media.ts';
 import { alertsPage } from './pages/alerts.ts';
+import { deadPage } from './pages/dead.ts';
+import { jobPage } from './pages/job.ts';
 import { jobsPage } from './pages/jobs.ts';
+import { manyPages } from './pages/many.ts';
 import { notificationsPage } from './pages/notifications.ts';
 import { overviewPage } from './pages/overview.ts';
 import { rejectedPage } from './pages/rejected.ts';
@@ -32,10 +40,23 @@ const policy =
 /** The largest form: a payload of 1 MB, as a form encodes it. */
 const mostBytes = 4_000_000;
 
+/** How often a process asks for actions on many jobs that wait for a step. */
+const stepPauseMs = 1_000;
+/** Between two steps, so that the queue and the pages have their turns. */
+const betweenMs = 20;
+const closeMs = 2_000;
+
+async function doSteps({ db, app }: House, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && (await doStep(db, app.log))) await sleep(betweenMs, undefined, { signal }).catch(() => {});
+}
+
 /** Each adds a page. */
 const allPages = [
   overviewPage,
   jobsPage,
+  manyPages,
+  jobPage,
+  deadPage,
   mediaRoute,
   schedulesPage,
   schedulePage,
@@ -64,11 +85,15 @@ export function dashboard(
     context.set('up', upFrom(context));
     await next();
   });
+  http.use(telling(house.db));
   http.onError((error, context) => answerOf(error, context, house));
   http.notFound((context) => told(context, 404, 'There is no such page', 'The link may be of another version.'));
   assets(http);
   http.get('/robots.txt', (context) => context.text('User-agent: *\nDisallow: /\n'));
   for (const add of allPages) add(http, house);
+  const stopping = new AbortController();
+  const chore = { everyMs: stepPauseMs, work: () => doSteps(house, stopping.signal) };
+  const steps = repeat([chore], app.log, stopping.signal);
 
   // With the slash, so that relative links work.
   outside.get(path, (context) => context.redirect(`${path.split('/').at(-1)}/`));
@@ -76,6 +101,8 @@ export function dashboard(
   return {
     http: outside,
     async close() {
+      stopping.abort();
+      await within(closeMs, steps);
       house.live.close();
       await house.db.end();
     },

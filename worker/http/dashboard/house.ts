@@ -37,6 +37,6 @@ export function createHouse(
   parts: Pick<House, 'worker' | 'registry' | 'bridges'>,
 ): House {
   const { log, instance } = app;
-  const db = createPool(databaseUrl, { max: 2, log, instance, setUp, queryTimeoutMs: 2 * statementMs });
+  const db = createPool(databaseUrl, { max: 3, log, instance, setUp, queryTimeoutMs: 2 * statementMs });
   return { ...parts, app, db, live: createLive(log) };
 }

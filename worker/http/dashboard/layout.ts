@@ -23,8 +23,6 @@ type Page = {
   /** The path of the navigation's entry that is marked. */
   current?: (typeof pages)[number][0];
   body: Markup;
-  /** What the last action did, above everything else. */
-  notice?: Markup | undefined;
   /** Whether the page has plots: then it loads uPlot. */
   plots?: boolean;
 };
@@ -33,12 +31,10 @@ type Page = {
 export const linkTo = (context: Context<Env>, path: string): string => `${context.get('up')}${path}` || './';
 
 /** A whole page. */
-export function page(
-  context: Context<Env>,
-  { title, current, body, notice, plots }: Page,
-): Response | Promise<Response> {
+export function page(context: Context<Env>, { title, current, body, plots }: Page): Response | Promise<Response> {
   const to = (path: string) => linkTo(context, path);
   const user = context.get('user');
+  const notice = context.get('notice');
   const scripts = [
     'htmx.js',
     'hx-sse.js',

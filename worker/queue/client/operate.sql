@@ -73,6 +73,36 @@ select c.id, c.queue, c.kind, c.status as was, x.id is not null as done
   left join cancelled x on x.id = c.id
  order by c.id;
 
+-- name: reschedule_jobs
+with chosen as (
+  select id, queue, kind, status from jobs where id = any(:ids) for update
+), moved as (
+  update jobs j
+     set run_at = :run_at
+    from chosen c
+   where j.id = c.id and j.queue = c.queue and not j.archived and c.status = 'pending'
+  returning j.id
+)
+select c.id, c.queue, c.kind, c.status as was, m.id is not null as done
+  from chosen c
+  left join moved m on m.id = c.id
+ order by c.id;
+
+-- name: prioritise_jobs
+with chosen as (
+  select id, queue, kind, status from jobs where id = any(:ids) for update
+), moved as (
+  update jobs j
+     set priority = :priority
+    from chosen c
+   where j.id = c.id and j.queue = c.queue and not j.archived and c.status = 'pending'
+  returning j.id
+)
+select c.id, c.queue, c.kind, c.status as was, m.id is not null as done
+  from chosen c
+  left join moved m on m.id = c.id
+ order by c.id;
+
 -- name: set_paused
 update queues q
    set paused = :paused, paused_by = case when q.paused = :paused then q.paused_by else :by end

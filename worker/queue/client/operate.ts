@@ -13,6 +13,8 @@ const sql = loadStatements(import.meta.dirname, 'operate.sql', [
   'retry_jobs',
   'retry_failed',
   'cancel_jobs',
+  'reschedule_jobs',
+  'prioritise_jobs',
   'set_paused',
   'fleet_queues',
   'fleet_workers',
@@ -111,6 +113,16 @@ export async function retryJobs(
 /** Cancels jobs that have not ended; a running one is told to stop. An id that is not in the answer is no job's. */
 export async function cancelJobs(db: Queryable, ids: number[]): Promise<Change[]> {
   return again(() => query<Change>(db, sql.cancel_jobs, { ids }));
+}
+
+/** Moves pending jobs to another time. An id that is not in the answer is no job's. */
+export async function rescheduleJobs(db: Queryable, ids: number[], run_at: Date): Promise<Change[]> {
+  return again(() => query<Change>(db, sql.reschedule_jobs, { ids, run_at }));
+}
+
+/** Gives pending jobs another priority: smaller starts first. An id that is not in the answer is no job's. */
+export async function prioritiseJobs(db: Queryable, ids: number[], priority: number): Promise<Change[]> {
+  return again(() => query<Change>(db, sql.prioritise_jobs, { ids, priority }));
 }
 
 export type Paused = { queue: string; paused: boolean; waiting: number; active: number };
