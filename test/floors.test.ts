@@ -22,6 +22,9 @@ const floors = [
 const doors: Record<string, string> = {
   pg: 'base/db',
   pino: 'base',
+  'rotating-file-stream': 'base',
+  'prom-client': 'metrics',
+  '@opentelemetry/api': 'metrics',
   '@aws-sdk/client-s3': 'base/storage',
   '@aws-sdk/lib-storage': 'base/storage',
   '@aws-sdk/s3-request-presigner': 'base/storage',

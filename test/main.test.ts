@@ -49,7 +49,10 @@ async function logOf(
   return stdout
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
+    .map((line) => {
+      const { level, message, context } = JSON.parse(line) as Record<string, unknown>;
+      return { level, message, ...(context as Record<string, unknown>) };
+    });
 }
 
 test('a wrong FFMPEG_PATH is told at the start, unless no media is served', async () => {
@@ -58,7 +61,7 @@ test('a wrong FFMPEG_PATH is told at the start, unless no media is served', asyn
     logOf(wrong, /ffmpeg cannot be used/),
     logOf({ ...wrong, QUEUES: 'publish' }),
   ]);
-  const told = (log: Record<string, unknown>[]) => log.filter(({ msg }) => String(msg).includes('ffmpeg'));
+  const told = (log: Record<string, unknown>[]) => log.filter(({ message }) => String(message).includes('ffmpeg'));
   assert.deepEqual(told(publish), []);
   const [said, ...more] = told(media);
   assert.deepEqual([said!['level'], more], ['warn', []]);
@@ -75,8 +78,8 @@ test('it says which ffmpeg it found, and one that is slow to answer holds nothin
   });
   const paths = { FFMPEG_PATH: slow, FFPROBE_PATH: ffprobe.path };
   const log = await logOf(paths, /ffmpeg found/, () => writeFile(answers, ''));
-  const messages = log.map(({ msg }) => String(msg));
-  const found = messages.findIndex((msg) => msg.startsWith('ffmpeg found'));
+  const messages = log.map(({ message }) => String(message));
+  const found = messages.findIndex((message) => message.startsWith('ffmpeg found'));
   assert.ok(messages.indexOf('listening') < found, messages.join());
   const { level, version, from, sandbox, missing } = log[found]!;
   assert.deepEqual([level, from, missing], [sandbox === 'none' ? 'warn' : 'info', 'setting', []]);

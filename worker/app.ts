@@ -70,13 +70,20 @@ type Dependency = {
   check(signal: AbortSignal): Promise<unknown>;
 };
 
-export function createApp(config: Config, databaseUrl: string, log: Log): App {
+/** @param onSender told of each sender that is made, before its first use */
+export function createApp(
+  config: Config,
+  databaseUrl: string,
+  log: Log,
+  onSender: (channel: ChannelName, sender: Sender<never>) => void = () => {},
+): App {
   const instance = randomUUID();
   const db = createPool(databaseUrl, { max: config.connections.app, log, instance });
   const senders: Pick<Sender<never>, 'close'>[] = [];
   const openSenders = (name: ChannelName) => {
     const made = createSenders(name, config);
     senders.push(...made);
+    for (const sender of made) onSender(name, sender as Sender<never>);
     return made;
   };
   const app: App = withPorts(

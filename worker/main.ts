@@ -3,6 +3,8 @@ import { createApp, type App } from './app.ts';
 import { loadConfig, type Config } from './base/config/config.ts';
 import { withSchema } from './base/address.ts';
 import { UsageError } from './base/errors.ts';
+import { within } from './base/deadline.ts';
+import { endLogFiles } from './base/log-files.ts';
 import { createLog, type Log } from './base/log.ts';
 import { waitForPostgres } from './base/db/reach.ts';
 import { stackOf } from './base/stack.ts';
@@ -16,8 +18,12 @@ import { startBridges } from './bridges/bridges.ts';
 import { callbacks } from './http/callbacks.ts';
 import { dashboard } from './http/dashboard/dashboard.ts';
 import { jobs } from './http/jobs.ts';
+import { metricsRoutes } from './http/metrics.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { unsubscribing } from './http/unsubscribe.ts';
+import { createFleetReader } from './metrics/fleet.ts';
+import { Metrics } from './metrics/metrics.ts';
+import { Traces } from './metrics/traces.ts';
 import { failCulprits, logOfCulprits } from './queue/run/culprit.ts';
 import { install } from './queue/install/install.ts';
 import { loadRegistry } from './queue/registry.ts';
@@ -61,21 +67,27 @@ export async function startService(
     const applied = await step(() => install(postgres.url, [], config.migrationsDir));
     if (applied.length > 0) log.info({ applied }, 'migrated');
 
-    const app = createApp(config, postgres.url, log);
+    const metrics = new Metrics(registry);
+    open.defer(() => metrics.close());
+    const app = createApp(config, postgres.url, log, (channel, sender) =>
+      metrics.notifications.measure(channel, sender),
+    );
     open.defer(app.close);
     void tellOfFfmpeg(app);
     void tellOfSettings(app);
     open.adopt(keepTidy(config.tempDir), clearInterval);
     const claims = claimClock();
     const worker = await step(
-      () => startWorker(app, postgres.url, registry, { observers: [claims] }),
+      () => startWorker(app, postgres.url, registry, { observers: [claims, metrics.observer, new Traces()] }),
       (started) => started.stop(),
     );
     const bridges = startBridges(app, worker, registry);
     open.defer(() => bridges.stop());
     const pages = dashboard(app, postgres.url, { worker, registry, bridges });
     open.defer(() => pages.close());
-    const others = [callbacks(app), unsubscribing(app), jobs(app, registry), pages.http];
+    const readFleet = createFleetReader(app.db, () => worker.ping());
+    const watching = metricsRoutes({ config, readFleet, metrics, bridges });
+    const others = [callbacks(app), unsubscribing(app), jobs(app, registry), watching, pages.http];
     const alerts = startAlerts(app, { databaseUrl: postgres.url, registry, claims });
     open.defer(() => alerts.stop());
     const http = await step(
@@ -141,6 +153,7 @@ export async function main(given: Partial<Config> = {}): Promise<number> {
     }
   }
   log.info('stopped');
+  await within(2_000, endLogFiles());
   return code;
 }
 

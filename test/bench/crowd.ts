@@ -126,13 +126,16 @@ async function startWorker(db: Database, env: Record<string, string>): Promise<S
   const lines = createInterface({ input: child.stdout });
   const listening = new Promise<void>((resolve) => {
     lines.on('line', (line) => {
-      const { msg, ...said } = JSON.parse(line) as { msg: string } & Record<string, unknown>;
-      if (msg === 'listening') resolve();
-      if (msg === 'the job goes on') {
+      const { message, context: said = {} } = JSON.parse(line) as {
+        message: string;
+        context?: Record<string, unknown>;
+      };
+      if (message === 'listening') resolve();
+      if (message === 'the job goes on') {
         const id = Number(said['job_id']);
         waited.set(id, (waited.get(id) ?? 0) + Number(said['waited_ms']));
       }
-      if (msg === 'attempt ended' && said['outcome'] !== 'completed') console.error(line);
+      if (message === 'attempt ended' && said['outcome'] !== 'completed') console.error(line);
     });
   });
   await listening;

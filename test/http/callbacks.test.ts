@@ -286,7 +286,7 @@ suite('Twilio', () => {
       socket.destroy(),
     );
     const [line] = (await once(broken, 'data')) as [Buffer];
-    assert.match(String(line), /"level":"debug".*"msg":"a request failed"/);
+    assert.match(String(line), /"level":"debug".*"message":"a request failed"/);
     assert.equal(printed.mock.callCount(), 0);
     await other.close();
   });
@@ -395,8 +395,8 @@ suite('SendGrid', () => {
 
 test('nothing of a body is logged, nor an address stored', async () => {
   const told = `${String(logged.read())} ${await everything()}`;
-  assert.match(told, /"msg":"a callback was refused/);
-  assert.match(told, /"msg":"a provider reported"/);
+  assert.match(told, /"message":"a callback was refused/);
+  assert.match(told, /"message":"a provider reported"/);
   assert.doesNotMatch(told, /49170|example\.com|550 </);
 });
 

@@ -1,24 +1,52 @@
-import { pino, type Logger } from 'pino';
+import { pino, type Bindings, type ChildLoggerOptions, type Logger } from 'pino';
 import type { Config } from './config/config.ts';
 import { codeOf, messageOf } from './errors.ts';
+import { openLogFiles } from './log-files.ts';
 import { stackOf, topOf } from './stack.ts';
 
 export type Log = Logger;
 
 /**
- * One JSON line per event: a constant message; fields have the names of the columns; `log.child` binds the identity
- * once. Payloads, addresses and tokens are never passed in, and configured secrets are cut out of error messages. `at`
- * says where in the code an error arose.
+ * One JSON line per event: `{"level", "timestamp", "context": {...}, "message"}`. The message is constant; fields of the
+ * context have the names of the columns; `log.child` binds the identity once. Payloads, addresses and tokens are never
+ * passed in, and configured secrets are cut out of error messages. `at` says where in the code an error arose.
+ *
+ * Lines go to `destination`, else to standard output, and with LOG_DIR to files.
  */
-export function createLog(config: Pick<Config, 'logLevel' | 'secrets'>, destination?: NodeJS.WritableStream): Log {
+export function createLog(
+  config: Pick<Config, 'logLevel' | 'secrets'> & Partial<Pick<Config, 'logDir'>>,
+  destination?: NodeJS.WritableStream,
+): Log {
   const options = {
     level: config.logLevel,
     base: null,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    messageKey: 'message',
+    nestedKey: 'context',
+    timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: serializersFor(redactor(config.secrets)),
+    mixin: (_: object, __: number, log: Logger) => bound.get(log) ?? {},
+    mixinMergeStrategy: (given: object, ofLog: object) => ({ ...ofLog, ...given }),
   };
-  return destination ? pino(options, destination) : pino(options);
+  if (!config.logDir) return bindInContext(destination ? pino(options, destination) : pino(options));
+  const streams = [{ level: config.logLevel as pino.Level, stream: destination ?? pino.destination(1) }];
+  return bindInContext(
+    pino(options, pino.multistream([...streams, ...openLogFiles(config.logDir, config.logLevel as pino.Level)])),
+  );
+}
+
+const bound = new WeakMap<object, object>();
+
+/** pino writes what a child binds beside the context. Here it is part of the context. */
+function bindInContext(log: Log): Log {
+  type Child = (this: Log, bindings: Bindings, options?: ChildLoggerOptions) => Log;
+  const child = log.child as unknown as Child;
+  const bind: Child = function (bindings, options) {
+    const made = child.call(this, {}, options);
+    bound.set(made, { ...bound.get(this), ...bindings });
+    return made;
+  };
+  return Object.assign(log, { child: bind });
 }
 
 /** How errors get into a line: with their messages cut by `redact`. */

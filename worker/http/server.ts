@@ -1,54 +1,18 @@
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
-import { within } from '../base/deadline.ts';
 import { UsageError, codeOf } from '../base/errors.ts';
 import type { Bridges } from '../bridges/bridges.ts';
-import { version } from '../queue/fleet/version.ts';
 import type { Worker } from '../queue/worker.ts';
+import { health } from './health.ts';
 
-const pingTimeoutMs = 2_000;
 /** How long a request may take to arrive with its whole body. */
 const arrivalTimeoutMs = 10_000;
 
-/**
- * The routes, and those of `others`. `GET /health` answers 200 while this worker works (`degraded` if an incident holds
- * jobs, or a bridge is not connected), and 503 with the reason when it does not.
- */
+/** The routes of health.ts, and those of `others`. */
 export function routes(worker: Worker, others: Hono[] = [], bridges?: Pick<Bridges, 'states'>): Hono {
   const http = new Hono();
-  http.get('/health', async (context) => {
-    const reason = worker.trouble() ?? (await unreachable(worker));
-    const incidents = worker.incidents();
-    // A reason may name hosts, and this answers everybody.
-    const ways =
-      bridges?.states().map(({ bridge, connected, since, code }) => ({ bridge, connected, since, code })) ?? [];
-    const degraded = incidents.length > 0 || ways.some(({ connected }) => !connected);
-    const body = {
-      status: reason ? 'unhealthy' : degraded ? 'degraded' : 'healthy',
-      ...(reason ? { reason } : {}),
-      ...(incidents.length > 0 ? { incidents } : {}),
-      ...(ways.length > 0 ? { bridges: ways } : {}),
-      timestamp: new Date().toISOString(),
-      uptime: process.uptime(),
-      version,
-      worker: worker.id(),
-      queues: worker.activity(),
-    };
-    return context.json(body, reason ? 503 : 200, { 'cache-control': 'no-store' });
-  });
-  for (const other of others) http.route('/', other);
+  for (const each of [health(worker, bridges), ...others]) http.route('/', each);
   return http;
-}
-
-/** Asks on the engine's connections: handlers may hold all of theirs. */
-async function unreachable(worker: Worker): Promise<string | undefined> {
-  const answer = worker.ping().then(
-    () => 'reached',
-    () => 'refused',
-  );
-  const found = await within(pingTimeoutMs, answer);
-  if (found === 'refused') return 'Postgres cannot be reached';
-  return found ? undefined : `Postgres does not answer within ${pingTimeoutMs / 1_000} s`;
 }
 
 export type HttpServer = { port: number; close(): Promise<void> };

@@ -17,6 +17,8 @@ export type JobRow = {
   attempt: number;
   retry_count: number;
   max_retries: number;
+  /** The trace that it belongs to. */
+  traceparent: string | null;
   /** Milliseconds since it was due, or since it was inserted if that was later, by the clock of Postgres. */
   waited_ms: number;
 };

@@ -29,7 +29,7 @@ export type Serving = {
   membership: Membership;
   incidents: Incidents;
   registry: Registry;
-  observer: Observer;
+  observer: Required<Observer>;
   uncommitted: Uncommitted;
   /** Reads which jobs will be due soon. */
   refreshAlarm: () => void;

@@ -59,7 +59,7 @@ function created() {
       .map((line) => JSON.parse(line) as Line);
   return { ...createFfmpeg(config, log), logged };
 }
-type Line = { level: string; msg: string; err: { code: string } };
+type Line = { level: string; message: string; context: { err: { code: string } } };
 
 test('a lookup that is killed once is repeated, and finds everything', async () => {
   const expected = await createFfmpeg(config).capabilities();
@@ -67,7 +67,7 @@ test('a lookup that is killed once is repeated, and finds everything', async () 
   const { logged, ...ffmpeg } = created();
   assert.deepEqual(await ffmpeg.capabilities(), expected);
   assert.deepEqual(
-    logged().map(({ level, err }) => `${level} ${err.code}`),
+    logged().map(({ level, context: { err } }) => `${level} ${err.code}`),
     ['warn ffmpeg_killed'],
   );
 });
@@ -104,7 +104,7 @@ test('ffmpeg is never run with less of a sandbox than before: the job says so, a
   await assert.rejects(probe(), { name: 'RetryableError', code: 'ffmpeg_not_started' });
   await assert.rejects(probe(), { name: 'DeploymentError', code: 'sandbox_missing', message: new RegExp(sandbox) });
   assert.deepEqual(
-    logged().map(({ level, msg }) => `${level} ${msg}`),
+    logged().map(({ level, message }) => `${level} ${message}`),
     ['warn ffmpeg has lost its sandbox'],
   );
   assert.equal((await createFfmpeg(config).capabilities()).sandbox, 'none');

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { throughput } from '../../../worker/queue/client/throughput.ts';
-import { pruneRollups, Rollups, unknownKind } from '../../../worker/queue/fleet/rollups.ts';
+import { pruneRollups, Rollups } from '../../../worker/queue/fleet/rollups.ts';
 import { count, entryOf, quantile } from '../../../worker/queue/histogram.ts';
 import type { JobRow } from '../../../worker/queue/job.ts';
-import type { Registry } from '../../../worker/queue/registry.ts';
+import { unknownKind, type Registry } from '../../../worker/queue/registry.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { add } from '../../support/jobs.ts';

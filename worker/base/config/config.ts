@@ -13,6 +13,7 @@ import type { Around, Group } from './group.ts';
 import { imagorvideo } from './imagorvideo.ts';
 import { ingress } from './ingress.ts';
 import { media } from './media.ts';
+import { monitor } from './monitor.ts';
 import { notification } from './notification.ts';
 import { process } from './process.ts';
 import { push } from './push.ts';
@@ -54,6 +55,7 @@ const groups = [
   cloudflare,
   dashboard,
   alerts,
+  monitor,
 ] as const;
 
 /** What all of them are at once. */

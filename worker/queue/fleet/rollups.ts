@@ -2,7 +2,7 @@ import type { Db } from '../../base/db/db.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
 import { count } from '../histogram.ts';
 import type { JobRow } from '../job.ts';
-import type { Registry } from '../registry.ts';
+import { labelsOf, type Registry } from '../registry.ts';
 import type { Ended, Observer } from '../run/observer.ts';
 
 const sql = loadStatements(import.meta.dirname, 'rollups.sql', ['add_rollups', 'prune_rollups']);
@@ -18,9 +18,6 @@ type Sum = {
   waited_ms: number;
   waits: number[];
 };
-
-/** In place of the name of a kind that this worker does not know: anybody who may insert jobs can invent names. */
-export const unknownKind = '(unknown)';
 
 const columnOf = { completed: 'completed', fail: 'failed', retry: 'retried' } as const;
 
@@ -49,14 +46,13 @@ export class Rollups implements Observer {
     count(sum.durations, duration_ms);
   }
 
-  #sumOf({ queue, kind }: Readonly<JobRow>): Sum {
-    const name = `${queue}.${kind}`;
-    const key = this.#registry.has(name) ? name : queue;
-    let sum = this.#sums.get(key);
+  #sumOf(job: Readonly<JobRow>): Sum {
+    const { name, queue, kind } = labelsOf(this.#registry, job);
+    let sum = this.#sums.get(name);
     if (!sum) {
       const counts = { completed: 0, failed: 0, retried: 0, duration_ms: 0, waited_ms: 0 };
-      sum = { queue, kind: key === name ? kind : unknownKind, ...counts, durations: [], waits: [] };
-      this.#sums.set(key, sum);
+      sum = { queue, kind, ...counts, durations: [], waits: [] };
+      this.#sums.set(name, sum);
     }
     return sum;
   }

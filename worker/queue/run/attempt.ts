@@ -34,7 +34,8 @@ async function perform(attempting: Attempting, options: AttemptOptions): Promise
   try {
     const { definition, context } = await prepare(attempting, options);
     if (!('run' in definition)) throw new Error(`${definition.name} runs in batches`);
-    const work = asCulprit([attempting], () => definition.run(context));
+    const { observer } = options;
+    const work = asCulprit([attempting], () => observer.within([attempting.row], () => definition.run(context)));
     return { result: await inTime(work, [stop], options.timeoutMs() ?? definition.timeout) };
   } catch (error) {
     return { error };

@@ -14,7 +14,7 @@ export type AttemptOptions = {
   ledger: Ledger;
   incidents: Incidents;
   registry: Registry;
-  observer: Observer;
+  observer: Required<Observer>;
   /** Bound to the queue. */
   log: Log;
   /** queues.timeout_ms, if set: it overrides the handler's own limit. */

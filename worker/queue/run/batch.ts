@@ -36,12 +36,9 @@ async function ask(definition: BatchJob, jobs: Member[], options: AttemptOptions
     const stops = jobs.map(({ attempting }) => attempting.stop);
     const batch: BatchContext<unknown> = { commitMany: (work) => commitMany(jobs, work, options) };
     const culprits = jobs.map(({ attempting }) => attempting);
-    const work = asCulprit(culprits, () =>
-      definition.runBatch(
-        jobs.map(({ context }) => context),
-        batch,
-      ),
-    );
+    const contexts = jobs.map(({ context }) => context);
+    const rows = jobs.map(({ attempting }) => attempting.row);
+    const work = asCulprit(culprits, () => options.observer.within(rows, () => definition.runBatch(contexts, batch)));
     const answers = await inTime(work, stops, options.timeoutMs() ?? definition.timeout);
     if (!Array.isArray(answers) || answers.length !== jobs.length)
       throw new RetryableError('bad_batch_answer', `runBatch must answer for each of its ${jobs.length} jobs`);

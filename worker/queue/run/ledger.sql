@@ -23,6 +23,7 @@ update :"schema".:"live"
    and (select set_config('search_path', :path, true)) is not null
 returning id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
           pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+          traceparent,
           1000::float8 * (pg_catalog.date_part('epoch', started_at)
                           - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
           case when status = 'cancelled'
@@ -47,6 +48,7 @@ returning id, queue, kind,
           case when :payloads and pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
           not :payloads or pg_catalog.pg_column_size(payload) > 64000 as large,
           file_id, attempt, retry_count, max_retries,
+          traceparent,
           1000::float8 * (pg_catalog.date_part('epoch', started_at)
                           - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
           case when status = 'cancelled'
@@ -80,6 +82,7 @@ select id, announce(array[queue], array[id], array[status]) as announced from re
 -- The jobs that start_jobs had started, after its answer was lost.
 select id, queue, kind, case when pg_catalog.pg_column_size(payload) <= 64000 then payload end as payload,
        pg_catalog.pg_column_size(payload) > 64000 as large, file_id, attempt, retry_count, max_retries,
+       traceparent,
        1000::float8 * (pg_catalog.date_part('epoch', started_at)
                        - pg_catalog.date_part('epoch', greatest(run_at, created_at))) as waited_ms,
        null::boolean as expired

@@ -28,10 +28,13 @@ export type Observer = {
   started(job: Readonly<JobRow>, waited_ms: number): void;
   /** Its outcome is written. */
   ended(job: Readonly<JobRow>, ended: Ended, duration_ms: number): void;
+  /** Calls the handler of these jobs, such as within the context of a trace, and gives what it gives. */
+  within?<T>(jobs: readonly Readonly<JobRow>[], handler: () => T): T;
 };
 
 /** Calls all of them. An error in one is logged, and harms neither the job nor the others. */
-export function observeAll(observers: readonly Observer[], log: Log): Observer {
+export function observeAll(observers: readonly Observer[], log: Log): Required<Observer> {
+  const surrounding = observers.filter((observer) => observer.within !== undefined);
   const failed = (error: unknown) => log.error({ err: error }, 'an observer failed');
   return {
     started(job, waited_ms) {
@@ -50,6 +53,7 @@ export function observeAll(observers: readonly Observer[], log: Log): Observer {
           failed(error);
         }
     },
+    within: (jobs, handler) => surrounding.reduce((inner, observer) => () => observer.within!(jobs, inner), handler)(),
   };
 }
 
