@@ -83,7 +83,7 @@ export function createApp(
   const openSenders = (name: ChannelName) => {
     const made = createSenders(name, config);
     senders.push(...made);
-    for (const sender of made) onSender(name, sender as Sender<never>);
+    for (const sender of made) onSender(name, sender);
     return made;
   };
   const app: App = withPorts(

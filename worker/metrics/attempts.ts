@@ -18,25 +18,26 @@ export class Attempts implements Observer {
   readonly #registry: Registry;
   readonly #kinds = new Map<string, Kind>();
 
-  constructor(registry: Registry, registers: Prometheus[]) {
+  constructor(registry: Registry, prometheus: Prometheus) {
     this.#registry = registry;
     const kinds = this.#kinds;
     const labelNames = ['queue', 'kind'];
-    new Counter({
+    const counter = new Counter({
       name: 'rowmill_jobs_total',
       help: 'Attempts that ended in this process, by outcome',
       labelNames: [...labelNames, 'outcome'],
-      registers,
+      registers: [],
       collect() {
         this.reset();
         for (const { labels, outcomes } of kinds.values())
           for (const [outcome, ended] of Object.entries(outcomes)) this.inc({ ...labels, outcome }, ended);
       },
     });
-    const histogram = (name: string, help: string, part: 'duration' | 'wait') =>
-      new ReadHistogram({ name, help, bounds: seconds, labelNames, registers }, () =>
-        kinds.values().map((kind) => ({ labels: kind.labels, of: kind[part] })),
-      );
+    prometheus.registerMetric(counter);
+    const histogram = (name: string, help: string, part: 'duration' | 'wait') => {
+      const read = () => kinds.values().map((kind) => ({ labels: kind.labels, of: kind[part] }));
+      prometheus.registerMetric(new ReadHistogram({ name, help, bounds: seconds, labelNames, registers: [] }, read));
+    };
     histogram('rowmill_job_duration_seconds', 'How long attempts ran', 'duration');
     histogram('rowmill_job_wait_seconds', 'For how long jobs had been due when they started', 'wait');
   }

@@ -25,23 +25,24 @@ export class Metrics {
   constructor(registry: Registry) {
     const prometheus = this.#prometheus;
     const registers = [prometheus];
-    this.observer = new Attempts(registry, registers);
-    this.notifications = new Notifications(registers);
+    this.observer = new Attempts(registry, prometheus);
+    this.notifications = new Notifications(prometheus);
     this.#up = new Gauge({ name: 'rowmill_database_up', help: '1 while Postgres answers', registers });
     new Gauge({ name: 'rowmill_info', help: 'The version', labelNames: ['version'], registers }).set({ version }, 1);
     this.#setRows = gaugesOfRows(registers);
     const taken = () => this.#taken;
-    new Counter({
+    const messages = new Counter({
       name: 'rowmill_bridge_messages_total',
       help: 'Messages that this process took from a bridge, by result: created, known, rejected',
       labelNames: ['bridge', 'result'],
-      registers,
+      registers: [],
       collect() {
         this.reset();
         for (const [bridge, results] of Object.entries(taken()))
           for (const [result, messages] of Object.entries(results)) this.inc({ bridge, result }, messages);
       },
     });
+    prometheus.registerMetric(messages);
     collectDefaultMetrics({ register: prometheus });
   }
 

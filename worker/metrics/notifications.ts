@@ -13,19 +13,18 @@ export class Notifications {
   readonly #channels = new Map<string, Bucketed>();
   readonly #sent: Counter<'channel' | 'status'>;
 
-  constructor(registers: Prometheus[]) {
+  constructor(prometheus: Prometheus) {
     const channels = this.#channels;
     this.#sent = new Counter({
       name: 'notifications_sent_total',
       help: 'Messages that a provider was asked to send, by what it said: sent, failed, retry, deferred, unknown',
       labelNames: ['channel', 'status'],
-      registers,
+      registers: [prometheus],
     });
     const help = 'How long a call of a provider took, in milliseconds';
-    new ReadHistogram(
-      { name: 'notification_send_duration_ms', help, bounds: milliseconds, labelNames: ['channel'], registers },
-      () => channels.entries().map(([channel, of]) => ({ labels: { channel }, of })),
-    );
+    const described = { name: 'notification_send_duration_ms', help, bounds: milliseconds, labelNames: ['channel'] };
+    const read = () => channels.entries().map(([channel, of]) => ({ labels: { channel }, of }));
+    prometheus.registerMetric(new ReadHistogram({ ...described, registers: [] }, read));
   }
 
   /** Watches a sender that was made for this process. */
