@@ -21,7 +21,7 @@ import { jobs } from './http/jobs.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { listen, routes, type HttpServer } from './http/server.ts';
 import { unsubscribing } from './http/unsubscribe.ts';
-import { createFleetReader } from './metrics/fleet.ts';
+import { fleetReader } from './metrics/fleet.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { Traces } from './metrics/traces.ts';
 import { failCulprits, logOfCulprits } from './queue/run/culprit.ts';
@@ -67,11 +67,8 @@ export async function startService(
     const applied = await step(() => install(postgres.url, [], config.migrationsDir));
     if (applied.length > 0) log.info({ applied }, 'migrated');
 
-    const metrics = new Metrics(registry);
-    open.defer(() => metrics.close());
-    const app = createApp(config, postgres.url, log, (channel, sender) =>
-      metrics.notifications.measure(channel, sender),
-    );
+    const metrics = open.adopt(new Metrics(registry), (each) => each.close());
+    const app = createApp(config, postgres.url, log, metrics.notifications.measure);
     open.defer(app.close);
     void tellOfFfmpeg(app);
     void tellOfSettings(app);
@@ -81,15 +78,11 @@ export async function startService(
       () => startWorker(app, postgres.url, registry, { observers: [claims, metrics.observer, new Traces()] }),
       (started) => started.stop(),
     );
-    const bridges = startBridges(app, worker, registry);
-    open.defer(() => bridges.stop());
-    const pages = dashboard(app, postgres.url, { worker, registry, bridges });
-    open.defer(() => pages.close());
-    const readFleet = createFleetReader(app.db, () => worker.ping());
-    const watching = metricsRoutes({ config, readFleet, metrics, bridges });
+    const bridges = open.adopt(startBridges(app, worker, registry), (each) => each.stop());
+    const pages = open.adopt(dashboard(app, postgres.url, { worker, registry, bridges }), (each) => each.close());
+    const watching = metricsRoutes({ config, readFleet: fleetReader(app.db, () => worker.ping()), metrics, bridges });
     const others = [callbacks(app), unsubscribing(app), jobs(app, registry), watching, pages.http];
-    const alerts = startAlerts(app, { databaseUrl: postgres.url, registry, claims });
-    open.defer(() => alerts.stop());
+    open.adopt(startAlerts(app, { databaseUrl: postgres.url, registry, claims }), (each) => each.stop());
     const http = await step(
       () => listenSomewhere(routes(worker, others, bridges), config, log),
       ({ close }) => close(),

@@ -7,9 +7,9 @@ import { stackOf, topOf } from './stack.ts';
 export type Log = Logger;
 
 /**
- * One JSON line per event: `{"level", "timestamp", "context": {...}, "message"}`. The message is constant; fields of the
- * context have the names of the columns; `log.child` binds the identity once. Payloads, addresses and tokens are never
- * passed in, and configured secrets are cut out of error messages. `at` says where in the code an error arose.
+ * One JSON line per event: `{"level", "timestamp", "context": {...}, "message"}`. The message is constant; fields of
+ * the context have the names of the columns; `log.child` binds the identity once. Payloads, addresses and tokens are
+ * never passed in, and configured secrets are cut out of error messages. `at` says where in the code an error arose.
  *
  * Lines go to `destination`, else to standard output, and with LOG_DIR to files.
  */

@@ -32,7 +32,7 @@ const patienceMs = 3_000;
  * Reads all of it by one statement, at most once in five seconds, whoever asks and how often.
  * @param ping asks on the engine's connections: handlers may hold all others
  */
-export function createFleetReader(db: Db, ping: () => Promise<unknown>): FleetReader {
+export function fleetReader(db: Db, ping: () => Promise<unknown>): FleetReader {
   let asking: Promise<Fleet | undefined> | undefined;
   return cached(freshMs, async () => {
     // One that gets no answer is not asked again: it would take one connection after another.

@@ -31,7 +31,7 @@ export class Metrics {
     new Gauge({ name: 'rowmill_info', help: 'The version', labelNames: ['version'], registers }).set({ version }, 1);
     this.#setRows = gaugesOfRows(registers);
     const taken = () => this.#taken;
-    const messages = new Counter({
+    const counter = new Counter({
       name: 'rowmill_bridge_messages_total',
       help: 'Messages that this process took from a bridge, by result: created, known, rejected',
       labelNames: ['bridge', 'result'],
@@ -42,7 +42,7 @@ export class Metrics {
           for (const [result, messages] of Object.entries(results)) this.inc({ bridge, result }, messages);
       },
     });
-    prometheus.registerMetric(messages);
+    prometheus.registerMetric(counter);
     collectDefaultMetrics({ register: prometheus });
   }
 

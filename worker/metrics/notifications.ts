@@ -28,7 +28,7 @@ export class Notifications {
   }
 
   /** Watches a sender that was made for this process. */
-  measure(channel: string, sender: Sender<never>): void {
+  readonly measure = (channel: string, sender: Sender<never>): void => {
     const duration = this.#channels.get(channel) ?? new Bucketed(milliseconds);
     this.#channels.set(channel, duration);
     const tell = (began: number, answers: readonly unknown[]) => {
@@ -66,7 +66,7 @@ export class Notifications {
         (answers) => answers,
         ([messages]) => messages.length,
       );
-  }
+  };
 }
 
 function statusOf(answer: unknown): Status {
