@@ -154,9 +154,13 @@ describe('A long encode', () => {
     start('later', 100e6);
     pass(12);
     start('latest', 100e6);
-    assert.equal(await running(), 'short later', 'after so long the piece is overtaken no more');
     end('short');
+    assert.equal(await running(), 'later latest', 'the piece has not waited for so long that it is overtaken no more');
+    pass(20);
+    start('too late', 100e6);
     end('later');
+    assert.equal(await running(), 'latest', 'now it has');
+    end('latest');
     assert.equal(await running(), 'next piece');
   });
 

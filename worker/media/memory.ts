@@ -52,7 +52,8 @@ type Held = Record<Sort, { bytes: number; count: number }>;
 /** Always kept free of long encodes: as much as a picture may take by default, and a clip of 1080p. */
 const leastShare = 280e6;
 const headStartMs = 15_000;
-const agedMs = 10_000;
+/** A piece may wait for longer: it takes 8 s, in which nothing else gets memory, and the next piece follows. */
+const agedMs: Record<Sort, number> = { short: 10_000, long: 10_000, piece: 30_000 };
 const patient: Patience = { waiting: (_what, turn) => turn, aside() {} };
 
 /** @param slots how many pictures and clips may be worked on at once, however small they are */
@@ -164,7 +165,7 @@ class Line {
   /** Whether it has waited long enough, and waits only for work that takes seconds. */
   #hasAged(entry: Entry): boolean {
     const held = { ...this.#held, short: nothing, piece: nothing };
-    return this.#now() > entry.due + agedMs && this.#grant(entry, held) !== undefined;
+    return this.#now() > entry.due + agedMs[entry.sort] && this.#grant(entry, held) !== undefined;
   }
 
   /** After a piece, short work that waits goes before the next piece. */
