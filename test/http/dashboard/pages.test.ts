@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import { DeploymentError, PermanentError } from '../../../worker/base/errors.ts';
 import { job } from '../../../worker/queue/job.ts';
@@ -19,6 +20,8 @@ import { add, reads } from '../../support/jobs.ts';
 // The pages beside those of jobs, in a browser, with a worker: each is read, and each of its buttons is pressed.
 
 const hostile = `<script>document.title='owned'</script><img src=x onerror="document.title='owned'">"'`;
+/** What is answered 503 is asked for again. */
+const isFault = (fault: string) => !fault.includes('503');
 const paths = [
   '',
   '?hours=24',
@@ -38,6 +41,14 @@ const paths = [
 suite('in a browser', { skip: withoutChromium }, () => {
   let served: Served;
   let works = true;
+
+  /** On a busy machine a page may take its 5 seconds, and say so. */
+  const go = (page: Page, path: string) =>
+    eventually(async () => {
+      page.setDefaultTimeout(180_000);
+      assert.equal((await page.goto(served.url + path))!.status(), 200, path);
+    }, 180_000);
+
   before(async () => {
     const payload = z.record(z.string(), z.unknown());
     const kinds = [
@@ -101,14 +112,13 @@ suite('in a browser', { skip: withoutChromium }, () => {
     ] as const) {
       const { page, faults, context } = await openPage(undefined, { viewport: { width, height: 900 }, colorScheme });
       for (const path of paths) {
-        const response = await page.goto(served.url + path);
-        assert.equal(response!.status(), 200, path);
+        await go(page, path);
         await checkAccessible(page);
         const sideways = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
         assert.ok(sideways <= 0, `${path} is ${sideways} pixels too wide for ${width}`);
         assert.notEqual(await page.title(), 'owned');
       }
-      assert.deepEqual(faults, []);
+      assert.deepEqual(faults.filter(isFault), []);
       await context.close();
     }
   });
@@ -116,8 +126,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
   test('every page can be read without JavaScript, by who may only read: it has no button that posts', async () => {
     const { page, context } = await openPage(reader, { javaScriptEnabled: false });
     for (const path of paths.filter((each) => each !== 'schedule?name=new%20one')) {
-      const response = await page.goto(served.url + path);
-      assert.equal(response!.status(), 200, path);
+      await go(page, path);
       assert.equal(await page.locator('form[method=post]').count(), 0, path);
     }
     await context.close();
@@ -146,7 +155,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
 
   test('a queue is paused and resumed on the overview, which says by whom, and follows what others do', async () => {
     const { page, faults, context } = await openPage();
-    await page.goto(served.url);
+    await go(page, '');
     const row = page.locator('tr', { has: page.getByText('publish', { exact: true }) });
     await row.getByRole('button', { name: 'Pause' }).click();
     await page.getByText('Queue publish is paused by ada').waitFor();
@@ -159,13 +168,13 @@ suite('in a browser', { skip: withoutChromium }, () => {
     await served.db.query(`update queues set paused = false`);
     await page.getByText('Queue publish is paused').waitFor({ state: 'detached' });
     assert.equal((await page.locator('#queues').boundingBox())!.y, top);
-    assert.deepEqual(faults, []);
+    assert.deepEqual(faults.filter(isFault), []);
     await context.close();
   });
 
   test('a schedule is written, run and deleted; a cron bomb is refused at once', async () => {
     const { page, faults, context } = await openPage();
-    await page.goto(`${served.url}schedules`);
+    await go(page, 'schedules');
     await page.getByLabel('New schedule').fill('a/b?c #1');
     await page.getByRole('button', { name: 'Write it' }).click();
     await page.getByLabel('Cron').fill('0 0 1-9999999 * *');
@@ -196,7 +205,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
 
   test('a rejected message is corrected, and is a job then', async () => {
     const { page, context } = await openPage();
-    await page.goto(`${served.url}ways-in`);
+    await go(page, 'ways-in');
     await page.getByRole('link', { name: '1', exact: true }).click();
     await page.getByLabel('Key').fill('media.picture');
     await page.getByRole('button', { name: 'Submit it again' }).click();
@@ -216,7 +225,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
       values ('storage', 'storage_denied', '401 Unauthorized', '{media.picture}', now(), now() + interval '1 day')`);
     const id = await add(served.db, 'media', 'picture');
     const { page, context } = await openPage();
-    await page.goto(served.url);
+    await go(page, '');
     const trouble = page.getByLabel('Needs attention').locator('li', { hasText: 'storage fails' });
     assert.match(await trouble.innerText(), /storage_denied: 401 Unauthorized · \d+ jobs? of media\.picture wait/);
     works = true;
@@ -244,7 +253,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
       [`<p>Hello {{name}}</p><script>${sly}</script><img src=x onerror="${sly}">`],
     );
     const { page, context } = await openPage();
-    await page.goto(`${served.url}template?id=sly`);
+    await go(page, 'template?id=sly');
     await page.getByLabel('Variables, as JSON').fill('{"name": "Ada"}');
     await page.getByRole('button', { name: 'Preview' }).click();
     const frame = page.frameLocator('iframe[sandbox]');
@@ -261,7 +270,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
 
   test('an alert is silenced, and told again', async () => {
     const { page, context } = await openPage();
-    await page.goto(`${served.url}alerts`);
+    await go(page, 'alerts');
     const alert = page.locator('li', { hasText: 'select 1' });
     await alert.getByRole('button', { name: 'Silence' }).click();
     await page.getByText(/silenced until .* by ada/).waitFor();
@@ -272,7 +281,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
 
   test('trouble is seen while a page is open: a schedule that fails, a bridge that is off, a poison job', async () => {
     const { page, context } = await openPage();
-    await page.goto(served.url);
+    await go(page, '');
     await page.getByText('Needs attention').or(page.locator('.trouble')).first().waitFor();
     await served.db.query(`
       update workers set bridges = '[{"bridge": "rabbitmq", "connected": false, "since": "2026-01-01T00:00:00Z",
