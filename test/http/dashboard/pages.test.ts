@@ -36,6 +36,7 @@ const paths = [
   'templates',
   'template?id=welcome',
   'alerts',
+  'actions',
 ];
 
 suite('in a browser', { skip: withoutChromium }, () => {
@@ -193,7 +194,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
     await page.getByRole('button', { name: 'Enable' }).waitFor();
     await page.getByText('Delete it').click();
     await page.getByRole('button', { name: /^Delete a/ }).click();
-    await page.waitForURL(/schedules$/);
+    await page.waitForURL(/schedules\?done=\d+$/);
     assert.doesNotMatch(await page.innerText('main'), /a\/b/);
     // The answer 422 is in the console of the browser.
     assert.deepEqual(
@@ -210,9 +211,9 @@ suite('in a browser', { skip: withoutChromium }, () => {
     await page.getByLabel('Key').fill('media.picture');
     await page.getByRole('button', { name: 'Submit it again' }).click();
     await page.getByText('tried again').waitFor();
-    await page.getByLabel('Body').fill('{"a": 1}');
+    await page.getByRole('textbox', { name: 'Body' }).fill('{"a": 1}');
     await page.getByRole('button', { name: 'Submit it again' }).click();
-    await page.waitForURL(/ways-in$/);
+    await page.waitForURL(/ways-in\?done=\d+$/);
     const { rows } = await served.db.query(`select kind from jobs where payload = '{"a": 1}'`);
     assert.deepEqual(rows, [{ kind: 'picture' }]);
     await context.close();
@@ -275,7 +276,10 @@ suite('in a browser', { skip: withoutChromium }, () => {
     await alert.getByRole('button', { name: 'Silence' }).click();
     await page.getByText(/silenced until .* by ada/).waitFor();
     await alert.getByRole('button', { name: 'Tell again' }).click();
-    await alert.getByRole('button', { name: 'Silence' }).waitFor();
+    await page.getByText('People are told again of').waitFor();
+    await go(page, 'actions');
+    for (const action of ['pause', 'set schedule', 'run schedule', 'resubmit', 'try incident', 'silence alert'])
+      assert.match(await page.innerText('main'), new RegExp(`ada\\s+${action}`), action);
     await context.close();
   });
 

@@ -17,6 +17,7 @@ import { assets } from './assets.ts';
 import { createHouse, type House } from './house.ts';
 import { page } from './layout.ts';
 import { mediaRoute } from './media.ts';
+import { actionsPage } from './pages/actions.ts';
 import { alertsPage } from './pages/alerts.ts';
 import { deadPage } from './pages/dead.ts';
 import { jobPage } from './pages/job.ts';
@@ -66,6 +67,7 @@ const allPages = [
   notificationsPage,
   templatesPage,
   alertsPage,
+  actionsPage,
 ];
 
 /** The pages: README.md. Without a password they are 404. */

@@ -52,5 +52,5 @@ export const state = (status: string): Markup =>
 export const empty = (what: Markup | string, sql?: string): Markup =>
   html`<div class="empty">
     <p>${what}</p>
-    ${sql === undefined ? '' : html`<pre><code>${sql}</code></pre>`}
+    ${sql === undefined ? '' : html`<pre tabindex="0"><code>${sql}</code></pre>`}
   </div>`;

@@ -16,6 +16,7 @@ const pages = [
   ['ways-in', 'Ways in'],
   ['notifications', 'Notifications'],
   ['alerts', 'Alerts'],
+  ['actions', 'Actions'],
 ] as const;
 
 type Page = {

@@ -12,6 +12,12 @@ returning id;
 -- name: read_action
 select * from operator_actions where id = :id;
 
+-- name: list_actions
+select * from operator_actions
+ where :before::bigint is null or id < :before
+ order by id desc
+ limit :limit;
+
 -- name: bound_step
 select set_config('statement_timeout', :ms, true), set_config('plan_cache_mode', 'force_custom_plan', true);
 

@@ -13,6 +13,7 @@ const sql = loadStatements(import.meta.dirname, 'actions.sql', [
   'log_action',
   'begin_action',
   'read_action',
+  'list_actions',
   'claim_action',
   'write_step',
   'set_state',
@@ -48,6 +49,14 @@ export async function logAction(db: Queryable, { settings = {}, ...action }: Log
 /** Undefined: there is none with this id. */
 export async function readAction(db: Queryable, id: number): Promise<Action | undefined> {
   return (await query<Action>(db, sql.read_action, { id }))[0];
+}
+
+/** The latest first. @param before the id of the last one of the page before */
+export async function listActions(
+  db: Queryable,
+  { before, limit }: { before: number | null; limit: number },
+): Promise<Action[]> {
+  return query<Action>(db, sql.list_actions, { before, limit });
 }
 
 /** What can be done to many jobs: to which states, and which of them if the search names none. */
