@@ -67,4 +67,9 @@ export class ReadHistogram extends Histogram {
     }
     return { name: this.#name, help: this.#help, type: 'histogram' as never, aggregator: 'sum', values, collect() {} };
   }
+
+  /** What prom-client calls for the text, in place of `get`. */
+  getForPromString(): ReturnType<typeof this.get> {
+    return this.get();
+  }
 }
