@@ -13,9 +13,9 @@ grant select, update on queues to service_role;
 grant select
    on job_errors, error_codes, workers, dead_letters, queue_depth, schedule_status, cleanup_logs, storage_deletions
    to service_role;
-grant select, insert, update, delete on listeners, schedules, rate_limits to service_role;
+grant select, insert, update, delete on listeners, schedules, schedule_ticks, rate_limits to service_role;
 grant select, insert, update on auction_files, media to service_role;
-grant execute on function take_tokens, run_schedule, worker_is_alive to service_role;
+grant execute on function take_tokens, run_schedule, note_tick, worker_is_alive to service_role;
 
 -- Older projects granted everything to browsers; the migrations took it back. Run this again after a
 -- `grant ... on all tables in schema public`: it takes back all rights on what Rowmill created: tables and their

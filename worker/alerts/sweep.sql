@@ -66,7 +66,7 @@ select a.id, a.condition, a.subject, a.what, a.cause, a.solution, a.query, a.cou
             when a.last_sent_at > clock_timestamp() - pg_catalog.make_interval(secs => :digest_s::float8) then false
             when a.resolved_sent_at is not null then true
             else a.condition <> 'alert_channel' and (a.last_at > a.last_sent_at or a.count > a.told_count) end
-   and (select count(distinct m.created_at) from alert_messages m
+   and (select pg_catalog.count(distinct m.created_at) from alert_messages m
          where m.created_at > clock_timestamp() - pg_catalog.make_interval(secs => :digest_s::float8)) < :most
  order by a.resolved_at nulls first, a.last_sent_at nulls first, a.opened_at
    for update of a;

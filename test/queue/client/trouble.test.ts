@@ -92,11 +92,11 @@ test('rejected messages are told by way in and reason', async () => {
 test('an incident that somebody tries is checked, and its jobs run', async () => {
   const { rows } = await rig.db.query(`
     insert into incidents (dependency, code, message, kinds, probe_at, checked_at)
-    values ('raid', 'raid_denied', '401', '{media.hold}', now() + interval '1 day', now())
+    values ('storage', 'access_denied', '401', '{media.hold}', now() + interval '1 day', now())
     returning id`);
   assert.equal((await only('incident')).id, rows[0].id);
   await rig.db.query(`insert into media_jobs (kind) values ('hold')`);
-  assert.deepEqual(await tryIncident(rig.db, rows[0].id), { dependency: 'raid', host: null, code: 'raid_denied' });
+  assert.deepEqual(await tryIncident(rig.db, rows[0].id), { dependency: 'storage', host: null, code: 'access_denied' });
   await eventually(async () => {
     finish();
     assert.deepEqual(await found(), []);

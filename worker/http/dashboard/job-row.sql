@@ -3,7 +3,7 @@
 select j.id, j.queue, j.kind, j.status, j.priority, j.attempt, j.retry_count, j.max_retries, j.run_at, j.expires_at,
        j.created_at, j.started_at, j.completed_at, j.snoozed_since, j.progress, j.error_code,
        left(j.error, 4000) as error, j.file_id, j.dedupe_key, j.traceparent, j.locked_by, j.archived,
-       (select w.host || ' ' || w.pid from workers w where w.id = j.locked_by) as worker,
+       (select w.host || ' ' || w.pid::text from workers w where w.id = j.locked_by) as worker,
        (select pg_catalog.format('for %s since %s', t.waits_for, t.since)
           from workers w, jsonb_to_recordset(w.waiting) as t (job_id bigint, waits_for text, since timestamptz)
          where w.id = j.locked_by and t.job_id = j.id) as waits
