@@ -40,6 +40,7 @@ const doors: Record<string, string> = {
   handlebars: 'templates',
   'graphile-worker': 'queue/claim',
   'node-cron': 'queue/schedule',
+  'simple-statistics': 'jobs/analytics',
   amqplib: 'bridges',
   '@aws-sdk/client-sqs': 'bridges',
   hono: 'http',
