@@ -31,6 +31,14 @@ create sequence social_attempts_id_seq;
 
 create sequence social_post_steps_id_seq;
 
+create sequence analytics_accounts_id_seq;
+
+create sequence analytics_posts_id_seq;
+
+create sequence anomalies_id_seq;
+
+create sequence analytics_reports_id_seq;
+
 create sequence schedule_ticks_id_seq;
 
 create table rowmill_migrations (
@@ -1170,6 +1178,165 @@ alter table social_limits enable row level security;
 comment on table social_limits is 'Until when an account, or all accounts of a platform, are left alone, because the platform said so. Delete the row to try at once.';
 comment on column social_limits.key is '`account 7` or `app youtube`; with an operation behind it, only that.';
 
+create table analytics_accounts (
+  id          bigint      not null,
+  platform    text        not null,
+  external_id text        not null,
+  name        text,
+  time_zone   text        not null default 'UTC',
+  final_days  smallint    not null default 3,
+  stale_from  date,
+  created_at  timestamptz not null default clock_timestamp(),
+  constraint analytics_accounts_pkey primary key (id),
+  constraint analytics_accounts_external_id_check check (char_length(external_id) >= 1 and char_length(external_id) <= 200),
+  constraint analytics_accounts_final_days_check check (final_days >= 0 and final_days <= 30),
+  constraint analytics_accounts_name_check check (char_length(name) <= 200),
+  constraint analytics_accounts_platform_check check (platform ~ '^[a-z][a-z0-9_]{0,49}$'),
+  constraint analytics_accounts_platform_external_id_key unique (platform, external_id),
+  constraint analytics_accounts_time_zone_check check (('1970-01-01 00:00:00'::timestamp without time zone at time zone time_zone) is not null)
+);
+alter table analytics_accounts enable row level security;
+comment on table analytics_accounts is 'Accounts of which there are metrics. An account of social_accounts has the same platform and external_id.';
+comment on column analytics_accounts.external_id is 'The id that the platform gave the account.';
+comment on column analytics_accounts.time_zone is 'Where its days begin. After a change, run analytics.aggregate with `from`.';
+comment on column analytics_accounts.final_days is 'A day is final when so many days have passed since: platforms correct figures of the days before.';
+comment on column analytics_accounts.stale_from is 'The first day with points that came in since the last analytics.aggregate. Null: none.';
+
+create table analytics_posts (
+  id           bigint      not null,
+  account_id   bigint      not null,
+  external_id  text        not null,
+  published_at timestamptz,
+  title        text,
+  url          text,
+  created_at   timestamptz not null default clock_timestamp(),
+  constraint analytics_posts_pkey primary key (id),
+  constraint analytics_posts_account_id_external_id_key unique (account_id, external_id),
+  constraint analytics_posts_external_id_check check (char_length(external_id) >= 1 and char_length(external_id) <= 200),
+  constraint analytics_posts_title_check check (char_length(title) <= 500),
+  constraint analytics_posts_url_check check (char_length(url) <= 2000)
+);
+alter table analytics_posts enable row level security;
+comment on table analytics_posts is 'Posts of which there are metrics, whoever published them.';
+comment on column analytics_posts.external_id is 'The id that the platform gave the post.';
+comment on column analytics_posts.published_at is 'Counters stood at 0 before. Null: unknown; then the first day of a post has no value.';
+
+create table analytics_metrics (
+  name     text    not null,
+  is_level boolean not null default false,
+  adds_up  boolean not null default true,
+  what     text    not null,
+  constraint analytics_metrics_pkey primary key (name),
+  constraint analytics_metrics_check check (not (is_level and adds_up)),
+  constraint analytics_metrics_name_check check (name ~ '^[a-z][a-z0-9_]{0,59}$')
+);
+alter table analytics_metrics enable row level security;
+comment on table analytics_metrics is 'What the metrics are. One without a row here is a counter that adds up, such as views.';
+comment on column analytics_metrics.is_level is 'It is what it is at the end of the day, such as followers, and not what was added during the day.';
+comment on column analytics_metrics.adds_up is 'The sum over posts, or over days, means something. Not that of reach: one person may see two posts.';
+
+create table metric_points (
+  account_id  bigint      not null,
+  post_id     bigint      not null default 0,
+  metric      text        not null,
+  observed_at timestamptz not null,
+  value       bigint,
+  cumulative  boolean     not null,
+  constraint metric_points_pkey primary key (account_id, post_id, metric, observed_at),
+  constraint metric_points_metric_check check (char_length(metric) <= 60),
+  constraint metric_points_observed_at_check check (isfinite(observed_at)),
+  constraint metric_points_value_check check (value >= '-9007199254740991'::bigint and value <= '9007199254740991'::bigint)
+) partition by range (observed_at);
+alter table metric_points enable row level security;
+comment on table metric_points is 'What platforms said, as they said it. Points that are older than three days are aggregated when stale_from of their account says so, or by analytics.aggregate with `from`.';
+comment on column metric_points.post_id is 'A row of analytics_posts; 0: the account itself.';
+comment on column metric_points.metric is 'The name of a row of analytics_metrics.';
+comment on column metric_points.observed_at is 'When a counter or a level was read. For the amount of a day: that day, at 00:00 UTC whatever the time zone.';
+comment on column metric_points.value is 'Null: the platform was asked and did not say.';
+comment on column metric_points.cumulative is 'True: the reading of a counter or a level. False: the amount of a day.';
+
+create table metric_points_other partition of metric_points
+  default;
+alter table metric_points_other enable row level security;
+comment on table metric_points_other is 'Points of months that have no partition yet. make_metric_partitions moves them.';
+
+create table metric_daily (
+  account_id bigint  not null,
+  post_id    bigint  not null default 0,
+  metric     text    not null,
+  day        date    not null,
+  value      bigint,
+  decrease   bigint  not null default 0,
+  posts      integer,
+  missing    integer,
+  constraint metric_daily_pkey primary key (account_id, post_id, metric, day),
+  constraint metric_daily_decrease_check check (decrease >= 0)
+);
+alter table metric_daily enable row level security;
+comment on table metric_daily is 'The days that analytics.aggregate makes of metric_points. No row, or value null: unknown, which is not 0.';
+comment on column metric_daily.post_id is 'A row of analytics_posts; 0: the account.';
+comment on column metric_daily.day is 'A day of the account''s time zone.';
+comment on column metric_daily.value is 'What a counter grew by on this day; the amount of the day; the level at its end. The account has what the platform says of it, else the sum of its posts.';
+comment on column metric_daily.decrease is 'What a counter went down by: platforms take back what was no real view. Such a day''s value is 0. The sum of values less that of decreases is what the counter grew by, if no day is missing.';
+comment on column metric_daily.posts is 'Value is the sum of so many posts. Null: it is the platform''s own figure.';
+comment on column metric_daily.missing is 'So many posts were known the day before, or are known now, and are not in the sum.';
+
+create table metric_weekly (
+  account_id bigint   not null,
+  post_id    bigint   not null default 0,
+  metric     text     not null,
+  week       date     not null,
+  value      bigint,
+  days       smallint not null,
+  constraint metric_weekly_pkey primary key (account_id, post_id, metric, week),
+  constraint metric_weekly_days_check check (days >= 0 and days <= 7),
+  constraint metric_weekly_week_check check (extract(isodow from week) = 1::numeric)
+);
+alter table metric_weekly enable row level security;
+comment on table metric_weekly is 'Weeks, from Monday. The sum of the days that are known; of a level, the last one. Metrics that do not add up have none.';
+comment on column metric_weekly.days is 'How many days of the week are known.';
+
+create table anomalies (
+  id          bigint           not null,
+  account_id  bigint           not null,
+  metric      text             not null,
+  day         date             not null,
+  value       bigint           not null,
+  expected    double precision not null,
+  z           double precision not null,
+  change      double precision not null,
+  days        smallint         not null,
+  detected_at timestamptz      not null default clock_timestamp(),
+  constraint anomalies_pkey primary key (id),
+  constraint anomalies_account_id_metric_day_key unique (account_id, metric, day)
+);
+alter table anomalies enable row level security;
+create index anomalies_day_idx on anomalies using btree (day);
+comment on table anomalies is 'Days of accounts that stand out. The method: worker/jobs/analytics/README.md.';
+comment on column anomalies.expected is 'The median of the days before, with the usual difference of this weekday.';
+comment on column anomalies.z is 'How far the value is from what was expected, in robust standard deviations.';
+comment on column anomalies.change is 'The same as a part of what was expected: -0.4 is 40 % less.';
+comment on column anomalies.days is 'How many days before it were known, of 56.';
+
+create table analytics_reports (
+  id         bigint      not null,
+  job_id     bigint,
+  first_day  date        not null,
+  last_day   date        not null,
+  facts      jsonb       not null,
+  markdown   text        not null,
+  html       text        not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint analytics_reports_pkey primary key (id),
+  constraint analytics_reports_check check (first_day <= last_day),
+  constraint analytics_reports_job_id_key unique (job_id)
+);
+alter table analytics_reports enable row level security;
+create index analytics_reports_created_at_idx on analytics_reports using btree (created_at);
+comment on table analytics_reports is 'What analytics.report wrote.';
+comment on column analytics_reports.job_id is 'The job that wrote it. Its repeat writes the same row again.';
+comment on column analytics_reports.facts is 'All figures, each with the SQL that it comes from.';
+
 create table schedule_ticks (
   id       bigint      not null,
   schedule text        not null,
@@ -1185,6 +1352,8 @@ comment on column schedule_ticks.tick is 'Null: it was run by hand.';
 comment on column schedule_ticks.at is 'When a worker noticed the tick. Later than tick: no worker ran at that time.';
 comment on column schedule_ticks.job_id is 'Null: the tick was skipped, because the job before had not ended.';
 
+alter table analytics_posts add constraint analytics_posts_account_id_fkey foreign key (account_id) references analytics_accounts(id) on delete cascade;
+alter table anomalies add constraint anomalies_account_id_fkey foreign key (account_id) references analytics_accounts(id) on delete cascade;
 alter table event_subscriptions add constraint event_subscriptions_endpoint_id_fkey foreign key (endpoint_id) references webhook_endpoints(id) on update cascade on delete cascade;
 alter table event_subscriptions add constraint event_subscriptions_queue_fkey foreign key (queue) references queues(name) on delete cascade;
 alter table notification_deliveries add constraint notification_deliveries_notification_id_fkey foreign key (notification_id) references notifications(id) on delete cascade;
@@ -2672,6 +2841,102 @@ begin
 end $$;
 comment on function social_account_moved is 'The posts of an account that was connected again go on at once.';
 
+create function make_metric_partitions(first timestamp with time zone, last timestamp with time zone) returns integer
+  language plpgsql
+  set search_path from current
+  set TimeZone = UTC
+as $$
+declare
+  month timestamp;
+  leaf  text;
+  made  integer := 0;
+begin
+  for month in select m from pg_catalog.generate_series(date_trunc('month', first at time zone 'UTC'),
+                                                        last at time zone 'UTC', interval '1 month') m loop
+    leaf := 'metric_points_' || to_char(month, 'YYYY_MM');
+    continue when to_regclass(leaf) is not null;
+    perform pg_advisory_xact_lock(hashtextextended('metric_points', 0::bigint));
+    -- to_regclass would still say what it said before the wait.
+    continue when exists (select from pg_class c
+                           where c.relname = leaf::name
+                             and c.relnamespace = (select p.relnamespace from pg_class p
+                                                    where p.oid = 'metric_points'::regclass::oid));
+    execute pg_catalog.format('create table %I (like metric_points including all)', leaf);
+    execute pg_catalog.format(
+      'with moved as (delete from metric_points_other where observed_at >= %L and observed_at < %L returning *) '
+      'insert into %I select * from moved',
+      month at time zone 'UTC', (month + interval '1 month') at time zone 'UTC', leaf);
+    execute pg_catalog.format('alter table metric_points attach partition %I for values from (%L) to (%L)',
+                              leaf, month at time zone 'UTC', (month + interval '1 month') at time zone 'UTC');
+    execute pg_catalog.format('comment on table %I is %L', leaf, 'Points of ' || to_char(month, 'YYYY-MM') || '.');
+    perform after_migration(array[pg_catalog.format('table %I', leaf)]);
+    made := made + 1;
+  end loop;
+  return made;
+end $$;
+comment on function make_metric_partitions is 'Makes the partitions of metric_points for the months of a period. Returns how many were missing.';
+
+create function drop_metric_partition(leaf text) returns boolean
+  language plpgsql
+  set search_path from current
+  set lock_timeout = 5s
+as $$
+begin
+  if not exists (select from pg_inherits i
+                  where i.inhparent = 'metric_points'::regclass::oid and i.inhrelid = to_regclass(leaf)::oid
+                    and leaf ~ '^metric_points_[0-9]{4}_[0-9]{2}$') then
+    return false;
+  end if;
+  execute pg_catalog.format('drop table %I', leaf);
+  delete from rowmill_objects o where o.object = 'table ' || pg_catalog.quote_ident(leaf);
+  return true;
+end $$;
+comment on function drop_metric_partition is 'Drops a monthly partition of metric_points. Returns false if there is none of this name.';
+
+create function forget_metrics() returns trigger
+  language plpgsql
+  set search_path from current
+as $$
+declare
+  one_post bigint := case when tg_argv[0] = 'post' then old.id end;
+  account  bigint := case when tg_argv[0] = 'post' then (to_jsonb(old) ->> 'account_id')::bigint else old.id end;
+begin
+  delete from metric_points where account_id = account and (one_post is null or post_id = one_post);
+  delete from metric_daily  where account_id = account and (one_post is null or post_id = one_post);
+  delete from metric_weekly where account_id = account and (one_post is null or post_id = one_post);
+  return null;
+end $$;
+comment on function forget_metrics is 'Deletes the metrics of a deleted account or post.';
+
+create function engagement(first_day date, last_day date, accounts bigint[] default null::bigint[]) returns TABLE(account_id bigint, post_id bigint, views bigint, likes bigint, comments bigint, shares bigint, saves bigint, engagements bigint, rate double precision, formula text)
+  language sql stable
+  set search_path from current
+as $$
+  select s.account_id, s.post_id, s.views, s.likes, s.comments, s.shares, s.saves, e.engagements,
+         case when s.views > 0::bigint then e.engagements::float8 / s.views::float8 end,
+         '(' || pg_catalog.concat_ws(' + ',
+           case when s.likes is not null then 'likes'::text end,
+           case when s.comments is not null then 'comments'::text end,
+           case when s.shares is not null then 'shares'::text end,
+           case when s.saves is not null then 'saves'::text end) || ') / views'
+    from (select d.account_id, d.post_id,
+                 (sum(d.value) filter (where d.metric = 'views'))::bigint as views,
+                 (sum(d.value) filter (where d.metric = 'likes'))::bigint as likes,
+                 (sum(d.value) filter (where d.metric = 'comments'))::bigint as comments,
+                 (sum(d.value) filter (where d.metric = 'shares'))::bigint as shares,
+                 (sum(d.value) filter (where d.metric = 'saves'))::bigint as saves
+            from metric_daily d
+           where d.day between engagement.first_day and engagement.last_day
+             and (engagement.accounts is null or d.account_id = any(engagement.accounts))
+             and d.metric in ('views', 'likes', 'comments', 'shares', 'saves')
+           group by d.account_id, d.post_id) s
+   cross join lateral (
+     select case when pg_catalog.num_nonnulls(s.likes, s.comments, s.shares, s.saves) > 0 then
+              coalesce(s.likes, 0::bigint) + coalesce(s.comments, 0::bigint)
+              + coalesce(s.shares, 0::bigint) + coalesce(s.saves, 0::bigint) end as engagements) e
+$$;
+comment on function engagement is 'Engagement of a period, by account and post (post_id 0: the account): sums over sums, with the formula. Rate is null without views. What a platform does not say is not in the formula.';
+
 create function queue_paused() returns trigger
   language plpgsql
   set search_path from current
@@ -2935,6 +3200,12 @@ create trigger social_post_job before insert or update on social_posts
   for each row execute function social_post_job();
 create trigger social_post_moved after insert or update on social_posts
   for each row execute function social_post_moved();
+
+create trigger forget_metrics after delete on analytics_accounts
+  for each row execute function forget_metrics('account');
+
+create trigger forget_metrics after delete on analytics_posts
+  for each row execute function forget_metrics('post');
 
 
 -- Views ---------------------------------------------------------------------------------------------------------------

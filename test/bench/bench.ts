@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { against } from './against.ts';
+import { analytics } from './analytics.ts';
 import { within } from '../../worker/base/deadline.ts';
 import { cleanup } from './cleanup.ts';
 import { commits } from './commits.ts';
@@ -52,6 +53,7 @@ const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   publish,
   notification,
   cleanup,
+  analytics,
   media,
 };
 

@@ -71,9 +71,9 @@ function counters({ id, age }: Post, n: number, size: number, random: () => numb
   });
 }
 
-/** mulberry32, from the characters of a name. */
+/** mulberry32, from the bytes of a name. */
 function randomFrom(name: string): () => number {
-  let state = [...name].reduce((sum, character) => (Math.imul(sum, 31) + character.codePointAt(0)!) | 0, 7);
+  let state = Buffer.from(name).reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 7);
   return () => {
     state = (state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state);

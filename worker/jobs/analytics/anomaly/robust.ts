@@ -8,7 +8,7 @@ import { median } from 'simple-statistics';
 
 /** Eight weeks: each weekday is there eight times. */
 export const windowDays = 56;
-export const thresholds = { z: 3.5, change: 0.25 };
+const thresholds = { z: 3.5, change: 0.25 };
 /** With fewer known days before it, a day is not judged. */
 const fewestDays = 14;
 /** A weekday with fewer days has no level of its own. */

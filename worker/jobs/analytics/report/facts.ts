@@ -14,7 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'facts.sql', [
 
 export type Period = { accounts: number[]; first: string; last: string };
 
-export type Total = {
+type Total = {
   metric: string;
   value: number | null;
   before: number | null;
@@ -41,7 +41,7 @@ export type Rate = {
   engagements_before: number | null;
   rate_before: number | null;
 };
-export type Post = {
+type Post = {
   post_id: number;
   platform: string;
   title: string;
