@@ -118,7 +118,6 @@ comment on table metric_points_other is
 create function make_metric_partitions(first timestamptz, last timestamptz) returns integer
   language plpgsql
   set search_path from current
-  set timezone to 'UTC'
 as $$
 declare
   month timestamp;
@@ -155,7 +154,7 @@ comment on function make_metric_partitions is
 create function drop_metric_partition(leaf text) returns boolean
   language plpgsql
   set search_path from current
-  set lock_timeout to '5s'
+  set lock_timeout to 5000
 as $$
 begin
   if not exists (select from pg_inherits i
@@ -192,7 +191,8 @@ comment on column metric_daily.decrease is
   'What a counter went down by: platforms take back what was no real view. Such a day''s value is 0. The sum of '
   'values less that of decreases is what the counter grew by, if no day is missing.';
 comment on column metric_daily.posts is 'Value is the sum of so many posts. Null: it is the platform''s own figure.';
-comment on column metric_daily.missing is 'So many posts were known the day before, or are known now, and are not in the sum.';
+comment on column metric_daily.missing is 
+  'So many posts were known the day before, or are known now, and are not in the sum.';
 
 create table metric_weekly (
   account_id bigint   not null,
@@ -296,8 +296,8 @@ as $$
               + coalesce(s.shares, 0::bigint) + coalesce(s.saves, 0::bigint) end as engagements) e
 $$;
 comment on function engagement is
-  'Engagement of a period, by account and post (post_id 0: the account): sums over sums, with the formula. Rate is null '
-  'without views. What a platform does not say is not in the formula.';
+  'Engagement of a period, by account and post (post_id 0: the account): sums over sums, with the formula. Rate is '
+  'null without views. What a platform does not say is not in the formula.';
 
 insert into schedules (name, cron, queue, kind, overlap, enabled) values
 ('analytics.collect',     '20 * * * *', 'analytics', 'collect',       'skip', false),

@@ -2844,7 +2844,6 @@ comment on function social_account_moved is 'The posts of an account that was co
 create function make_metric_partitions(first timestamp with time zone, last timestamp with time zone) returns integer
   language plpgsql
   set search_path from current
-  set TimeZone = UTC
 as $$
 declare
   month timestamp;
@@ -2879,7 +2878,7 @@ comment on function make_metric_partitions is 'Makes the partitions of metric_po
 create function drop_metric_partition(leaf text) returns boolean
   language plpgsql
   set search_path from current
-  set lock_timeout = 5s
+  set lock_timeout = 5000
 as $$
 begin
   if not exists (select from pg_inherits i

@@ -1,5 +1,5 @@
--- Which days of the last two weeks are unknown, by account and metric, and when anything was last read. A metric that an
--- account never had is not listed.
+-- Which days of the last two weeks are unknown, by account and metric, and when anything was last read. A metric that
+-- an account never had is not listed.
 select a.id, a.platform, coalesce(a.name, a.external_id) as name, m.metric,
        array_agg(c.day order by c.day) filter (where d.value is null) as unknown_days,
        (select max(p.observed_at) from metric_points p

@@ -109,5 +109,6 @@ function printed({ text, params }: Statement, { accounts, first, last }: Period)
     first: `'${first}'`,
     last: `'${last}'`,
   };
-  return `${text.replaceAll(/\$(\d+)/g, (_, n: string) => values[params[Number(n) - 1]!]!).replaceAll(/\n\s*\n/g, '\n')};`;
+  const filled = text.replaceAll(/\$(\d+)/g, (_, n: string) => values[params[Number(n) - 1]!]!);
+  return `${filled.replaceAll(/\n\s*\n/g, '\n')};`;
 }

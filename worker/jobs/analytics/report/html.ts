@@ -53,7 +53,8 @@ function listOf(title: string, found: Insight[]): string {
   if (found.length === 0) return '';
   const items = found.map(
     ({ text, n, formula, from }) =>
-      `<li>${escaped(text)} <small>n = ${n.toLocaleString('en')}; ${escaped(formula)}; <a href="#${from}">figures</a></small></li>`,
+      `<li>${escaped(text)} <small>n = ${n.toLocaleString('en')}; ${escaped(formula)}; ` +
+      `<a href="#${from}">figures</a></small></li>`,
   );
   return `<section><h2>${title}</h2><ul>${items.join('')}</ul></section>`;
 }
@@ -102,8 +103,10 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .grid { stroke: var(--line); } path { fill: none; stroke-width: 2; } path.now { stroke: var(--now); }
 path.before { stroke: var(--before); stroke-dasharray: 4 4; } .dot { fill: var(--now); }
 circle.mark { fill: var(--paper); stroke: var(--mark); stroke-width: 3; }
-.key { display: inline-block; width: 18px; height: 0; border-top: 2px solid; vertical-align: middle; margin: 0 2px 0 8px; }
-.key.now { border-color: var(--now); margin-left: 0; } .key.before { border-color: var(--before); border-style: dashed; }
+.key { display: inline-block; width: 18px; height: 0; border-top: 2px solid; vertical-align: middle;
+  margin: 0 2px 0 8px; }
+.key.now { border-color: var(--now); margin-left: 0; }
+.key.before { border-color: var(--before); border-style: dashed; }
 .key.mark { width: 10px; height: 10px; border: 3px solid var(--mark); border-radius: 50%; }
 @media (max-width: 600px) { svg.wide { display: none; } svg.narrow { display: block; } }
 @media print { details { display: none; } }
