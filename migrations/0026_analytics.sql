@@ -316,4 +316,14 @@ insert into error_codes (code, family, what, cause, solution) values
 ('analytics_nothing_collected', 'AnalyticsError',
  'There is no account to report on.',
  'Nothing has been collected yet.',
- 'Run analytics.collect, or insert into analytics_accounts and metric_points. Then retry the job.');
+ 'Run analytics.collect, or insert into analytics_accounts and metric_points. Then retry the job.'),
+
+('analytics_token_refused', 'AnalyticsError',
+ 'The platform does not accept the access token that came with the job.',
+ 'It has expired, or lacks a permission. Tokens in payloads are not renewed.',
+ 'Add the job again with a new token, or connect the account: rowmill account connect.'),
+
+('analytics_post_not_found', 'AnalyticsError',
+ 'The platform does not know the post, or whose token it is.',
+ 'The post was deleted, belongs to another account, or its id is misspelt.',
+ 'Correct the payload and retry the job, or delete the job.');

@@ -130,8 +130,8 @@ test('points of a month without a partition move into it, and old partitions are
   const leaves = async () =>
     (
       await rig.db.query(
-        `select tableoid::regclass::text as leaf, relrowsecurity as closed from metric_points
-           join pg_class on pg_class.oid = metric_points.tableoid where account_id = $1 order by observed_at`,
+        `select m.tableoid::regclass::text as leaf, relrowsecurity as closed from metric_points m
+           join pg_class c on c.oid = m.tableoid where account_id = $1 order by observed_at`,
         [account],
       )
     ).rows;
