@@ -3,7 +3,8 @@
 -- name: throughput
 with chosen as materialized (
   select * from job_rollups
-   where minutes = :minutes::smallint and at > :since::timestamptz - pg_catalog.make_interval(secs => :minutes::float8 * 60::float8)
+   where minutes = :minutes::smallint
+     and at > :since::timestamptz - pg_catalog.make_interval(secs => :minutes::float8 * 60::float8)
      and (:queue::text is null or queue = :queue)
 ), sums as (
   select at, queue, sum(completed) as completed, sum(failed) as failed, sum(retried) as retried,
