@@ -6,7 +6,8 @@
 insert into job_rollups as r (minutes, at, queue, kind, completed, failed, retried, duration_ms, durations, waited_ms,
                               waits)
 select p.minutes,
-       pg_catalog.date_bin(pg_catalog.make_interval(secs => p.minutes::float8 * 60::float8), clock_timestamp(), 'epoch'),
+       pg_catalog.date_bin(pg_catalog.make_interval(secs => p.minutes::float8 * 60::float8), clock_timestamp(),
+                           'epoch'),
        s.queue, s.kind, s.completed, s.failed, s.retried, s.duration_ms, s.durations, s.waited_ms, s.waits
   from jsonb_to_recordset(:sums::jsonb)
     as s (queue text, kind text, completed bigint, failed bigint, retried bigint, duration_ms bigint,
