@@ -16,7 +16,7 @@ const onPage = 50;
 const mostCounted = 100_000;
 const countMs = 250;
 /** A search that takes longer is made when the page is loaded, and not every two seconds. */
-const liveMs = 200;
+const liveMs = 1_000;
 
 type Asked = { q: string; search: Search; below: number | undefined; operator: boolean };
 
