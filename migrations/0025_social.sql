@@ -17,9 +17,9 @@
 -- `step` is where publishing goes on: prepare, upload, submit, poll. Each step is committed before the next begins. The
 -- submit makes the post public and cannot be taken back. A row of social_attempts is committed before it is sent:
 --
---     prepared ─► sending ─► accepted            the platform took it
---                    ├─► definite_failure        it certainly did not take it: another attempt may follow
---                    └─► ambiguous               nobody knows: no other attempt may follow
+--     sending ─► accepted            the platform took it
+--        ├─► definite_failure        it certainly did not take it: another attempt may follow
+--        └─► ambiguous               nobody knows: no other attempt may follow
 --
 -- A unique index allows one attempt of a post that is not a definite failure. An attempt that is found `sending` is
 -- looked up on the platform, and is never sent again while its outcome is unknown.
@@ -116,7 +116,7 @@ create table social_attempts (
   post_id     bigint      not null references social_posts (id) on delete cascade,
   operation   text        not null default 'submit' check (char_length(operation) <= 40),
   status      text        not null
-              check (status in ('prepared', 'sending', 'accepted', 'definite_failure', 'ambiguous')),
+              check (status in ('sending', 'accepted', 'definite_failure', 'ambiguous')),
   fingerprint text        not null,
   job_id      bigint      not null,
   job_attempt integer     not null,
@@ -319,4 +319,34 @@ insert into error_codes (code, family, what, cause, solution) values
 ('social_not_configured', 'SocialError',
  'The settings of this platform are missing.',
  'A token has to be renewed, and the id or the secret of your app is not set.',
- 'Set them (.env.example), and restart the worker. Then retry the job.');
+ 'Set them (.env.example), and restart the worker. Then retry the job.'),
+
+('social_reconnect', 'SocialError',
+ 'The platform no longer accepts the tokens.',
+ 'The owner revoked the access or changed the password, a permission is missing, or the refresh token has expired.',
+ 'Connect the account again: rowmill account connect. Its posts go on by themselves. Or give the job a new token.'),
+
+('social_post_not_found', 'SocialError',
+ 'The post that the job names does not exist.',
+ 'postId is wrong, or the row of social_posts was deleted.',
+ 'Correct postId, or cancel the job.'),
+
+('social_post_not_scheduled', 'SocialError',
+ 'The post is not to be published.',
+ 'It is a draft, or was cancelled.',
+ 'Set social_posts.status to scheduled: its job runs again.'),
+
+('social_media_failed', 'SocialError',
+ 'The job that makes the video did not make it.',
+ 'The media.transcode job that videoPath names failed, was cancelled or deleted, or made no MP4.',
+ 'Retry that job, or name another file. Then retry this one.'),
+
+('social_started_over', 'SocialError',
+ 'The upload was begun again and again, and never ended in time.',
+ 'The platform dropped each upload, or its address expired before all bytes were there.',
+ 'Check the network of the worker and the status page of the platform. Then retry the job.'),
+
+('social_unconfirmed', 'SocialError',
+ 'Nobody knows whether the post was published. It is not sent again.',
+ 'No answer came to the request that publishes, and the platform cannot be asked what became of it.',
+ 'Look at the account. Then: rowmill post resolve ID --published URL, or --not-published, which tries again.');

@@ -1142,7 +1142,7 @@ create table social_attempts (
   constraint social_attempts_error_code_check check (char_length(error_code) <= 60),
   constraint social_attempts_operation_check check (char_length(operation) <= 40),
   constraint social_attempts_resolved_by_check check (char_length(resolved_by) <= 200),
-  constraint social_attempts_status_check check (status = any (array['prepared', 'sending', 'accepted', 'definite_failure', 'ambiguous']))
+  constraint social_attempts_status_check check (status = any (array['sending', 'accepted', 'definite_failure', 'ambiguous']))
 );
 alter table social_attempts enable row level security;
 create unique index social_attempts_one on social_attempts using btree (post_id, operation) where status <> 'definite_failure';

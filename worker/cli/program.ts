@@ -11,6 +11,7 @@ import { complain, report } from './faults.ts';
 import { jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
 import { pause, resume } from './pause.ts';
+import { post } from './post.ts';
 import { queue } from './queue.ts';
 import { rejected } from './rejected.ts';
 import { reseal } from './reseal.ts';
@@ -50,6 +51,7 @@ for (const command of [
   alerts,
   reseal,
   account,
+  post,
 ]) {
   for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
   program.addCommand(command);

@@ -88,3 +88,4 @@ export const formOf = (fields: Record<string, string | number | boolean | undefi
 };
 
 export const formType = { 'content-type': 'application/x-www-form-urlencoded' };
+export const jsonType = { 'content-type': 'application/json; charset=UTF-8' };

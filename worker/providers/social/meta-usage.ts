@@ -39,3 +39,9 @@ export function regainMs(answer: Pick<Answer, 'headers'>): number | undefined {
   const longest = Math.max(0, ...usagesIn(answer).map((usage) => usage.regainMs));
   return longest > 0 ? Math.min(longest, 86_400_000) : undefined;
 }
+
+/** The limit that is nearly used up, so that the next posts wait before Meta refuses them. */
+export function nearlyUsed(answer: Pick<Answer, 'headers'>, mostPercent: number): Usage | undefined {
+  const [most] = usagesIn(answer).toSorted((a, b) => b.percent - a.percent);
+  return most && most.percent >= mostPercent ? { ...most, regainMs: most.regainMs || 5 * minute } : undefined;
+}

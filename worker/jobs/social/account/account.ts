@@ -104,11 +104,12 @@ async function renew(
   signal: AbortSignal,
   isNeeded: (access: Access, row: Row) => boolean,
 ): Promise<Access> {
+  signal.throwIfAborted();
   const running = renewals.get(given.db) ?? new Map<number, Promise<Access>>();
   renewals.set(given.db, running);
   const earlier = running.get(account_id);
   if (earlier) return earlier;
-  const renewal = renewLocked(given, account_id, signal, isNeeded).finally(() => running.delete(account_id));
+  const renewal = renewLocked(given, account_id, isNeeded).finally(() => running.delete(account_id));
   running.set(account_id, renewal);
   return renewal;
 }
@@ -120,7 +121,6 @@ async function renew(
 async function renewLocked(
   given: Given,
   account_id: number,
-  signal: AbortSignal,
   isNeeded: (access: Access, row: Row) => boolean,
 ): Promise<Access> {
   const found = await transaction(given.db, async (tx) => {
@@ -128,6 +128,8 @@ async function renewLocked(
     const access = accessIn(row, account_id, given);
     if (!isNeeded(access, row!)) return access;
     try {
+      // Others wait for this, so the signal of one job does not end it.
+      const signal = AbortSignal.timeout(2 * given.config.social.timeoutMs);
       const tokens = await askToRenew(given, row!, access, signal);
       await storeTokens(tx, row!.id, tokens, given.config.keyring!);
       return { ...access, token: tokens.access_token };

@@ -12,7 +12,6 @@ export function judgeYouTube(answer: Answer): Error {
   const error = objectIn(jsonIn(answer), 'error');
   const reason = wordIn(listIn(error, 'errors')[0] ?? {}, 'reason') ?? '';
   const words = `YouTube answered ${status}${reason && ` ${reason}`}${said(wordIn(error, 'message'))}`;
-  if (status === 401) return new TokenRefused(words);
   switch (reason) {
     case 'quotaExceeded':
     case 'dailyLimitExceeded':
@@ -29,12 +28,12 @@ export function judgeYouTube(answer: Answer): Error {
     case 'channelSuspended':
       return refused('social_restricted', words);
     case 'insufficientPermissions':
-    case 'authError':
       return new ReconnectNeeded(words);
     case 'forbiddenPrivacySetting':
     case 'invalidPublishAt':
       return refused('social_privacy_refused', words);
   }
+  if (status === 401) return new TokenRefused(words);
   if (status === 429) return new Limited('account', 60_000, words);
   return status >= 500 || status === 408 ? unavailable(words) : refused('social_refused', words);
 }

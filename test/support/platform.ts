@@ -1,0 +1,99 @@
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+
+/** A request as the far side read it. `bytes` of the body were counted; `body` is its beginning, as text. */
+export type Asked = {
+  method: string;
+  path: string;
+  query: URLSearchParams;
+  headers: IncomingHttpHeaders;
+  body: string;
+  bytes: number;
+};
+export type Answer = { status: number; headers?: Record<string, string>; body?: object };
+
+/** `drop`: not processed, no answer. `lost`: processed, no answer. `cutAfter`: so many bytes of the body arrive. */
+export type Fault = 'drop' | 'lost' | { cutAfter: number } | Answer;
+
+export type Platform = {
+  url: string;
+  asked: Asked[];
+  /** The next requests to paths like `at` go wrong, `times` of them. */
+  fail(at: RegExp, fault: Fault, times?: number): void;
+  /** Called before a request is processed, and before it is answered. */
+  onRequest: ((moment: 'before' | 'after', asked: Asked) => unknown) | undefined;
+  close(): Promise<void>;
+};
+
+const keptBytes = 1_000_000;
+
+/** The API of a platform on a loopback socket. It keeps no uploaded bytes, but counts them. */
+export async function startPlatform(answers: (asked: Asked, base: string) => Answer): Promise<Platform> {
+  let failure: { at: RegExp; fault: Fault; times: number } | undefined;
+  const sockets = new Set<Socket>();
+  const server = createServer((request, response) => void serve(request, response).catch(() => request.destroy()));
+  server.on('connection', (socket) => sockets.add(socket).size && socket.on('close', () => sockets.delete(socket)));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  async function serve(request: IncomingMessage, response: ServerResponse) {
+    const { pathname, searchParams } = new URL(request.url!, url);
+    const hits = failure && failure.times > 0 && failure.at.test(pathname) ? failure : undefined;
+    if (hits) hits.times--;
+    const fault = hits?.fault;
+    const most = typeof fault === 'object' && 'cutAfter' in fault ? fault.cutAfter : Infinity;
+    const { body, bytes } = await read(request, most);
+    const { method = '', headers } = request;
+    const asked = { method, path: pathname, query: searchParams, headers, body, bytes };
+    if (fault === 'drop') return void request.destroy();
+    if (typeof fault === 'object' && 'status' in fault) return send(response, fault);
+    platform.asked.push(asked);
+    await platform.onRequest?.('before', asked);
+    const answer = answers(asked, url);
+    await platform.onRequest?.('after', asked);
+    if (fault !== undefined) return void request.destroy();
+    send(response, answer);
+  }
+
+  const platform: Platform = {
+    url,
+    asked: [],
+    onRequest: undefined,
+    fail: (at, fault, times = 1) => (failure = { at, fault, times }),
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+  return platform;
+}
+
+async function read(request: IncomingMessage, most: number): Promise<{ body: string; bytes: number }> {
+  const kept: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    if (bytes < keptBytes) kept.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= most) break;
+  }
+  return { body: Buffer.concat(kept).toString('utf8'), bytes: Math.min(bytes, most) };
+}
+
+function send(response: ServerResponse, { status, headers = {}, body }: Answer): void {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers });
+  // Ids of 19 digits are numbers in the JSON of TikTok.
+  response.end(body === undefined ? '' : JSON.stringify(body).replace(/\["(\d{19})"\]/g, '[$1]'));
+}
+
+/** `bytes 0-1023/4096`, or `bytes *` + `/4096`. */
+export function rangeIn({ headers }: Asked): { start: number; end: number; total: number } {
+  const [, start, last, total] = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+)$/.exec(String(headers['content-range'])) ?? [];
+  if (total === undefined) throw new Error(`no Content-Range: ${headers['content-range']}`);
+  return { start: Number(start ?? -1), end: Number(last ?? -2) + 1, total: Number(total) };
+}
+
+/** A post as the platform has it. */
+export type Made = { id: string; text: string; at: Date };

@@ -1,0 +1,2 @@
+-- name: result_of_job
+select status, result from jobs where id = :id;
