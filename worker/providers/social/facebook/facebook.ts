@@ -3,12 +3,10 @@ import type { Adapter, Post } from '../adapter.ts';
 import { createGraph } from '../graph.ts';
 import { megabytes, outside, tooLong } from '../words.ts';
 import { feedPost, photoPost } from './feed.ts';
+import type { Form } from './form.ts';
 import { reelPost } from './reel.ts';
 import { service } from './service.ts';
 import { videoPost } from './video.ts';
-
-/** One way to publish on a page. */
-export type Form = Pick<Adapter, 'prepare' | 'upload' | 'submit' | 'status' | 'find'>;
 
 /** Pages: https://developers.facebook.com/docs/pages-api/posts. What it publishes decides which requests are made. */
 export function createFacebook(config: Pick<Config, 'social'>): Adapter {

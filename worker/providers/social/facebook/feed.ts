@@ -3,7 +3,7 @@ import { refused, unavailable } from '../errors.ts';
 import { wordIn } from '../exchange.ts';
 import { newestLike, type Graph } from '../graph.ts';
 import { captionOf } from '../words.ts';
-import type { Form } from './facebook.ts';
+import type { Form } from './form.ts';
 
 /** When it becomes public. Facebook takes 10 minutes to some months from now. */
 export const timeOf = ({ settings: { publishAt } }: Post) =>

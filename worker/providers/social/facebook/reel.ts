@@ -5,7 +5,7 @@ import { refused, StartOver, unavailable } from '../errors.ts';
 import { numberIn, objectIn, wordIn, type Json } from '../exchange.ts';
 import type { Graph } from '../graph.ts';
 import { captionOf } from '../words.ts';
-import type { Form } from './facebook.ts';
+import type { Form } from './form.ts';
 import { noteOf } from './feed.ts';
 
 /**

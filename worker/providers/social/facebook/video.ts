@@ -4,7 +4,7 @@ import { bodyOf } from '../chunks.ts';
 import { StartOver, unavailable } from '../errors.ts';
 import { numberIn, objectIn, wordIn } from '../exchange.ts';
 import { createGraph, newestLike, type Graph } from '../graph.ts';
-import type { Form } from './facebook.ts';
+import type { Form } from './form.ts';
 import { noteOf, receiptIn, timeOf } from './feed.ts';
 import { judgeStatus } from './reel.ts';
 import { service } from './service.ts';
