@@ -45,14 +45,14 @@ create table social_accounts (
   unique (platform, external_id)
 );
 comment on table  social_accounts is
-  'Accounts on social platforms. rowmill account add and connect write them, because the tokens must be sealed.';
+  'Accounts on social platforms. rowmill account add writes them, because the tokens must be sealed.';
 comment on column social_accounts.external_id is
   'The platform''s id: open_id of TikTok, the channel of YouTube, the user of Instagram, the page of Facebook.';
 comment on column social_accounts.refresh_token is
   'What a new access token is made of. Of Facebook: the token of the user who manages the page. Null: there is none.';
 comment on column social_accounts.access_expires_at is 'Null: it does not expire.';
 comment on column social_accounts.status is
-  'needs_reconnect: the platform no longer accepts its tokens. Its posts wait until somebody connects it again.';
+  'needs_reconnect: the platform no longer accepts its tokens. Its posts wait until somebody adds it again.';
 
 create table social_connects (
   state_hash text        primary key,
@@ -62,7 +62,7 @@ create table social_connects (
   created_at timestamptz not null default clock_timestamp()
 );
 comment on table  social_connects is
-  'Links that rowmill account connect made. Each is good for one account, until it expires.';
+  'Links that connect an account. Each is good for one account, until it expires.';
 comment on column social_connects.state_hash is
   'sha256 of the parameter state: whoever reads this row cannot make the link.';
 comment on column social_connects.verifier is 'Of PKCE, sealed.';
@@ -324,7 +324,7 @@ insert into error_codes (code, family, what, cause, solution) values
 ('social_reconnect', 'SocialError',
  'The platform no longer accepts the tokens.',
  'The owner revoked the access or changed the password, a permission is missing, or the refresh token has expired.',
- 'Connect the account again: rowmill account connect. Its posts go on by themselves. Or give the job a new token.'),
+ 'Add the account again: rowmill account add. Its posts go on by themselves. Or give the job a new token.'),
 
 ('social_post_not_found', 'SocialError',
  'The post that the job names does not exist.',

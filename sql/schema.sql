@@ -1052,11 +1052,11 @@ create table social_accounts (
   constraint social_accounts_status_reason_check check (char_length(status_reason) <= 500)
 );
 alter table social_accounts enable row level security;
-comment on table social_accounts is 'Accounts on social platforms. rowmill account add and connect write them, because the tokens must be sealed.';
+comment on table social_accounts is 'Accounts on social platforms. rowmill account add writes them, because the tokens must be sealed.';
 comment on column social_accounts.external_id is 'The platform''s id: open_id of TikTok, the channel of YouTube, the user of Instagram, the page of Facebook.';
 comment on column social_accounts.refresh_token is 'What a new access token is made of. Of Facebook: the token of the user who manages the page. Null: there is none.';
 comment on column social_accounts.access_expires_at is 'Null: it does not expire.';
-comment on column social_accounts.status is 'needs_reconnect: the platform no longer accepts its tokens. Its posts wait until somebody connects it again.';
+comment on column social_accounts.status is 'needs_reconnect: the platform no longer accepts its tokens. Its posts wait until somebody adds it again.';
 
 create table social_connects (
   state_hash text        not null,
@@ -1069,7 +1069,7 @@ create table social_connects (
   constraint social_connects_verifier_check check (verifier ~ '^sealed:.+$')
 );
 alter table social_connects enable row level security;
-comment on table social_connects is 'Links that rowmill account connect made. Each is good for one account, until it expires.';
+comment on table social_connects is 'Links that connect an account. Each is good for one account, until it expires.';
 comment on column social_connects.state_hash is 'sha256 of the parameter state: whoever reads this row cannot make the link.';
 comment on column social_connects.verifier is 'Of PKCE, sealed.';
 

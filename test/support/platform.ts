@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -13,8 +14,8 @@ export type Asked = {
 };
 export type Answer = { status: number; headers?: Record<string, string>; body?: object };
 
-/** `drop`: not processed, no answer. `lost`: processed, no answer. `cutAfter`: so many bytes of the body arrive. */
-export type Fault = 'drop' | 'lost' | { cutAfter: number } | Answer;
+/** `drop`: not processed, no answer. `lost`: processed, no answer. */
+export type Fault = 'drop' | 'lost' | Answer;
 
 export type Platform = {
   url: string;
@@ -32,7 +33,14 @@ const keptBytes = 1_000_000;
 export async function startPlatform(answers: (asked: Asked, base: string) => Answer): Promise<Platform> {
   let failure: { at: RegExp; fault: Fault; times: number } | undefined;
   const sockets = new Set<Socket>();
-  const server = createServer((request, response) => void serve(request, response).catch(() => request.destroy()));
+  const faults: unknown[] = [];
+  const server = createServer((request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      // Not a client that was killed: its socket is gone.
+      if (!request.socket.destroyed) faults.push(error);
+      request.socket.destroy();
+    });
+  });
   server.on('connection', (socket) => sockets.add(socket).size && socket.on('close', () => sockets.delete(socket)));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -43,17 +51,17 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
     const hits = failure && failure.times > 0 && failure.at.test(pathname) ? failure : undefined;
     if (hits) hits.times--;
     const fault = hits?.fault;
-    const most = typeof fault === 'object' && 'cutAfter' in fault ? fault.cutAfter : Infinity;
-    const { body, bytes } = await read(request, most);
+    const { body, bytes } = await read(request);
     const { method = '', headers } = request;
     const asked = { method, path: pathname, query: searchParams, headers, body, bytes };
-    if (fault === 'drop') return void request.destroy();
-    if (typeof fault === 'object' && 'status' in fault) return send(response, fault);
+    // A request that was read to its end no longer takes its socket along.
+    if (fault === 'drop') return void request.socket.destroy();
+    if (typeof fault === 'object') return send(response, fault);
     platform.asked.push(asked);
     await platform.onRequest?.('before', asked);
     const answer = answers(asked, url);
     await platform.onRequest?.('after', asked);
-    if (fault !== undefined) return void request.destroy();
+    if (fault !== undefined) return void request.socket.destroy();
     send(response, answer);
   }
 
@@ -66,20 +74,20 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
       for (const socket of sockets) socket.destroy();
       server.close();
       await once(server, 'close');
+      assert.deepEqual(faults, [], 'what was sent to the platform is wrong');
     },
   };
   return platform;
 }
 
-async function read(request: IncomingMessage, most: number): Promise<{ body: string; bytes: number }> {
+async function read(request: IncomingMessage): Promise<{ body: string; bytes: number }> {
   const kept: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     if (bytes < keptBytes) kept.push(chunk);
     bytes += chunk.length;
-    if (bytes >= most) break;
   }
-  return { body: Buffer.concat(kept).toString('utf8'), bytes: Math.min(bytes, most) };
+  return { body: Buffer.concat(kept).toString('utf8'), bytes };
 }
 
 function send(response: ServerResponse, { status, headers = {}, body }: Answer): void {

@@ -67,7 +67,7 @@ example(account.command('list'), 'rowmill account list')
   .action(async (options: Json) => {
     const accounts = await withDatabase(listAccounts);
     if (options.json) return printJson({ accounts });
-    if (accounts.length === 0) return note('No accounts: rowmill account connect PLATFORM');
+    if (accounts.length === 0) return note('No accounts: rowmill account add PLATFORM');
     for (const line of table(accounts, columns)) print(line);
     for (const { id, status, status_reason } of accounts)
       if (status === 'needs_reconnect') note(`account ${id} must be connected again: ${status_reason}`);
