@@ -53,6 +53,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok queues',
     'ok waits',
     'ok schedules',
+    'ok rejected messages',
     'ok dead letters',
     'ok sealing',
     'ok storage',

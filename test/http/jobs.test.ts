@@ -24,7 +24,7 @@ const [full, old, media] = [secret('full'), secret('old'), secret('media')];
 const signing = `whsec_${randomBytes(32).toString('base64')}`;
 const env = {
   INGRESS_SIGNING_SECRETS: `partner:${signing}:media.*`,
-  QUEUES: 'social',
+  QUEUES: 'idle',
   INGRESS_TOKENS: `shop:${full}, shop:${old},app:${media}:media.*+notification.email`,
   SEAL_KEYS: `k1:${randomBytes(32).toString('base64')}`,
 };
@@ -36,6 +36,9 @@ let server: HttpServer;
 let logged = '';
 before(async () => {
   rig = await createRig();
+  // Two queues of which no worker here has kinds.
+  await rig.db.query(`select create_queue(name, batch_size => 10, max_retries => 3, backoff_ms => 5000)
+                        from (values ('elsewhere'), ('idle')) as queues (name)`);
   registry = await loadRegistry();
   const worker = await rig.worker(registry, env);
   app = worker.app;
@@ -104,7 +107,7 @@ test('kinds have the names of other systems, too', async () => {
   const named: [asked: object, job: string][] = [
     [{ queue: 'media', kind: 'image', payload: image.payload }, 'media.image'],
     [{ queue: 'video-processing', kind: 'process-video', payload: { inputPath: '/v.mp4' } }, 'media.transcode'],
-    [{ kind: 'analytics.own_kind', payload: { n: 1 }, priority: null }, 'analytics.own_kind'],
+    [{ kind: 'elsewhere.own_kind', payload: { n: 1 }, priority: null }, 'elsewhere.own_kind'],
     [{ kind: 'cleanup.temp_files' }, 'cleanup.temp_files'],
   ];
   const { status, said } = await send(named.map(([asked]) => asked));
@@ -143,7 +146,7 @@ suite('a known key', () => {
 
   test('compares what was sealed, or has lost digits', async () => {
     const email = { kind: 'notification.email', payload: { message_id: 'm1', email: 'canary@example.com', body: 'x' } };
-    const odd = { kind: 'analytics.own_kind', payload: { zero: -0, large: 1e300, a: { '__proto__ ': [] } } };
+    const odd = { kind: 'elsewhere.own_kind', payload: { zero: -0, large: 1e300, a: { '__proto__ ': [] } } };
     for (const job of [email, odd]) {
       const headers = { ...json, 'idempotency-key': `compared ${job.kind}` };
       const first = await send(job, { headers });
@@ -159,7 +162,7 @@ suite('a known key', () => {
     const lists = [
       [1, 2, 3],
       [3, 2, 1],
-    ].map((order) => order.map((n) => ({ kind: 'analytics.own_kind', payload: { n }, dedupeKey: `at-once-${n}` })));
+    ].map((order) => order.map((n) => ({ kind: 'elsewhere.own_kind', payload: { n }, dedupeKey: `at-once-${n}` })));
     const answers = await Promise.all(
       [...lists, ...lists, ...lists].map((list) => send(list)).concat([1, 2, 3, 4].map(() => send(image, { headers }))),
     );
@@ -239,7 +242,7 @@ suite('what is refused', () => {
     ['a lone surrogate', { ...image, dedupeKey: '\ud800' }, {}, 422, 'invalid_job', ['#/dedupeKey']],
     [
       'much nesting',
-      `{"kind": "analytics.x", "payload": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+      `{"kind": "elsewhere.x", "payload": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
       {},
       422,
       'invalid_job',
@@ -247,13 +250,13 @@ suite('what is refused', () => {
     ],
     [
       'a large payload',
-      { kind: 'analytics.x', payload: { pad: 'x'.repeat(1_010_000) } },
+      { kind: 'elsewhere.x', payload: { pad: 'x'.repeat(1_010_000) } },
       {},
       422,
       'invalid_job',
       ['#'],
     ],
-    ['a larger one', { kind: 'analytics.x', payload: { pad: 'x'.repeat(1_100_000) } }, {}, 413, 'too_large'],
+    ['a larger one', { kind: 'elsewhere.x', payload: { pad: 'x'.repeat(1_100_000) } }, {}, 413, 'too_large'],
     ['a list of 9 MB', [{ ...image, payload: { s3Key: 'x'.repeat(9_000_000) } }], {}, 413, 'too_large'],
     ['1,001 jobs', Array.from({ length: 1_001 }, () => image), {}, 413, 'too_many_jobs'],
   ];
@@ -269,7 +272,7 @@ suite('what is refused', () => {
     });
 
   test('a job of another kind than the token’s is not there for it', async () => {
-    const { said } = await send({ kind: 'analytics.own_kind' });
+    const { said } = await send({ kind: 'elsewhere.own_kind' });
     assert.equal((await see(said.id, full)).status, 200);
     for (const id of [said.id, said.id + 1_000_000, -1, 'x', '9'.repeat(30)])
       assert.equal((await see(id, media)).status, 404, String(id));
@@ -285,8 +288,8 @@ suite('what is refused', () => {
   test('with many due jobs, more are not taken, but those for later', async () => {
     const config = loadConfig({ ...env, INGRESS_MAX_BACKLOG: '3' });
     const at = await listen(jobs({ ...app, config }, registry), { host: '127.0.0.1', port: 0 });
-    const job = { kind: 'social.own_kind' };
-    await rig.db.query(`update queues set paused = true where name = 'social'`);
+    const job = { kind: 'idle.own_kind' };
+    await rig.db.query(`update queues set paused = true where name = 'idle'`);
     const asked = [job, [job, { ...job, delayMs: 60_000 }], job, job, { ...job, delayMs: 60_000 }];
     const answers = [];
     for (const each of asked) answers.push(await send(each, { at }));
@@ -336,7 +339,7 @@ suite('CloudEvents', () => {
     );
     assert.deepEqual((await rowOf(batch.said[1].id)).payload, image.payload);
     const list = await send([1, 2], {
-      headers: { ...json, ...asHeaders({ ...attributes, id: 'l', type: 'analytics.x' }) },
+      headers: { ...json, ...asHeaders({ ...attributes, id: 'l', type: 'elsewhere.x' }) },
     });
     assert.deepEqual((await rowOf(list.said.id)).payload, [1, 2], 'the data of one event');
   });

@@ -54,7 +54,7 @@ function authorization(next: Next, { all, some }: { all: string; some: string })
 function job(next: Next): { kind: string; payload: unknown } {
   const kind = weighted(next, {
     'media.image': 4,
-    'analytics.own_kind': 4,
+    'elsewhere.own_kind': 4,
     'notification.email': 2,
     'cleanup.temp_files': 1,
     'media.none': 0.02,

@@ -27,7 +27,7 @@ const none = empty(
 );
 
 const table = (actions: Action[]) =>
-  html`<div class="wide">
+  html`<div class="wide" tabindex="0">
     <table>
       <thead>
         <tr>

@@ -98,7 +98,7 @@ function item(alert: Alert, way: Way): Markup {
     <div class="do">${silencing(alert, way)}</div>
     <div class="mend">
       ${cause ?? ''} ${solution}
-      <pre class="query"><code>${query}</code></pre>
+      <pre class="query" tabindex="0"><code>${query}</code></pre>
     </div>
   </li>`;
 }
@@ -118,7 +118,7 @@ function silencing({ id, what, silenced_until }: Alert, way: Way): Markup {
 const history = (passed: Alert[]) =>
   html`<section class="sheet" aria-labelledby="passed">
     <h2><span id="passed">Passed</span></h2>
-    <div class="wide">
+    <div class="wide" tabindex="0">
       <table>
         <thead>
           <tr>

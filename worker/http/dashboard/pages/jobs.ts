@@ -121,7 +121,7 @@ async function list(db: Db, { q, search, below, operator }: Asked): Promise<Mark
       <h2>${many}</h2>
       ${operator ? tools(many) : ''}
     </div>
-    <div class="wide">
+    <div class="wide" tabindex="0">
       <table>
         <thead>
           <tr>

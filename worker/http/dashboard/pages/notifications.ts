@@ -62,7 +62,7 @@ function counted(counts: DeliveryCount[], to: To): Markup {
   };
   return html`<section class="sheet" aria-labelledby="day">
     <h2><span id="day">The last day</span> <small>deliveries by channel</small></h2>
-    <div class="wide">
+    <div class="wide" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -129,7 +129,7 @@ values ('email', '{"to": "ada@example.com", "template_id": "welcome", "variables
 }
 
 const table = (deliveries: Delivery[], to: To) =>
-  html`<div class="wide">
+  html`<div class="wide" tabindex="0">
     <table>
       <thead>
         <tr>
@@ -185,7 +185,7 @@ function ofMessage(message: string, { deliveries, events }: OfMessage, to: To): 
 const eventList = (events: DeliveryEvent[]) =>
   html`<section class="sheet" aria-labelledby="events">
     <h2><span id="events">What the provider reported</span></h2>
-    <div class="wide">
+    <div class="wide" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -62,7 +62,7 @@ async function overview(db: Db, way: Way): Promise<Markup> {
   return html`${troubleList(troubles(fleet), way)} ${figures(fleet, lately)}
     <section class="sheet" aria-labelledby="queues">
       <h2><span id="queues">Queues</span> <small>jobs a minute, last hour</small></h2>
-      <div class="wide">
+      <div class="wide" tabindex="0">
         <table>
           <thead>
             <tr>

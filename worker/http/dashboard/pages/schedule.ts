@@ -118,7 +118,7 @@ function ticked(history: PastTick[], { to }: Way): Markup {
     ${
       history.length === 0
         ? empty('It has not ticked yet.', 'select * from schedule_ticks order by id desc')
-        : html`<div class="wide">
+        : html`<div class="wide" tabindex="0">
             <table>
               <thead>
                 <tr>

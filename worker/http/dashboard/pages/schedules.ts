@@ -87,7 +87,7 @@ values ('nightly', '30 3 * * *', 'Europe/Berlin', 'cleanup', 'temp_files')`,
 );
 
 const table = (all: ScheduleStatus[], way: Way) =>
-  html`<div class="wide">
+  html`<div class="wide" tabindex="0">
     <table>
       <thead>
         <tr>

@@ -37,7 +37,7 @@ export function templatesPage(http: Http, { db, app }: House): void {
     context.header('content-security-policy', mailPolicy);
     // Ours alone may frame it.
     context.header('x-frame-options', 'SAMEORIGIN');
-    return context.html(words ?? html`<pre>${text}</pre>`);
+    return context.html(words ?? html`<pre tabindex="0">${text}</pre>`);
   });
 
   async function wordsOf({ id, channel, locale, data }: Wanted) {
@@ -74,7 +74,7 @@ function preview(wanted: Wanted & { data: string }, words: Words | string, to: (
                 }
                 <details ${words.html === undefined ? 'open' : ''}>
                   <summary>As text</summary>
-                  <pre class="wrap">${words.text}</pre>
+                  <pre class="wrap" tabindex="0">${words.text}</pre>
                 </details>`
         }
       </section>
@@ -120,7 +120,7 @@ function sampleOf(variables: string): Record<string, string> {
 const list = (all: ListedTemplate[], to: (path: string) => string) =>
   html`<section class="sheet" aria-labelledby="templates">
     <h2><span id="templates">Templates</span> <small>a row goes before the template in the box</small></h2>
-    <div class="wide">
+    <div class="wide" tabindex="0">
       <table>
         <thead>
           <tr>

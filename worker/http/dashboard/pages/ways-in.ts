@@ -35,7 +35,7 @@ async function bridges(db: Db): Promise<Markup> {
 
 const noBridge = html`<div class="empty">
   <p>No worker has a bridge. Set one of these, and restart it; or insert rows, which needs none.</p>
-  <pre><code>RABBITMQ_URL=amqp://user:password@host:5672
+  <pre tabindex="0"><code>RABBITMQ_URL=amqp://user:password@host:5672
 SQS_QUEUE_URL=https://sqs.eu-central-1.amazonaws.com/123456789012/jobs
 INGRESS_TOKENS=shop:a-long-secret      # POST /jobs</code></pre>
 </div>`;
@@ -43,7 +43,7 @@ INGRESS_TOKENS=shop:a-long-secret      # POST /jobs</code></pre>
 type BridgeRow = Fleet['workers'][number]['bridges'][number] & { worker: Fleet['workers'][number] };
 
 const table = (all: BridgeRow[]) =>
-  html`<div class="wide">
+  html`<div class="wide" tabindex="0">
     <table>
       <thead>
         <tr>
@@ -105,7 +105,7 @@ function rejected(
             'What is no JSON, or names no queue, is kept here as it came, to be corrected and submitted again.',
             'select source, reason, count(*) from rejected_messages group by 1, 2',
           )
-        : html`<div class="wide">
+        : html`<div class="wide" tabindex="0">
             <table>
               <thead>
                 <tr>

@@ -54,7 +54,7 @@ function skew(all: FleetWorker[]): Markup {
 }
 
 const table = (all: FleetWorker[], own: string, to: (path: string) => string) =>
-  html`<div class="wide">
+  html`<div class="wide" tabindex="0">
     <table>
       <thead>
         <tr>
