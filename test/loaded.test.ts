@@ -15,8 +15,11 @@ import { startS3Server } from './support/s3-server.ts';
 // What a process loads before it has a use for it.
 
 const pg = /^(pg|pg-.*|postgres-.*|xtend)$/;
-/** What package.json depends on, but for what the engine itself is made of. */
-const engine = ['pg', 'graphile-worker', 'node-cron', 'pino', 'zod', 'hono', '@hono/node-server', 'commander'];
+/** What package.json depends on, but for what the engine itself is made of: its log, counters and spans, too. */
+const engine = [
+  ...['pg', 'graphile-worker', 'node-cron', 'pino', 'zod', 'hono', '@hono/node-server', 'commander'],
+  ...['@opentelemetry/api', 'prom-client', 'rotating-file-stream'],
+];
 const { dependencies } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
   dependencies: Record<string, string>;
 };
@@ -68,6 +71,7 @@ test('a process that serves cleanup alone loads neither sharp nor an SDK until i
   const file = join(dir, 'modules');
   const env = { QUEUES: 'cleanup', DATA_DIR: dir, TEMP_DIR: dir, ...s3.env, ...recorded(file) };
   const child = await spawnRowmill(db.url, env);
+  t.after(() => child.kill('SIGKILL'));
   const done = async (kind: string) =>
     reads(db, await add(db, 'cleanup', kind), { status: 'completed', archived: false });
   await done('finished_jobs');
