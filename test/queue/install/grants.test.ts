@@ -169,7 +169,7 @@ suite('on Supabase', () => {
       await runFile(tx, 'operate/set_schedule.sql');
       await tx.query(`select run_schedule(name) from schedules`);
       assert.equal(
-        (await rows(tx, `select from schedule_status where last_status = 'pending' and name not like 'cleanup.%'`))
+        (await rows(tx, `select from schedule_status where last_status = 'pending' and name !~ '^(cleanup|analytics)\.'`))
           .length,
         1,
       );

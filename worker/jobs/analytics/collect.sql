@@ -1,12 +1,12 @@
 -- name: add_jobs
 -- One for each account, and none while the last one waits.
 insert into jobs (queue, kind, payload)
-select 'analytics', 'collect', jsonb_build_object('accountId', a.id)
+select 'analytics', 'collect', pg_catalog.jsonb_build_object('accountId', a.id)
   from social_accounts a
  where a.status = 'active' and (:platform::text is null or a.platform = :platform)
    and not exists (select from analytics_jobs_live j
                     where j.kind = 'collect' and j.status in ('pending', 'processing')
-                      and j.payload -> 'accountId' = to_jsonb(a.id))
+                      and j.payload -> 'accountId'::text = pg_catalog.to_jsonb(a.id))
 returning id;
 
 -- name: make_partition

@@ -31,7 +31,7 @@ select count(*) as posts,
   from social_attempts a
   join social_posts p on p.id = a.post_id
  where p.platform = :platform and (:account_id::bigint is null or p.account_id = :account_id)
-   and (:type::text is null or p.settings ->> 'type' = :type)
+   and (:type::text is null or p.settings ->> 'type'::text = :type)
    and a.status <> 'definite_failure' and a.post_id <> :post_id
    and a.sent_at >= coalesce(date_trunc('day', clock_timestamp() at time zone :zone::text) at time zone :zone::text,
                              clock_timestamp() - interval '24 hours');

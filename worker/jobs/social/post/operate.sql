@@ -1,8 +1,9 @@
 -- What people do with posts.
 
 -- name: list_posts
-select p.id, p.account_id, p.platform, coalesce(p.content ->> 'title', p.content ->> 'description') as title, p.status,
-       p.step, p.scheduled_at, p.published_at, p.url, p.reason, p.error_code
+select p.id, p.account_id, p.platform,
+       coalesce(p.content ->> 'title'::text, p.content ->> 'description'::text) as title, p.status, p.step,
+       p.scheduled_at, p.published_at, p.url, p.reason, p.error_code
   from social_posts p
  where (:status::text is null or p.status = :status) and (:account_id::bigint is null or p.account_id = :account_id)
  order by p.id desc
