@@ -169,8 +169,13 @@ suite('on Supabase', () => {
       await runFile(tx, 'operate/set_schedule.sql');
       await tx.query(`select run_schedule(name) from schedules`);
       assert.equal(
-        (await rows(tx, `select from schedule_status where last_status = 'pending' and name !~ '^(cleanup|analytics)\.'`))
-          .length,
+        (
+          await rows(
+            tx,
+            `select from schedule_status
+              where last_status = 'pending' and name !~ '^(cleanup|analytics)\.'`,
+          )
+        ).length,
         1,
       );
       await runFile(tx, 'operate/retry_failed.sql');
