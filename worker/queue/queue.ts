@@ -42,7 +42,7 @@ const mostUrgent = -32_768;
 /** Attempts that have been running for less are not looked for among the orphaned: ledger.sql. */
 const attemptAgeMs = 10_000;
 /** How long a queue in which nothing runs is not searched for orphaned jobs. Somebody may make some with SQL. */
-const longestTrustMs = 120_000;
+const longestTrustMs = 30_000;
 
 /** One queue as this process serves it: a runner claims its tickets, an executor runs their jobs. */
 export class ServedQueue {
