@@ -17,8 +17,17 @@ import { startS3Server } from './support/s3-server.ts';
 const pg = /^(pg|pg-.*|postgres-.*|xtend)$/;
 /** What package.json depends on, but for what the engine itself is made of: its log, counters and spans, too. */
 const engine = [
-  ...['pg', 'graphile-worker', 'node-cron', 'pino', 'zod', 'hono', '@hono/node-server', 'commander'],
-  ...['@opentelemetry/api', 'prom-client', 'rotating-file-stream'],
+  'pg',
+  'graphile-worker',
+  'node-cron',
+  'pino',
+  'zod',
+  'hono',
+  '@hono/node-server',
+  'commander',
+  '@opentelemetry/api',
+  'prom-client',
+  'rotating-file-stream',
 ];
 const { dependencies } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
   dependencies: Record<string, string>;

@@ -173,7 +173,7 @@ suite('on Supabase', () => {
           await rows(
             tx,
             `select from schedule_status
-              where last_status = 'pending' and name !~ '^(cleanup|analytics)\.'`,
+              where last_status = 'pending' and name !~ '^(cleanup|analytics)[.]'`,
           )
         ).length,
         1,
