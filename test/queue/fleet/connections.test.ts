@@ -12,7 +12,7 @@ const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'ut
 
 test('README says how many connections a process opens at most', () => {
   assert.equal(
-    Number(/A process opens at\s+most (\d+) connections/.exec(readme)?.[1]),
+    Number(/A process opens (\d+)\s+connections at most/.exec(readme)?.[1]),
     loadConfig({}).connections.most,
   );
 });

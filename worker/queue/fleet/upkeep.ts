@@ -21,6 +21,7 @@ const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
 ]);
 const reconcileEveryMs = 30_000;
 const reconcileAtLeastEveryMs = 120_000;
+const countEveryMs = 10_000;
 const restFactor = 20;
 /** After runs that found nothing to do it rests longer: so many times as long at most. */
 const longestStretch = 4;
@@ -49,6 +50,7 @@ export async function keepUp(
   let workers = 1;
   const moved = new Map<string, number>();
   let stretch = 1;
+  const countLarge = atMostEvery(countEveryMs, () => locked(db, (tx) => query(tx, sql.count_large_queues)));
 
   while (!signal.aborted) {
     const began = performance.now();
@@ -62,7 +64,7 @@ export async function keepUp(
       workers = found?.workers ?? workers;
     });
     for (const queue of due) await trying(async () => (archivingMs += await archiveAll(queue)));
-    await trying(() => locked(db, (tx) => query(tx, sql.count_large_queues)));
+    await trying(countLarge);
     if (performance.now() > reconcileAt) reconcileAt = performance.now() + reconcilePause(await repair());
     stretch = due.length > 0 ? 1 : Math.min(stretch * 2, longestStretch);
     const load = Math.min(archivingMs * restFactor, longestRestMs);
@@ -95,6 +97,16 @@ export async function keepUp(
       log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'upkeep failed, will try again'),
     );
   }
+}
+
+/** Runs `work` when called, unless it did so less than `ms` ago. */
+function atMostEvery(ms: number, work: () => Promise<unknown>): () => Promise<void> {
+  let next = -Infinity;
+  return async () => {
+    if (performance.now() < next) return;
+    next = performance.now() + ms;
+    await work();
+  };
 }
 
 const reconcilePause = (ms: number) => Math.min(Math.max(ms * restFactor, reconcileEveryMs), reconcileAtLeastEveryMs);
