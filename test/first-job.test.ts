@@ -7,11 +7,13 @@ import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
-// The README's first job: its files, as they stand there, and their own test, on an embedded Postgres.
+// The README's first job: its files, as they stand there, their own test, and the lines of the client, on an embedded
+// Postgres.
 
 const root = join(import.meta.dirname, '..');
 /** Where a project that installs the package finds its modules. */
 const modules: Record<string, string> = {
+  'rowmill/client': 'worker/queue/client/client.ts',
   'rowmill/job': 'worker/queue/job.ts',
   'rowmill/testing': 'worker/testing/testing.ts',
   zod: 'node_modules/zod/index.js',
@@ -28,15 +30,37 @@ test('the first job of README runs, and its test passes', async (t) => {
     await mkdir(dirname(join(dir, name)), { recursive: true });
     await writeFile(join(dir, name), text.replaceAll(/ from '([^.][^']*)'/g, importOf));
   }
+  await writeFile(
+    join(dir, 'jobs/greeting/add.test.ts'),
+    clientTest(section).replaceAll(/ from '([^.][^']*)'/g, importOf),
+  );
   const env = { PATH: process.env['PATH'], HOME: process.env['HOME'] };
-  const command = /`node (--test [^`]+)`/.exec(section)![1]!;
+  const command = `${/`node (--test [^`]+)`/.exec(section)![1]!} jobs/greeting/add.test.ts`;
   const { stdout } = await promisify(execFile)(process.execPath, command.split(' '), { cwd: dir, env });
-  assert.match(stdout, /^ℹ pass 1$/m);
+  assert.match(stdout, /^ℹ pass 2$/m);
 });
 
 async function sectionOfReadme(): Promise<string> {
   const readme = await readFile(join(root, 'README.md'), 'utf8');
   return /^## Your first job$[^]*?(?=^## )/m.exec(readme)![0];
+}
+
+/** The lines that add a job from TypeScript, with what they take as given around them. */
+function clientTest(section: string): string {
+  const [imported, ...lines] = /^import { createClient }[^]*?(?=```)/m.exec(section)![0].trimEnd().split('\n');
+  return `${imported}
+    import assert from 'node:assert/strict';
+    import { test } from 'node:test';
+    import { startTestWorker } from 'rowmill/testing';
+    import hello from './hello.ts';
+
+    test('a job is added and waited for', async () => {
+      await using worker = await startTestWorker({ jobs: './jobs', migrations: './migrations' });
+      const { databaseUrl, db: tx } = worker;
+      ${lines.join('\n      ')}
+      assert.deepEqual(row.result, { greeted: 'you' });
+      await client.close();
+    });`;
 }
 
 /** Each block of code after the name of its file. */
