@@ -22,7 +22,7 @@ const modules: Record<string, string> = {
 test('the first job of README runs, and its test passes', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'first-job-'));
   t.after(() => rm(dir, { recursive: true }));
-  const section = await sectionOfReadme();
+  const section = `${await sectionOfReadme()}${await readFile(join(root, 'worker/testing/README.md'), 'utf8')}`;
   const files = filesOf(section);
   const names = ['jobs/greeting/hello.ts', 'migrations/0001_greetings.sql', 'jobs/greeting/hello.test.ts'];
   assert.deepEqual(Object.keys(files), names);

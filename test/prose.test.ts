@@ -12,8 +12,8 @@ const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const readmes = globSync('**/*.md', { cwd: root, exclude: (name) => /node_modules|^\./.test(name) });
 const kinds = await loadRegistry();
 
-test('README has at most 200 lines', () => {
-  assert.ok(read('README.md').trimEnd().split('\n').length <= 200);
+test('README has at most 150 lines', () => {
+  assert.ok(read('README.md').trimEnd().split('\n').length <= 150);
 });
 
 for (const path of readmes)
