@@ -263,7 +263,8 @@ test('the far sides saw no header of a stranger and no control character', () =>
   const mailTo = (address: string) => smtp.mails.find(({ to }) => to.includes(address))!.source;
   assert.equal(subjectIn(mailTo('bcc@example.com')), 'S Bcc: evil@example.com');
   assert.equal(subjectIn(mailTo('controls@example.com')), '[31m a b c');
-  assert.match(mailTo('endless@example.com'), /\r\n\r\nOne\r\ntwo\r\na</);
+  const endless = smtp.mails.filter(({ to }) => to.includes('endless@example.com'));
+  assert.ok(endless.some(({ source }) => /\r\n\r\nOne\r\ntwo\r\na</.test(source)));
   const control = /[^\P{Cc}\n\t]/u;
   for (const { fields } of twilio.messages) assert.doesNotMatch(Object.values(fields).join(''), control);
   for (const { body } of slack.taken) {

@@ -107,6 +107,32 @@ describe('A damaged picture is refused', () => {
   );
 });
 
+it('Pictures that fail at the same time are each told their own fault', async () => {
+  const files = {
+    media_truncated: truncated(await picture({ photo: true }), 0.98),
+    image_corrupt: (await picture({ format: 'png', photo: true })).fill('?', 2000, 9000),
+  };
+  const roomy = createMemoryGate({ bytes: 4e9, slots: 32 });
+  const failing = Array.from({ length: 200 }, async (_, index) => {
+    const expected = index % 2 === 0 ? 'media_truncated' : 'image_corrupt';
+    const path = join(dir, `failing-${index}`);
+    await writeFile(path, files[expected]);
+    const { signal } = new AbortController();
+    const error: Error & { code?: string } = await makeVariants(path, [{ name: 'display', width: 1600 }], {
+      signal,
+      memory: roomy,
+    }).then(
+      () => new Error('was made'),
+      (thrown) => thrown,
+    );
+    return { expected, code: error.code, message: error.message };
+  });
+  const wrong = (await Promise.all(failing)).filter(
+    ({ expected, code, message }) => code !== expected || /Unknown error/.test(message),
+  );
+  assert.deepEqual(wrong, []);
+});
+
 describe('What would not fit in memory is refused before it is decoded', () => {
   const tooLarge = (what: string, file: () => Promise<Buffer>, message: RegExp) =>
     refuses(what, file, 'image_too_large', message);

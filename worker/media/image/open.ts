@@ -9,6 +9,7 @@ import { chooseCoding, readPngCoding, type Coding } from './colour.ts';
 import { correctGif, type CorrectedGif } from './gif.ts';
 import { readHeif, shownSize, type Heif, type Turn } from './heif/header.ts';
 import { corrupt, judge, type Judged } from './judge.ts';
+import { withOwnError } from './own-error.ts';
 import { lengthenWebp } from './webp.ts';
 
 /** A picture file, as measured before it is decoded. */
@@ -175,11 +176,9 @@ function rgbCoding({ coding, codec, samples }: Heif): Coding | undefined {
 
 async function readHeader(path: string, picture: Judged, heif?: Heif): Promise<Metadata> {
   try {
-    return await sharp(await inputOf(path, heif), {
-      ...readOptions,
-      failOn: 'none',
-      limitInputPixels: false,
-    }).metadata();
+    const input = await inputOf(path, heif);
+    const options: SharpOptions = { ...readOptions, failOn: 'none', limitInputPixels: false };
+    return await withOwnError(() => sharp(input, options).metadata());
   } catch (error) {
     throw judge(error, picture);
   }

@@ -2,6 +2,7 @@ import { appendFile } from 'node:fs/promises';
 import { codeOf } from '../../base/errors.ts';
 import { corrupt, judge } from './judge.ts';
 import type { Picture } from './open.ts';
+import { withOwnError } from './own-error.ts';
 
 /** What happens to a picture that has lost a visible part: an error, or the part that is there (MEDIA_TRUNCATED). */
 export type Truncated = 'refuse' | 'deliver';
@@ -18,9 +19,10 @@ type FailOn = 'warning' | 'error' | 'none';
 export async function decodeWhole<T>(
   picture: Picture,
   { truncated, frames }: { truncated: Truncated; frames: number },
-  decode: (failOn: FailOn) => Promise<T>,
+  decodeOnce: (failOn: FailOn) => Promise<T>,
 ): Promise<{ made: T; truncated: boolean }> {
   const { path, format, structure } = picture;
+  const decode = (failOn: FailOn) => withOwnError(() => decodeOnce(failOn));
   const lost = structure.cut && (structure.lostFrame ?? frames) < frames;
   if (lost && truncated === 'refuse') throw corrupt(picture, 'bytes are missing');
   try {
