@@ -1064,14 +1064,17 @@ create table social_connects (
   verifier   text        not null,
   expires_at timestamptz not null,
   created_at timestamptz not null default clock_timestamp(),
+  account_id bigint,
   constraint social_connects_pkey primary key (state_hash),
   constraint social_connects_platform_check check (platform = any (array['tiktok', 'youtube', 'instagram', 'facebook'])),
   constraint social_connects_verifier_check check (verifier ~ '^sealed:.+$')
 );
 alter table social_connects enable row level security;
+create index social_connects_account_id_idx on social_connects using btree (account_id);
 comment on table social_connects is 'Links that connect an account. Each is good for one account, until it expires.';
 comment on column social_connects.state_hash is 'sha256 of the parameter state: whoever reads this row cannot make the link.';
 comment on column social_connects.verifier is 'Of PKCE, sealed.';
+comment on column social_connects.account_id is 'The account that is connected again: the owner must say yes as this account. Null: any account.';
 
 create table social_posts (
   id           bigint      not null,
@@ -1362,6 +1365,7 @@ alter table queue_counted add constraint queue_counted_queue_fkey foreign key (q
 alter table schedule_ticks add constraint schedule_ticks_schedule_fkey foreign key (schedule) references schedules(name) on update cascade on delete cascade;
 alter table schedules add constraint schedules_queue_fkey foreign key (queue) references queues(name);
 alter table social_attempts add constraint social_attempts_post_id_fkey foreign key (post_id) references social_posts(id) on delete cascade;
+alter table social_connects add constraint social_connects_account_id_fkey foreign key (account_id) references social_accounts(id) on delete cascade;
 alter table social_post_steps add constraint social_post_steps_post_id_fkey foreign key (post_id) references social_posts(id) on delete cascade;
 alter table social_posts add constraint social_posts_account_id_fkey foreign key (account_id) references social_accounts(id) on delete set null;
 

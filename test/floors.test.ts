@@ -52,8 +52,11 @@ const doors: Record<string, string> = {
 /** The embedded Postgres gives its children an environment of its own making. */
 const readsEnvironment = ['base', 'embedded'];
 
-/** They import what they find at run time: the handlers of worker/jobs, and the Postgres of this platform. */
-const importsComputed = ['queue/registry.ts', 'embedded/binaries.ts'];
+/**
+ * They import what they find at run time: the handlers of worker/jobs, the Postgres of this platform, and the stand-ins
+ * of test/support, which are not in the package.
+ */
+const importsComputed = ['queue/registry.ts', 'embedded/binaries.ts', 'cli/demo/social.ts'];
 
 const root = join(import.meta.dirname, '../worker');
 const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));

@@ -16,6 +16,7 @@ import { startAlerts } from './alerts/alerts.ts';
 import { claimClock } from './alerts/pings.ts';
 import { startBridges } from './bridges/bridges.ts';
 import { callbacks } from './http/callbacks.ts';
+import { connecting } from './http/connect.ts';
 import { dashboard } from './http/dashboard/dashboard.ts';
 import { jobs } from './http/jobs.ts';
 import { metricsRoutes } from './http/metrics.ts';
@@ -81,7 +82,7 @@ export async function startService(
     const bridges = open.adopt(startBridges(app, worker, registry), (each) => each.stop());
     const pages = open.adopt(dashboard(app, postgres.url, { worker, registry, bridges }), (each) => each.close());
     const watching = metricsRoutes({ config, readFleet: fleetReader(app.db, () => worker.ping()), metrics, bridges });
-    const others = [callbacks(app), unsubscribing(app), jobs(app, registry), watching, pages.http];
+    const others = [callbacks(app), connecting(app), unsubscribing(app), jobs(app, registry), watching, pages.http];
     open.adopt(startAlerts(app, { databaseUrl: postgres.url, registry, claims }), (each) => each.stop());
     const http = await step(
       () => listenSomewhere(routes(worker, others, bridges), config, log),

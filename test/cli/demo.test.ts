@@ -57,6 +57,17 @@ test('a second demo works, and takes files of your own', async () => {
   assert.match(own.stdout, /not\.jpg, failed:\n {2}error_code {2}not_an_image\n/);
 });
 
+test('the demo of social platforms connects four accounts, publishes on each, and reports on 60 days', async () => {
+  const { code, stdout, stderr } = await rowmillStarted(['demo', 'social'], { cwd: dir, env: elsewhere }).ended;
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  for (const platform of ['tiktok', 'youtube', 'instagram', 'facebook']) {
+    assert.match(stdout, new RegExp(`^${platform}: connected `, 'm'));
+    assert.match(stdout, new RegExp(`^${platform}: published https://www\\.${platform}\\.com/`, 'm'));
+  }
+  const [, path] = /^ {2}(\S+report\.html)$/m.exec(stdout)!;
+  assert.match(await readFile(join(dir, path!), 'utf8'), /<svg/);
+});
+
 test('the demo of notifications sends one on each channel, repairs one, and sends none twice', async () => {
   const { code, stdout, stderr } = await rowmillStarted(['demo', 'notifications'], { cwd: dir, env: elsewhere }).ended;
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });

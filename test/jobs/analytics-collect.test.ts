@@ -142,3 +142,18 @@ test('faults have names, and leave no points', async () => {
   const waits = await reads(rig.db, id, { status: 'pending', attempt: 1, retry_count: 0 }, 60_000);
   assert.ok(waits.run_at > new Date());
 });
+
+test('a limit is written down, and holds up all jobs of the account', async () => {
+  const ask = async (accountId: number) => {
+    const row = await add(rig.db, 'analytics', 'collect', { payload: { accountId } });
+    return reads(rig.db, row, { status: 'pending', attempt: 1, retry_count: 0 });
+  };
+  await rig.db.query(`delete from social_limits`);
+  const id = await addAccount(rig.db, 'tiktok', { external_id: 'busy', access_token: 'limited' });
+  await ask(id);
+  const { rows } = await rig.db.query(`select key from social_limits`);
+  assert.deepEqual(rows, [{ key: `account ${id}` }]);
+  await rig.db.query(`update social_limits set until = until + interval '1 h'`);
+  const later = await ask(id);
+  assert.ok(later.run_at > new Date(Date.now() + 3_600_000));
+});

@@ -32,7 +32,7 @@ before(async () => {
   tokens = await startVendor(answer);
 });
 afterEach(async () => {
-  await db.query(`delete from social_accounts`);
+  await db.query(`delete from social_accounts; delete from social_limits`);
   tokens.heal();
   tokens.taken.length = 0;
   round = 1;
@@ -114,6 +114,13 @@ test('a lost permission, a wrong secret of the app, and a service that is down a
   const app = appOf();
   tokens.fail({ status: 401, body: JSON.stringify({ error: 'invalid_client' }) }, 1);
   await assert.rejects(renewNow(app, id, signal), { name: 'Snooze', message: /check TIKTOK_CLIENT_KEY/ });
+  // All accounts of the app wait, without another request.
+  const { rows } = await db.query(`select key from social_limits`);
+  assert.deepEqual(rows, [{ key: 'app tiktok' }]);
+  const asked = tokens.taken.length;
+  const other = await addAccount(db, 'tiktok', { external_id: 'other', lives: 1 });
+  await assert.rejects(accessTo(app, other, { signal, forMs: 60_000 }), { name: 'Snooze', message: /CLIENT_KEY/ });
+  assert.equal(tokens.taken.length, asked);
   tokens.fail({ status: 503 }, 1);
   await assert.rejects(renewNow(app, id, signal), { name: 'RetryableError', code: 'social_unavailable' });
   tokens.fail('lost', 1);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import type { App } from '../../worker/app.ts';
 import publish from '../../worker/jobs/social/publish.ts';
+import { Queue } from '../../worker/queue/bullmq/queue.ts';
 import { platforms, type Platform } from '../../worker/providers/social/social.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
@@ -102,9 +103,15 @@ test("NEXUS' job is published with the token of its payload, and ends with a mes
     content: { videoPath: '/clips/launch.mp4', title: 'My Video', description: 'Check this out!' },
     settings: { privacy: 'PUBLIC', allowComments: true },
   };
-  const id = await add(rig.db, 'social', 'publish', { payload });
+  process.env['DATABASE_URL'] = rig.db.url;
+  const queue = new Queue('social-publishing', { connection: {} });
+  const id = Number((await queue.add('publish-to-tiktok', payload)).id);
+  await queue.close();
   const { result } = await reads(rig.db, id, { status: 'completed' }, 120_000);
   assert.match(result.url, /^https:\/\/www\.tiktok\.com\/@ada\/video\/7412345678901234567$/);
+  const asRow = await add(rig.db, 'social', 'publish', { payload });
+  await reads(rig.db, asRow, { status: 'completed' }, 120_000);
+  assert.equal(fakes.tiktok.posts.filter(({ text }) => text === 'My Video\n\nCheck this out!').length, 2);
   const expired = await add(rig.db, 'social', 'publish', {
     payload: { ...payload, credentials: { accessToken: 'expired' } },
   });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createConsents, type Consents } from './social-consents.ts';
 import { startPlatform, type Answer, type Asked, type Made, type Platform } from './platform.ts';
 
 type Upload = { id: string; size: number; there: number; text?: string; published?: true };
@@ -7,6 +8,7 @@ type Container = { id: string; text: string; status: string; post?: string };
 export type FakeMeta = Platform & {
   env: Record<string, string>;
   posts: Made[];
+  consents: Consents;
   containers: Container[];
   valid: { token: string; renewals: number };
   /** What new containers and videos become; headers of each answer; the limit of Instagram. */
@@ -22,9 +24,10 @@ export const metaError = (status: number, code: number, rest: object = {}): Answ
 const ok = (body: object): Answer => ({ status: 200, body });
 const account = '17841400000000000';
 
-/** The Graph API, for a user of Instagram and for a page of Facebook, both with the same id. */
-export async function startMeta(): Promise<FakeMeta> {
+/** The Graph API, for users of Instagram and for pages of Facebook: ids of 17 digits that begin with 1784140. */
+export async function startMeta(site = 'www.instagram.com/p'): Promise<FakeMeta> {
   const posts: Made[] = [];
+  const consents = createConsents(account);
   const containers: Container[] = [];
   const uploads: Upload[] = [];
   const valid = { token: 'access-1', renewals: 0 };
@@ -59,7 +62,7 @@ export async function startMeta(): Promise<FakeMeta> {
             id,
             caption: text,
             timestamp: at.toISOString(),
-            permalink: `https://www.instagram.com/p/${id}/`,
+            permalink: `https://${site}/${id}/`,
           })),
         });
     }
@@ -108,7 +111,7 @@ export async function startMeta(): Promise<FakeMeta> {
             message: text,
             description: text,
             created_time: at.toISOString(),
-            permalink_url: `https://www.facebook.com/${id}`,
+            permalink_url: `https://${site}/${id}/`,
           })),
         });
     }
@@ -147,22 +150,28 @@ export async function startMeta(): Promise<FakeMeta> {
 
   function answerTo(asked: Asked, base: string): Answer {
     if (asked.path.startsWith('/rupload/')) return bytesOfReel(asked);
-    if (/\/(refresh_access_token|oauth\/access_token)$/.test(asked.path)) {
+    if (/\/(refresh_access_token|access_token)$/.test(asked.path)) {
+      const given = asked.method === 'POST' ? new URLSearchParams(asked.body) : asked.query;
+      if (given.has('code') && !consents.redeem(given)) return metaError(400, 100);
       valid.renewals++;
       valid.token = `access-${valid.renewals + 1}`;
       return ok({ access_token: valid.token, token_type: 'bearer', expires_in: 5_184_000 });
     }
     const given = asked.headers.authorization ?? `Bearer ${asked.query.get('access_token')}`;
     if (![`Bearer ${valid.token}`, `OAuth ${valid.token}`].includes(given)) return metaError(400, 190);
-    const [, version, path = ''] = /^\/(v\d+\.0)(\/.+)$/.exec(asked.path) ?? [];
+    const [, version, named = ''] = /^\/(v\d+\.0)(\/.+)$/.exec(asked.path) ?? [];
+    const path = named.replace(/^\/1784140\d{10}/, `/${account}`);
     if (!version || Number(version.slice(1)) < 21) return metaError(400, 2_635, { message: 'this version has ended' });
+    const me = { name: 'Launches', username: 'launches', access_token: valid.token };
+    if (path === '/me') return ok({ user_id: consents.as, ...me });
+    if (path === '/me/accounts') return ok({ data: [{ id: consents.as, ...me }] });
     if (asked.method === 'GET' && path === `/${account}`) return ok({ id: account, access_token: valid.token });
     const form = new URLSearchParams(asked.body);
     const answer = instagram(asked, form, path) ?? facebook(asked, form, path, base);
     if (answer) return answer;
     const post = posts.find(({ id }) => path === `/${id}`);
     if (!post) return metaError(400, 100);
-    const permalink = `https://www.example.com/${post.id}`;
+    const permalink = `https://${site}/${post.id}/`;
     return ok({ id: post.id, permalink, permalink_url: permalink, status: { video_status: will.video } });
   }
 
@@ -170,12 +179,13 @@ export async function startMeta(): Promise<FakeMeta> {
     INSTAGRAM_APP_ID: 'app',
     INSTAGRAM_APP_SECRET: 'instagram-secret',
     INSTAGRAM_API_URL: platform.url,
+    INSTAGRAM_OAUTH_URL: `${platform.url}/oauth/access_token`,
     FACEBOOK_APP_ID: 'app',
     FACEBOOK_APP_SECRET: 'facebook-secret',
     FACEBOOK_API_URL: platform.url,
     FACEBOOK_VIDEO_URL: platform.url,
   };
-  return Object.assign(platform, { env, posts, containers, valid, will });
+  return Object.assign(platform, { env, posts, consents, containers, valid, will });
 }
 
 export const metaAccount = account;

@@ -22,8 +22,11 @@ export type Platform = {
   asked: Asked[];
   /** The next requests to paths like `at` go wrong, `times` of them. */
   fail(at: RegExp, fault: Fault, times?: number): void;
-  /** Called before a request is processed, and before it is answered. */
-  onRequest: ((moment: 'before' | 'after', asked: Asked) => unknown) | undefined;
+  /**
+   * Called when the headers of a request are there, before it is processed, and before it is answered. What it returns
+   * is awaited; `drop` ends the connection.
+   */
+  onRequest: ((moment: 'arrives' | 'before' | 'after', asked: Asked) => unknown) | undefined;
   close(): Promise<void>;
 };
 
@@ -51,17 +54,18 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
     const hits = failure && failure.times > 0 && failure.at.test(pathname) ? failure : undefined;
     if (hits) hits.times--;
     const fault = hits?.fault;
-    const { body, bytes } = await read(request);
     const { method = '', headers } = request;
-    const asked = { method, path: pathname, query: searchParams, headers, body, bytes };
+    const asked = { method, path: pathname, query: searchParams, headers, body: '', bytes: 0 };
+    await platform.onRequest?.('arrives', asked);
+    Object.assign(asked, await read(request));
     // A request that was read to its end no longer takes its socket along.
     if (fault === 'drop') return void request.socket.destroy();
     if (typeof fault === 'object') return send(response, fault);
     platform.asked.push(asked);
-    await platform.onRequest?.('before', asked);
+    if ((await platform.onRequest?.('before', asked)) === 'drop') return void request.socket.destroy();
     const answer = answers(asked, url);
-    await platform.onRequest?.('after', asked);
-    if (fault !== undefined) return void request.socket.destroy();
+    if ((await platform.onRequest?.('after', asked)) === 'drop' || fault !== undefined)
+      return void request.socket.destroy();
     send(response, answer);
   }
 
@@ -80,12 +84,17 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
   return platform;
 }
 
+/** Of bytes of a file that break off, those that came. */
 async function read(request: IncomingMessage): Promise<{ body: string; bytes: number }> {
   const kept: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    if (bytes < keptBytes) kept.push(chunk);
-    bytes += chunk.length;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (bytes < keptBytes) kept.push(chunk);
+      bytes += chunk.length;
+    }
+  } catch (error) {
+    if (!isOfFile(request)) throw error;
   }
   return { body: Buffer.concat(kept).toString('utf8'), bytes };
 }
@@ -95,6 +104,10 @@ function send(response: ServerResponse, { status, headers = {}, body }: Answer):
   // Ids of 19 digits are numbers in the JSON of TikTok.
   response.end(body === undefined ? '' : JSON.stringify(body).replace(/\["(\d{19})"\]/g, '[$1]'));
 }
+
+/** Whether the body is a part of a file. */
+export const isOfFile = ({ headers }: Pick<IncomingMessage, 'headers'>) =>
+  /^bytes \d/.test(headers['content-range'] ?? '') || 'offset' in headers || 'file_offset' in headers;
 
 /** `bytes 0-1023/4096`, or `bytes *` + `/4096`. */
 export function rangeIn({ headers }: Asked): { start: number; end: number; total: number } {

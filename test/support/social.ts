@@ -22,10 +22,10 @@ export async function startFakes(): Promise<Fakes> {
     startTikTok(),
     startYouTube(),
     startMeta(),
-    startMeta(),
+    startMeta('www.facebook.com'),
   ]);
   const all: Platform[] = [tiktok, youtube, instagram, facebook];
-  const { INSTAGRAM_APP_ID, INSTAGRAM_APP_SECRET, INSTAGRAM_API_URL } = instagram.env;
+  const { INSTAGRAM_APP_ID, INSTAGRAM_APP_SECRET, INSTAGRAM_API_URL, INSTAGRAM_OAUTH_URL } = instagram.env;
   const env = {
     ...facebook.env,
     ...tiktok.env,
@@ -34,6 +34,7 @@ export async function startFakes(): Promise<Fakes> {
     INSTAGRAM_APP_ID: INSTAGRAM_APP_ID!,
     INSTAGRAM_APP_SECRET: INSTAGRAM_APP_SECRET!,
     INSTAGRAM_API_URL: INSTAGRAM_API_URL!,
+    INSTAGRAM_OAUTH_URL: INSTAGRAM_OAUTH_URL!,
     SOCIAL_POLL: '1000',
     CDN_BASE_URL: 'https://cdn.example',
   };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createConsents, type Consents } from './social-consents.ts';
 import { rangeIn, startPlatform, type Answer, type Asked, type Made, type Platform } from './platform.ts';
 
 type Upload = { title: string; size: number; chunk: number; chunks: number; sent: number; done: boolean };
@@ -6,6 +7,7 @@ type Upload = { title: string; size: number; chunk: number; chunks: number; sent
 export type FakeTikTok = Platform & {
   env: Record<string, string>;
   posts: Made[];
+  consents: Consents;
   /** The access token that it accepts; each renewal makes another. */
   valid: { token: string; refresh: string; renewals: number };
   /** What the next posts become. */
@@ -27,6 +29,7 @@ const bigId = '7412345678901234567';
 export async function startTikTok(): Promise<FakeTikTok> {
   const uploads = new Map<string, Upload>();
   const posts: Made[] = [];
+  const consents = createConsents('open-id');
   const valid = { token: 'access-1', refresh: 'refresh-1', renewals: 0 };
   const outcome: FakeTikTok['outcome'] = { status: 'PUBLISH_COMPLETE' };
 
@@ -36,11 +39,15 @@ export async function startTikTok(): Promise<FakeTikTok> {
   function token({ body }: Asked): Answer {
     const form = new URLSearchParams(body);
     if (form.get('client_secret') !== 'tiktok-secret') return { status: 401, body: { error: 'invalid_client' } };
-    if (form.get('refresh_token') !== valid.refresh) return { status: 400, body: { error: 'invalid_grant' } };
+    const isCode = form.get('grant_type') === 'authorization_code';
+    if (isCode && !consents.redeem(form)) return { status: 400, body: { error: 'invalid_grant' } };
+    if (!isCode && form.get('refresh_token') !== valid.refresh)
+      return { status: 400, body: { error: 'invalid_grant' } };
     valid.renewals++;
     valid.token = `access-${valid.renewals + 1}`;
     valid.refresh = `refresh-${valid.renewals + 1}`;
-    return { status: 200, body: { access_token: valid.token, refresh_token: valid.refresh, expires_in: 86_400 } };
+    const given = { access_token: valid.token, refresh_token: valid.refresh, expires_in: 86_400 };
+    return { status: 200, body: { ...given, ...(isCode ? { open_id: consents.as, scope: 'video.publish' } : {}) } };
   }
 
   function init({ body, path }: Asked, base: string): Answer {
@@ -113,5 +120,5 @@ export async function startTikTok(): Promise<FakeTikTok> {
     return { status: 404 };
   });
   const app = { TIKTOK_CLIENT_KEY: 'key', TIKTOK_CLIENT_SECRET: 'tiktok-secret', TIKTOK_API_URL: platform.url };
-  return Object.assign(platform, { env: app, posts, valid, outcome });
+  return Object.assign(platform, { env: app, posts, consents, valid, outcome });
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createConsents, type Consents } from './social-consents.ts';
 import { rangeIn, startPlatform, type Answer, type Asked, type Made, type Platform } from './platform.ts';
 
 type Session = { title: string; size: number; there: number; video?: string; gone?: true };
@@ -6,6 +7,7 @@ type Session = { title: string; size: number; there: number; video?: string; gon
 export type FakeYouTube = Platform & {
   env: Record<string, string>;
   posts: Made[];
+  consents: Consents;
   sessions: Session[];
   valid: { token: string; renewals: number };
   outcome: { uploadStatus: string; failureReason?: string };
@@ -21,6 +23,7 @@ export const youtubeError = (status: number, reason: string): Answer => ({
 export async function startYouTube(): Promise<FakeYouTube> {
   const sessions: Session[] = [];
   const posts: Made[] = [];
+  const consents = createConsents('UC1');
   const valid = { token: 'access-1', renewals: 0 };
   const outcome: FakeYouTube['outcome'] = { uploadStatus: 'processed' };
 
@@ -56,9 +59,13 @@ export async function startYouTube(): Promise<FakeYouTube> {
 
   const platform = await startPlatform((asked, base) => {
     if (asked.path === '/token') {
+      const form = new URLSearchParams(asked.body);
+      const isCode = form.get('grant_type') === 'authorization_code';
+      if (isCode && !consents.redeem(form)) return { status: 400, body: { error: 'invalid_grant' } };
       valid.renewals++;
       valid.token = `access-${valid.renewals + 1}`;
-      return { status: 200, body: { access_token: valid.token, expires_in: 3_600 } };
+      const refresh = isCode ? { refresh_token: 'refresh-1' } : {};
+      return { status: 200, body: { access_token: valid.token, expires_in: 3_600, ...refresh } };
     }
     if (asked.headers.authorization !== `Bearer ${valid.token}`) return youtubeError(401, 'authError');
     switch (asked.path) {
@@ -73,7 +80,15 @@ export async function startYouTube(): Promise<FakeYouTube> {
       case '/youtube/v3/channels':
         return {
           status: 200,
-          body: { items: [{ id: 'UC1', contentDetails: { relatedPlaylists: { uploads: 'UU1' } } }] },
+          body: {
+            items: [
+              {
+                id: consents.as,
+                snippet: { title: 'Launches' },
+                contentDetails: { relatedPlaylists: { uploads: 'UU1' } },
+              },
+            ],
+          },
         };
       case '/youtube/v3/playlistItems':
         return {
@@ -94,5 +109,5 @@ export async function startYouTube(): Promise<FakeYouTube> {
     YOUTUBE_API_URL: platform.url,
     YOUTUBE_OAUTH_URL: `${platform.url}/token`,
   };
-  return Object.assign(platform, { env, posts, sessions, valid, outcome });
+  return Object.assign(platform, { env, posts, consents, sessions, valid, outcome });
 }

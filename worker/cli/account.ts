@@ -12,6 +12,7 @@ import {
   renewNow,
   type ListedAccount,
 } from '../jobs/social/account/account.ts';
+import { beginConnect } from '../jobs/social/account/connect.ts';
 import { createSocial, platforms, type Platform } from '../providers/social/social.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
@@ -21,7 +22,7 @@ import { note, print, printJson, relative, table, type Column } from './output.t
 type Json = { json?: true };
 
 export const account = example(new Command('account'), 'rowmill account list').description(
-  'accounts on social platforms: add them, list them, renew their tokens, remove them',
+  'accounts on social platforms: connect them, list them, renew their tokens, remove them',
 );
 
 const platform = () => new Argument('<platform>', 'the platform').choices(platforms);
@@ -33,6 +34,18 @@ const tokens = z.object({
   expires_in: z.coerce.number().positive().optional(),
   scope: z.string().optional(),
 });
+
+example(account.command('connect'), 'rowmill account connect youtube --account 3')
+  .description('print a link by which the owner of an account connects it, once, within an hour')
+  .addArgument(platform())
+  .option('--account <id>', 'an account that is connected again: by no other', integer(1, Number.MAX_SAFE_INTEGER))
+  .addOption(json())
+  .action(async (name: Platform, options: Json & { account?: number }) => {
+    const link = await withDatabase((db) => beginConnect(portsOf(db), name, options.account));
+    if (options.json) return printJson(link);
+    print(link.url);
+    note('Let the owner of the account open it. Whoever has it can connect an account, once, within an hour.');
+  });
 
 example(account.command('add'), 'rowmill account add youtube UC4711 --tokens tokens.json')
   .description('store the tokens of an account, sealed; one that is there already gets the new ones')
@@ -67,7 +80,7 @@ example(account.command('list'), 'rowmill account list')
   .action(async (options: Json) => {
     const accounts = await withDatabase(listAccounts);
     if (options.json) return printJson({ accounts });
-    if (accounts.length === 0) return note('No accounts: rowmill account add PLATFORM');
+    if (accounts.length === 0) return note('No accounts: rowmill account connect PLATFORM');
     for (const line of table(accounts, columns)) print(line);
     for (const { id, status, status_reason } of accounts)
       if (status === 'needs_reconnect') note(`account ${id} must be connected again: ${status_reason}`);

@@ -20,3 +20,11 @@ example(demo.command('notifications'), 'rowmill demo notifications')
     const { demoNotifications } = await import('./demo/notifications.ts');
     process.exitCode = await demoNotifications({ json: command.optsWithGlobals<{ json?: true }>().json === true });
   });
+
+example(demo.command('social'), 'npm run demo -- social')
+  .description('publish on four platforms, stand-ins on this machine, and report on 60 invented days; no settings')
+  .addOption(json())
+  .action(async (_: object, command: Command) => {
+    const { demoSocial } = await import('./demo/social.ts');
+    process.exitCode = await demoSocial({ json: command.optsWithGlobals<{ json?: true }>().json === true });
+  });

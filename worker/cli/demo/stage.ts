@@ -29,9 +29,9 @@ export type Stage = {
   open: AsyncDisposableStack;
   /** Says what the demo does next. @throws Failed if the demo was stopped */
   step(text: string): Promise<void>;
-  startWorker(env: Record<string, string>): Promise<void>;
-  /** Polls until all jobs have ended, and shows each change. */
-  watch(jobs: Shown[]): Promise<void>;
+  startWorker(env: Record<string, string>): Promise<{ port: number }>;
+  /** Polls until all jobs have ended, and shows each change. `other`: they are of another queue. */
+  watch(jobs: Shown[], other?: string): Promise<void>;
 };
 
 /**
@@ -69,10 +69,11 @@ export async function onStage(
           const own = loadConfig({ ...envOf(config, url), QUEUES: queue, ...env });
           const service = await startService(own, createLog(own));
           open.defer(service.stop);
+          return service;
         },
-        async watch(jobs) {
+        async watch(jobs, other = queue) {
           open.defer(() => cancelUnended(db, jobs));
-          await watch(db, queue, jobs, { view: createView(json, title), signal: stopping.signal });
+          await watch(db, other, jobs, { view: createView(json, title), signal: stopping.signal });
         },
       });
     });

@@ -7,6 +7,7 @@ import type { OfAccount, OfPost, Readings } from '../../providers/social/metrics
 import { platforms, type Platform } from '../../providers/social/social.ts';
 import { job, minutes } from '../../queue/job.ts';
 import { withAccess } from '../social/account/account.ts';
+import { withinLimits } from '../social/account/limits.ts';
 
 const sql = loadStatements(import.meta.dirname, 'collect.sql', [
   'add_jobs',
@@ -43,7 +44,7 @@ const payload = z
   });
 
 type Payload = z.output<typeof payload>;
-type Collected = { account: OfAccount; posts: OfPost[] };
+type Collected = { platform: Platform; account: OfAccount; posts: OfPost[] };
 
 /** Reads what a platform says of an account and its posts, into metric_points. A repeat reads it once more. */
 export default job({
@@ -59,17 +60,18 @@ export default job({
     const found =
       accountId === undefined
         ? await withToken(app, given, signal)
-        : await withAccess(app, accountId, { signal, forMs: minutes(5) }, async (access) => ({
-            platform: access.platform,
-            ...(await collect(app, access.platform, access.token, postId, signal)),
-          }));
+        : await withAccess(app, accountId, { signal, forMs: minutes(5) }, (access) =>
+            withinLimits(app.db, access, () => collect(app, access.platform, access.token, postId, signal)),
+          );
     return commit((tx) => store(tx, found));
   },
 });
 
 async function withToken(app: App, { platform, accessToken, postId }: Payload, signal: AbortSignal) {
   try {
-    return { platform: platform!, ...(await collect(app, platform!, accessToken!, postId, signal)) };
+    return await withinLimits(app.db, { platform: platform!, account_id: null }, () =>
+      collect(app, platform!, accessToken!, postId, signal),
+    );
   } catch (error) {
     if (!(error instanceof TokenRefused || error instanceof ReconnectNeeded)) throw error;
     throw new PermanentError('analytics_token_refused', error.message);
@@ -90,7 +92,7 @@ async function collect(
   if (postId !== undefined) {
     const post = await metrics.post(token, postId, { signal });
     if (!post?.external_id) throw new PermanentError('analytics_post_not_found', `${platform} has no post ${postId}`);
-    return { account, posts: [post] };
+    return { platform, account, posts: [post] };
   }
   const posts: OfPost[] = [];
   const oldest = Date.now() - daysOfPosts * 86_400_000;
@@ -99,11 +101,11 @@ async function collect(
     // They come newest first. A post without a time says nothing of those after it.
     if (posts.length >= newestPosts || page.some(({ published_at }) => published_at && +published_at < oldest)) break;
   }
-  return { account, posts: posts.slice(0, newestPosts) };
+  return { platform, account, posts: posts.slice(0, newestPosts) };
 }
 
 /** All of it in one transaction: an account is read as a whole, or not at all. */
-async function store(tx: Queryable, { platform, account, posts }: Collected & { platform: Platform }) {
+async function store(tx: Queryable, { platform, account, posts }: Collected) {
   const { external_id, name, readings } = account;
   const short = name?.slice(0, 200) ?? null;
   await query(tx, sql.make_partition);

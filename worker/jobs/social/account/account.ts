@@ -1,11 +1,12 @@
 import type { App } from '../../../app.ts';
 import { transaction, type Db, type Tx } from '../../../base/db/db.ts';
 import { loadStatements, query } from '../../../base/db/sql.ts';
-import { PermanentError, Snooze, UsageError } from '../../../base/errors.ts';
+import { isOf, PermanentError, Snooze, UsageError } from '../../../base/errors.ts';
 import { open, type Keyring } from '../../../base/seal.ts';
 import type { Connected, Tokens } from '../../../providers/social/auth.ts';
-import { ReconnectNeeded, TokenRefused } from '../../../providers/social/errors.ts';
+import { Limited, ReconnectNeeded, TokenRefused } from '../../../providers/social/errors.ts';
 import type { Platform } from '../../../providers/social/social.ts';
+import { noteLimit, respectLimits } from './limits.ts';
 import { tellToReconnect } from './tell.ts';
 
 /** The rows of social_accounts: access tokens for whoever asks a platform, and their renewal, one at a time. */
@@ -83,7 +84,9 @@ export async function accessTo(
 ): Promise<Access> {
   const [row] = await query<Row>(given.db, sql.find_account, { id: account_id });
   const access = accessIn(row, account_id, given);
-  return isExpiring(row!, forMs) ? renew(given, account_id, signal, (_, now) => isExpiring(now, forMs)) : access;
+  if (!isExpiring(row!, forMs)) return access;
+  await respectLimits(given.db, access);
+  return renew(given, account_id, signal, (_, now) => isExpiring(now, forMs));
 }
 
 /** Renews the tokens of an account, whether they need it or not. @throws as `withAccess` */
@@ -134,11 +137,13 @@ async function renewLocked(
       await storeTokens(tx, row!.id, tokens, given.config.keyring!);
       return { ...access, token: tokens.access_token };
     } catch (error) {
+      if (error instanceof Limited) return noteLimit(tx, access, error);
       if (!(error instanceof ReconnectNeeded)) throw error;
       return error;
     }
   });
   if (found instanceof ReconnectNeeded) throw await reconnect(given, account_id, found);
+  if (isOf(found, Snooze)) throw found;
   return found;
 }
 

@@ -9,7 +9,7 @@ export async function tellToReconnect(tx: Tx, { social }: Pick<Config, 'social'>
   const { id, platform, name, external_id, status_reason } = account;
   if (social.tell === undefined) return;
   const title = `The ${platform} account ${name ?? external_id} must be connected again`;
-  const todo = `To add account ${id} again: rowmill account add ${platform}`;
+  const todo = `To connect it again: rowmill account connect ${platform} --account ${id}`;
   const body = `${status_reason}\n\nIts posts wait. ${todo}`;
   const isAddress = social.tell.includes('@') && !social.tell.startsWith('@');
   await addJobs(tx, [

@@ -6,11 +6,11 @@ import type { Platform } from '../../../providers/social/social.ts';
 import type { JobContext } from '../../../queue/job.ts';
 import { parsePayload } from '../../../queue/payload.ts';
 import { withAccess, type Access } from '../account/account.ts';
+import { noteLimit, respectLimits, respectQuota, type Owner } from '../account/limits.ts';
 import { Held, type PostRow } from './ledger.ts';
-import { noteLimit, respectLimits, respectQuota, type Owner } from './limits.ts';
 import { mediaOf } from './media.ts';
 import { content, settings, type Content, type PublishPayload } from './payload.ts';
-import { submitOnce } from './submit.ts';
+import { lookUps, submitOnce } from './submit.ts';
 
 /** What a job that published a post has as its result. */
 type Published = { post_id: number; platform: Platform; external_id: string; url: string | null };
@@ -131,18 +131,35 @@ const mostRestarts = 5;
 
 /** What a step that did not end means for the job. What it waits for is written to the row. */
 async function waitOf(error: unknown, { app }: Context, held: Held, owner: Owner): Promise<unknown> {
-  if (error instanceof StartOver) return startOver(error, held, app.config.social.pollMs);
-  const wait = error instanceof Limited ? await noteLimit(app.db, owner, error) : error;
+  const wait =
+    error instanceof StartOver
+      ? await startOver(error, held, app.config.social)
+      : error instanceof Limited
+        ? await noteLimit(app.db, owner, error)
+        : error;
   if (isOf(wait, Snooze)) await held.note(wait.reason);
   return wait;
 }
 
-async function startOver({ message }: StartOver, held: Held, pollMs: number): Promise<Error> {
+/**
+ * What was prepared is gone, and is prepared anew, a few times. Not after a submit that may have been taken: of what is
+ * prepared anew, the platform would say that it is not published, and it would be published a second time.
+ */
+async function startOver(
+  { message }: StartOver,
+  held: Held,
+  { pollMs, giveUpMs }: { pollMs: number; giveUpMs: number },
+): Promise<Error> {
+  const attempt = await held.attempt();
+  if (attempt) {
+    const patienceMs = attempt.status === 'accepted' ? giveUpMs : lookUps * pollMs;
+    if (attempt.age_ms > patienceMs) return held.unconfirmed(attempt.id, message);
+    return new Snooze(pollMs, message, { bounded: false });
+  }
   const restarts = Number(held.row.state['restarts'] ?? 0) + 1;
   if (restarts > mostRestarts)
     return new PermanentError('social_started_over', `${message}: it was begun ${restarts} times`);
   await held.save('prepare', { restarts }, null);
-  await held.note(message);
   return new Snooze(pollMs, message);
 }
 

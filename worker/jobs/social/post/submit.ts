@@ -49,7 +49,7 @@ async function mayTryAgain(
 }
 
 /** How often the platform is asked before a person is. */
-const lookUps = 10;
+export const lookUps = 10;
 
 /** Whether an error of `submit` says that the platform did not take it. What nobody foresaw says nothing. */
 function isNotTaken(error: unknown, signal: AbortSignal): boolean {

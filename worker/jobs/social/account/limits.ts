@@ -1,8 +1,8 @@
 import type { Db } from '../../../base/db/db.ts';
-import { loadStatements, query } from '../../../base/db/sql.ts';
+import { loadStatements, query, type Queryable } from '../../../base/db/sql.ts';
 import { Snooze } from '../../../base/errors.ts';
 import type { Adapter } from '../../../providers/social/adapter.ts';
-import type { Limited } from '../../../providers/social/errors.ts';
+import { Limited } from '../../../providers/social/errors.ts';
 import type { Platform } from '../../../providers/social/social.ts';
 
 /** The rows of social_limits: what platforms said of when to come back, for the whole fleet; and daily quotas. */
@@ -22,8 +22,18 @@ export async function respectLimits(db: Db, owner: Owner): Promise<void> {
   if (limit) throw new Snooze(limit.wait_ms, limit.reason, { bounded: false });
 }
 
+/** @throws Snooze if the account is to be left alone, or if `work` meets a limit, which is written down */
+export async function withinLimits<T>(db: Db, owner: Owner, work: () => Promise<T>): Promise<T> {
+  await respectLimits(db, owner);
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof Limited ? await noteLimit(db, owner, error) : error;
+  }
+}
+
 /** Writes a limit down. @returns the wait */
-export async function noteLimit(db: Db, owner: Owner, { scope, wait, reason }: Limited): Promise<Snooze> {
+export async function noteLimit(db: Queryable, owner: Owner, { scope, wait, reason }: Limited): Promise<Snooze> {
   const [zone, wait_ms] = typeof wait === 'number' ? [null, wait] : [wait.nextDayIn, 0];
   const values = { key: keyOf(owner, scope), zone, wait_ms, reason: reason.slice(0, 500) };
   const [limit] = await query<{ wait_ms: number }>(db, sql.put_limit, values);
