@@ -205,6 +205,26 @@ test('cancel ends what has not ended', async () => {
   await reads(db, done, { status: 'completed' });
 });
 
+test('reschedule and priority move pending jobs only; again adds a copy, with its payload or another', async () => {
+  const pending = await add(db, 'cleanup', 'sessions', { payload: { dryRun: true }, file_id: 'f' });
+  const done = await add(db, 'cleanup', 'sessions', { status: 'completed' });
+  const [p, d] = [String(pending), String(done)];
+  const moved = await json('reschedule', '2099-01-01T00:00:00Z', p, d);
+  assert.deepEqual([moved.code, moved.document.rescheduled[0].id, moved.document.refused[0].id], [1, pending, done]);
+  const soon = await run('reschedule', '+1h', p);
+  assert.equal(soon.stdout, `rescheduled job ${p}, cleanup.sessions, which was pending\n`);
+  assert.equal((await run('priority', '-5', p)).code, 0);
+  const row = await reads(db, pending, { priority: -5 });
+  assert.ok(Math.abs(row['run_at'].getTime() - Date.now() - 3_600_000) < 600_000);
+
+  const { stdout } = await run('again', p);
+  await reads(db, Number(stdout), { priority: -5, payload: { dryRun: true }, file_id: 'f' });
+  const other = await json('again', d, '{"dryRun": false}');
+  await reads(db, other.document.id, { payload: { dryRun: false } });
+  assert.equal((await run('again', d, '{"no such key": 1}')).code, 2);
+  assert.equal((await run('again', '999999')).code, 2);
+});
+
 test('pause and resume change the row of the queue', async () => {
   const paused = async () => (await db.query(`select paused from queues where name = 'notification'`)).rows[0].paused;
   const first = await run('pause', 'notification');

@@ -18,7 +18,7 @@ export type Served = Rig & {
   /** Of the dashboard, with a slash. */
   url: string;
   /** @param as `user:password`; null: nobody */
-  get(path: string, as?: string | null): Promise<Response>;
+  get(path: string, as?: string | null, headers?: Env): Promise<Response>;
   /** Posts a form, as a browser does from a page of ours. */
   post(
     path: string,
@@ -46,7 +46,8 @@ export async function serveDashboard(handlers: Registry | Record<string, Handler
     ...rig,
     app: worker.app,
     url,
-    get: (path, as = operator) => fetch(url + path, { headers: authorization(as), redirect: 'manual' }),
+    get: (path, as = operator, headers = {}) =>
+      fetch(url + path, { headers: { ...authorization(as), ...headers }, redirect: 'manual' }),
     post(path, form = {}, { as = operator, headers = { 'sec-fetch-site': 'same-origin' } } = {}) {
       const body = new URLSearchParams();
       for (const [name, value] of Object.entries(form)) for (const each of [value].flat()) body.append(name, each);

@@ -38,6 +38,8 @@ export function storageContract(subject: string, open: () => Promise<Opened>): v
       const body = randomBytes(100_000);
       await storage.put(key, body, { contentType: 'image/webp', cacheControl: 'public, max-age=60' });
       assert.deepEqual(await buffer(await storage.get(key)), body);
+      const range = { start: 99_000, end: 99_999 };
+      assert.deepEqual(await buffer(await storage.get(key, { range })), body.subarray(99_000));
       const head = await storage.head(key);
       assert.deepEqual(
         { ...head, modified_at: null },

@@ -2,7 +2,7 @@ import type { Change } from '../queue/client/operate.ts';
 import { Failed } from './faults.ts';
 import { print, printJson } from './output.ts';
 
-type Words = { verb: 'retried' | 'cancelled'; refusal: string; json: boolean };
+type Words = { verb: 'retried' | 'cancelled' | 'rescheduled' | 'prioritised'; refusal: string; json: boolean };
 
 /**
  * Prints what became of each job that was asked for.

@@ -3,6 +3,7 @@ import { surroundings } from '../base/surroundings.ts';
 import { version } from '../queue/fleet/version.ts';
 import { account } from './account.ts';
 import { add } from './add.ts';
+import { again } from './again.ts';
 import { alerts } from './alerts.ts';
 import { cancel } from './cancel.ts';
 import { demo } from './demo.ts';
@@ -14,6 +15,7 @@ import { pause, resume } from './pause.ts';
 import { post } from './post.ts';
 import { queue } from './queue.ts';
 import { rejected } from './rejected.ts';
+import { priority, reschedule } from './reschedule.ts';
 import { reseal } from './reseal.ts';
 import { retry } from './retry.ts';
 import { schedule } from './schedule.ts';
@@ -41,6 +43,9 @@ for (const command of [
   show,
   retry,
   cancel,
+  reschedule,
+  priority,
+  again,
   pause,
   resume,
   status,

@@ -188,6 +188,25 @@ test('an action on many jobs is counted first, done in steps, and can be stopped
   assert.equal((await served.post(`actions/${id}/stop`)).status, 422);
 });
 
+test('all jobs can be meant, by an empty search', async () => {
+  const { html } = await text('jobs/confirm?q=&all=1&action=priority');
+  assert.match(html, /name="subject" value=""/);
+  const begun = await served.post('jobs/act', { action: 'priority', subject: '', priority: '0' });
+  const [, id] = /actions\/(\d+)$/.exec(begun.headers.get('location')!)!;
+  await eventually(async () => assert.match((await text(`actions/${id}`)).html, /all jobs[^]*<b>done<\/b>/));
+});
+
+test('who stops or resumes an action on many jobs is written down', async () => {
+  const { rows } = await served.db.query(
+    `insert into operator_actions (who, action, subject, settings, state, after_id, until_id, step_at)
+     values ('bob', 'retry', 'kind:nothing', '{}', 'stopped', 0, 0, now()) returning id`,
+  );
+  assert.equal((await served.post(`actions/${rows[0].id}/resume`)).status, 303);
+  const { who, action, subject, outcome } = (await actions()).at(-1)!;
+  assert.deepEqual([who, action, subject], ['ada', 'resume', `action ${rows[0].id}`]);
+  assert.equal(outcome, `Action ${rows[0].id}, retry by bob, is running`);
+});
+
 suite('in a browser', { skip: withoutChromium }, () => {
   test('no text that a job can carry runs as a script', async () => {
     const id = await add(served.db, 'media', attack.replaceAll('.', '').slice(0, 90), {
@@ -243,17 +262,15 @@ suite('in a browser', { skip: withoutChromium }, () => {
     await page.keyboard.press('j');
     await page.keyboard.press('x');
     await note('bad');
-    // The new row arrives by the stream, and the box stays checked.
+    // The new row arrives by the stream; the box stays checked, and the row chosen.
     await page.waitForSelector(`tbody tr:first-child:not(#job-${id})`);
+    await page.waitForSelector(`#job-${id}.chosen`);
     assert.equal(await page.isChecked(`#job-${id} input`), true);
     await page.keyboard.press('r');
     await page.waitForURL(/confirm/);
     await page.click('button.main');
     await page.waitForURL(/actions\/\d+/);
-    const [, action] = /actions\/(\d+)/.exec(page.url())!;
-    await eventually(async () =>
-      assert.deepEqual([(await text(`actions/${action}`)).html.includes('1 of 1'), faults], [true, []]),
-    );
+    await page.getByText('1 of 1').waitFor();
     assert.deepEqual(faults, []);
   });
 

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { operator, serveDashboard, type Served } from '../../support/dashboard.ts';
+import { after, before, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  closeBrowser,
+  openPage,
+  operator,
+  serveDashboard,
+  withoutChromium,
+  type Served,
+} from '../../support/dashboard.ts';
 import { eventually } from '../../support/eventually.ts';
 import { add } from '../../support/jobs.ts';
 
@@ -10,7 +18,10 @@ let served: Served;
 before(async () => {
   served = await serveDashboard({}, { QUEUES: 'media' });
 });
-after(() => served.close());
+after(async () => {
+  await closeBrowser();
+  await served.close();
+});
 
 const authorization = `Basic ${Buffer.from(operator).toString('base64')}`;
 async function follow(path: string) {
@@ -24,9 +35,12 @@ async function follow(path: string) {
   return { response, text: () => text, close: () => closing.abort() };
 }
 
+const dies = (kind: string) =>
+  add(served.db, 'social', kind, { payload: {}, status: 'failed', completed_at: new Date(), error_code: 'x' });
+
 test('a change arrives on every stream', async () => {
   const streams = await Promise.all([follow('dead'), follow('dead')]);
-  await add(served.db, 'social', 'lost', { payload: {}, status: 'failed', completed_at: new Date(), error_code: 'x' });
+  await dies('lost');
   for (const { text, close } of streams) {
     await eventually(() => assert.match(text(), /social\.lost/));
     close();
@@ -42,4 +56,35 @@ test('a page that is closed gives its place to another', async () => {
     });
     stream.close();
   }
+});
+
+suite('in a browser', { skip: withoutChromium }, () => {
+  test('a page whose scripts arrive one after the other is live', async () => {
+    const { page, context } = await openPage();
+    let lateMs = 0;
+    await page.route('**/assets/*.js*', async (route) => {
+      await sleep((lateMs += 300));
+      await route.continue();
+    });
+    await page.goto(`${served.url}dead`);
+    await dies('late');
+    await page.getByText('social.late').waitFor();
+    await context.close();
+  });
+
+  test("a proxy's error in place of the stream replaces nothing, and the stream is asked for again", async () => {
+    const { page, context } = await openPage();
+    let asked = 0;
+    await page.route('**/live/dead', (route) =>
+      asked++ === 0 ? route.fulfill({ status: 502, contentType: 'text/html', body: 'Bad gateway' }) : route.continue(),
+    );
+    await dies('before');
+    await page.goto(`${served.url}dead`);
+    await page.getByText('offline', { exact: true }).waitFor();
+    assert.match(await page.innerText('main'), /social\.before/);
+    await dies('after');
+    await page.getByText('social.after').waitFor();
+    assert.doesNotMatch(await page.innerText('main'), /Bad gateway/);
+    await context.close();
+  });
 });

@@ -228,7 +228,7 @@ suite('in a browser', { skip: withoutChromium }, () => {
     const { page, context } = await openPage();
     await go(page, '');
     const trouble = page.getByLabel('Needs attention').locator('li', { hasText: 'storage fails' });
-    assert.match(await trouble.innerText(), /storage_denied: 401 Unauthorized · \d+ jobs? of media\.picture wait/);
+    assert.match(await trouble.innerText(), /storage_denied: 401 Unauthorized · \d+ jobs? waits?, of media\.picture/);
     works = true;
     await trouble.getByRole('button', { name: 'Try now' }).click();
     await reads(served.db, id, { status: 'completed' });
@@ -242,7 +242,12 @@ suite('in a browser', { skip: withoutChromium }, () => {
     const picture = await served.get(`jobs/${id}/media/0`);
     assert.equal(picture.headers.get('content-type'), 'image/webp');
     assert.match(picture.headers.get('content-security-policy')!, /sandbox/);
-    assert.equal((await sharp(await picture.arrayBuffer()).metadata()).width, 60);
+    const bytes = Buffer.from(await picture.arrayBuffer());
+    assert.equal((await sharp(bytes).metadata()).width, 60);
+    const part = await served.get(`jobs/${id}/media/0`, undefined, { range: 'bytes=4-9' });
+    assert.deepEqual([part.status, part.headers.get('content-range')], [206, `bytes 4-9/${bytes.length}`]);
+    assert.deepEqual(Buffer.from(await part.arrayBuffer()), bytes.subarray(4, 10));
+    assert.equal((await served.get(`jobs/${id}/media/0`, undefined, { range: 'bytes=99999-' })).status, 416);
     for (const path of [`jobs/${id}/media/1`, `jobs/${id}/media/..%2f..%2fx`, 'jobs/999999/media/0'])
       assert.equal((await served.get(path)).status, 404, path);
   });

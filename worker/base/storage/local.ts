@@ -24,7 +24,14 @@ import { withRetries } from '../retry.ts';
 import { checkByDoing } from './check.ts';
 import { contentTypeOf } from './content-type.ts';
 import { addressOf, checkKey, INCOMING } from './key.ts';
-import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type StoredObject } from './storage.ts';
+import {
+  checkSeconds,
+  type DeleteFailure,
+  type GetOptions,
+  type PutOptions,
+  type Storage,
+  type StoredObject,
+} from './storage.ts';
 
 type Options = { signal?: AbortSignal };
 
@@ -61,10 +68,10 @@ export class LocalStorage implements Storage {
     });
   }
 
-  async get(key: string, { signal }: Options = {}): Promise<Readable> {
+  async get(key: string, { signal, range }: GetOptions = {}): Promise<Readable> {
     const file = await this.#try(`reading "${key}"`, signal, async () => openFile(await this.#pathOf(key)));
     if (!file) throw new PermanentError('object_not_found', `there is no object "${key}" in ${this.#dir}`);
-    const stream = file.createReadStream();
+    const stream = file.createReadStream(range);
     const onAbort = () => stream.destroy(signal?.reason as Error);
     signal?.addEventListener('abort', onAbort, { once: true });
     stream.once('close', () => signal?.removeEventListener('abort', onAbort));

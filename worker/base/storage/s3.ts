@@ -16,7 +16,14 @@ import { asking, createClient, sendOptions } from './s3-client.ts';
 import { deleteMany } from './s3-delete.ts';
 import { storageError, storageErrorOf } from './s3-errors.ts';
 import { putBytes, putFile } from './s3-upload.ts';
-import { checkSeconds, type DeleteFailure, type PutOptions, type Storage, type StoredObject } from './storage.ts';
+import {
+  checkSeconds,
+  type DeleteFailure,
+  type GetOptions,
+  type PutOptions,
+  type Storage,
+  type StoredObject,
+} from './storage.ts';
 
 const defaultLimits = {
   connectMs: 5_000,
@@ -73,10 +80,14 @@ export class S3Storage implements Storage {
   }
 
   /** A reader that takes nothing for a minute loses the connection, and gets a `storage_timeout`. */
-  async get(key: string, { signal }: Options = {}): Promise<Readable> {
+  async get(key: string, { signal, range }: GetOptions = {}): Promise<Readable> {
     checkKey(key);
     const doing = `reading "${key}"`;
-    const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key });
+    const command = new GetObjectCommand({
+      Bucket: this.#bucket,
+      Key: key,
+      ...(range ? { Range: `bytes=${range.start}-${range.end}` } : {}),
+    });
     const { Body } = await this.#ask(doing, signal, () => this.#client.send(command, sendOptions(signal)));
     return this.#relay(Body as Readable, doing, signal);
   }

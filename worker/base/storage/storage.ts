@@ -16,11 +16,11 @@ export type Storage = {
   put(key: string, body: Uint8Array | { path: string }, options: PutOptions): Promise<void>;
 
   /**
-   * The object's bytes, as a stream the caller must read or destroy; a transfer that breaks off is an error of the
-   * stream.
+   * The object's bytes, or those of a range, as a stream the caller must read or destroy; a transfer that breaks off is
+   * an error of the stream.
    * @throws PermanentError `object_not_found`
    */
-  get(key: string, options?: { signal?: AbortSignal }): Promise<Readable>;
+  get(key: string, options?: GetOptions): Promise<Readable>;
 
   /** What is stored under `key`, or undefined. A bucket that is not there is an error. */
   head(key: string, options?: { signal?: AbortSignal }): Promise<StoredObject | undefined>;
@@ -45,6 +45,9 @@ export type Storage = {
 };
 
 export type PutOptions = { contentType: string; cacheControl?: string; signal?: AbortSignal };
+/** `range` is within the object: both ends are included, and counted from 0. */
+export type GetOptions = { signal?: AbortSignal; range?: ByteRange | undefined };
+export type ByteRange = { start: number; end: number };
 /** `content_type` comes from `head` only. */
 export type StoredObject = { key: string; bytes: number; modified_at: Date; content_type?: string };
 export type DeleteFailure = { key: string; error_code: string; error: string };

@@ -7,16 +7,19 @@ import type { Http } from './house.ts';
 const { resolve } = createRequire(import.meta.url);
 const own = (name: string) => () => join(import.meta.dirname, 'assets', name);
 
-/** The files that the pages load, by name. There is no build step: libraries come from node_modules as they are. */
+/**
+ * What the pages load, by name, and of which files. There is no build step: libraries come from node_modules as they
+ * are. htmx and its extension are one script: htmx reads the page as soon as the browser has a moment, and a live part
+ * whose extension arrives later would never be connected.
+ */
 const files = {
-  'dashboard.css': own('dashboard.css'),
-  'dashboard.js': own('dashboard.js'),
-  'plots.js': own('plots.js'),
-  'htmx.js': () => resolve('htmx.org/dist/htmx.min.js'),
-  'hx-sse.js': () => resolve('htmx.org/dist/ext/hx-sse.min.js'),
-  'uplot.js': () => resolve('uplot/dist/uPlot.iife.min.js'),
-  'uplot.css': () => resolve('uplot/dist/uPlot.min.css'),
-};
+  'dashboard.css': [own('dashboard.css')],
+  'dashboard.js': [own('dashboard.js')],
+  'plots.js': [own('plots.js')],
+  'htmx.js': [() => resolve('htmx.org/dist/htmx.min.js'), () => resolve('htmx.org/dist/ext/hx-sse.min.js')],
+  'uplot.js': [() => resolve('uplot/dist/uPlot.iife.min.js')],
+  'uplot.css': [() => resolve('uplot/dist/uPlot.min.css')],
+} satisfies Record<string, (() => string)[]>;
 type Asset = keyof typeof files;
 
 const loaded = new Map<Asset, { body: string; version: string }>();
@@ -24,7 +27,7 @@ const loaded = new Map<Asset, { body: string; version: string }>();
 function load(name: Asset): { body: string; version: string } {
   const known = loaded.get(name);
   if (known) return known;
-  const body = readFileSync(files[name](), 'utf8');
+  const body = files[name].map((path) => readFileSync(path(), 'utf8')).join('\n');
   const asset = { body, version: createHash('sha256').update(body).digest('hex').slice(0, 12) };
   loaded.set(name, asset);
   return asset;

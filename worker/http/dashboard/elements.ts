@@ -36,6 +36,9 @@ export const number = (value: number | bigint): string => value.toLocaleString('
 /** `3 jobs`, `1 job`. */
 export const count = (many: number, one: string): string => `${number(many)} ${one}${many === 1 ? '' : 's'}`;
 
+/** `3 jobs wait`, `1 job waits`. */
+export const jobsWait = (jobs: number): string => (jobs === 1 ? '1 job waits' : `${number(jobs)} jobs wait`);
+
 /** `123 kB`. */
 export function size(bytes: number): string {
   if (bytes < 1_000) return `${bytes} B`;

@@ -36,12 +36,8 @@ export function page(context: Context<Env>, { title, current, body, plots }: Pag
   const to = (path: string) => linkTo(context, path);
   const user = context.get('user');
   const notice = context.get('notice');
-  const scripts = [
-    'htmx.js',
-    'hx-sse.js',
-    ...(plots ? (['uplot.js', 'plots.js'] as const) : []),
-    'dashboard.js',
-  ] as const;
+  // In this order: dashboard.js listens to what htmx says.
+  const scripts = ['dashboard.js', 'htmx.js', ...(plots ? (['uplot.js', 'plots.js'] as const) : [])] as const;
   return context.html(
     html`<!doctype html>
       <html lang="en">

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { html } from 'hono/html';
 import { contentTypeOf } from '../../base/storage/content-type.ts';
+import type { ByteRange } from '../../base/storage/storage.ts';
 import { showJob } from '../../queue/client/operate.ts';
 import { count, size } from './elements.ts';
 import type { House, Http } from './house.ts';
@@ -59,14 +60,37 @@ export function mediaRoute(http: Http, { app, db }: House): void {
     const { signal } = context.req.raw;
     const stored = await app.storage.head(medium.key, { signal });
     if (!stored) return context.notFound();
-    const body = Readable.toWeb(await app.storage.get(medium.key, { signal })) as ReadableStream;
-    return context.body(body, 200, {
+    const { bytes, modified_at } = stored;
+    const range = rangeOf(context.req.header('range'), bytes);
+    if (range === 'outside') return context.body(null, 416, { 'content-range': `bytes */${bytes}` });
+    const headers = {
       'content-type': contentTypeOf(medium.key),
-      'content-length': String(stored.bytes),
+      'content-length': String(range ? range.end - range.start + 1 : bytes),
       'content-security-policy': "default-src 'none'; sandbox",
       'cache-control': 'private, max-age=300',
-    });
+      'accept-ranges': 'bytes',
+      'last-modified': modified_at.toUTCString(),
+      ...(range ? { 'content-range': `bytes ${range.start}-${range.end}/${bytes}` } : {}),
+    };
+    const status = range ? 206 : 200;
+    if (context.req.method === 'HEAD') return context.body(null, status, headers);
+    const body = Readable.toWeb(await app.storage.get(medium.key, { signal, range })) as ReadableStream;
+    return context.body(body, status, headers);
   });
+}
+
+/**
+ * The part that a player asks for. Several parts, and what is no range, are answered with the whole.
+ * https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
+ */
+export function rangeOf(header: string | undefined, bytes: number): ByteRange | 'outside' | undefined {
+  const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
+  if (from === undefined || to === undefined || (from === '' && to === '')) return undefined;
+  const [start, end] =
+    from === '' ? [Math.max(0, bytes - Number(to)), bytes - 1] : [Number(from), to === '' ? bytes - 1 : Number(to)];
+  if (from !== '' && to !== '' && end < start) return undefined;
+  if (start >= bytes || (from === '' && Number(to) === 0)) return 'outside';
+  return { start, end: Math.min(end, bytes - 1) };
 }
 
 /** A section of the page of a job. @param src where the Nth file is */

@@ -1,6 +1,6 @@
 import { html } from 'hono/html';
 import type { Trouble } from '../../queue/client/trouble.ts';
-import { count, number, time } from './elements.ts';
+import { count, jobsWait, number, time } from './elements.ts';
 import type { Markup } from './layout.ts';
 
 // Trouble in words, each with the button that mends it.
@@ -75,7 +75,7 @@ function tell(trouble: Trouble, way: Way): Told {
       return {
         subject: `Queue ${trouble.queue} is paused${trouble.paused_by === null ? '' : ` by ${trouble.paused_by}`}`,
         since: trouble.paused_at,
-        cost: html`· ${count(trouble.waiting, 'job')} wait`,
+        cost: html`· ${jobsWait(trouble.waiting)}`,
         cause: null,
         solution: 'Its jobs wait until somebody resumes it. Running ones go on.',
         buttons: [button(way, 'queues/resume', 'Resume', { queue: trouble.queue }, 'main')],
@@ -85,7 +85,7 @@ function tell(trouble: Trouble, way: Way): Told {
       return {
         subject: `Queue ${trouble.queue} is late`,
         since: sinceSeconds(trouble.oldest_waiting_s),
-        cost: html`· ${count(trouble.waiting, 'job')} wait, ${number(trouble.active)} run`,
+        cost: html`· ${jobsWait(trouble.waiting)}, ${number(trouble.active)} running`,
         cause: 'The workers that serve it are busy, or the jobs take longer than before.',
         solution: html`Start more workers, or raise
           <code>${trouble.queue === 'publish' ? 'CONCURRENCY' : 'WORKER_CONCURRENCY'}</code>.`,
@@ -122,7 +122,7 @@ function incident(found: Of<'incident'>, way: Way): Told {
   return {
     subject: `${dependency}${host === null ? '' : ` on ${host}`} fails`,
     since,
-    cost: html`· ${code}: ${message} · ${count(jobs_held, 'job')} of ${kinds.join(', ')} wait, none uses a retry`,
+    cost: html`· ${code}: ${message} · ${jobsWait(jobs_held)}, of ${kinds.join(', ')}: none uses a retry`,
     cause,
     solution: `${solution ?? 'Correct what it names.'} The jobs that wait then go on by themselves.`,
     buttons: [button(way, 'incidents/try', 'Try now', { id }, 'main')],
@@ -145,7 +145,7 @@ function worker(trouble: Of<'no_worker' | 'lost_worker' | 'unserved'>): Told {
     return {
       subject: `No worker serves queue ${trouble.queue}`,
       since: trouble.oldest_waiting_s === null ? null : sinceSeconds(trouble.oldest_waiting_s),
-      cost: html`· ${count(trouble.waiting, 'job')} wait`,
+      cost: html`· ${jobsWait(trouble.waiting)}`,
       cause: null,
       solution: html`Start one with ${trouble.queue} in <code>QUEUES</code>, or with <code>QUEUES</code> unset.`,
       look: 'workers',
@@ -154,7 +154,7 @@ function worker(trouble: Of<'no_worker' | 'lost_worker' | 'unserved'>): Told {
   return {
     subject: 'No worker is running',
     since: null,
-    cost: html`· ${count(jobs, 'job')} wait`,
+    cost: html`· ${jobsWait(jobs)}`,
     cause: null,
     solution: html`Start one: <code>rowmill start</code>.`,
     look: 'workers',
@@ -163,7 +163,7 @@ function worker(trouble: Of<'no_worker' | 'lost_worker' | 'unserved'>): Told {
 
 function turns(trouble: Of<'turns'>): Told {
   return {
-    subject: `${count(trouble.jobs, 'job')} of worker ${trouble.worker.host} wait for ${trouble.waits_for}`,
+    subject: `${jobsWait(trouble.jobs)} for ${trouble.waits_for} on worker ${trouble.worker.host}`,
     since: trouble.since,
     cost: '',
     cause: 'Other jobs of the same process have it. The time limits of those that wait do not run.',

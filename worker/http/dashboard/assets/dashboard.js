@@ -64,18 +64,34 @@ document.addEventListener('htmx:sse:after:message', () => sayLive('live', false)
 for (const name of ['htmx:sse:error', 'htmx:sse:close'])
   document.addEventListener(name, () => sayLive('offline', true));
 
+// A first answer that is no stream, such as a proxy's page about an error, replaces nothing, and is asked for again.
+// Later ones htmx asks for again by itself.
+function refuse(event) {
+  const part = event.target;
+  if (!part.matches?.('[data-live]')) return;
+  event.preventDefault();
+  sayLive('offline', true);
+  const connect = () => htmx.ajax('GET', part.getAttribute('hx-sse:connect'), { source: part });
+  setTimeout(connect, 5_000 * (0.5 + Math.random()));
+}
+for (const name of ['htmx:after:request', 'htmx:error']) document.addEventListener(name, refuse);
+
 // Keys: / searches, j and k go through the rows, Enter opens one, x selects it, r retries.
 
-const rows = () => [...document.querySelectorAll('tbody tr')];
+let chosen;
 
 function move(by) {
-  const all = rows();
-  const at = all.findIndex((row) => row.classList.contains('chosen'));
+  const all = [...document.querySelectorAll('tbody tr')];
+  const at = all.indexOf(chosen);
   const next = all[Math.min(Math.max(at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by, 0), all.length - 1)];
-  all[at]?.classList.remove('chosen');
+  chosen?.classList.remove('chosen');
+  chosen = next;
   next?.classList.add('chosen');
   next?.scrollIntoView({ block: 'nearest' });
 }
+
+// A live part sets the classes of a row as the server has them.
+document.addEventListener('htmx:sse:after:message', () => chosen?.classList.add('chosen'));
 
 const keys = {
   '/': () => document.querySelector('input[type=search]')?.select(),

@@ -31,11 +31,16 @@ const told = {
     value === null || value === undefined
       ? '–'
       : value < 1_000
-        ? `${Math.round(value)} ms`
+        ? `${rounded(value, value < 10 ? 1 : 0)} ms`
         : value < 60_000
-          ? `${(value / 1_000).toFixed(1)} s`
-          : `${Math.round(value / 60_000)} min`,
+          ? `${rounded(value / 1_000, 1)} s`
+          : `${rounded(value / 60_000, 1)} min`,
 };
+const rounded = (value, digits) => Number(value.toFixed(digits));
+
+/** The steps of an axis: those that `told` can tell apart. */
+const decades = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].flatMap((power) => [power, 2 * power, 5 * power]);
+const steps = { count: decades, ms: [0.5, ...decades.slice(0, 13), 3e4, 6e4, 1.2e5, 3e5, 6e5, 1.8e6, 3.6e6, 1.44e7] };
 
 function draw(host) {
   const { series, data } = read(document.getElementById(host.dataset.plot));
@@ -50,7 +55,7 @@ function draw(host) {
     height: 150,
     legend: { live: true },
     cursor: { points: { size: 6 } },
-    axes: [axis, { ...axis, size: 60, values: (_, splits) => splits.map(tell) }],
+    axes: [axis, { ...axis, size: 60, incrs: steps[host.dataset.unit], values: (_, splits) => splits.map(tell) }],
     scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] } },
     series: [
       { value: (_, at) => (at ? new Date(at * 1_000).toLocaleTimeString([], { timeStyle: 'short' }) : '–') },

@@ -50,7 +50,7 @@ function row({ who, action, subject, settings, outcome, state, changed, at }: Ac
   return html`<tr>
     <td class="name">${who}</td>
     <td class="nowrap">${action.replaceAll('_', ' ')}</td>
-    <td class="wrap">${subject}${given === '' ? '' : html`<div class="mono soft">${given}</div>`}</td>
+    <td class="wrap">${subject || 'all jobs'}${given === '' ? '' : html`<div class="mono soft">${given}</div>`}</td>
     <td class="wrap">${state === 'done' ? outcome : html`<span class="late">${state}</span> ${outcome}`}</td>
     <td class="num">${number(changed)}</td>
     <td class="num soft">${time(at)}</td>

@@ -1,17 +1,17 @@
 import type { Context } from 'hono';
 import { html } from 'hono/html';
 import { UsageError } from '../../../base/errors.ts';
+import { insertAgain } from '../../../queue/client/again.ts';
 import { cancelJobs, prioritiseJobs, rescheduleJobs, retryJobs, type Change } from '../../../queue/client/operate.ts';
 import { operatorOf, type Env } from '../access.ts';
 import { acted, fieldOf, idOf, priorityOf, timeOf } from '../act.ts';
 import { size, state, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { readJob, readJson, type JobJson, type JobRow, type ReadJob } from '../job-row.ts';
-import { insertAgain } from '../insert-again.ts';
 import { livePart, page, type Markup } from '../layout.ts';
 import { life } from '../life.ts';
 import { mediaOf, mediaSection } from '../media.ts';
-import { jsonBlock, shown } from '../payload.ts';
+import { edited, jsonBlock, shown } from '../payload.ts';
 
 /** `jobs/17`: a job's life, and what can be done with it. */
 export function jobPage(http: Http, house: House): void {
@@ -99,8 +99,10 @@ function actions(http: Http, house: House): void {
     operatorOf(context);
     const id = idOf(context.req.param('id')) ?? 0;
     const form = await context.req.parseBody();
-    const payload = typeof form['payload'] === 'string' ? form['payload'] : undefined;
-    const added = await insertAgain(house, id, payload);
+    const { payload } = form;
+    const edit = typeof payload === 'string' ? (clear: unknown) => edited(payload, clear) : undefined;
+    const { registry, app } = house;
+    const added = await insertAgain({ db, registry, keyring: app.config.keyring }, id, edit);
     return acted(
       context,
       db,

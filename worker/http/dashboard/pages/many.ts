@@ -14,7 +14,7 @@ import {
 import { parseSearch } from '../../../queue/client/search-words.ts';
 import { countJobs } from '../../../queue/client/search.ts';
 import { operatorOf, type Env } from '../access.ts';
-import { fieldOf, idOf, priorityOf, timeOf } from '../act.ts';
+import { acted, fieldOf, idOf, priorityOf, timeOf } from '../act.ts';
 import { count, number, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
@@ -40,10 +40,12 @@ export function manyPages(http: Http, house: House): void {
   http.post('/jobs/act', async (context) => {
     const { name: who } = operatorOf(context);
     const action = actionOf(await fieldOf(context, 'action'));
-    const subject = (await fieldOf(context, 'subject')).slice(0, 4_000);
-    checkSearch(parseSearch(subject), house);
     const form = await context.req.parseBody();
-    const jobs = idOf(typeof form['jobs'] === 'string' ? form['jobs'] : undefined) ?? null;
+    const { subject, jobs: counted } = form;
+    // Empty: all jobs. A form without it is none of ours.
+    if (typeof subject !== 'string') throw new UsageError('The form lacks subject');
+    checkSearch(parseSearch(subject), house);
+    const jobs = idOf(typeof counted === 'string' ? counted : undefined) ?? null;
     const settings =
       action === 'reschedule'
         ? { run_at: timeOf(await fieldOf(context, 'run_at')) }
@@ -73,9 +75,10 @@ export function manyPages(http: Http, house: House): void {
   ] as const)
     http.post(`/actions/:id{[0-9]+}/${path}`, async (context) => {
       operatorOf(context);
-      const { id } = await read(house, context.req.param('id'));
+      const { id, who, action } = await read(house, context.req.param('id'));
       if (!(await setActionState(db, id, state))) throw new UsageError(`Action ${id} has ended`);
-      return context.redirect(linkTo(context, `actions/${id}`), 303);
+      const words = `Action ${id}, ${action} by ${who}, is ${state}`;
+      return acted(context, db, { action: path, subject: `action ${id}`, many: 1 }, `actions/${id}`, words);
     });
 }
 
@@ -115,7 +118,7 @@ function confirmation(context: Context<Env>, action: BulkAction, subject: string
     <h2>${title}</h2>
     <form method="post" action="act">
       <input type="hidden" name="action" value="${action}" />
-      <input type="hidden" name="subject" value="${subject || '*'}" />
+      <input type="hidden" name="subject" value="${subject}" />
       ${jobs === null ? '' : html`<input type="hidden" name="jobs" value="${jobs}" />`}
       <dl class="facts">
         <dt>jobs</dt>
@@ -183,7 +186,7 @@ function report(
     </div>
     <dl class="facts">
       <dt>search</dt>
-      <dd class="mono">${subject}</dd>
+      <dd class="mono">${subject || 'all jobs'}</dd>
       <dt>state</dt>
       <dd role="status">
         <b>${state}</b>

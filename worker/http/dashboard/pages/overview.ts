@@ -6,7 +6,7 @@ import { throughput, type Throughput } from '../../../queue/client/throughput.ts
 import { patienceS, readFleet, tryIncident, troubles, type Fleet } from '../../../queue/client/trouble.ts';
 import { acted, fieldOf } from '../act.ts';
 import { operatorOf } from '../access.ts';
-import { duration, number } from '../elements.ts';
+import { duration, jobsWait, number } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 import { plot, sparkline } from '../plots.ts';
@@ -43,7 +43,7 @@ export function overviewPage(http: Http, { db, live }: House): void {
       const user = operatorOf(context);
       const queue = await fieldOf(context, 'queue');
       const { waiting } = await setPaused(db, queue, paused, user.name);
-      const words = paused ? `Queue ${queue} is paused: ${number(waiting)} wait` : `Queue ${queue} goes on`;
+      const words = paused ? `Queue ${queue} is paused: ${jobsWait(waiting)}` : `Queue ${queue} goes on`;
       return acted(context, db, { action: verb, subject: queue, many: 1 }, '', words);
     });
 
