@@ -27,7 +27,12 @@ export type Served = Rig & {
   ): Promise<Response>;
 };
 
-export async function serveDashboard(handlers: Registry | Record<string, Handler>, env: Env = {}): Promise<Served> {
+/** @param pathTo where the pages reach Postgres, by its own address */
+export async function serveDashboard(
+  handlers: Registry | Record<string, Handler>,
+  env: Env = {},
+  pathTo: (databaseUrl: string) => Promise<string> = async (url) => url,
+): Promise<Served> {
   const rig = await createRig();
   const [, password] = operator.split(':');
   const [, readonly] = reader.split(':');
@@ -37,7 +42,7 @@ export async function serveDashboard(handlers: Registry | Record<string, Handler
     ...env,
   });
   const registry = handlers instanceof Map ? (handlers as Registry) : new Map();
-  const pages = dashboard(worker.app, rig.db.url, { worker, registry, bridges: undefined });
+  const pages = dashboard(worker.app, await pathTo(rig.db.url), { worker, registry, bridges: undefined });
   const server = await listen(routes(worker, [pages.http]), { host: '127.0.0.1', port: 0 });
   const url = `http://127.0.0.1:${server.port}${worker.app.config.dashboard.path}/`;
   const authorization = (as: string | null): Env =>

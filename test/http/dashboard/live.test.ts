@@ -11,22 +11,25 @@ import {
 } from '../../support/dashboard.ts';
 import { eventually } from '../../support/eventually.ts';
 import { add } from '../../support/jobs.ts';
+import { countStatements, type Counter } from '../../support/statements.ts';
 
 // Parts of pages that stay up to date, over a socket.
 
 let served: Served;
+let statements: Counter;
 before(async () => {
-  served = await serveDashboard({}, { QUEUES: 'media' });
+  served = await serveDashboard({}, { QUEUES: 'media' }, async (url) => (statements = await countStatements(url)).url);
 });
 after(async () => {
   await closeBrowser();
   await served.close();
+  await statements.close();
 });
 
 const authorization = `Basic ${Buffer.from(operator).toString('base64')}`;
 async function follow(path: string) {
   const closing = new AbortController();
-  const response = await fetch(`${served.url}live/${path}`, { headers: { authorization }, signal: closing.signal });
+  const response = await fetch(`${served.url}${path}`, { headers: { authorization }, signal: closing.signal });
   let text = '';
   const read = async () => {
     for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) text += chunk;
@@ -39,7 +42,7 @@ const dies = (kind: string) =>
   add(served.db, 'social', kind, { payload: {}, status: 'failed', completed_at: new Date(), error_code: 'x' });
 
 test('a change arrives on every stream', async () => {
-  const streams = await Promise.all([follow('dead'), follow('dead')]);
+  const streams = await Promise.all([follow('live/dead'), follow('live/dead')]);
   await dies('lost');
   for (const { text, close } of streams) {
     await eventually(() => assert.match(text(), /social\.lost/));
@@ -47,10 +50,26 @@ test('a change arrives on every stream', async () => {
   }
 });
 
+test('fifty open pages read the fleet once in two seconds, as one does', async () => {
+  const paths = ['overview/live', 'overview/live?read', 'workers/live', 'ways-in/live'];
+  const streams = await Promise.all(Array.from({ length: 50 }, (_, n) => follow(paths[n % paths.length]!)));
+  for (const { text } of streams) await eventually(() => assert.match(text(), /^data: /m));
+  const reads = () => statements.runs('fleet_queues');
+  const read = (more: number, from: number) => eventually(() => assert.ok(reads() >= from + more));
+  await read(1, reads());
+  const [first, all, began] = [reads(), statements.runs(), performance.now()];
+  await read(2, first);
+  const seconds = (performance.now() - began) / 1_000;
+  assert.ok(seconds > 3, `read twice more within ${seconds} s`);
+  const many = (statements.runs() - all) / 2;
+  assert.ok(many < 20, `${many} statements for each`);
+  for (const { close } of streams) close();
+});
+
 test('a page that is closed gives its place to another', async () => {
   for (let n = 0; n < 60; n++) {
     const stream = await eventually(async () => {
-      const opened = await follow(`jobs?q=id:${n}`);
+      const opened = await follow(`live/jobs?q=id:${n}`);
       assert.equal(opened.response.status, 200);
       return opened;
     });

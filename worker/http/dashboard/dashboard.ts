@@ -87,7 +87,10 @@ export function dashboard(
     context.set('up', upFrom(context));
     await next();
   });
-  http.use(telling(house.db));
+  http.use(telling(house.db), async ({ req }, next) => {
+    await next();
+    if (req.method === 'POST') house.shared.forget();
+  });
   http.onError((error, context) => answerOf(error, context, house));
   http.notFound((context) => told(context, 404, 'There is no such page', 'The link may be of another version.'));
   assets(http);

@@ -6,6 +6,7 @@ import type { Registry } from '../../queue/registry.ts';
 import type { Worker } from '../../queue/worker.ts';
 import type { Env } from './access.ts';
 import { createLive, type Live } from './live.ts';
+import { createShared, type Shared } from './shared.ts';
 
 /** What a page is added to. */
 export type Http = Hono<Env>;
@@ -20,6 +21,7 @@ export type House = {
   bridges: Pick<Bridges, 'states'> | undefined;
   /** What pages show without being loaded again. */
   live: Live;
+  shared: Shared;
 };
 
 /** How long a statement of a page may take. */
@@ -38,5 +40,5 @@ export function createHouse(
 ): House {
   const { log, instance } = app;
   const db = createPool(databaseUrl, { max: 3, log, instance, setUp, queryTimeoutMs: 2 * statementMs });
-  return { ...parts, app, db, live: createLive(log) };
+  return { ...parts, app, db, live: createLive(log), shared: createShared(db) };
 }

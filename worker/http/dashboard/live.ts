@@ -18,7 +18,10 @@ export type Live = {
   close(): void;
 };
 
-/** A part is rendered again after this time. It is short beside what a person notices, and long beside a statement. */
+/**
+ * How often a part is rendered: short beside what a person notices, and long beside a statement. All parts are rendered
+ * at the same moments, so that they share what they read.
+ */
 const everyMs = 2_000;
 /** Proxies cut streams that are silent for a minute. */
 const heartbeatMs = 15_000;
@@ -59,7 +62,7 @@ class Part {
   readonly #onIdle: () => void;
   readonly #followers = new Set<Follower>();
   readonly #idle = new AbortController();
-  #latest: string | undefined;
+  #latest: { html: string; event: Uint8Array } | undefined;
 
   constructor(render: () => Promise<Markup>, log: Pick<Log, 'warn'>, onIdle: () => void) {
     this.#render = render;
@@ -75,7 +78,7 @@ class Part {
       if (this.#followers.size === 0) this.close();
     });
     this.#followers.add(follower);
-    if (this.#latest !== undefined) follower.send(this.#latest);
+    if (this.#latest) follower.send(this.#latest.event);
     signal.addEventListener('abort', () => follower.end(), { once: true });
     if (signal.aborted) follower.end();
     return follower.stream;
@@ -91,15 +94,16 @@ class Part {
     const { signal } = this.#idle;
     for (let quiet = 0; !signal.aborted; quiet += everyMs) {
       const html = await this.#rendered();
-      if (html !== undefined && isOther(html, this.#latest)) {
-        this.#latest = html;
-        for (const follower of this.#followers) follower.send(html);
+      if (html !== undefined && isOther(html, this.#latest?.html)) {
+        // Encoded once, for all who look.
+        this.#latest = { html, event: eventOf(html) };
+        for (const follower of this.#followers) follower.send(this.#latest.event);
         quiet = 0;
       } else if (quiet >= heartbeatMs - everyMs) {
         for (const follower of this.#followers) follower.beat();
         quiet = 0;
       }
-      await sleep(everyMs, undefined, { signal }).catch(() => {});
+      await sleep(everyMs - (performance.now() % everyMs), undefined, { signal }).catch(() => {});
     }
   }
 
@@ -123,7 +127,7 @@ class Follower {
   readonly stream: ReadableStream<Uint8Array>;
   readonly end: () => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #next: string | undefined;
+  #next: Uint8Array | undefined;
 
   constructor(onEnd: () => void) {
     this.end = () => {
@@ -145,8 +149,8 @@ class Follower {
     });
   }
 
-  send(html: string): void {
-    this.#next = html;
+  send(event: Uint8Array): void {
+    this.#next = event;
     this.#push();
   }
 
@@ -156,8 +160,7 @@ class Follower {
 
   #push(): void {
     if (this.#next === undefined || !this.#hasRoom()) return;
-    const lines = this.#next.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
-    this.#controller?.enqueue(encoder.encode(`${lines.join('')}\n`));
+    this.#controller?.enqueue(this.#next);
     this.#next = undefined;
   }
 
@@ -167,3 +170,8 @@ class Follower {
 }
 
 const encoder = new TextEncoder();
+
+const eventOf = (html: string): Uint8Array => {
+  const lines = html.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return encoder.encode(`${lines.join('')}\n`);
+};

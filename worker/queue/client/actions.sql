@@ -21,6 +21,10 @@ select * from operator_actions
 -- name: bound_step
 select set_config('statement_timeout', :ms, true), set_config('plan_cache_mode', 'force_custom_plan', true);
 
+-- name: any_running
+-- What is asked each second, mostly in vain: without a transaction.
+select from operator_actions where state = 'running' limit 1;
+
 -- name: claim_action
 -- The lock lasts until the step is committed: another process takes another action, or waits for its next step.
 select *

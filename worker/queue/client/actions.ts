@@ -14,6 +14,7 @@ const sql = loadStatements(import.meta.dirname, 'actions.sql', [
   'begin_action',
   'read_action',
   'list_actions',
+  'any_running',
   'claim_action',
   'write_step',
   'set_state',
@@ -108,6 +109,7 @@ const stepMs = 60_000;
  * @returns whether there was one
  */
 export async function doStep(db: Db, log: Log): Promise<boolean> {
+  if ((await query(db, sql.any_running)).length === 0) return false;
   return again(() =>
     transaction(db, async (tx) => {
       await query(tx, sql.bound_step, { ms: String(stepMs) });

@@ -78,7 +78,7 @@ const drawAll = () => document.querySelectorAll('[data-plot]').forEach(draw);
 
 async function follow() {
   if (document.hidden || document.querySelector('.plots details[open]')) return;
-  const answer = await fetch(location.href).catch(() => undefined);
+  const answer = await fetch(document.querySelector('[data-plots]').dataset.plots).catch(() => undefined);
   if (!answer?.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
   for (const [host, drawn] of plots) {

@@ -1,38 +1,47 @@
+import type { Context } from 'hono';
 import { html } from 'hono/html';
-import type { Db } from '../../../base/db/db.ts';
+import { cached } from '../../../base/cached.ts';
 import { setPaused } from '../../../queue/client/operate.ts';
 import type { FleetQueue } from '../../../queue/client/operate.ts';
-import { throughput, type Throughput } from '../../../queue/client/throughput.ts';
-import { patienceS, readFleet, tryIncident, troubles, type Fleet } from '../../../queue/client/trouble.ts';
+import type { Throughput } from '../../../queue/client/throughput.ts';
+import { patienceS, tryIncident, troubles, type Fleet } from '../../../queue/client/trouble.ts';
 import { acted, fieldOf } from '../act.ts';
 import { operatorOf } from '../access.ts';
 import { duration, jobsWait, number } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 import { plot, sparkline } from '../plots.ts';
+import type { Shared } from '../shared.ts';
 import { button, troubleList, type Way } from '../trouble.ts';
 
 type QueueThroughput = Throughput['queues'][number];
 
-const hourMs = 3_600_000;
+/** Plots follow every 20 seconds, as plots.js says. */
+const plotsMs = 10_000;
 
 /** The first page: what is wrong, what each queue holds, and how it went. Buttons pause queues and try incidents. */
-export function overviewPage(http: Http, { db, live }: House): void {
+export function overviewPage(http: Http, { db, shared, live }: House): void {
+  const plots = {
+    1: cached(plotsMs, async () => plotsOf(await shared.lately(1), 1)),
+    24: cached(plotsMs, async () => plotsOf(await shared.lately(24), 24)),
+  };
+  const hoursOf = (context: Context) => (context.req.query('hours') === '24' ? 24 : 1);
+
   http.get('/', async (context) => {
     const way: Way = { to: (path) => linkTo(context, path), operator: context.get('user').operator };
-    const hours = context.req.query('hours') === '24' ? 24 : 1;
-    const plots = await plotsOf(db, hours);
     const part = `overview/live${way.operator ? '' : '?read'}`;
     const body = html`<h1 class="sr">Overview</h1>
-      ${livePart(context, part, await overview(db, way))} ${plots}`;
+      ${livePart(context, part, await overview(shared, way))} ${await plots[hoursOf(context)]()}`;
     return page(context, { title: 'Overview', current: '', body, plots: true });
   });
+
+  http.get('/overview/plots', async (context) => context.html(await plots[hoursOf(context)]()));
 
   // Links of a part are those of the page that shows it, which is at the top.
   http.get('/overview/live', (context) => {
     const operator = context.get('user').operator && context.req.query('read') === undefined;
     const way: Way = { to: (path) => path || './', operator };
-    return live.stream(`overview ${operator}`, async () => overview(db, way), context.req.raw.signal);
+    return live.stream(`overview ${operator}`, async () => overview(shared, way), context.req.raw.signal);
   });
 
   for (const [verb, paused] of [
@@ -56,8 +65,8 @@ export function overviewPage(http: Http, { db, live }: House): void {
   });
 }
 
-async function overview(db: Db, way: Way): Promise<Markup> {
-  const [fleet, lately] = await Promise.all([readFleet(db), throughput(db, { since: new Date(Date.now() - hourMs) })]);
+async function overview(shared: Shared, way: Way): Promise<Markup> {
+  const [fleet, lately] = await Promise.all([shared.fleet(), shared.lately(1)]);
   const last = new Map(lately.queues.map((queue) => [queue.queue, queue]));
   return html`${troubleList(troubles(fleet), way)} ${figures(fleet, lately)}
     <section class="sheet" aria-labelledby="queues">
@@ -151,8 +160,7 @@ function medianWait(queues: QueueThroughput[]): number | null {
   return null;
 }
 
-async function plotsOf(db: Db, hours: 1 | 24): Promise<Markup> {
-  const { at: periods, queues, step_s } = await throughput(db, { since: new Date(Date.now() - hours * hourMs) });
+function plotsOf({ at: periods, queues, step_s }: Throughput, hours: 1 | 24): Markup {
   // The last period is not over: it would look like a fall.
   const at = periods.slice(0, -1);
   const minutes = step_s / 60;
@@ -165,7 +173,7 @@ async function plotsOf(db: Db, hours: 1 | 24): Promise<Markup> {
     });
   const spans = html`${hours === 1 ? html`<b>1 h</b>` : html`<a href="./">1 h</a>`} ·
   ${hours === 24 ? html`<b>24 h</b>` : html`<a href="./?hours=24">24 h</a>`}`;
-  return html`<div class="stack plots">
+  return html`<div class="stack plots" data-plots="overview/plots?hours=${hours}">
     ${plot({
       id: 'throughput',
       title: 'Jobs a minute',

@@ -1,6 +1,5 @@
 import { html } from 'hono/html';
-import type { Db } from '../../../base/db/db.ts';
-import { readFleet, type Fleet } from '../../../queue/client/trouble.ts';
+import type { Fleet } from '../../../queue/client/trouble.ts';
 import { listRejected, type ListedMessage } from '../../../queue/ingest/ingest.ts';
 import { empty, number, size, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
@@ -10,22 +9,23 @@ const most = 100;
 type To = (path: string) => string;
 
 /** `ways-in`: the bridges of all workers, and the messages that could not become jobs. rejected.ts has one of them. */
-export function waysInPage(http: Http, { db, live }: House): void {
+export function waysInPage(http: Http, { db, shared, live }: House): void {
   http.get('/ways-in', async (context) => {
     const to: To = (path) => linkTo(context, path);
     const { source, reason } = context.req.query();
     const messages = await listRejected(db, { source: source || null, reason: reason || null, limit: most });
     const body = html`<h1 class="sr">Ways in</h1>
-      ${livePart(context, 'ways-in/live', await bridges(db))}
+      ${livePart(context, 'ways-in/live', bridges(await shared.fleet()))}
       ${rejected(messages, { source: source || undefined, reason: reason || undefined }, to)}`;
     return page(context, { title: 'Ways in', current: 'ways-in', body });
   });
 
-  http.get('/ways-in/live', (context) => live.stream('ways-in', async () => bridges(db), context.req.raw.signal));
+  http.get('/ways-in/live', (context) =>
+    live.stream('ways-in', async () => bridges(await shared.fleet()), context.req.raw.signal),
+  );
 }
 
-async function bridges(db: Db): Promise<Markup> {
-  const fleet = await readFleet(db);
+function bridges(fleet: Fleet): Markup {
   const all = fleet.workers.flatMap((worker) => worker.bridges.map((bridge) => ({ ...bridge, worker })));
   return html`<section class="sheet" aria-labelledby="bridges">
     <h2><span id="bridges">Bridges</span> <small>messages of other queues become jobs</small></h2>

@@ -1,26 +1,28 @@
 import { html } from 'hono/html';
-import type { Db } from '../../../base/db/db.ts';
-import { readFleet } from '../../../queue/client/trouble.ts';
+import type { Fleet } from '../../../queue/client/trouble.ts';
 import type { FleetWorker } from '../../../queue/client/operate.ts';
 import { empty, number, size, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 
 /** `workers`: the processes of the fleet. */
-export function workersPage(http: Http, { db, live, worker }: House): void {
+export function workersPage(http: Http, { shared, live, worker }: House): void {
   http.get('/workers', async (context) => {
     const to = (path: string) => linkTo(context, path);
-    const body = livePart(context, 'workers/live', await workers(db, worker.id(), to));
+    const body = livePart(context, 'workers/live', workers(await shared.fleet(), worker.id(), to));
     return page(context, { title: 'Workers', current: 'workers', body });
   });
 
   http.get('/workers/live', (context) =>
-    live.stream('workers', async () => workers(db, worker.id(), (path) => path), context.req.raw.signal),
+    live.stream(
+      'workers',
+      async () => workers(await shared.fleet(), worker.id(), (path) => path),
+      context.req.raw.signal,
+    ),
   );
 }
 
-async function workers(db: Db, own: string, to: (path: string) => string): Promise<Markup> {
-  const { workers: all, queues } = await readFleet(db);
+function workers({ workers: all, queues }: Fleet, own: string, to: (path: string) => string): Markup {
   const versions = new Set(all.map(({ version }) => version));
   const unserved = queues.filter(({ queue }) => !all.some((each) => each.alive && each.queues.includes(queue)));
   return html`<h1 class="sr">Workers</h1>
