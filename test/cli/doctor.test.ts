@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { RetryableError } from '../../worker/base/errors.ts';
+import { checkVersions } from '../../worker/cli/doctor/fleet.ts';
 import { checkMemory, checkTemp } from '../../worker/cli/doctor/host.ts';
 import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
+import { version } from '../../worker/queue/fleet/version.ts';
 import { ffmpeg } from '../support/clips.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';
@@ -227,6 +229,18 @@ test('paused queues, old jobs and dead letters are warnings', async (t) => {
     [found['workers']!.state, found['queues']!.fix, found['dead letters']!.detail],
     ['warn', 'rowmill resume media', '1 dead letter of social.x, no_luck'],
   );
+});
+
+test('workers of another version are a warning that says which', () => {
+  const here = { alive: true, version, host: 'a', pid: 1 };
+  const old = { ...here, version: '0.1.9', host: 'b', pid: 2 };
+  assert.deepEqual(checkVersions([]), []);
+  assert.deepEqual(
+    [checkVersions([here, { ...old, alive: false }])[0]!.state, checkVersions([here, old])[0]!.state],
+    ['ok', 'warn'],
+  );
+  assert.match(checkVersions([here, old])[0]!.detail, /, 1 worker another: 0\.1\.9 \(pid 2 on b\)$/);
+  assert.match(checkVersions(Array.from({ length: 7 }, () => old))[0]!.detail, /7 workers another: .* and 2 more$/);
 });
 
 test('without DATABASE_URL and before anything was made, it makes nothing', async () => {

@@ -1,8 +1,9 @@
 import { createPool } from '../../base/db/db.ts';
 import { UsageError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import type { FleetQueue } from '../../queue/client/operate.ts';
+import type { FleetQueue, FleetWorker } from '../../queue/client/operate.ts';
 import { readFleet } from '../../queue/client/trouble.ts';
+import { version } from '../../queue/fleet/version.ts';
 import { servedQueues } from '../../queue/served.ts';
 import { attention } from '../attention.ts';
 import { count } from '../output.ts';
@@ -41,10 +42,27 @@ export async function checkFleet(url: string, wanted: string[] | undefined): Pro
       const found = needs.filter((need) => names[need.name] === name);
       return found.length > 0 ? found.map(({ what, fix }) => warn(name, what, fix)) : [ok(name, detail)];
     });
-    return [...checks, ...unknownQueues(fleet.queues, wanted)];
+    return [...checks, ...checkVersions(fleet.workers), ...unknownQueues(fleet.queues, wanted)];
   } finally {
     await db.end();
   }
+}
+
+/** Whether the workers that are alive have this program's version. During a deployment there may be two versions. */
+export function checkVersions(workers: Pick<FleetWorker, 'alive' | 'version' | 'host' | 'pid'>[]): Check[] {
+  const alive = workers.filter((worker) => worker.alive);
+  const others = alive.filter((worker) => worker.version !== version);
+  if (alive.length === 0) return [];
+  if (others.length === 0) return [ok('versions', `each worker has version ${version}, as has this program`)];
+  const named = others.slice(0, 5).map((worker) => `${worker.version} (pid ${worker.pid} on ${worker.host})`);
+  const more = others.length > named.length ? ` and ${others.length - named.length} more` : '';
+  return [
+    warn(
+      'versions',
+      `this program has version ${version}, ${count(others.length, 'worker')} another: ${named.join(', ')}${more}`,
+      'deploy one version everywhere; while you deploy, this passes',
+    ),
+  ];
 }
 
 function unknownQueues(queues: FleetQueue[], wanted: string[] | undefined): Check[] {
