@@ -1,17 +1,19 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sources } from '../support/sources.ts';
 import { launch } from './child.ts';
 import type { Way } from './ingest-consumer.ts';
 import type { Sent } from './ingest-producer.ts';
 import { interleave, type Bench } from './measure.ts';
-import { atLeast, median, type Result } from './result.ts';
+import { atLeast, atMost, median, type Result } from './result.ts';
 import { create } from './tools/rowmill.ts';
 import { padding } from './tools/tool.ts';
+import { watch } from './watch.ts';
 
 const ways = ['http', 'pg'] as const;
 
 /** The ways in. */
 export async function ingest(bench: Bench): Promise<Result[]> {
-  return [...(await overHttp(bench)), ...(await fromRabbitmq(bench))];
+  return [...(await overHttp(bench)), ...(await fromRabbitmq(bench)), await idleBridges(bench)];
 }
 
 /**
@@ -102,4 +104,30 @@ async function consumed({ server }: Bench, way: Way, messages: number): Promise<
   const { jobs } = rows[0]!;
   if (way !== 'bare' && jobs !== messages) throw new Error(`${jobs} of ${messages} messages are jobs`);
   return (messages / (last - first)) * 1_000;
+}
+
+/** Of a core: 1 %. */
+const idleBudget = 10;
+
+/** What ten bridges cost, in one process, while nothing comes. CPU time, so the machine may be busy. */
+async function idleBridges({ server, idleSeconds, runs }: Bench): Promise<Result> {
+  const kinds = Object.values(sources).filter(({ missing }) => !missing);
+  const opened = await Promise.all(Array.from({ length: 10 }, (_, n) => kinds[n % kinds.length]!.open()));
+  const queue = await create(server);
+  const url = new URL(queue.url);
+  url.searchParams.set('application_name', 'idle');
+  const costs: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const child = launch('ingest-idle.ts', { url: url.href, envs: opened.map((source) => source.env(source.url)) });
+    child.tell('go');
+    await child.hears('working');
+    // What is done at the start does not count.
+    await sleep(Math.min(20, idleSeconds) * 1_000);
+    costs.push((await watch(queue.db, [child], Math.min(60, idleSeconds))).cpu);
+    await child.end();
+  }
+  await queue.close();
+  await Promise.all(opened.map((source) => source.close()));
+  const figures = { ours: median(costs), anchor: idleBudget, unit: 'ms/s' };
+  return atMost(1, 'ingest, ten idle bridges, CPU against 1 % of a core', figures);
 }

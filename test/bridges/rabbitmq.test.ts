@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
-import { compileFunction } from 'node:vm';
+import { getEventListeners } from 'node:events';
 import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
+import amqplib from 'amqplib';
 import type { BridgeState } from '../../worker/bridges/bridge.ts';
 import { startDead, startRabbitmq } from '../../worker/bridges/rabbitmq.ts';
+import { Ledger } from '../../worker/bridges/rabbitmq/ledger.ts';
+import { runSession } from '../../worker/bridges/rabbitmq/session.ts';
 import type { RabbitmqConfig } from '../../worker/base/config/rabbitmq.ts';
 import { checkRabbitmq } from '../../worker/cli/doctor/rabbitmq.ts';
 import { createClient } from '../../worker/base/db/db.ts';
@@ -14,52 +16,6 @@ import { noRabbitmq, openBroker, rabbitmqUrl, type Broker } from '../support/rab
 import { startWire } from '../support/wire.ts';
 
 // Messages of a real RabbitMQ become jobs: none is lost, none becomes two, whatever dies in between.
-
-const keys = [
-  'media.image',
-  'media.video',
-  'media.audio',
-  'notification.push',
-  'notification.email',
-  'notification.sms',
-  'cleanup.stories',
-  'cleanup.sessions',
-  'cleanup.messages',
-  'cleanup.temp_files',
-  'cleanup.prekeys',
-  'cleanup.orphaned_media',
-];
-
-/** A producer as the messenger has it. */
-const publisher = `
-const amqp = require('amqplib');
-
-async function publishMediaJob() {
-  const connection = await amqp.connect('amqp://localhost:5672');
-  const channel = await connection.createChannel();
-
-  await channel.assertExchange('sup_exchange', 'topic', { durable: true });
-
-  const job = {
-    type: 'image',
-    s3Key: 'uploads/user123/image.jpg',
-    userId: 'user-uuid-123',
-    messageId: 'message-uuid-456',
-    originalName: 'vacation.jpg'
-  };
-
-  channel.publish(
-    'sup_exchange',
-    'media.image',
-    Buffer.from(JSON.stringify(job)),
-    { persistent: true, contentType: 'application/json' }
-  );
-
-  console.log('Job published successfully');
-
-  await channel.close();
-  await connection.close();
-}`;
 
 suite('RabbitMQ', { skip: noRabbitmq }, () => {
   let db: TestDatabase;
@@ -96,49 +52,6 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     for (const { name } of queues) assert.equal((await broker.channel.checkQueue(name)).messageCount, 0);
   };
 
-  /** Runs the producer, once for each key. */
-  async function publishAll(): Promise<void> {
-    for (const key of keys) {
-      const code = publisher.replaceAll('sup_exchange', broker.exchange).replace("'media.image'", `'${key}'`);
-      const run = compileFunction(`${code}; return publishMediaJob();`, ['require', 'console']) as (
-        ...given: unknown[]
-      ) => unknown;
-      await run(createRequire(import.meta.url), { log() {} });
-    }
-  }
-
-  async function all12(queues = broker.config.queues!): Promise<void> {
-    await eventually(async () => {
-      const found = (await jobs()).map(({ queue, kind }) => `${queue}.${kind}`);
-      assert.deepEqual(found.toSorted(), keys.toSorted());
-    });
-    assert.equal((await jobs())[0].payload.s3Key, 'uploads/user123/image.jpg');
-    await allAcked(queues);
-  }
-
-  test('the producer, unchanged, on a fresh broker: 12 routing keys are jobs of their kinds', async () => {
-    const prefix = ['media', 'notification', 'cleanup'];
-    const queues = prefix.map((name) => ({ name: `${broker.exchange}.${name}`, keys: [`${name}.#`] }));
-    await start({ queues });
-    await start({ queues });
-    await publishAll();
-    await all12(queues);
-    for (const { name } of queues) await broker.channel.deleteQueue(name);
-  });
-
-  test('a queue and an exchange with other arguments are used as they are', async () => {
-    await broker.channel.assertExchange(broker.exchange, 'topic', { durable: true });
-    await broker.channel.assertQueue(broker.queue, {
-      durable: true,
-      maxPriority: 5,
-      messageTtl: 600_000,
-      deadLetterExchange: 'no_such_exchange',
-    });
-    await start({ queueType: 'quorum' });
-    await publishAll();
-    await all12();
-  });
-
   test('priority, headers and messageId are honoured; equal messages without an id are two jobs', async () => {
     const headers = { 'run-at': '2030-01-31T12:00:00Z' };
     await start({ queueType: 'quorum' });
@@ -155,25 +68,46 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await allAcked();
   });
 
-  test('messages that cannot become jobs are kept, and the others go on', async () => {
+  test('messages that cannot become jobs are kept, and the others go on', async (t) => {
     await start();
+    const wire = await startWire(rabbitmqUrl);
+    t.after(wire.close);
+    const raw = await amqplib.connect(wire.url);
+    raw.on('error', () => {});
+    await raw.createChannel();
+    wire.inject(withLongHeader(broker.exchange, 'media.image', 100_000));
+    await eventually(async () => assert.equal((await db.query('select from rejected_messages')).rowCount, 1));
+    await raw.close();
     await broker.publish([
       { key: 'media.image', body: Buffer.from('{"cut": ') },
       { key: 'media.image', body: Buffer.from([0xff, 0xfe]) },
       { key: 'no_such_queue.x', body: {} },
       { key: 'media.image', body: { big: 'x'.repeat(20_000_000) } },
       { key: 'media.image', body: [], options: { headers: { note: 'n'.repeat(60_000), priority: 'high' } } },
+      { key: 'media.image', body: 'a text', options: { headers: { unknown: true } } },
+      { key: 'media.imagee', body: { s3key: 17 } },
       { key: 'media.image', body: { n: 1 } },
     ]);
-    await eventually(async () => assert.deepEqual(await payloads(), [1]));
+    // A worker judges these: the first two will be dead letters.
+    const made = [
+      ['image', 'a text'],
+      ['imagee', { s3key: 17 }],
+      ['image', { n: 1 }],
+    ];
+    await eventually(async () =>
+      assert.deepEqual(
+        (await jobs()).map(({ kind, payload }) => [kind, payload]),
+        made,
+      ),
+    );
     const { rows } = await db.query(
       'select source, reason, octet_length(body) as bytes from rejected_messages order by id',
     );
     assert.deepEqual(
       rows.map(({ reason }) => reason),
-      ['not_json', 'not_utf8', 'unknown_queue', 'refused', 'invalid_header'],
+      ['invalid_header', 'not_json', 'not_utf8', 'unknown_queue', 'refused', 'invalid_header'],
     );
-    assert.deepEqual([rows[0].source, rows[3].bytes], [`rabbitmq:${broker.queue}`, 20_000_010]);
+    assert.deepEqual([rows[0].source, rows[4].bytes], [`rabbitmq:${broker.queue}`, 20_000_010]);
     await allAcked();
   });
 
@@ -224,6 +158,21 @@ suite('RabbitMQ', { skip: noRabbitmq }, () => {
     await anew(() => wire.cut(), 3);
     assert.deepEqual(await payloads(), [1, 2, 3]);
     await allAcked();
+  });
+
+  test('a session that ended leaves nothing at the process', async (t) => {
+    const wire = await startWire(rabbitmqUrl);
+    t.after(wire.close);
+    const { signal } = new AbortController();
+    const opened = Promise.withResolvers<void>();
+    const config = { ...broker.config, url: wire.url };
+    const parts = { config, db, log: silent, sealer: undefined, ledger: new Ledger(db) };
+    const session = runSession(parts, { opened: opened.resolve, took() {} }, signal);
+    await opened.promise;
+    await eventually(() => assert.equal(getEventListeners(signal, 'abort').length, 1));
+    wire.cut();
+    await assert.rejects(session);
+    await eventually(() => assert.equal(getEventListeners(signal, 'abort').length, 0));
   });
 
   test('dead letters are published once each, and again if they fail again', async () => {
@@ -309,3 +258,26 @@ test('a broker that is not there: the state says why, and it stops at once', asy
   assert.equal(bridge.state().connected, false);
   await bridge.stop();
 });
+
+/**
+ * The frames of a message to publish on channel 1. amqplib does not write headers of more than 64 KiB, RabbitMQ takes
+ * 128: https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, 2.3.5 and 4.2.6
+ */
+function withLongHeader(exchange: string, key: string, length: number): Buffer {
+  const short = (text: string) => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
+  const sized = (bytes: Buffer) => {
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(bytes.length);
+    return Buffer.concat([size, bytes]);
+  };
+  const frame = (type: number, payload: Buffer) =>
+    Buffer.concat([Buffer.from([type, 0, 1]), sized(payload), Buffer.from([0xce])]);
+  const field = (name: string, text: string) =>
+    Buffer.concat([short(name), Buffer.from('S'), sized(Buffer.from(text))]);
+  const body = Buffer.from('{}');
+  const method = Buffer.concat([Buffer.from([0, 60, 0, 40, 0, 0]), short(exchange), short(key), Buffer.from([0])]);
+  // Class 60, weight 0, eight bytes of the body's size, and the flag of the headers.
+  const start = Buffer.from([0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, body.length, 0x20, 0]);
+  const headers = sized(Buffer.concat([field('note', 'n'.repeat(length)), field('priority', 'high')]));
+  return Buffer.concat([frame(1, method), frame(2, Buffer.concat([start, headers])), frame(3, body)]);
+}

@@ -148,15 +148,37 @@ test('a wrong key is told, and is no reason to stop', async () => {
   assert.deepEqual([bridge.state().connected, bridge.state().code], [false, 'sqs_invalid_client_token_id']);
 });
 
+test('a server that has gone silent is told after the time of a request, and asked again', async () => {
+  let hangs = false;
+  const { server, config, asked } = await stub((action) => {
+    if (action === 'GetQueueAttributes') return { Attributes: {} };
+    return hangs ? 'nothing' : {};
+  });
+  closing.push(async () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const bridge = start({ ...config, requestTimeoutMs: 400 });
+  await eventually(() => assert.ok(bridge.state().connected));
+  hangs = true;
+  await eventually(() => assert.equal(bridge.state().code, 'ETIMEDOUT'));
+  assert.equal(bridge.state().connected, false);
+  hangs = false;
+  await eventually(() => assert.ok(bridge.state().connected));
+  const soFar = asked.length;
+  await eventually(() => assert.ok(asked.length > soFar + 1));
+});
+
 type Asked = { action: string; body: any };
 
 /** Answers as SQS does what a fake does not: where `answer` is undefined, that the key is wrong. */
-async function stub(answer: (action: string, tries: number) => object | undefined) {
+async function stub(answer: (action: string, tries: number) => object | 'nothing' | undefined) {
   const asked: Asked[] = [];
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const action = String(request.headers['x-amz-target']).split('.')[1]!;
     asked.push({ action, body: JSON.parse(await text(request)) });
     const said = answer(action, asked.filter((each) => each.action === action).length);
+    if (said === 'nothing') return;
     const refusal = { __type: 'com.amazon.coral.service#InvalidClientTokenId', message: 'The token is invalid.' };
     if (action === 'ReceiveMessage' && said && !('Messages' in said))
       await new Promise((done) => setTimeout(done, 200));

@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import amqplib from 'amqplib';
 import { createClient } from '../../worker/base/db/db.ts';
 import { openEmbeddedPostgres, runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { picture } from '../support/pictures.ts';
+import { noRabbitmq, rabbitmqUrl } from '../support/rabbitmq.ts';
 
 // `rowmill demo` on a machine that has nothing, again on what it left, and the embedded Postgres as other commands see
 // it.
@@ -82,6 +84,40 @@ test('the demo of notifications sends one on each channel, repairs one, and send
   assert.match(table!, /email +ada@example\.com +Your video is ready: A day in Rome$/m);
   assert.match(await readFile(join(dir, '.data/demo/email-1.html'), 'utf8'), /^<!doctype html>[^]*<\/html>/);
   assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
+});
+
+test(
+  'the demo of RabbitMQ makes jobs of messages, and corrects the one that cannot be a job',
+  {
+    skip: noRabbitmq,
+  },
+  async () => {
+    const env = { ...elsewhere, RABBITMQ_URL: rabbitmqUrl };
+    const { code, stdout, stderr } = await rowmillStarted(['demo', 'rabbitmq'], { cwd: dir, env }).ended;
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    assert.match(stdout, /^5 completed, 1 failed$/m);
+    assert.match(stdout, /notification\.fax, failed, as it should:\n {2}error_code {2}unknown_kind\n/);
+    assert.match(stdout, /^ {2}notification\.email, the same messageId again/m);
+    assert.match(stdout, /not_json[^]*UPDATE rejected_messages$[^]* {2}notification\.email {2}completed/m);
+    assert.doesNotMatch(stdout, /should\.$/);
+    const [, queue] = /a queue, (\S+), at RabbitMQ/.exec(stdout)!;
+    const connection = await amqplib.connect(rabbitmqUrl);
+    const channel = await connection.createChannel();
+    channel.on('error', () => {});
+    await assert.rejects(channel.checkQueue(queue!), /NOT_FOUND/);
+    await connection.close();
+  },
+);
+
+test('without a RabbitMQ its demo says how to start one', async () => {
+  const env = { ...elsewhere, RABBITMQ_URL: 'amqp://me:canary@127.0.0.1:1' };
+  const { code, stdout, stderr } = await runRowmill(['demo', 'rabbitmq'], { cwd: dir, env });
+  assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
+  assert.match(
+    stderr,
+    /^error: No RabbitMQ can be used at 127\.0\.0\.1:1: .*ECONNREFUSED[^]*docker run[^]*RABBITMQ_URL=/,
+  );
+  assert.doesNotMatch(stderr, /canary/);
 });
 
 test('without DATABASE_URL a command uses the embedded Postgres that runs, or starts it for itself', async (t) => {

@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,31 @@ export type OwnBroker = {
   restart(): Promise<void>;
   close(): Promise<void>;
 };
+
+/**
+ * Runs the broker as long as the other end of its standard input is open, which the kernel closes however our process
+ * dies. `rabbitmq-server` does not pass signals on, so the broker itself gets the signal. The logs of a broker that
+ * ended by itself stay.
+ */
+const keeper = `
+dir=$1
+exec 3<&0
+rabbitmq-server </dev/null 3<&- &
+server=$!
+trap '' HUP INT TERM
+{
+  while read -r line; do :; done <&3
+  while [ ! -s "$dir/pid" ] && kill -0 $server; do sleep 0.1; done
+  kill "$(cat "$dir/pid")" || exit
+  while kill -0 $server; do sleep 0.1; done
+  rm -rf "$dir"
+} &
+exec 3<&-
+wait $server
+`;
+
+/** A restart takes a few seconds. One that hangs is a fault of the run, and has to say so. */
+const restartPatienceMs = 120_000;
 
 /** Needs `rabbitmq-server` and `rabbitmqctl`. */
 export async function startOwnBroker(): Promise<OwnBroker> {
@@ -36,10 +61,14 @@ export async function startOwnBroker(): Promise<OwnBroker> {
     RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
     RABBITMQ_MNESIA_BASE: dir,
     RABBITMQ_LOG_BASE: dir,
+    RABBITMQ_PID_FILE: join(dir, 'pid'),
   };
-  const server = spawn('rabbitmq-server', [], { env, stdio: 'ignore' });
+  // In a session of its own, so that Ctrl-C reaches it by way of our end only.
+  const options = { env, detached: true, stdio: ['pipe', 'ignore', 'ignore'] as ['pipe', 'ignore', 'ignore'] };
+  const server = spawn('/bin/sh', ['-c', keeper, 'sh', dir], options);
   const ended = once(server, 'exit');
-  const control = (command: string) => run('rabbitmqctl', ['-n', node, command], { env });
+  const control = (command: string) =>
+    run('rabbitmqctl', ['-n', node, command], { env, timeout: restartPatienceMs, killSignal: 'SIGKILL' });
   const url = `amqp://127.0.0.1:${port}`;
   await Promise.race([
     eventually(async () => (await amqplib.connect(url)).close(), 180_000),
@@ -52,9 +81,8 @@ export async function startOwnBroker(): Promise<OwnBroker> {
       await control('start_app');
     },
     async close() {
-      await control('stop').catch(() => server.kill('SIGKILL'));
+      server.stdin.end();
       await ended;
-      await rm(dir, { recursive: true, force: true });
     },
   };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ChangeMessageVisibilityBatchCommand } from '@aws-sdk/client-sqs';
 import amqplib, { type ConfirmChannel } from 'amqplib';
+import { within } from '../../worker/base/deadline.ts';
 import { startCloudflare } from './cloudflare.ts';
 import { noRabbitmq, rabbitmqUrl } from './rabbitmq.ts';
 import { openSqs } from './sqs.ts';
@@ -38,12 +39,16 @@ const rabbitmq = (type: 'classic' | 'quorum'): Source => ({
     const queue = `${exchange}.all`;
     /** On a connection of its own: a broker that is restarted closes those that are open. */
     async function onChannel<T>(work: (channel: ConfirmChannel) => Promise<T>): Promise<T> {
-      const connection = await amqplib.connect(url);
+      const connection = await amqplib.connect(url, { timeout: 30_000 });
       connection.on('error', () => {});
       try {
         return await work(await connection.createConfirmChannel());
       } finally {
-        await connection.close().catch(() => {});
+        // The promise of amqplib stays open if the broker goes away now.
+        await within(
+          5_000,
+          connection.close().catch(() => {}),
+        );
       }
     }
     await onChannel(async (channel) => {

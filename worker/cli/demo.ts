@@ -28,3 +28,14 @@ example(demo.command('social'), 'npm run demo -- social')
     const { demoSocial } = await import('./demo/social.ts');
     process.exitCode = await demoSocial({ json: command.optsWithGlobals<{ json?: true }>().json === true });
   });
+
+example(demo.command('rabbitmq'), 'npm run demo -- rabbitmq')
+  .description(
+    'publish messages to RabbitMQ, at RABBITMQ_URL or on this machine, and do the jobs that they become; ' +
+      'it uses an exchange and a queue of its own, and deletes them',
+  )
+  .addOption(json())
+  .action(async (_: object, command: Command) => {
+    const { demoRabbitmq } = await import('./demo/rabbitmq.ts');
+    process.exitCode = await demoRabbitmq({ json: command.optsWithGlobals<{ json?: true }>().json === true });
+  });

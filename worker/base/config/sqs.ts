@@ -14,6 +14,8 @@ export type SqsConfig = {
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } | undefined;
   /** The attribute of a message that names its kind. */
   keyAttribute: string;
+  /** Undefined: 30 seconds. A long poll lasts 20. */
+  requestTimeoutMs?: number;
 };
 
 const topics = {

@@ -79,6 +79,7 @@ class Session {
   #end(error: unknown): void {
     this.#alive = false;
     this.#lost.reject(error);
+    this.#arrived.resolve();
   }
 
   watch(what: ChannelModel | Channel, name: string): void {
@@ -103,7 +104,7 @@ class Session {
     return channel;
   }
 
-  /** One batch after the other. At the end, what has come is taken, and nothing more comes. */
+  /** One batch after the other. When the signal aborts, what has come is taken, and nothing more comes. */
   async work(channel: Channel, queues: readonly string[], signal: AbortSignal): Promise<void> {
     const wake = () => this.#arrived.resolve();
     signal.addEventListener('abort', wake);
@@ -111,6 +112,7 @@ class Session {
       while (!signal.aborted) {
         await this.#takeAll(channel);
         this.#arrived = Promise.withResolvers();
+        if (!this.#alive) return;
         if (!signal.aborted) await this.#arrived.promise;
       }
       for (const queue of queues) await channel.cancel(tagOf(queue));

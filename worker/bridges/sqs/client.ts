@@ -4,19 +4,28 @@ import { codeOf } from '../../base/errors.ts';
 
 export type Sdk = typeof import('@aws-sdk/client-sqs');
 
-/** Without these, a request to a server that has gone silent would never end. A long poll lasts 20 seconds. */
-const timeouts = { connectionTimeout: 10_000, requestTimeout: 30_000, throwOnRequestTimeout: true };
+const connectionTimeoutMs = 10_000;
+const longestRequestMs = 30_000;
 
 /** The SDK is loaded here, at first use. */
 export async function openSqs({
   region,
   endpoint,
   credentials,
-}: Pick<SqsConfig, 'region' | 'endpoint' | 'credentials'>): Promise<{ sdk: Sdk; client: SQSClient }> {
+  requestTimeoutMs = longestRequestMs,
+}: Pick<SqsConfig, 'region' | 'endpoint' | 'credentials' | 'requestTimeoutMs'>): Promise<{
+  sdk: Sdk;
+  client: SQSClient;
+}> {
   const sdk = await import('@aws-sdk/client-sqs');
   const client = new sdk.SQSClient({
     region,
-    requestHandler: timeouts,
+    // Without these, a request to a server that has gone silent would never end.
+    requestHandler: {
+      connectionTimeout: connectionTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      throwOnRequestTimeout: true,
+    },
     // Otherwise the address of a queue would go before it.
     ...(endpoint ? { endpoint, useQueueUrlAsEndpoint: false } : {}),
     ...(credentials ? { credentials } : {}),

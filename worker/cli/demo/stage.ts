@@ -27,6 +27,8 @@ export type Stage = {
   dir: string;
   /** What is opened for the demo, and closed with it. */
   open: AsyncDisposableStack;
+  /** Aborts when the demo is stopped. */
+  signal: AbortSignal;
   /** Says what the demo does next. @throws Failed if the demo was stopped */
   step(text: string): Promise<void>;
   startWorker(env: Record<string, string>): Promise<{ port: number }>;
@@ -64,6 +66,7 @@ export async function onStage(
         config,
         dir,
         open,
+        signal: stopping.signal,
         step,
         async startWorker(env) {
           const own = loadConfig({ ...envOf(config, url), QUEUES: queue, ...env });
