@@ -1,11 +1,13 @@
 import type { ChannelModel } from 'amqplib';
 import { version } from '../../queue/fleet/version.ts';
 
+export type Connection = ChannelModel;
+
 const heartbeatS = 10;
 const timeoutMs = 10_000;
 
 /** amqplib is loaded here, at first use. Its own recovery is not used: it does not see that a channel was closed. */
-export async function connectTo(url: string, signal: AbortSignal): Promise<ChannelModel> {
+export async function connectTo(url: string, signal: AbortSignal): Promise<Connection> {
   const { default: amqplib } = await import('amqplib');
   const address = new URL(url);
   if (!address.searchParams.has('heartbeat')) address.searchParams.set('heartbeat', String(heartbeatS));

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ChannelModel } from 'amqplib';
 import { messageOf } from '../../base/errors.ts';
-import { connectTo } from '../../bridges/rabbitmq/connect.ts';
+import { connectTo, type Connection } from '../../bridges/rabbitmq/connect.ts';
 import { Failed } from '../faults.ts';
 import type { Published } from './published.ts';
 
@@ -10,7 +9,7 @@ const connectMs = 10_000;
 const unusedMs = 300_000;
 
 /** @throws Failed that says how to start one */
-export async function reachRabbitmq(url: string): Promise<ChannelModel> {
+export async function reachRabbitmq(url: string): Promise<Connection> {
   try {
     const connection = await connectTo(url, AbortSignal.timeout(connectMs));
     connection.on('error', () => {});
@@ -36,7 +35,7 @@ export type DemoQueue = {
   close(): Promise<void>;
 };
 
-export async function makeQueue(connection: ChannelModel, keys: string): Promise<DemoQueue> {
+export async function makeQueue(connection: Connection, keys: string): Promise<DemoQueue> {
   const exchange = `rowmill_demo_${randomUUID().slice(0, 8)}`;
   const queue = `${exchange}.notification`;
   const channel = await connection.createConfirmChannel();

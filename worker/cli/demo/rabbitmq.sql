@@ -12,7 +12,7 @@ select id, key, reason, error from rejected_messages where source = :source orde
 
 -- name: correct
 UPDATE rejected_messages
-   SET body = convert_to('{"type": "email", "email": "ada@example.com", "title": "Your receipt"}', 'UTF8')
+   SET body = '{"type": "email", "email": "ada@example.com", "title": "Your receipt"}'::bytea
  WHERE id = :id;
 
 -- name: try_1

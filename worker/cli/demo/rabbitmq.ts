@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ChannelModel } from 'amqplib';
 import { loadConfig } from '../../base/config/config.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
+import type { Connection } from '../../bridges/rabbitmq/connect.ts';
 import { resubmit } from '../../queue/ingest/ingest.ts';
 import { Failed } from '../faults.ts';
 import { count, paint, print, printJson, table, type Column } from '../output.ts';
@@ -40,7 +40,7 @@ export async function demoRabbitmq({ json }: { json: boolean }): Promise<number>
   }
 }
 
-type Parts = { url: string; connection: ChannelModel; json: boolean };
+type Parts = { url: string; connection: Connection; json: boolean };
 
 async function play(stage: Stage, { url, connection, json }: Parts): Promise<number> {
   const { db, open, step } = stage;
