@@ -109,25 +109,25 @@ async function consumed({ server }: Bench, way: Way, messages: number): Promise<
 /** Of a core: 1 %. */
 const idleBudget = 10;
 
-/** What ten bridges cost, in one process, while nothing comes. CPU time, so the machine may be busy. */
-async function idleBridges({ server, idleSeconds, runs }: Bench): Promise<Result> {
+/**
+ * What ten bridges cost, in one process, while nothing comes. It is CPU time of many seconds, so one run is enough, and
+ * the machine may be busy.
+ */
+async function idleBridges({ server, idleSeconds }: Bench): Promise<Result> {
   const kinds = Object.values(sources).filter(({ missing }) => !missing);
   const opened = await Promise.all(Array.from({ length: 10 }, (_, n) => kinds[n % kinds.length]!.open()));
   const queue = await create(server);
   const url = new URL(queue.url);
   url.searchParams.set('application_name', 'idle');
-  const costs: number[] = [];
-  for (let run = 0; run < runs; run++) {
-    const child = launch('ingest-idle.ts', { url: url.href, envs: opened.map((source) => source.env(source.url)) });
-    child.tell('go');
-    await child.hears('working');
-    // What is done at the start does not count.
-    await sleep(Math.min(20, idleSeconds) * 1_000);
-    costs.push((await watch(queue.db, [child], Math.min(60, idleSeconds))).cpu);
-    await child.end();
-  }
+  const child = launch('ingest-idle.ts', { url: url.href, envs: opened.map((source) => source.env(source.url)) });
+  child.tell('go');
+  await child.hears('working');
+  // What is done at the start does not count.
+  await sleep(Math.min(10, idleSeconds) * 1_000);
+  const { cpu } = await watch(queue.db, [child], Math.min(45, idleSeconds));
+  await child.end();
   await queue.close();
   await Promise.all(opened.map((source) => source.close()));
-  const figures = { ours: median(costs), anchor: idleBudget, unit: 'ms/s' };
+  const figures = { ours: cpu, anchor: idleBudget, unit: 'ms/s' };
   return atMost(1, 'ingest, ten idle bridges, CPU against 1 % of a core', figures);
 }
