@@ -30,8 +30,7 @@ export async function against(revision: string, args: string[], runs: number, no
     if (unknown.length > 0) notes.push(`not measured by ${revision}: ${unknown.map(({ name }) => name).join('; ')}`);
     return latest.filter((result) => !unknown.includes(result)).map((result) => compared(result, ratios));
   } finally {
-    await git('worktree', 'remove', '--force', other);
-    await rm(join(other, '..'), { recursive: true, force: true });
+    await removeCheckout(other);
   }
 }
 
@@ -41,12 +40,17 @@ function compared({ name, goal_is }: Result, ratios: Record<'here' | 'there', Ma
   return goal_is === 'at most' ? atMost(1 + tolerance, name, figures) : information(name, figures);
 }
 
-/** A checkout of its own, with the packages of its lock file. @returns its folder */
-async function checkOut(revision: string): Promise<string> {
+/** A checkout of its own, with the packages of its lock file. @returns its folder, to be given to `removeCheckout` */
+export async function checkOut(revision: string): Promise<string> {
   const dir = join(await mkdtemp(join(tmpdir(), 'rowmill-against-')), 'checkout');
   await git('worktree', 'add', '--detach', dir, revision);
   await run('npm', ['ci', '--no-audit', '--no-fund'], dir);
   return dir;
+}
+
+export async function removeCheckout(dir: string): Promise<void> {
+  await git('worktree', 'remove', '--force', dir);
+  await rm(join(dir, '..'), { recursive: true, force: true });
 }
 
 async function measure(dir: string, args: string[]): Promise<Result[]> {
