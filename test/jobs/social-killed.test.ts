@@ -13,7 +13,7 @@ import { everything } from '../support/everything.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { addAccount } from '../support/social-account.ts';
 import { holdCommits, Moments, moments, oneOf, releaseCommits, stalls, steps } from '../support/social-moments.ts';
-import { addPost, startFakes, video, type Fakes } from '../support/social.ts';
+import { addPost, padded, startFakes, video, type Fakes } from '../support/social.ts';
 import { createRig, type Rig } from '../support/worker.ts';
 
 // A worker process is killed (kill -9) while posts stand at each step of each platform: before the request, during it,
@@ -53,15 +53,6 @@ after(async () => {
   await fakes.close();
   await rm(dir, { recursive: true });
 });
-
-/** With a box of zeros behind it that players skip, so that it takes several chunks. */
-function padded(mp4: Buffer, bytes: number): Buffer {
-  const all = Buffer.alloc(bytes);
-  mp4.copy(all);
-  all.writeUInt32BE(bytes - mp4.length, mp4.length);
-  all.write('free', mp4.length + 4);
-  return all;
-}
 
 let count = 0;
 const small = { videoPath: 'clips/small.mp4' };

@@ -27,6 +27,10 @@ export type Platform = {
    * is awaited; `drop` ends the connection.
    */
   onRequest: ((moment: 'arrives' | 'before' | 'after', asked: Asked) => unknown) | undefined;
+  /** Called with the bytes of a file as they come, and where they are in the body. */
+  onBytes: ((asked: Asked, bytes: Buffer, at: number) => void) | undefined;
+  /** The next parts of a file break off after so many bytes. */
+  cuts: number[];
   close(): Promise<void>;
 };
 
@@ -57,7 +61,7 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
     const { method = '', headers } = request;
     const asked = { method, path: pathname, query: searchParams, headers, body: '', bytes: 0 };
     await platform.onRequest?.('arrives', asked);
-    Object.assign(asked, await read(request));
+    Object.assign(asked, isOfFile(request) ? await readPart(request, asked) : await read(request));
     // A request that was read to its end no longer takes its socket along.
     if (fault === 'drop') return void request.socket.destroy();
     if (typeof fault === 'object') return send(response, fault);
@@ -69,10 +73,30 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
     send(response, answer);
   }
 
+  /** The bytes that came, if they break off. */
+  async function readPart(request: IncomingMessage, asked: Asked): Promise<{ bytes: number }> {
+    const end = platform.cuts.shift() ?? Infinity;
+    let bytes = 0;
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        const taken = chunk.subarray(0, end - bytes);
+        if (taken.length === 0) break;
+        platform.onBytes?.(asked, taken, bytes);
+        bytes += taken.length;
+        if (bytes >= end) request.socket.destroy();
+      }
+    } catch {
+      // The client broke off.
+    }
+    return { bytes };
+  }
+
   const platform: Platform = {
     url,
     asked: [],
     onRequest: undefined,
+    onBytes: undefined,
+    cuts: [],
     fail: (at, fault, times = 1) => (failure = { at, fault, times }),
     async close() {
       for (const socket of sockets) socket.destroy();
@@ -84,17 +108,12 @@ export async function startPlatform(answers: (asked: Asked, base: string) => Ans
   return platform;
 }
 
-/** Of bytes of a file that break off, those that came. */
 async function read(request: IncomingMessage): Promise<{ body: string; bytes: number }> {
   const kept: Buffer[] = [];
   let bytes = 0;
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      if (bytes < keptBytes) kept.push(chunk);
-      bytes += chunk.length;
-    }
-  } catch (error) {
-    if (!isOfFile(request)) throw error;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    if (bytes < keptBytes) kept.push(chunk);
+    bytes += chunk.length;
   }
   return { body: Buffer.concat(kept).toString('utf8'), bytes };
 }

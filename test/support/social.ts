@@ -80,3 +80,12 @@ export const video = () =>
     'social.mp4',
     '-f lavfi -i testsrc2=size=720x1280:rate=25:duration=4 -c:v libx264 -preset ultrafast -pix_fmt yuv420p',
   );
+
+/** With a box of zeros behind it that players skip, so that it takes several chunks. */
+export function padded(mp4: Buffer, bytes: number): Buffer {
+  const all = Buffer.alloc(bytes);
+  mp4.copy(all);
+  all.writeUInt32BE(bytes - mp4.length, mp4.length);
+  all.write('free', mp4.length + 4);
+  return all;
+}

@@ -19,12 +19,14 @@ import { page } from './layout.ts';
 import { mediaRoute } from './media.ts';
 import { actionsPage } from './pages/actions.ts';
 import { alertsPage } from './pages/alerts.ts';
+import { analyticsPage } from './pages/analytics.ts';
 import { deadPage } from './pages/dead.ts';
 import { jobPage } from './pages/job.ts';
 import { jobsPage } from './pages/jobs.ts';
 import { manyPages } from './pages/many.ts';
 import { notificationsPage } from './pages/notifications.ts';
 import { overviewPage } from './pages/overview.ts';
+import { postsPage } from './pages/posts.ts';
 import { rejectedPage } from './pages/rejected.ts';
 import { schedulePage } from './pages/schedule.ts';
 import { schedulesPage } from './pages/schedules.ts';
@@ -66,6 +68,8 @@ const allPages = [
   rejectedPage,
   notificationsPage,
   templatesPage,
+  postsPage,
+  analyticsPage,
   alertsPage,
   actionsPage,
 ];

@@ -15,6 +15,8 @@ const pages = [
   ['workers', 'Workers'],
   ['ways-in', 'Ways in'],
   ['notifications', 'Notifications'],
+  ['posts', 'Posts'],
+  ['analytics', 'Analytics'],
   ['alerts', 'Alerts'],
   ['actions', 'Actions'],
 ] as const;

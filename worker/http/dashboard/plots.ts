@@ -29,7 +29,8 @@ function summary(values: Values): string {
   return `now ${number(Math.round(known.at(-1)!))}, at most ${number(Math.round(Math.max(...known)))}`;
 }
 
-type Series = { name: string; values: Values; tone: 'stroke' | 'errors' | 'late' };
+/** `marks`: its values are marked, and not joined by a line. */
+type Series = { name: string; values: Values; tone: 'stroke' | 'errors' | 'late'; marks?: true };
 
 export type Plot = {
   id: string;
@@ -54,9 +55,13 @@ export function plot({ id, title, unit, at, series, note }: Plot): Markup {
     <div class="plot" data-plot="${id}-table" data-unit="${unit}">
       <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label="${title}: see the table">
         ${series.map(
-          ({ values, tone }, n) =>
+          ({ values, tone, marks }, n) =>
             html`${n === 0 ? html`<polygon class="area" points="${area(values)}" />` : ''}
-              <polyline class="${tone}" points="${points(values)}" />`,
+            ${
+              marks
+                ? marksOf(values, { width, height }).map((line) => html`<polyline class="${tone}" points="${line}" />`)
+                : html`<polyline class="${tone}" points="${points(values)}" />`
+            }`,
         )}
       </svg>
       <ul class="keys">
@@ -70,7 +75,10 @@ export function plot({ id, title, unit, at, series, note }: Plot): Markup {
           <thead>
             <tr>
               <th>From (UTC)</th>
-              ${series.map(({ name, tone }) => html`<th class="num" data-tone="${tone}">${name}</th>`)}
+              ${series.map(
+                ({ name, tone, marks }) =>
+                  html`<th class="num" data-tone="${tone}" ${marks ? html`data-marks` : ''}>${name}</th>`,
+              )}
             </tr>
           </thead>
           <tbody>
@@ -105,6 +113,12 @@ function pointsOf(values: Values, { width, height, most }: Space): string {
       value === null ? [] : [`${round(n * step)},${round(height - (value / most) * (height - 2))}`],
     )
     .join(' ');
+}
+
+/** From top to bottom, where there is a value. */
+function marksOf(values: Values, { width, height }: Omit<Space, 'most'>): string[] {
+  const step = width / Math.max(1, values.length - 1);
+  return values.flatMap((value, n) => (value === null ? [] : [`${round(n * step)},0 ${round(n * step)},${height}`]));
 }
 
 const round = (value: number) => Math.round(value * 10) / 10;

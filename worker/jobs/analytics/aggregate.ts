@@ -6,6 +6,7 @@ import { accountFields, checkPeriod, findAccounts, period } from './account/acco
 
 const sql = loadStatements(import.meta.dirname, 'aggregate.sql', [
   'make_partitions',
+  'take_memory',
   'find_scopes',
   'aggregate_days',
   'aggregate_accounts',
@@ -13,8 +14,10 @@ const sql = loadStatements(import.meta.dirname, 'aggregate.sql', [
   'settle_stale',
 ]);
 
-/** So many accounts are one transaction: some hundred thousand points. */
-const chunk = 10;
+/** So many accounts are one transaction: up to some hundred thousand points. */
+const chunk = 4;
+/** So many transactions at a time: each keeps a core of Postgres busy. */
+const lanes = 2;
 
 const payload = z
   .strictObject({
@@ -41,11 +44,22 @@ export default job({
     const ids = await findAccounts(app.db, given);
     await query(app.db, sql.make_partitions);
     let days = 0;
-    for (let done = 0; done < ids.length; done += chunk) {
-      signal.throwIfAborted();
-      days += await aggregate(app.db, ids.slice(done, done + chunk), given);
-      progress(Math.floor(((done + chunk) / ids.length) * 100));
-    }
+    let done = 0;
+    const rest = Array.from({ length: Math.ceil(ids.length / chunk) }, (_, n) => ids.slice(n * chunk, (n + 1) * chunk));
+    const work = async () => {
+      for (let next = rest.shift(); next; next = rest.shift()) {
+        signal.throwIfAborted();
+        const written = await aggregate(app.db, next, given);
+        days += written;
+        done += next.length;
+        progress(Math.floor((done / ids.length) * 100));
+      }
+    };
+    // What fails ends the other lane, too, before the job ends.
+    const ended = await Promise.allSettled(
+      Array.from({ length: lanes }, () => work().finally(() => (rest.length = 0))),
+    );
+    for (const lane of ended) if (lane.status === 'rejected') throw lane.reason;
     return { accounts: ids.length, days };
   },
 });
@@ -53,6 +67,7 @@ export default job({
 /** @returns how many rows of metric_daily were written */
 async function aggregate(db: Db, ids: number[], { from, until, days }: Payload): Promise<number> {
   return transaction(db, async (tx) => {
+    await query(tx, sql.take_memory);
     const scopes = await query<Scope>(tx, sql.find_scopes, { ids, from: from ?? null, until: until ?? null, days });
     const written = await aggregateScopes(tx, scopes);
     if (until === undefined) await query(tx, sql.settle_stale, { scopes: JSON.stringify(scopes) });

@@ -17,8 +17,12 @@ with scopes as materialized (
                                         then d.value - pg_catalog.lag(d.value) over series end
               else d.value end as value
     from scopes s
-    join metric_daily d on d.account_id = s.account_id and d.post_id = 0::bigint
-     and d.day between s.from_day - (:window_days::integer + 1) and s.until_day
+   -- One account at a time, by the index: aggregate.sql says why.
+   cross join lateral (
+     select * from metric_daily d
+      where d.account_id = s.account_id and d.post_id = 0::bigint
+        and d.day between s.from_day - (:window_days::integer + 1) and s.until_day
+     offset 0) d
     left join analytics_metrics m on m.name = d.metric
    where s.from_day <= s.until_day
   window series as (partition by d.account_id, d.metric order by d.day)

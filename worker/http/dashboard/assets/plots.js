@@ -20,7 +20,7 @@ function read(table) {
   const column = (n, name) =>
     rows.map(({ cells }) => (cells[n].dataset[name] === '' ? null : Number(cells[n].dataset[name])));
   return {
-    series: heads.map((cell) => ({ label: cell.textContent, tone: cell.dataset.tone })),
+    series: heads.map((cell) => ({ label: cell.textContent, tone: cell.dataset.tone, marks: 'marks' in cell.dataset })),
     data: [column(0, 'at'), ...heads.map((_, n) => column(n + 1, 'value'))],
   };
 }
@@ -59,12 +59,12 @@ function draw(host) {
     scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] } },
     series: [
       { value: (_, at) => (at ? new Date(at * 1_000).toLocaleTimeString([], { timeStyle: 'short' }) : '–') },
-      ...series.map(({ label, tone }, n) => ({
+      ...series.map(({ label, tone, marks }, n) => ({
         label,
         stroke: resolved(tone),
-        width: 1.5,
-        spanGaps: true,
-        points: { show: false },
+        width: marks ? 0 : 1.5,
+        spanGaps: !marks,
+        points: marks ? { show: true, size: 9, fill: resolved(tone) } : { show: false },
         value: (_, value) => tell(value),
         ...(n === 0 ? { fill: resolved(`${tone} faint`) } : {}),
       })),

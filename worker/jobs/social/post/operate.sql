@@ -9,6 +9,16 @@ select p.id, p.account_id, p.platform,
  order by p.id desc
  limit :limit;
 
+-- name: calendar
+-- What was and is to be published in a period: by the time when it was, or is due.
+select p.id, p.account_id, p.platform,
+       coalesce(p.content ->> 'title'::text, p.content ->> 'description'::text) as title, p.status, p.step,
+       p.scheduled_at, p.published_at, p.url, p.reason, p.error_code
+  from social_posts p
+ where p.scheduled_at >= :since and p.scheduled_at < :until and p.status <> 'cancelled'
+ order by p.scheduled_at, p.id
+ limit 2_000;
+
 -- name: show_post
 -- Without upload_url, which lets somebody upload.
 select id, account_id, platform, content, settings, scheduled_at, status, step, state, job_id, external_id, url, reason,

@@ -6,6 +6,7 @@ import type { Attempt, PostRow } from './ledger.ts';
 
 const sql = loadStatements(import.meta.dirname, 'operate.sql', [
   'list_posts',
+  'calendar',
   'show_post',
   'steps_of_post',
   'attempts_of_post',
@@ -29,7 +30,11 @@ type PostFilter = { status?: string | undefined; account?: number | undefined; l
 export const listPosts = (db: Db, { status, account, limit }: PostFilter): Promise<ListedPost[]> =>
   query<ListedPost>(db, sql.list_posts, { status: status ?? null, account_id: account ?? null, limit });
 
-type ShownPost = Omit<PostRow, 'upload_url'> & {
+/** Those that are due in a period, the earliest first. */
+export const calendarOf = (db: Db, since: Date, until: Date): Promise<ListedPost[]> =>
+  query<ListedPost>(db, sql.calendar, { since, until });
+
+export type ShownPost = Omit<PostRow, 'upload_url'> & {
   scheduled_at: Date;
   published_at: Date | null;
   reason: string | null;

@@ -35,16 +35,13 @@ function judgeCode(code: string, words: string): Error | undefined {
     case 'privacy_level_option_mismatch':
     case 'unaudited_client_can_only_post_to_private_accounts':
       return refused('social_privacy_refused', words);
-    case 'spam_risk':
-    case 'spam_risk_user_banned_from_posting':
-      return refused('social_restricted', words);
     case 'url_ownership_unverified':
       return refused('social_media_not_public', `${words}: verify the domain in TikTok's developer portal`);
     case 'internal':
     case 'internal_error':
       return unavailable(words);
   }
-  return undefined;
+  return code.startsWith('spam_risk') ? refused('social_restricted', words) : undefined;
 }
 
 /** Why TikTok did not publish what it had taken: `fail_reason`. It says that nothing is public. */
