@@ -17,6 +17,7 @@ import type { Bench } from './measure.ts';
 import { media } from './media.ts';
 import { notification } from './notification.ts';
 import { notify } from './notify.ts';
+import { observer } from './observer.ts';
 import { packageVersion } from './peers.ts';
 import { producers } from './producers.ts';
 import { publish } from './publish.ts';
@@ -38,6 +39,7 @@ import { wal } from './wal.ts';
 
 const suites: Record<string, (bench: Bench) => Promise<Result[]>> = {
   queue,
+  observer,
   commits,
   latency,
   growth,

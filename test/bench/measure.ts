@@ -48,8 +48,8 @@ export async function launchProducer(options: ProducerOptions): Promise<Child> {
 /**
  * Jobs a second: from the start of the first handler until all jobs that are in the queue are written down as finished.
  */
-export async function burnDown(queue: Queue, jobs: number): Promise<number> {
-  const worker = await launchWorker(queue, jobs, bulk[queue.tool]);
+export async function burnDown(queue: Queue, jobs: number, more: Partial<WorkOptions> = {}): Promise<number> {
+  const worker = await launchWorker(queue, jobs, { ...bulk[queue.tool], ...more });
   worker.tell('go');
   const { first } = await worker.hears<Handled>('handled');
   const last = await drained(queue);

@@ -5,6 +5,7 @@ import { createClient } from '../../worker/base/db/db.ts';
 import { judgeCapacity } from '../../worker/cli/doctor/capacity.ts';
 import { checkDirect } from '../../worker/cli/doctor/direct.ts';
 import { checkHorizon, judgeHorizon } from '../../worker/cli/doctor/horizon.ts';
+import { checkSearch } from '../../worker/cli/doctor/search.ts';
 import { checkNode } from '../../worker/cli/doctor/host.ts';
 import { checkClock, checkVersion } from '../../worker/cli/doctor/postgres.ts';
 import { createDatabase } from '../support/database.ts';
@@ -194,6 +195,18 @@ test('prepared transactions, replication slots and standbys may hold back vacuum
     "1,200,000 transactions by the standby 'it''s', pid 17 | " +
       'end long queries there, or set hot_standby_feedback = off there',
   ]);
+});
+
+test('indexes are offered where an archive is large, and asked for no more once they are there', async (t) => {
+  const db = await createDatabase();
+  t.after(() => db.drop());
+  await db.query(`update pg_class set reltuples = 7400000 where relname in ('media_jobs_done', 'social_jobs_done')`);
+  const { state, detail, fix } = await checkSearch(db);
+  assert.equal(state, 'warn');
+  assert.match(detail, /media_jobs_done \(about 7 million jobs\)/);
+  for (const statement of fix!.split(': ')[1]!.split('; ')) await db.query(statement.replace('concurrently ', ''));
+  await db.query(`update pg_class set reltuples = 7400000 where relname in ('media_jobs_done', 'social_jobs_done')`);
+  assert.equal((await checkSearch(db)).state, 'ok');
 });
 
 test('versions of Postgres and Node, and clocks that differ', () => {

@@ -50,6 +50,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
     'ok notify',
     'ok rights',
     'ok migrations',
+    'ok search',
     'ok incidents',
     'warn workers',
     'ok queues',

@@ -193,6 +193,13 @@ test('retry --failed takes all failed jobs of a queue, or of a kind or code in i
   for (const id of [a, b, c]) await reads(db, id, { status: 'pending', retry_count: 0 });
 });
 
+test('jobs --sql prints a search as SQL', async () => {
+  const { code, stdout } = await run('jobs', 'queue:media', "text:it's", '--sql', '--limit', '5');
+  assert.equal(code, 0);
+  assert.match(stdout, /where queue in \('media'\)\n {3}and .*ilike '%it''s%'[^]*limit 5;$/m);
+  await db.query(stdout);
+});
+
 test('cancel ends what has not ended', async () => {
   const pending = await add(db, 'cleanup', 'x');
   const done = await add(db, 'cleanup', 'x', { status: 'completed' });
@@ -263,6 +270,8 @@ test('status counts, names the workers, and says what needs attention', async (t
             ('raid', null, 'raid_unauthorized', 'x', '{media.x}', now())`,
   );
   await own.query(`update incidents set resolved_at = now() where dependency = 'raid'`);
+  await own.query(`insert into job_rollups (minutes, at, queue, kind, completed)
+                   values (1, date_trunc('minute', now()), 'media', 'x', 1), (15, now(), 'media', 'x', 9)`);
   const client = await own.connect();
   await client.query(`select pg_advisory_lock(hashtextextended('00000000-0000-0000-0000-00000000000b', 0))`);
 

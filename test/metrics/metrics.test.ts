@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { loadConfig } from '../../worker/base/config/config.ts';
@@ -254,13 +256,24 @@ suite('what people import', () => {
     }
   });
 
-  const promtool = 'promtool';
-  test('promtool accepts the alerts', () => {
+  /** Its answers go to standard output, with the faults. */
+  const program = 'promtool';
+  const promtool = (file: string) => execFileSync(program, ['check', 'rules', file], { stdio: 'pipe' });
+
+  test('promtool accepts the alerts, and the expression of each panel as a rule', async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'rowmill-rules-'));
+    t.after(() => rm(dir, { recursive: true }));
+    const rules = dashboard.panels
+      .flatMap(({ targets = [] }) => targets)
+      .map(({ expr }, n) => ({ record: `panel:${n}`, expr: expr.replaceAll('$__rate_interval', '5m') }));
+    const ofPanels = join(dir, 'panels.yml');
+    // JSON is YAML.
+    await writeFile(ofPanels, JSON.stringify({ groups: [{ name: 'panels', rules }] }));
     try {
-      execFileSync(promtool, ['check', 'rules', join(root, 'alerts.yml')], { stdio: 'pipe' });
+      for (const file of [join(root, 'alerts.yml'), ofPanels]) promtool(file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      console.log('There is no promtool: alerts.yml was not checked by it');
+      console.log('There is no promtool: alerts.yml and grafana.json were not checked by it');
     }
   });
 });

@@ -2,13 +2,22 @@ import { Argument, Command, Option } from 'commander';
 import { UsageError } from '../base/errors.ts';
 import { listJobs, statuses, type Job, type Status } from '../queue/client/operate.ts';
 import { parseSearch, searchHelp } from '../queue/client/search-words.ts';
+import { searchSql } from '../queue/client/search-sql.ts';
 import { searchJobs, type Found } from '../queue/client/search.ts';
 import type { Db } from '../base/db/db.ts';
 import { withDatabase } from './database.ts';
 import { example, integer, json, withQueue } from './options.ts';
 import { note, print, printJson, relative, statusStyle, table, type Column } from './output.ts';
 
-type Options = { queue?: string; kind?: string; status?: Status; errorCode?: string; limit: number; json?: true };
+type Options = {
+  queue?: string;
+  kind?: string;
+  status?: Status;
+  errorCode?: string;
+  limit: number;
+  json?: true;
+  sql?: true;
+};
 
 export const jobs = example(new Command('jobs'), 'rowmill jobs --queue publish --status failed')
   .description('list jobs, the newest first')
@@ -18,12 +27,14 @@ export const jobs = example(new Command('jobs'), 'rowmill jobs --queue publish -
   .addOption(new Option('--status <status>', 'only with this status').choices(statuses))
   .option('--error-code <code>', 'only with this as their last failure')
   .option('--limit <n>', 'at most so many', integer(1, 100_000), 20)
+  .option('--sql', 'print the search as SQL, and run nothing')
   .addOption(json())
   .addHelpText(
     'after',
     () => `\nA search:\n${searchHelp.map(([word, what]) => `  ${word.padEnd(24)} ${what}`).join('\n')}`,
   )
-  .action(async (words: string[], { errorCode, json: asJson, ...options }: Options) => {
+  .action(async (words: string[], { errorCode, json: asJson, sql, ...options }: Options) => {
+    if (sql) return print(searchSql(parseSearch(words.join(' ')), options.limit));
     const filter = { ...withQueue(options), ...(errorCode === undefined ? {} : { error_code: errorCode }) };
     const rows = await withDatabase<(Job | Found)[]>((db) =>
       words.length > 0 ? found(db, words, filter) : listJobs(db, filter),

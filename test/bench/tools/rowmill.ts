@@ -3,7 +3,10 @@ import { z } from 'zod';
 import { createApp } from '../../../worker/app.ts';
 import { loadConfig } from '../../../worker/base/config/config.ts';
 import { createLog } from '../../../worker/base/log.ts';
+import { Metrics } from '../../../worker/metrics/metrics.ts';
+import { Traces } from '../../../worker/metrics/traces.ts';
 import { job } from '../../../worker/queue/job.ts';
+import type { Registry } from '../../../worker/queue/registry.ts';
 import { startWorker } from '../../../worker/queue/worker.ts';
 import type { Database, Server } from '../server.ts';
 import type { Tally } from '../tally.ts';
@@ -56,7 +59,10 @@ export async function keep(db: Database, queue: { archive_after: string; keep_co
   ]);
 }
 
-export async function work({ url, concurrency, idle }: WorkOptions, tally: Tally): Promise<() => Promise<void>> {
+export async function work(
+  { url, concurrency, idle, observed }: WorkOptions,
+  tally: Tally,
+): Promise<() => Promise<void>> {
   const config = loadConfig({
     DATABASE_URL: url,
     // The other queue never has a job.
@@ -72,7 +78,9 @@ export async function work({ url, concurrency, idle }: WorkOptions, tally: Tally
     payload: z.object({ n: z.number().optional(), sent: z.number().optional() }),
     run: async ({ payload }) => tally.handle(payload),
   });
-  const worker = await startWorker(app, url, new Map([[noop.name, noop]]));
+  const registry: Registry = new Map([[noop.name, noop]]);
+  const observers = observed ? [new Metrics(registry).observer, new Traces()] : [];
+  const worker = await startWorker(app, url, registry, { observers });
   return async () => {
     await worker.stop();
     await app.close();

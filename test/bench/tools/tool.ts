@@ -31,6 +31,8 @@ export type WorkOptions = {
   localQueue: boolean;
   /** Serves a queue that has no jobs. */
   idle?: boolean;
+  /** Rowmill: counts attempts for Prometheus and asks for traces, as `rowmill start` does. */
+  observed?: boolean;
   /** Records what happens while jobs wait, and tells it of the slowest from this number on. */
   traceFrom?: number | undefined;
 };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { beginAction, doStep, readAction, setActionState } from '../../../worker/queue/client/actions.ts';
 import { parseSearch, SearchError } from '../../../worker/queue/client/search-words.ts';
+import { searchSql } from '../../../worker/queue/client/search-sql.ts';
 import { countJobs, searchJobs } from '../../../worker/queue/client/search.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { add, rows } from '../../support/jobs.ts';
@@ -43,7 +44,17 @@ test('each word finds what it says, and all together what matches them all', asy
   const a = await add(db, 'media', 'image', { payload, ...failed, dedupe_key: 'order-17' });
   const b = await add(db, 'media', 'video', { payload: { user: { id: '42' } }, run_at: '2099-01-01' });
   const c = await add(db, 'social', 'publish', { payload: {}, created_at: new Date(Date.now() - 7_200_000) });
-  const find = async (text: string) => (await searchJobs(db, parseSearch(text), { limit: 10 })).map(({ id }) => id);
+  const find = async (text: string) => {
+    const search = parseSearch(text);
+    const found = (await searchJobs(db, search, { limit: 10 })).map(({ id }) => id);
+    const bySql = await db.query<{ id: number }>(searchSql(search, 10));
+    assert.deepEqual(
+      bySql.rows.map(({ id }) => id),
+      found,
+      searchSql(search),
+    );
+    return found;
+  };
   for (const [text, ids] of [
     ['', [c, b, a]],
     ['queue:media', [b, a]],

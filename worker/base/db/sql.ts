@@ -87,6 +87,9 @@ export function bind(statement: Statement, identifiers: Record<string, string>):
 /** A name as SQL has it, whatever characters it is of. */
 export const quoted = (name: string): string => pg.escapeIdentifier(name);
 
+/** A text as SQL has it, whatever characters it is of. */
+export const literal = (text: string): string => pg.escapeLiteral(text);
+
 /**
  * A connection on which nothing is prepared: it is not ours, and may go through a pooler that gives each statement to
  * another.

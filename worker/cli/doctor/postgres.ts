@@ -10,6 +10,7 @@ import { checkDirect } from './direct.ts';
 import { checkHorizon } from './horizon.ts';
 import { checkHosting, unreachableFix } from './hosting.ts';
 import { checkMigrations } from './migrations.ts';
+import { checkSearch } from './search.ts';
 
 const sql = loadStatements(import.meta.dirname, 'postgres.sql', [
   'server',
@@ -60,7 +61,9 @@ async function* lookInto([a, b]: readonly [Client, Client], url: string, connect
   const rights = found ? await checkRightsToWork(a) : await checkRightsToMake(a, readAddress(url).schema);
   yield rights;
   if (rights.state === 'fail') return;
-  yield checkMigrations(found ? (await a.query(sql.migrations.text)).rows : []);
+  const migrations = checkMigrations(found ? (await a.query(sql.migrations.text)).rows : []);
+  yield migrations;
+  if (migrations.state === 'ok') yield await checkSearch(a);
 }
 
 /** All checks but one need only one connection. */

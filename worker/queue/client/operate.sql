@@ -111,23 +111,15 @@ update queues q
 returning q.name as queue, q.paused, d.waiting, d.active;
 
 -- name: fleet_queues
--- Recently finished jobs are found in the archive by its index on completed_at; the live leaves are small.
-select d.queue, d.paused, d.waiting, d.active, d.delayed, d.failed, d.completed, l.oldest_waiting_s,
-       coalesce(r.completed_lately, 0) as completed_lately, coalesce(r.failed_lately, 0) as failed_lately
-  from queue_depth d
-  left join (select queue,
-                    extract(epoch from clock_timestamp()
-                                       - min(case when isfinite(run_at) then run_at else created_at end)
-                           )::float8 as oldest_waiting_s
-               from jobs
-              where not archived and status = 'pending' and run_at <= now()
-              group by queue) l using (queue)
-  left join (select queue, count(*) filter (where status = 'completed') as completed_lately,
-                           count(*) filter (where status = 'failed') as failed_lately
-               from jobs
-              where completed_at > now() - pg_catalog.make_interval(secs => :lately_s::float8)
+-- In milliseconds, however many jobs there are: the counts of a queue with tens of thousands are some seconds old.
+select c.queue, c.paused, c.waiting, c.active, c.delayed, c.failed, c.completed, c.oldest_due_s as oldest_waiting_s,
+       coalesce(r.completed_lately, 0)::bigint as completed_lately
+  from queue_counts() c
+  left join (select queue, sum(completed) as completed_lately
+               from job_rollups
+              where minutes = 1 and at > now() - pg_catalog.make_interval(secs => :lately_s::float8)
               group by queue) r using (queue)
- order by d.queue;
+ order by c.queue;
 
 -- name: fleet_workers
 select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
@@ -137,10 +129,21 @@ select w.id, w.host, w.pid, w.version, w.queues, w.started_at,
  order by w.host, w.pid;
 
 -- name: fleet_dead_letters
-select queue, kind, error_code, cause, solution, count(*) as jobs, max(completed_at) as last_at
-  from dead_letters
- group by queue, kind, error_code, cause, solution
- order by jobs desc, queue, kind, error_code;
+-- The catalogue is asked once for a group, and not once for a job. Queues without dead letters are not read.
+select g.queue, g.kind, g.error_code, g.jobs, g.last_at,
+       coalesce(e.cause, others.cause, service.cause) as cause,
+       coalesce(e.solution, others.solution, service.solution) as solution
+  from (select c.queue, d.*
+          from queue_counts() c
+         cross join lateral (select kind, error_code, count(*) as jobs, max(completed_at) as last_at
+                               from jobs
+                              where queue = c.queue and status = 'failed' and not archived
+                              group by kind, error_code) d
+         where c.failed > 0) g
+  left join error_codes e on e.code = g.error_code
+  left join error_codes others on others.code = split_part(g.error_code, '_', 1) || '_*'
+  left join error_codes service on service.code = '*' || substr(g.error_code, strpos(g.error_code, '_'))
+ order by g.jobs desc, g.queue, g.kind, g.error_code;
 
 -- name: fleet_incidents
 -- Open ones, the oldest first. The jobs are counted as they are now.

@@ -142,11 +142,10 @@ export type FleetQueue = {
   delayed: number;
   failed: number;
   completed: number;
-  /** How long the oldest due job has waited. */
+  /** How long the oldest due job has waited. Of a large queue, this and the numbers are some seconds old. */
   oldest_waiting_s: number | null;
-  /** In the last `lately_s` seconds. */
+  /** In the last `lately_s` seconds; workers write it every five seconds. */
   completed_lately: number;
-  failed_lately: number;
 };
 export type FleetWorker = {
   id: string;

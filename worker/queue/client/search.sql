@@ -1,6 +1,6 @@
 -- Conditions whose parameter is null fall away when the statement is planned for its values: see `bound`.
 -- Live and archived jobs are separate parts, because only the archive has an index on completed_at; and a search for a
--- state that the archive cannot have leaves it out.
+-- state that the archive cannot have leaves it out. Keys are looked up first, so that the index on ids is used.
 
 -- name: bound
 select set_config('statement_timeout', :ms, true), set_config('plan_cache_mode', 'force_custom_plan', true);
@@ -17,7 +17,8 @@ select * from (
       and (:states::text[] is null or status = any(:states))
       and (:kinds::text[] is null or kind like any(:kinds) or (queue || '.' || kind) like any(:kinds))
       and (:errors::text[] is null or error_code like any(:errors))
-      and (:keys::text[] is null or dedupe_key = any(:keys))
+      and (:keys::text[] is null or id = any(array(select k.job_id from queues q join job_keys k on k.queue = q.name
+                                                   where k.dedupe_key = any(:keys))))
       and (:files::text[] is null or file_id = any(:files))
       and (:since::timestamptz is null or coalesce(completed_at, created_at) >= :since)
       and (:before::timestamptz is null or coalesce(completed_at, created_at) < :before)
@@ -38,7 +39,8 @@ select * from (
       and (:states::text[] is null or status = any(:states))
       and (:kinds::text[] is null or kind like any(:kinds) or (queue || '.' || kind) like any(:kinds))
       and (:errors::text[] is null or error_code like any(:errors))
-      and (:keys::text[] is null or id in (select k.job_id from job_keys k where k.dedupe_key = any(:keys)))
+      and (:keys::text[] is null or id = any(array(select k.job_id from queues q join job_keys k on k.queue = q.name
+                                                   where k.dedupe_key = any(:keys))))
       and (:files::text[] is null or file_id = any(:files))
       and (:since::timestamptz is null or completed_at >= :since)
       and (:before::timestamptz is null or completed_at < :before)
@@ -59,7 +61,9 @@ select count(*) as jobs, (select max(id) from jobs) as last_id
            and (:states::text[] is null or status = any(:states))
            and (:kinds::text[] is null or kind like any(:kinds) or (queue || '.' || kind) like any(:kinds))
            and (:errors::text[] is null or error_code like any(:errors))
-           and (:keys::text[] is null or dedupe_key = any(:keys))
+           and (:keys::text[] is null or id = any(array(select k.job_id
+                                                          from queues q join job_keys k on k.queue = q.name
+                                                         where k.dedupe_key = any(:keys))))
            and (:files::text[] is null or file_id = any(:files))
            and (:since::timestamptz is null or coalesce(completed_at, created_at) >= :since)
            and (:before::timestamptz is null or coalesce(completed_at, created_at) < :before)
@@ -78,7 +82,8 @@ select id
    and (:states::text[] is null or status = any(:states))
    and (:kinds::text[] is null or kind like any(:kinds) or (queue || '.' || kind) like any(:kinds))
    and (:errors::text[] is null or error_code like any(:errors))
-   and (:keys::text[] is null or dedupe_key = any(:keys))
+   and (:keys::text[] is null or id = any(array(select k.job_id from queues q join job_keys k on k.queue = q.name
+                                                where k.dedupe_key = any(:keys))))
    and (:files::text[] is null or file_id = any(:files))
    and (:since::timestamptz is null or coalesce(completed_at, created_at) >= :since)
    and (:before::timestamptz is null or coalesce(completed_at, created_at) < :before)

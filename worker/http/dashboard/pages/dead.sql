@@ -1,13 +1,16 @@
 -- name: dead_groups
--- The catalogue is asked once for a group, and not once for a job.
+-- The catalogue is asked once for a group, and not once for a job. Queues without dead letters are not read.
 select g.*, left(s.error, 300) as sample,
        coalesce(c.cause, others.cause, service.cause) as cause,
        coalesce(c.solution, others.solution, service.solution) as solution
-  from (select queue, kind, error_code, count(*) as jobs, min(completed_at) as first_at, max(completed_at) as last_at,
-               max(id) as newest
-          from jobs
-         where status = 'failed' and not archived
-         group by queue, kind, error_code
+  from (select c.queue, d.*
+          from queue_counts() c
+         cross join lateral (select kind, error_code, count(*) as jobs, min(completed_at) as first_at,
+                                    max(completed_at) as last_at, max(id) as newest
+                               from jobs
+                              where queue = c.queue and status = 'failed' and not archived
+                              group by kind, error_code) d
+         where c.failed > 0
          order by last_at desc nulls last
          limit :most) g
   left join jobs s on s.id = g.newest and s.queue = g.queue and not s.archived

@@ -3,6 +3,7 @@ import { html } from 'hono/html';
 import { UsageError } from '../../../base/errors.ts';
 import type { Db } from '../../../base/db/db.ts';
 import { parseSearch, SearchError, searchHelp, type Search } from '../../../queue/client/search-words.ts';
+import { searchSql } from '../../../queue/client/search-sql.ts';
 import { countJobs, searchJobs, type Found } from '../../../queue/client/search.ts';
 import type { Env } from '../access.ts';
 import { idOf } from '../act.ts';
@@ -40,7 +41,7 @@ export function jobsPage(http: Http, house: House): void {
     return page(context, {
       title: q ? `Jobs: ${q.slice(0, 80)}` : 'Jobs',
       current: 'jobs',
-      body: whole(context, q, results),
+      body: whole(context, q, results, made.fault === undefined ? searchSql(parseSearch(q)) : undefined),
     });
   });
 
@@ -68,7 +69,7 @@ async function made422(
   }
 }
 
-function whole(context: Context<Env>, q: string, results: Markup): Markup {
+function whole(context: Context<Env>, q: string, results: Markup, sql: string | undefined): Markup {
   return html`<h1 class="sr">Jobs</h1>
     <section class="sheet" aria-label="Search">
       <form class="search" method="get" action="${linkTo(context, 'jobs')}" role="search">
@@ -95,6 +96,15 @@ function whole(context: Context<Env>, q: string, results: Markup): Markup {
                 <dd>${what}</dd>`,
           )}
         </dl>
+        ${
+          sql === undefined
+            ? ''
+            : html`<div class="head">
+                  <h2>This search in SQL</h2>
+                  <button type="button" data-copy="sql">Copy</button>
+                </div>
+                <pre class="json" id="sql" tabindex="0">${sql}</pre>`
+        }
       </details>
     </section>
     ${results}`;
