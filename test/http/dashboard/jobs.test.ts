@@ -193,7 +193,7 @@ test('all jobs can be meant, by an empty search', async () => {
   assert.match(html, /name="subject" value=""/);
   const begun = await served.post('jobs/act', { action: 'priority', subject: '', priority: '0' });
   const [, id] = /actions\/(\d+)$/.exec(begun.headers.get('location')!)!;
-  await eventually(async () => assert.match((await text(`actions/${id}`)).html, /all jobs[^]*<b>done<\/b>/));
+  await eventually(async () => assert.match((await text(`actions/${id}`)).html, /all jobs[^]*>done<\/b>/));
 });
 
 test('who stops or resumes an action on many jobs is written down', async () => {
@@ -232,7 +232,14 @@ suite('in a browser', { skip: withoutChromium }, () => {
   test('the pages are accessible, look right narrow and wide, light and dark', async () => {
     const id = await note('bad');
     await reads(served.db, id, { status: 'failed' });
-    const pages = { jobs: 'jobs', job: `jobs/${id}`, dead: 'dead', confirm: `jobs/confirm?action=retry&ids=${id}` };
+    const act = await served.post('jobs/act', { action: 'priority', subject: `id:${id}`, priority: '1' });
+    const pages = {
+      jobs: 'jobs',
+      job: `jobs/${id}`,
+      dead: 'dead',
+      confirm: `jobs/confirm?action=retry&ids=${id}`,
+      action: new URL(act.headers.get('location')!, `${served.url}jobs/act`).pathname.split('/dashboard/')[1]!,
+    };
     const folder = process.env['SCREENSHOTS'];
     if (folder) await mkdir(folder, { recursive: true });
     for (const colorScheme of ['light', 'dark'] as const)

@@ -1,5 +1,5 @@
 import { html } from 'hono/html';
-import { count, duration, state, time } from './elements.ts';
+import { count, duration, time } from './elements.ts';
 import type { Attempt, JobRow, ReadJob } from './job-row.ts';
 import type { Markup } from './layout.ts';
 import { quotedWord } from './search.ts';
@@ -124,7 +124,7 @@ function ending(
         started_at && completed_at ? ` in ${duration((completed_at.getTime() - started_at.getTime()) / 1_000)}` : '';
       return [
         ...(started_at ? [item(at(started_at), 'run', html`attempt ${attempt} started`)] : []),
-        item(at(completed_at), 'ok', html`${state(status)}<span class="soft">${took}</span>`),
+        item(at(completed_at), 'ok', html`completed<span class="soft">${took}</span>`),
       ];
     }
     case 'failed':

@@ -45,11 +45,13 @@ const table = (actions: Action[]) =>
     </table>
   </div>`;
 
-function row({ who, action, subject, settings, outcome, state, changed, at }: Action): Markup {
+function row({ id, after_id, who, action, subject, settings, outcome, state, changed, at }: Action): Markup {
   const given = Object.keys(settings).length === 0 ? '' : JSON.stringify(settings);
   return html`<tr>
     <td class="name">${who}</td>
-    <td class="nowrap">${action.replaceAll('_', ' ')}</td>
+    <td class="nowrap">
+      ${after_id === null ? action.replaceAll('_', ' ') : html`<a class="name" href="actions/${id}">${action}</a>`}
+    </td>
     <td class="wrap">${subject || 'all jobs'}${given === '' ? '' : html`<div class="mono soft">${given}</div>`}</td>
     <td class="wrap">${state === 'done' ? outcome : html`<span class="late">${state}</span> ${outcome}`}</td>
     <td class="num">${number(changed)}</td>

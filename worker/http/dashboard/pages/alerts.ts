@@ -5,7 +5,7 @@ import { UsageError } from '../../../base/errors.ts';
 import { listAlerts, silenceAlerts, unsilenceAlerts, type Alert } from '../../../queue/client/alerts.ts';
 import { acted, fieldOf } from '../act.ts';
 import { operatorOf, type Env } from '../access.ts';
-import { empty, number, time } from '../elements.ts';
+import { count, empty, number, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 import { button, type Way } from '../trouble.ts';
@@ -91,7 +91,7 @@ function item(alert: Alert, way: Way): Markup {
             ? html`silenced until ${time(silenced_until)}${silenced_by === null ? '' : ` by ${silenced_by}`}`
             : messages === 0
               ? 'nobody was told yet'
-              : html`told ${number(messages)} times, the last ${time(last_sent_at)}`
+              : html`told ${count(messages, 'time')}, the last ${time(last_sent_at)}`
         }
       </span>
     </div>

@@ -188,8 +188,8 @@ function report(
       <dt>search</dt>
       <dd class="mono">${subject || 'all jobs'}</dd>
       <dt>state</dt>
-      <dd role="status">
-        <b>${state}</b>
+      <dd>
+        <b role="status">${state}</b>
         <span class="soft">${state === 'running' ? html`the last step ${time(step_at)}` : time(ended_at)}</span>
       </dd>
       <dt>changed</dt>

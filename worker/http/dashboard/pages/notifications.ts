@@ -168,7 +168,10 @@ type OfMessage = { deliveries: Delivery[]; events: DeliveryEvent[] };
 
 function ofMessage(message: string, { deliveries, events }: OfMessage, to: To): Markup {
   return html`<section class="sheet" aria-labelledby="found">
-      <h2><span id="found">${message}</span> <small>${number(deliveries.length)} deliveries</small></h2>
+      <h2>
+        <span id="found">${message}</span>
+        <small>${deliveries.length === 1 ? '1 delivery' : `${number(deliveries.length)} deliveries`}</small>
+      </h2>
       ${
         deliveries.length > 0
           ? table(deliveries, to)
