@@ -1,11 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 /**
  * What `work` gives; undefined when it takes longer than `ms`: then it goes on, and what it throws later is ignored.
+ * A plain timer: an aborted one of timers/promises costs an AbortError with its stack, at each request over HTTP.
  */
 export async function within<T>(ms: number, work: Promise<T> | undefined): Promise<T | undefined> {
   work?.catch(() => {});
-  const timer = new AbortController();
-  const late = sleep(ms, undefined, { signal: timer.signal }).catch(() => undefined);
-  return Promise.race([work, late]).finally(() => timer.abort());
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), ms);
+  return Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
 }

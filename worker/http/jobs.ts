@@ -42,9 +42,7 @@ export function jobs({ db, config, log }: Part, registry: Registry, { timeoutMs 
     if (!isToBeVerified(context)) callerIn(context);
     await next();
   };
-  const limit = bodyLimit({ maxSize: mostBytes, onError: () => tooLarge('A request', mostBytes).response() });
-
-  http.post('/jobs', authenticate, bounded(), limit, async (context) => {
+  http.post('/jobs', authenticate, bounded(), limited, async (context) => {
     const { raw } = context.req;
     const body = new Uint8Array(await raw.arrayBuffer());
     const caller = isToBeVerified(context) ? signerOf(raw.headers, body, signers) : callerIn(context);
@@ -87,6 +85,16 @@ function bounded(): MiddlewareHandler {
     }
   };
 }
+
+const refuseLarge = () => tooLarge('A request', mostBytes).response();
+const counted = bodyLimit({ maxSize: mostBytes, onError: refuseLarge });
+
+/** Node reads no more than the length that a request tells. Only without one is the body counted, as a web stream. */
+const limited: MiddlewareHandler = async (context, next) => {
+  const length = context.req.header('content-length');
+  if (length === undefined || context.req.header('transfer-encoding') !== undefined) return counted(context, next);
+  return Number(length) > mostBytes ? refuseLarge() : next();
+};
 
 function checkAllowed(caller: Access, asked: readonly Asked[]): void {
   const errors = asked.flatMap(({ job, at }) => {
