@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as breath } from 'node:timers/promises';
-import { createMemoryGate, type Need, type Sort } from '../../worker/media/memory.ts';
+import { createMemoryGate, type Clock, type Need, type Sort } from '../../worker/media/memory.ts';
 
 const never = new AbortController().signal;
 
@@ -174,7 +174,46 @@ describe('A long encode', () => {
     end('piece');
     assert.equal(await running(), 'short');
     end('short');
+    assert.equal(await running(), '');
+    pass(1);
     assert.equal(await running(), 'next piece');
+  });
+
+  it('lets what follows short work at once go before the next piece, unless both fit, or it has waited for long', async () => {
+    const { start, end, running, pass } = watch({ bytes: 280e6, slots: 3 });
+    start('piece', 250e6, 'piece');
+    start('next piece', 250e6, 'piece');
+    start('probe', 100e6);
+    await running();
+    end('piece');
+    assert.equal(await running(), 'probe');
+    end('probe');
+    assert.equal(await running(), '', 'the clip goes on in a moment');
+    pass(0.5);
+    start('encode', 100e6);
+    assert.equal(await running(), 'encode');
+    end('encode');
+    assert.equal(await running(), '');
+    pass(1);
+    assert.equal(await running(), 'next piece');
+    start('another piece', 250e6, 'piece');
+    end('next piece');
+    assert.equal(await running(), 'another piece', 'nothing short came meanwhile');
+
+    start('last piece', 250e6, 'piece');
+    start('small', 10e6);
+    assert.equal(await running(), 'another piece small');
+    end('small');
+    end('another piece');
+    assert.equal(await running(), 'last piece', 'as much would fit beside it');
+    start('old piece', 250e6, 'piece');
+    start('short', 100e6);
+    await running();
+    end('last piece');
+    assert.equal(await running(), 'short');
+    pass(46);
+    end('short');
+    assert.equal(await running(), 'old piece', 'it has waited for long');
   });
 
   it('is not what room is kept from: short work goes on, however long it waits for another', async () => {
@@ -203,7 +242,12 @@ describe('A long encode', () => {
 /** Named pieces of work that run until they are ended, and a clock of seconds. */
 function watch(budget: { bytes: number; slots: number }) {
   let seconds = 0;
-  const gate = createMemoryGate({ ...budget, now: () => seconds * 1_000 });
+  const timers = new Set<{ at: number; work: () => void }>();
+  const clock: Clock = {
+    now: () => seconds * 1_000,
+    after: (ms, work) => void timers.add({ at: seconds * 1_000 + ms, work }),
+  };
+  const gate = createMemoryGate({ ...budget, clock });
   const open = new Map<string, () => void>();
   const start = (name: string, bytes: number, sort: Sort = 'short') => {
     const work = () => new Promise<void>((resolve) => open.set(name, resolve));
@@ -217,5 +261,13 @@ function watch(budget: { bytes: number; slots: number }) {
     await breath();
     return [...open.keys()].join(' ');
   };
-  return { gate, start, end, running, pass: (some: number) => void (seconds += some) };
+  const pass = (some: number) => {
+    seconds += some;
+    for (const timer of timers)
+      if (timer.at <= clock.now()) {
+        timers.delete(timer);
+        timer.work();
+      }
+  };
+  return { gate, start, end, running, pass };
 }

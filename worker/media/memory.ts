@@ -3,7 +3,8 @@
  *
  * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a part of the
  * memory is never given to long encodes, and short work goes on beside them. An encode that needs more than the rest is
- * done in pieces of seconds. Each piece waits for its turn here, and short work that waits goes before the next piece.
+ * done in pieces of seconds. Each piece waits for its turn here. Short work that waits goes before the next piece, and
+ * so does what follows within `courtesyMs`: a clip takes several turns, one after another.
  *
  * Work enters in the order in which it came, and short work `headStartMs` before the rest. Work that does not fit yet
  * is overtaken by work that fits, until it has waited for `agedMs`: from then on, memory that becomes free is kept for
@@ -46,6 +47,13 @@ type Patience = {
   aside(): void;
 };
 
+/** Of milliseconds. */
+export type Clock = { now(): number; after(ms: number, work: () => void): void };
+const realClock: Clock = {
+  now: () => performance.now(),
+  after: (ms, work) => void setTimeout(work, ms).unref(),
+};
+
 type Entry = Need & { due: number; enter: (bytes: number) => void };
 type Held = Record<Sort, { bytes: number; count: number }>;
 
@@ -54,6 +62,8 @@ const leastShare = 280e6;
 const headStartMs = 15_000;
 /** A piece may wait for longer: it takes 8 s, in which nothing else gets memory, and the next piece follows. */
 const agedMs: Record<Sort, number> = { short: 10_000, long: 10_000, piece: 30_000 };
+/** A piece waits for so long after short work that would not fit beside it, unless it has waited for `agedMs`. */
+const courtesyMs = 1_000;
 const patient: Patience = { waiting: (_what, turn) => turn, aside() {} };
 
 /** @param slots how many pictures and clips may be worked on at once, however small they are */
@@ -61,15 +71,15 @@ export function createMemoryGate({
   bytes,
   pictureBytes = bytes,
   slots,
-  now = () => performance.now(),
+  clock = realClock,
 }: {
   bytes: number;
   pictureBytes?: number;
   slots: number;
-  now?: () => number;
+  clock?: Clock;
 }): MemoryGate {
   const longBytes = Math.max(0, bytes - Math.max(leastShare, bytes * 0.4));
-  const line = new Line({ bytes, longBytes, slots, now });
+  const line = new Line({ bytes, longBytes, slots }, clock);
 
   function gateOf({ waiting, aside }: Patience): MemoryGate {
     return {
@@ -100,21 +110,23 @@ const nothing = { bytes: 0, count: 0 };
 /** The work that waits for memory, and the memory that is held. */
 class Line {
   readonly #budget: { bytes: number; longBytes: number; slots: number };
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
   /** In order of their due times. */
   readonly #waiting: Entry[] = [];
+  /** The short work that left last, the largest of it: as much may follow at once. */
+  #followed = { bytes: 0, until: -Infinity };
 
-  constructor({ now, ...budget }: { bytes: number; longBytes: number; slots: number; now: () => number }) {
+  constructor(budget: { bytes: number; longBytes: number; slots: number }, clock: Clock) {
     this.#budget = budget;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   /** Resolves with the bytes that are held for it, once its turn has come. */
   enter(need: Need, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const due = this.#now() + (need.sort === 'short' ? 0 : headStartMs);
+    const due = this.#clock.now() + (need.sort === 'short' ? 0 : headStartMs);
     const giveUp = () => {
       this.#remove(entry);
       reject(signal.reason as Error);
@@ -136,13 +148,15 @@ class Line {
   leave(sort: Sort, granted: number): void {
     this.#count(sort, granted, -1);
     if (sort === 'piece') this.#sendBehind();
+    if (sort === 'short') this.#expectMore(granted);
     this.#admit();
   }
 
   #admit(): void {
     let longWaits = false;
     for (const entry of this.#waiting.slice()) {
-      const granted = longWaits && entry.sort !== 'short' ? undefined : this.#grant(entry, this.#held);
+      const isHeldBack = entry.sort !== 'short' && (longWaits || this.#isCourteous(entry));
+      const granted = isHeldBack ? undefined : this.#grant(entry, this.#held);
       if (granted !== undefined) {
         this.#remove(entry);
         this.#count(entry.sort, granted, 1);
@@ -165,12 +179,30 @@ class Line {
   /** Whether it has waited long enough, and waits only for work that takes seconds. */
   #hasAged(entry: Entry): boolean {
     const held = { ...this.#held, short: nothing, piece: nothing };
-    return this.#now() > entry.due + agedMs[entry.sort] && this.#grant(entry, held) !== undefined;
+    return this.#isOld(entry) && this.#grant(entry, held) !== undefined;
+  }
+
+  #isOld({ due, sort }: Entry): boolean {
+    return this.#clock.now() > due + agedMs[sort];
+  }
+
+  /** Whether a piece leaves its room to the short work that may follow. */
+  #isCourteous(entry: Entry): boolean {
+    const { bytes, until } = this.#followed;
+    const fitsBeside = entry.bytes.at(-1)! + bytes <= this.#budget.bytes;
+    return entry.sort === 'piece' && !fitsBeside && this.#clock.now() < until && !this.#isOld(entry);
+  }
+
+  #expectMore(granted: number): void {
+    const now = this.#clock.now();
+    const before = now < this.#followed.until ? this.#followed.bytes : 0;
+    this.#followed = { bytes: Math.max(before, granted), until: now + courtesyMs };
+    if (this.#waiting.some(({ sort }) => sort === 'piece')) this.#clock.after(courtesyMs, () => this.#admit());
   }
 
   /** After a piece, short work that waits goes before the next piece. */
   #sendBehind(): void {
-    for (const entry of this.#waiting) if (entry.sort !== 'short') entry.due = Math.max(entry.due, this.#now());
+    for (const entry of this.#waiting) if (entry.sort !== 'short') entry.due = Math.max(entry.due, this.#clock.now());
     this.#waiting.sort((a, b) => a.due - b.due || Number(b.sort === 'short') - Number(a.sort === 'short'));
   }
 
