@@ -179,7 +179,7 @@ describe('A long encode', () => {
     assert.equal(await running(), 'next piece');
   });
 
-  it('lets what follows short work at once go before the next piece, unless both fit, or it has waited for long', async () => {
+  it('lets what follows short work at once go before the next piece, unless both fit or it has aged', async () => {
     const { start, end, running, pass } = watch({ bytes: 280e6, slots: 3 });
     start('piece', 250e6, 'piece');
     start('next piece', 250e6, 'piece');
