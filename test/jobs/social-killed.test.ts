@@ -114,7 +114,7 @@ test(`each post is there once, or its row is unconfirmed (SEED=${seed})`, async 
   }, 240_000);
   for (const place of platforms.flatMap((platform) => steps.map((step) => `${platform} ${step}`)))
     for (const moment of moments) assert.equal(standing.seen[`${place} ${moment}`], rounds, `${place} ${moment}`);
-  const outcomes = posts.map((post) => `${post.platform}: ${post.status}, ${madeOf(post)} there`);
+  const outcomes = posts.map((post) => `${post.platform}: ${post.status}, ${madeOf(post)} there${whyOf(post)}`);
   t.diagnostic(
     JSON.stringify(
       Object.groupBy(outcomes, (each) => each),
@@ -126,6 +126,9 @@ test(`each post is there once, or its row is unconfirmed (SEED=${seed})`, async 
     assert.ok(post.status === 'unconfirmed' ? made <= 1 : post.status === 'published' && made === 1, show(post, made));
   }
 });
+
+/** Why nobody knows: what stands in brackets. */
+const whyOf = ({ error }: Ended) => (error ? ` (${/\((.+)\)/.exec(error)?.[1] ?? error})` : '');
 
 const show = ({ id, platform, status, error }: Ended, made: number) =>
   `post ${id} on ${platform} is ${status}, and is there ${made} times: ${error ?? 'no error'}`;

@@ -25,9 +25,9 @@ const ok = (body: object): Answer => ({ status: 200, body });
 const account = '17841400000000000';
 
 /** The Graph API, for users of Instagram and for pages of Facebook: ids of 17 digits that begin with 1784140. */
-export async function startMeta(site = 'www.instagram.com/p'): Promise<FakeMeta> {
+export async function startMeta({ site = 'www.instagram.com/p', as = account } = {}): Promise<FakeMeta> {
   const posts: Made[] = [];
-  const consents = createConsents(account);
+  const consents = createConsents(as);
   const containers: Container[] = [];
   const uploads: Upload[] = [];
   const valid = { token: 'access-1', renewals: 0 };

@@ -7,6 +7,8 @@ import { addAccount, sealEnv } from './social-account.ts';
 import { startTikTok, type FakeTikTok } from './tiktok.ts';
 import { startYouTube, type FakeYouTube } from './youtube.ts';
 
+const page = '17841400000000001';
+
 /** The far sides of all platforms, and what leads a worker to them. */
 export type Fakes = {
   tiktok: FakeTikTok;
@@ -22,7 +24,7 @@ export async function startFakes(): Promise<Fakes> {
     startTikTok(),
     startYouTube(),
     startMeta(),
-    startMeta('www.facebook.com'),
+    startMeta({ site: 'www.facebook.com', as: page }),
   ]);
   const all: Platform[] = [tiktok, youtube, instagram, facebook];
   const { INSTAGRAM_APP_ID, INSTAGRAM_APP_SECRET, INSTAGRAM_API_URL, INSTAGRAM_OAUTH_URL } = instagram.env;
@@ -53,7 +55,7 @@ export const samples: Record<Name, { settings: object; external_id: string }> = 
   tiktok: { settings: { privacy: 'PUBLIC' }, external_id: 'open-id' },
   youtube: { settings: { privacy: 'PUBLIC' }, external_id: 'UC1' },
   instagram: { settings: {}, external_id: metaAccount },
-  facebook: { settings: {}, external_id: metaAccount },
+  facebook: { settings: {}, external_id: page },
 };
 
 export const accountOn = (db: Db, platform: Name): Promise<number> =>

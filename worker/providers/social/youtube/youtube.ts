@@ -97,9 +97,11 @@ function resourceOf({ title, description, tags, settings }: Post): Json {
 /** All bytes but those of the last chunk, from where YouTube says that it is. */
 async function upload(task: Task, config: Settings): Promise<void> {
   const total = Number(task.state['bytes']);
-  for (;;) {
+  for (let before = -1; ;) {
     const { offset } = await probe(task, config);
     if (offset === undefined) throw new StartOver('the address of the upload is no longer good');
+    if (offset <= before) throw unavailable(`YouTube takes no more than ${offset} bytes of ${total}`);
+    before = offset;
     await task.save({ ...task.state, sent: offset });
     if (total - offset <= chunkBytes) return;
     for (let sent = offset; total - sent > chunkBytes;) {
