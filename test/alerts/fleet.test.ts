@@ -74,6 +74,14 @@ test('many jobs die on two processes: one alert, digests, resolved; a process an
   await dies('no_such_kind', jobs);
   await eventually(() => assert.deepEqual(states(), ['dead_letters opened']), minutes);
   await dead(jobs);
+  // Killed in the middle of a request, it would be sent again, with the same webhook-id.
+  await eventually(async () => {
+    const { rows } = await db.query(`select status from notification_jobs`);
+    assert.deepEqual(
+      rows.map(({ status }) => status),
+      ['completed', 'completed'],
+    );
+  });
   await killed(one);
   await start();
   await dies('no_such_kind', 10);
