@@ -200,11 +200,21 @@ describe('A long encode', () => {
     end('next piece');
     assert.equal(await running(), 'another piece', 'nothing short came meanwhile');
 
+    end('another piece');
+    start('short before', 100e6);
+    assert.equal(await running(), 'short before');
+    end('short before');
+    assert.equal(await running(), '');
+    start('piece after', 250e6, 'piece');
+    assert.equal(await running(), '', 'it came within the time of courtesy');
+    pass(1);
+    assert.equal(await running(), 'piece after');
+
     start('last piece', 250e6, 'piece');
     start('small', 10e6);
-    assert.equal(await running(), 'another piece small');
+    assert.equal(await running(), 'piece after small');
     end('small');
-    end('another piece');
+    end('piece after');
     assert.equal(await running(), 'last piece', 'as much would fit beside it');
     start('old piece', 250e6, 'piece');
     start('short', 100e6);

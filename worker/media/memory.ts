@@ -51,7 +51,7 @@ type Patience = {
 export type Clock = { now(): number; after(ms: number, work: () => void): void };
 const realClock: Clock = {
   now: () => performance.now(),
-  after: (ms, work) => void setTimeout(work, ms).unref(),
+  after: (ms, work) => void setTimeout(work, ms),
 };
 
 type Entry = Need & { due: number; enter: (bytes: number) => void };
@@ -116,6 +116,7 @@ class Line {
   readonly #waiting: Entry[] = [];
   /** The short work that left last, the largest of it: as much may follow at once. */
   #followed = { bytes: 0, until: -Infinity };
+  #looksAgain = false;
 
   constructor(budget: { bytes: number; longBytes: number; slots: number }, clock: Clock) {
     this.#budget = budget;
@@ -155,7 +156,9 @@ class Line {
   #admit(): void {
     let longWaits = false;
     for (const entry of this.#waiting.slice()) {
-      const isHeldBack = entry.sort !== 'short' && (longWaits || this.#isCourteous(entry));
+      const isCourteous = this.#isCourteous(entry);
+      if (isCourteous) this.#lookAgain();
+      const isHeldBack = isCourteous || (longWaits && entry.sort !== 'short');
       const granted = isHeldBack ? undefined : this.#grant(entry, this.#held);
       if (granted !== undefined) {
         this.#remove(entry);
@@ -197,7 +200,16 @@ class Line {
     const now = this.#clock.now();
     const before = now < this.#followed.until ? this.#followed.bytes : 0;
     this.#followed = { bytes: Math.max(before, granted), until: now + courtesyMs };
-    if (this.#waiting.some(({ sort }) => sort === 'piece')) this.#clock.after(courtesyMs, () => this.#admit());
+  }
+
+  /** When the courtesy ends. */
+  #lookAgain(): void {
+    if (this.#looksAgain) return;
+    this.#looksAgain = true;
+    this.#clock.after(this.#followed.until - this.#clock.now(), () => {
+      this.#looksAgain = false;
+      this.#admit();
+    });
   }
 
   /** After a piece, short work that waits goes before the next piece. */
