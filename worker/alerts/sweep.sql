@@ -52,10 +52,10 @@ with turn as (
 delete from alerts where resolved_at < clock_timestamp() - interval '90 days';
 
 -- name: alerts_to_tell
--- New ones at once. Open ones when the time of a digest has passed since they were told, and something has happened
--- since. Those that have passed, if people know of them. One that came back after people had heard that it had passed
--- is told again with the next digest. That a channel is down is told once. At most :most messages in the time of a
--- digest, whatever happens.
+-- A new alert is told at once. An open one is told again when the time of a digest has passed, if something has
+-- happened since. A resolved one is told if people were told of it while it was open; if it opens again after that, it
+-- is told with the next digest. That a channel is down is told once. At most :most messages in the time of a digest,
+-- whatever happens.
 select a.id, a.condition, a.subject, a.what, a.cause, a.solution, a.query, a.count, a.opened_at, a.resolved_at,
        case when a.resolved_at is not null then 'resolved' when a.last_sent_at is null then 'opened' else 'open' end
          as state

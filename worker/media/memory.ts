@@ -3,8 +3,8 @@
  *
  * Short work, such as a picture or a short clip, takes seconds. A long encode takes minutes or hours. So a part of the
  * memory is never given to long encodes, and short work goes on beside them. An encode that needs more than the rest is
- * done in pieces of seconds. Each piece waits for its turn here. Short work that waits goes before the next piece, and
- * so does what follows within `courtesyMs`: a clip takes several turns, one after another.
+ * done in pieces of seconds. Each piece waits for its turn here. Waiting short work goes before the next piece. So does
+ * short work that comes within `courtesyMs` after other short work has ended: a clip needs several turns.
  *
  * Work enters in the order in which it came, and short work `headStartMs` before the rest. Work that does not fit yet
  * is overtaken by work that fits, until it has waited for `agedMs`: from then on, memory that becomes free is kept for
@@ -62,7 +62,7 @@ const leastShare = 280e6;
 const headStartMs = 15_000;
 /** A piece may wait for longer: it takes 8 s, in which nothing else gets memory, and the next piece follows. */
 const agedMs: Record<Sort, number> = { short: 10_000, long: 10_000, piece: 30_000 };
-/** A piece waits for so long after short work that would not fit beside it, unless it has waited for `agedMs`. */
+/** After short work ends, a piece waits so long if as much would not fit beside the piece. Not if it has aged. */
 const courtesyMs = 1_000;
 const patient: Patience = { waiting: (_what, turn) => turn, aside() {} };
 
@@ -114,7 +114,7 @@ class Line {
   readonly #held: Held = { short: { ...nothing }, long: { ...nothing }, piece: { ...nothing } };
   /** In order of their due times. */
   readonly #waiting: Entry[] = [];
-  /** The short work that left last, the largest of it: as much may follow at once. */
+  /** The most that recent short work held, and until when as much may follow. */
   #followed = { bytes: 0, until: -Infinity };
   #looksAgain = false;
 

@@ -18,7 +18,7 @@ type Parts = { config: RabbitmqConfig; db: Db; log: Log; sealer: Sealer | undefi
 type Committed = { row: number | undefined; outcomes: readonly Pick<Outcome, 'outcome'>[] };
 
 const batchBytes = 16e6;
-/** What comes again comes at once: the ledger judges it together. */
+/** After a connect, RabbitMQ delivers old messages again, all at once. They are collected, and judged together. */
 const togetherMs = 100;
 const undecidedMs = 1_000;
 const goodbyeMs = 2_000;
@@ -136,7 +136,7 @@ class Session {
     return this.#inbox.splice(0, count);
   }
 
-  /** Commits a batch, acknowledges it, and then forgets that it was not acknowledged. */
+  /** Commits a batch and acknowledges it. Once RabbitMQ has answered, its row of the ledger is deleted. */
   async #take(channel: Channel, batch: readonly Delivery[]): Promise<void> {
     const committing = this.#commit(batch);
     this.#committing = committing;

@@ -35,8 +35,9 @@ const vacuumAfter = 20_000;
  * Moves finished jobs to the archive, prunes the archive, counts the jobs of large queues, and repairs what should not
  * be broken, until `signal` aborts.
  * The fleet as a whole looks about once per `restMs` whether there is something to move, and less often while there is
- * nothing. After a run that found little to do, it rests twenty times as long as the run took, at most half a minute:
- * such runs cost five per cent of a connection. So do the repairs, which read all jobs that wait.
+ * nothing. After a run it rests twenty times as long as it took to see that there was nothing more to do, at most 30 s:
+ * such looks cost five per cent of a connection. Repairs read all jobs that wait. They rest as long, but at least 30 s
+ * and at most two minutes.
  */
 export async function keepUp(
   db: Db,

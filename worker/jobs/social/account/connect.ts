@@ -21,7 +21,7 @@ const linkSeconds = 3_600;
 
 /**
  * @param account the row that is connected again; undefined: any account of the platform
- * @returns where the owner says yes. Whoever has the link can connect an account with it, once, for an hour
+ * @returns the address at which the owner allows it. Whoever has it can connect an account, once, within an hour
  * @throws UsageError if a setting is missing, or if there is no such account of the platform
  */
 export async function beginConnect(
@@ -98,7 +98,7 @@ async function ask(given: Given, platform: Platform, code: string, verifier: str
   }
 }
 
-/** A link for one account connects no other: posts that wait would go to it. */
+/** A link that was made for one account connects no other: waiting posts would be published on the wrong one. */
 async function wantedOf(
   { db }: Given,
   id: number | null,
