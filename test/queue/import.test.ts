@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { runMigrations, makeWorkerUtils } from 'graphile-worker';
 import { installPeers, loadPeer, redisAnswers, redisUrl } from '../bench/peers.ts';
+import { applicationOptions } from '../support/hostile.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { unlessEverything } from '../support/everything.ts';
 import { runFile } from '../support/sql-files.ts';
@@ -27,10 +28,18 @@ const jobs = async () =>
     )
   ).rows;
 
+/** As graphile-worker needs it, whatever the settings of the database say. */
+function writable(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  url.searchParams.set('options', applicationOptions);
+  return url.href;
+}
+
 test('from graphile-worker', async (t) => {
   t.after(() => db.query(`delete from jobs; drop schema graphile_worker cascade`));
-  await runMigrations({ connectionString: db.url });
-  const utils = await makeWorkerUtils({ connectionString: db.url });
+  const connectionString = writable(db.url);
+  await runMigrations({ connectionString });
+  const utils = await makeWorkerUtils({ connectionString });
   t.after(() => utils.release());
   await utils.addJob('send_email', { to: 'a' }, { priority: 5, maxAttempts: 4 });
   await utils.addJob('send_email', { to: 'b' }, { jobKey: 'welcome-17', runAt: new Date(Date.now() + 3_600_000) });
@@ -72,8 +81,9 @@ test('from graphile-worker', async (t) => {
 
 test('what Rowmill refuses moves nothing', async (t) => {
   t.after(() => db.query(`delete from jobs; drop schema graphile_worker cascade`));
-  await runMigrations({ connectionString: db.url });
-  const utils = await makeWorkerUtils({ connectionString: db.url });
+  const connectionString = writable(db.url);
+  await runMigrations({ connectionString });
+  const utils = await makeWorkerUtils({ connectionString });
   t.after(() => utils.release());
   await utils.addJob('send_email', { to: 'a' });
   await utils.addJob('send_email', { to: 'x'.repeat(1_100_000) });

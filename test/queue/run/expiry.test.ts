@@ -76,7 +76,7 @@ test('a job that has expired ends cancelled, never runs, and counts no attempt; 
 test('a job that expires before its retry runs once, and keeps the record of its failure', async () => {
   const id = await add(rig.db, 'media', 'late');
   const row = await reads(rig.db, id, { ...expired, attempt: 1, retry_count: 1 });
-  assert.ok(row['started_at'] < row['expires_at']);
+  assert.ok(row['started_at'] <= row['expires_at']);
   assert.deepEqual(
     ran.filter((each) => each === id),
     [id],

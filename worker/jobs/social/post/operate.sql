@@ -17,7 +17,7 @@ select p.id, p.account_id, p.platform,
   from social_posts p
  where p.scheduled_at >= :since and p.scheduled_at < :until and p.status <> 'cancelled'
  order by p.scheduled_at, p.id
- limit 2_000;
+ limit 2000;
 
 -- name: show_post
 -- Without upload_url, which lets somebody upload.
