@@ -4,6 +4,7 @@ import type { App } from '../app.ts';
 import { endConnect } from '../jobs/social/account/connect.ts';
 import { platforms } from '../providers/social/social.ts';
 import { faultsTo } from './faults.ts';
+import { pageHeaders, pageOf } from './page.ts';
 
 /**
  * `GET /connect/<platform>`: where a platform leads the owner of an account back to, with a code. The way begins with
@@ -30,24 +31,5 @@ export function connecting(app: Pick<App, 'db' | 'config' | 'social' | 'log'>): 
   return http;
 }
 
-const headers = {
-  'cache-control': 'no-store',
-  'content-security-policy': `default-src 'none'; frame-ancestors 'none'; base-uri 'none'`,
-  // The address of this page has the code and the state.
-  'referrer-policy': 'no-referrer',
-  'x-robots-tag': 'noindex',
-};
-
-const page = (content: ReturnType<typeof html>) =>
-  html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width" />
-        <meta name="color-scheme" content="light dark" />
-        <title>Connect an account</title>
-      </head>
-      <body>
-        ${content}
-      </body>
-    </html>`;
+const page = pageOf('Connect an account');
+const headers = pageHeaders(`'none'`);

@@ -5,6 +5,7 @@ import type { App } from '../app.ts';
 import { unsubscribe } from '../jobs/notification/delivery/report.ts';
 import { readUnsubscribeToken } from '../jobs/notification/delivery/unsubscribe-link.ts';
 import { faultsTo } from './faults.ts';
+import { pageHeaders, pageOf } from './page.ts';
 
 /**
  * `POST /unsubscribe/:token`, which mail programs send with one click. A GET changes nothing, because programs that
@@ -42,23 +43,5 @@ export function unsubscribing(app: Pick<App, 'db' | 'config' | 'log'>): Hono {
   return http;
 }
 
-const headers = {
-  'cache-control': 'no-store',
-  'content-security-policy': `default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'`,
-  'referrer-policy': 'no-referrer',
-  'x-robots-tag': 'noindex',
-};
-
-const page = (content: ReturnType<typeof html>) =>
-  html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width" />
-        <meta name="color-scheme" content="light dark" />
-        <title>Unsubscribe</title>
-      </head>
-      <body>
-        ${content}
-      </body>
-    </html>`;
+const page = pageOf('Unsubscribe');
+const headers = pageHeaders(`'self'`);
