@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { add } from '../support/jobs.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { startVendor, type Vendor } from '../support/vendor.ts';
@@ -53,7 +54,7 @@ async function sweptAgain(times = 3): Promise<void> {
   }
 }
 
-test('two processes tell once, also if one is killed while it sends', async () => {
+slow('two processes tell once, also if one is killed while it sends', async () => {
   receiver.fail('hang', 1);
   const first = await spawnRowmill(rig.db.url, env);
   await add(rig.db, 'media', 'no_such_kind');

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { startSmtp } from '../support/smtp.ts';
 import { startVendor } from '../support/vendor.ts';
@@ -17,7 +17,7 @@ import { startVendor } from '../support/vendor.ts';
 const jobs = Number(process.env['TEST_JOBS'] ?? 400);
 const minutes = 600_000;
 
-test('many jobs die on two processes: one alert, digests, resolved; a process and a channel die, too', async (t) => {
+slow('many jobs die on two processes: one alert, digests, resolved; a process and a channel die, too', async (t) => {
   const db = await createDatabase();
   const dir = await mkdtemp(join(tmpdir(), 'rowmill-alerts-'));
   const [receiver, smtp] = await Promise.all([startVendor(() => ({ status: 200, body: '' })), startSmtp()]);

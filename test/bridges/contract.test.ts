@@ -8,7 +8,7 @@ import { createPool } from '../../worker/base/db/db.ts';
 import { startBridges } from '../../worker/bridges/bridges.ts';
 import { createDatabase, patient, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
-import { everything, unlessEverything } from '../support/everything.ts';
+import { everything, slowIf, unlessEverything } from '../support/everything.ts';
 import { silent } from '../support/log.ts';
 import { sources, type OpenSource, type Sent } from '../support/sources.ts';
 import { startWire } from '../support/wire.ts';
@@ -23,8 +23,9 @@ let db: TestDatabase;
 before(async () => void (db = await createDatabase()));
 after(() => db.drop());
 
-for (const { name, missing, open } of Object.values(sources))
+for (const { name, missing, slow, open } of Object.values(sources))
   suite(name, { skip: missing }, () => {
+    const afterDeath = slowIf(slow);
     let source: OpenSource;
     let closing: (() => unknown)[];
     beforeEach(async () => {
@@ -146,7 +147,7 @@ for (const { name, missing, open } of Object.values(sources))
     });
 
     for (const moment of ['before it commits', 'before it acknowledges', 'when all is acknowledged'] as const)
-      test(`a bridge is killed ${moment}: another goes on`, async () => {
+      afterDeath(`a bridge is killed ${moment}: another goes on`, async () => {
         const first = [...numbered(30), ...numbered(10)];
         await source.send(first);
         let bridge!: Awaited<ReturnType<typeof start>>;
@@ -190,7 +191,7 @@ for (const { name, missing, open } of Object.values(sources))
       await finished([...sent, ...more], [bridge]);
     });
 
-    test('a source that is away is told, and comes back', async () => {
+    afterDeath('a source that is away is told, and comes back', async () => {
       const bridge = await start();
       await eventually(() => assert.ok(bridge.state().connected));
       bridge.toSource.leave();

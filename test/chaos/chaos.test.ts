@@ -7,11 +7,12 @@ import { raiseFleet } from './fleet.ts';
 import { prepareGround } from './ground.ts';
 import { makePlan } from './plan.ts';
 import { judge } from './verdict.ts';
+import { slow } from '../support/everything.ts';
 
 const chaos = join(import.meta.dirname, 'chaos.ts');
 
 // Each kind of fault. A longer one is a step of .ci/run.
-test('killed, frozen and stopped workers, and crashes of Postgres, leave no job lost, doubled or stuck', async () => {
+slow('killed, frozen and stopped workers, and crashes of Postgres, leave no job lost, doubled or stuck', async () => {
   const child = spawn(process.execPath, [chaos, '--jobs', '600', '--faults', '8', '--seed', '1'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -21,7 +22,7 @@ test('killed, frozen and stopped workers, and crashes of Postgres, leave no job 
   assert.equal(said.trimEnd().split('\n').at(-1), 'lost 0, doubled 0, stuck 0');
 });
 
-test('the row of a worker that is gone is reaped before the verdict; one that cannot be is stuck', async (t) => {
+slow('the row of a worker that is gone is reaped before the verdict; one that cannot be is stuck', async (t) => {
   const ground = await prepareGround();
   t.after(() => ground.close());
   const fleet = raiseFleet({ url: ground.url, seed: 1, size: 0, logFile: join(ground.dir, 'workers.log') });

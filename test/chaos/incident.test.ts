@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { slow } from '../support/everything.ts';
 
 // The scenarios that can be run for as long as wanted, at their shortest.
 
@@ -16,7 +17,7 @@ async function run(name: string, ...args: string[]): Promise<string> {
   return said.trimEnd().split('\n').at(-1)!;
 }
 
-test('three workers use no retry in incidents of storage and RAID, and finish soon after their end', async () => {
+slow('three workers use no retry in incidents of storage and RAID, and finish soon after their end', async () => {
   const args = ['--incident', 'storage,raid', '--minutes', '0.05', '--jobs', '200', '--check-ms', '1000'];
   // A busy machine is slow.
   args.push('--other-within-ms', '120000');
@@ -26,7 +27,7 @@ test('three workers use no retry in incidents of storage and RAID, and finish so
   );
 });
 
-test('on a storage of whose requests some fail, a transcode loses no attempt', async () => {
+slow('on a storage of whose requests some fail, a transcode loses no attempt', async () => {
   const args = ['--transcodes', '1', '--percent', '5', '--seconds', '160'];
   assert.equal(await run('faulty-storage', ...args), 'completed 1, attempts lost 0, attempts more than one each 0');
 });

@@ -13,6 +13,7 @@ import { version } from '../../worker/queue/fleet/version.ts';
 import { ffmpeg } from '../support/clips.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';
+import { slow } from '../support/everything.ts';
 import { add } from '../support/jobs.ts';
 import { createDoctor, type Doctor } from '../support/doctor.ts';
 import { startSmtp } from '../support/smtp.ts';
@@ -207,7 +208,7 @@ test('ffmpeg: a wrong path, one that is too old, one that lacks something, none'
   }
 });
 
-test('RAID with another secret, or not there', async (t) => {
+slow('RAID with another secret, or not there', async (t) => {
   const raid = await startStandIn(new Map(), 'sesame');
   t.after(raid.close);
   const refused = await examine({ RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'other' });

@@ -9,6 +9,7 @@ import { jobs } from '../../worker/http/jobs.ts';
 import { loadRegistry, type Registry } from '../../worker/queue/registry.ts';
 import { createDatabase, patient, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { silent } from '../support/log.ts';
 import { startProxy } from '../support/proxy.ts';
 
@@ -88,7 +89,7 @@ test('a list is one statement, with keys too; with known keys it is compared as 
   await db.end();
 });
 
-test('while Postgres hangs, a request is answered 503 in time; repeated, each job is there once', async () => {
+slow('while Postgres hangs, a request is answered 503 in time; repeated, each job is there once', async () => {
   const proxy = await startProxy(database.url);
   const limits = { connectTimeoutMs: 10_000, queryTimeoutMs: 10_000 };
   const db = createPool(proxy.url, { max: 3, log: silent, ...limits });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { reads } from '../support/jobs.ts';
 import { createMessenger, putAll, type Messenger } from '../support/messenger.ts';
 import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
@@ -67,7 +68,7 @@ test('some keys cannot be deleted: the others are, with their rows; a job of its
   await eventually(async () => assert.equal(Number(await messenger.one('select sum(bytes) from cleanup_logs')), 400));
 });
 
-test('storage throttles: the same request is repeated and succeeds; if it lasts, nothing is lost', async () => {
+slow('storage throttles: the same request is repeated and succeeds; if it lasts, nothing is lost', async () => {
   await fill('throttled once', 30);
   s3.fail({ ...s3Failures.slowDown, times: 1, when: ({ url }) => url.includes('delete') });
   assert.equal((await messenger.cleanUp('temp_files')).deleted, 30);

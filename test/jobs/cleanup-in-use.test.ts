@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { mkdtemp, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { LocalStorage } from '../../worker/base/storage/local.ts';
 import { install } from '../../worker/queue/install/install.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
-import { unlessEverything } from '../support/everything.ts';
+import { slow, unlessEverything } from '../support/everything.ts';
 import { add, rows } from '../support/jobs.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { addProducts, plantReferences, type Planned } from '../support/references.ts';
@@ -65,7 +65,7 @@ const settled = async (jobs: number[]) => {
   assert.equal(left[0]!.left, 0);
 };
 
-test(`what a row shows stays, all else goes, with two jobs of a kind at once, and kills (SEED=${seed})`, async (t) => {
+slow(`what a row shows stays, all else goes, with two jobs of a kind at once, and kills (SEED=${seed})`, async (t) => {
   const workers = [await start(), await start()];
   const twice = async (kind: string, payload: object) => [
     await add(db, 'cleanup', kind, { payload, max_retries: 1000 }),

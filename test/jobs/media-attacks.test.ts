@@ -8,7 +8,7 @@ import { createFfmpeg } from '../../worker/media/ffmpeg/ffmpeg.ts';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { attacks, type Attack } from '../support/attacks.ts';
 import { eventually } from '../support/eventually.ts';
-import { everything, unlessEverything } from '../support/everything.ts';
+import { everything } from '../support/everything.ts';
 import { ffmpegs } from '../support/ffmpegs.ts';
 import { add, rows } from '../support/jobs.ts';
 import { holdsNothing } from '../support/leaks.ts';
@@ -46,8 +46,8 @@ after(async () => {
   await rm(root, { recursive: true });
 });
 
-for (const [place, { name, config }] of ffmpegs.entries())
-  describe(name, { skip: place > 0 && unlessEverything }, () => {
+for (const { name, config } of ffmpegs)
+  describe(name, () => {
     test('through all kinds of jobs, with no sandbox', async () => {
       const [temp, data] = [join(root, 'temp', name), join(root, 'data', name)];
       const env = { QUEUES: 'media', TEMP_DIR: temp, DATA_DIR: data, MEDIA_MEMORY_MB: '1000' };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
+import { slow } from '../support/everything.ts';
 import { h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
@@ -72,7 +73,7 @@ test('the message of the documentation is processed: MP3 stored, waveform on the
   await eventually(async () => assert.deepEqual(await readdir(rig.temp), []));
 });
 
-test('when storage fails for longer than its retries, the job is retried, and writes the same key', async () => {
+slow('when storage fails for longer than its retries, the job is retried, and writes the same key', async () => {
   rig.s3.fail({
     ...s3Failures.slowDown,
     when: ({ method, url }) => method === 'PUT' && url.includes('/processed/'),

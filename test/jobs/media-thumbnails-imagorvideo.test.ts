@@ -6,6 +6,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { clip } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { startImagorVideo, type FakeImagorVideo, type ImagorFailure } from '../support/imagorvideo.ts';
 import { reads, type Row } from '../support/jobs.ts';
 import { picture, truncated } from '../support/pictures.ts';
@@ -130,7 +131,7 @@ test('files of a local storage are not for imagorvideo: ffmpeg takes the frame',
   }
 });
 
-test('a worker is killed in the middle of it: another one makes the thumbnails', async () => {
+slow('a worker is killed in the middle of it: another one makes the thumbnails', async () => {
   const rig = await createRig();
   const dir = await mkdtemp(join(tmpdir(), 'thumbnails-'));
   const env = { ...settings, ...s3.env, IMAGORVIDEO_URL: imagor.url, DATA_DIR: dir, TEMP_DIR: dir, NODE_ENV: 'test' };

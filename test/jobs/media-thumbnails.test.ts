@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { after, before, beforeEach, suite, test } from 'node:test';
 import sharp from 'sharp';
 import { clip, generate, tone } from '../support/clips.ts';
+import { slow } from '../support/everything.ts';
 import { reads } from '../support/jobs.ts';
 import { picture, truncated } from '../support/pictures.ts';
 import { s3Failures, startS3Server, type S3Server } from '../support/s3-server.ts';
@@ -220,7 +221,7 @@ suite('a dead letter at once, and FAILED', () => {
   });
 });
 
-test('storage that fails is asked again; if it stays down the row is FAILED, and READY after a rerun', async () => {
+slow('storage that fails is asked again; if it stays down the row is FAILED, and READY after a rerun', async () => {
   const { id } = await bucket.upload(photo);
   s3.fail(s3Failures.internalError);
   const job = await bucket.add({ mediaId: id }, { max_retries: 1 });

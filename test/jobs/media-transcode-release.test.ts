@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
+import { slow, slowIf } from '../support/everything.ts';
 import { add, reads } from '../support/jobs.ts';
 import { keyOf } from '../support/media-rig.ts';
 import { s3Failures, type AskedRequest } from '../support/s3-server.ts';
@@ -78,7 +79,7 @@ for (const [name, when, options, files] of [
   ['in the middle of the segments', isPut(/180p\/00000\.m4s$/), hlsAlone, 7],
   ['at the very last manifest', isPut(/manifest\.mpd$/), { formats: ['hls', 'dash', 'mp4'] }, 13],
 ] as const)
-  test(`when storage fails ${name}, nothing is public, and the next attempt puts that right`, async () => {
+  slowIf(files > 7)(`when storage fails ${name}, nothing is public, and the next attempt puts that right`, async () => {
     const key = `fails ${name}.mp4`;
     await rig.put(key, await clip({ seconds: 3 }));
     const prefix = `processed/${key.replaceAll(' ', '-').replace('.mp4', '')}`;
@@ -94,7 +95,7 @@ for (const [name, when, options, files] of [
     assert.equal((await rig.keysUnder(prefix)).length, files);
   });
 
-test('a repeat stores the same keys again, and takes back nothing of what was there before when it fails', async () => {
+slow('a repeat stores the same keys again, and takes back nothing of what was there before when it fails', async () => {
   await rig.put('twice.mp4', await clip());
   const stored = () =>
     rig.s3.requests

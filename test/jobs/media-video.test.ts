@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import sharp from 'sharp';
+import { slow } from '../support/everything.ts';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../support/footage.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
@@ -126,7 +127,7 @@ test('a repeat writes the same keys', async () => {
   assert.deepEqual([keys.length, new Set(keys).size], [4, 2]);
 });
 
-test('when storage fails for longer than its retries, the job is retried until it succeeds', async () => {
+slow('when storage fails for longer than its retries, the job is retried until it succeeds', async () => {
   await store('retried.mp4');
   rig.s3.fail({
     ...s3Failures.internalError,

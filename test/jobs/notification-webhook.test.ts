@@ -4,6 +4,7 @@ import { after, before, beforeEach, suite, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { loadRegistry } from '../../worker/queue/registry.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { add, reads } from '../support/jobs.ts';
 import { startVendor, type Vendor } from '../support/vendor.ts';
 import { createRig, type Rig } from '../support/worker.ts';
@@ -210,7 +211,7 @@ test('what is missing, wrong or not allowed is named, and sends nothing', async 
   assert.equal(receiver.taken.length, count);
 });
 
-test('the secrets of endpoints are sealed within a minute, also of one that nobody has used', async () => {
+slow('the secrets of endpoints are sealed within a minute, also of one that nobody has used', async () => {
   const secret = await endpoint('sealed', { previous_secret: newSecret() });
   const row = await eventually(async () => {
     const found = await stateOf('sealed');

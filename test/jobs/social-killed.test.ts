@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import publish from '../../worker/jobs/social/publish.ts';
 import { platforms, type Platform } from '../../worker/providers/social/social.ts';
 import { random } from '../chaos/random.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { everything } from '../support/everything.ts';
+import { everything, slow } from '../support/everything.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { addAccount } from '../support/social-account.ts';
 import { holdCommits, Moments, moments, oneOf, releaseCommits, stalls, steps } from '../support/social-moments.ts';
@@ -88,7 +88,7 @@ type Ended = { id: number; platform: Platform; status: string; error: string | n
 const madeOf = ({ platform, title, text }: Ended) =>
   fakes[platform].posts.filter((post) => post.text.includes(title) || post.text.includes(text)).length;
 
-test(`each post is there once, or its row is unconfirmed (SEED=${seed})`, async (t) => {
+slow(`each post is there once, or its row is unconfirmed (SEED=${seed})`, async (t) => {
   const standing = new Moments(fakes, rig.db, next);
   const holder = await rig.db.connect();
   t.after(() => holder.release());

@@ -6,6 +6,7 @@ import { Queue } from '../../worker/queue/bullmq/queue.ts';
 import { platforms, type Platform } from '../../worker/providers/social/social.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow, slowIf } from '../support/everything.ts';
 import { add, reads } from '../support/jobs.ts';
 import { accountOn, addPost, postOf, samples, startFakes, video, type Fakes, type PostRow } from '../support/social.ts';
 import { createRig, type Rig } from '../support/worker.ts';
@@ -57,6 +58,8 @@ const submits: Record<Platform, RegExp> = {
 
 for (const platform of platforms)
   suite(platform, () => {
+    const afterWaiting = slowIf(platform === 'tiktok');
+
     test('a row becomes a post, once, and the row says where it is', async () => {
       const post = await ends(await publishOn(platform));
       assert.equal(post.error, null);
@@ -70,14 +73,14 @@ for (const platform of platforms)
       assert.deepEqual(rows.at(-1), { status: 'published', step: 'done' });
     });
 
-    test('a submit whose answer is lost is looked up, and not sent a second time', async () => {
+    afterWaiting('a submit whose answer is lost is looked up, and not sent a second time', async () => {
       fakes[platform].fail(submits[platform], 'lost');
       const post = await ends(await publishOn(platform));
       assert.equal(post.status, 'published', post.error);
       assert.equal(madeOf(platform, post).length, 1);
     });
 
-    test('a token that expires is renewed, and the post goes on at its step', async () => {
+    afterWaiting('a token that expires is renewed, and the post goes on at its step', async () => {
       const { valid } = fakes[platform];
       const renewals = valid.renewals;
       valid.token = `expired-${count}`;
@@ -88,7 +91,7 @@ for (const platform of platforms)
     });
   });
 
-test('a post of Instagram that was not taken is unconfirmed, and never sent again', async () => {
+slow('a post of Instagram that was not taken is unconfirmed, and never sent again', async () => {
   fakes.instagram.fail(/\/media_publish$/, 'drop');
   const post = await ends(await publishOn('instagram'));
   assert.equal(post.status, 'unconfirmed');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import publish from '../../worker/jobs/social/publish.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
+import { slow } from '../support/everything.ts';
 import { reads } from '../support/jobs.ts';
 import { metaError } from '../support/meta.ts';
 import { accountOn, addPost, postOf, startFakes, type Fakes } from '../support/social.ts';
@@ -34,7 +35,7 @@ const becomes = (id: number, status: string) =>
     return post;
   });
 
-test('a container that expires again and again is made six times, and then the post has failed', async () => {
+slow('a container that expires again and again is made six times, and then the post has failed', async () => {
   const { containers, will } = fakes.instagram;
   const made = containers.length;
   will.container = 'EXPIRED';
@@ -45,7 +46,7 @@ test('a container that expires again and again is made six times, and then the p
   await reads(rig.db, post.job_id, { status: 'failed', error_code: 'social_started_over' });
 });
 
-test('a submit without an answer is not prepared anew when its container is gone: it is unconfirmed', async () => {
+slow('a submit without an answer is not prepared anew when its container is gone: it is unconfirmed', async () => {
   const { containers, posts } = fakes.instagram;
   const made = containers.length;
   fakes.instagram.onRequest = (when, { path }) => {

@@ -11,6 +11,8 @@ export type Source = {
   name: string;
   /** Why it cannot be tested here, or false. */
   missing: string | false;
+  /** A message whose bridge has died comes again only after a minute. */
+  slow?: true;
   open(url?: string): Promise<OpenSource>;
 };
 
@@ -86,6 +88,7 @@ const enveloped = ({ body, key }: Sent) => (key ? `{"kind":${JSON.stringify(key)
 const sqs: Source = {
   name: 'SQS',
   missing: false,
+  slow: true,
   async open() {
     const { client, server, name, url, config, left, close } = await openSqs();
     return {

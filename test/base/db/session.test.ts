@@ -7,6 +7,7 @@ import { createClient, createPool, isTransient, isUnsent, transaction, type Db }
 import { query } from '../../../worker/base/db/sql.ts';
 import { judge } from '../../../worker/queue/run/outcome.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
+import { slow } from '../../support/everything.ts';
 import { hostile, makeHostile } from '../../support/hostile.ts';
 import { silent } from '../../support/log.ts';
 
@@ -162,7 +163,7 @@ async function refusing(t: { after: (work: () => void) => void }, code: string, 
   return `postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/db`;
 }
 
-test('a server that accepts connections and says nothing keeps no caller and no place of a pool', async (t) => {
+slow('a server that accepts connections and says nothing keeps no caller and no place of a pool', async (t) => {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => void sockets.add(socket)).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -12,6 +12,7 @@ import { download } from '../../../worker/base/storage/download.ts';
 import { S3Storage } from '../../../worker/base/storage/s3.ts';
 import type { Storage } from '../../../worker/base/storage/storage.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slowIf } from '../../support/everything.ts';
 import { type Failure, type S3Server, s3Failures, startS3Server } from '../../support/s3-server.ts';
 import { listed } from '../../support/storage-contract.ts';
 
@@ -186,7 +187,7 @@ describe('A request that may succeed is tried again', () => {
     ['an answer that does not come', { status: 0, code: '', hang: true }],
   ];
   for (const [what, failure] of passing)
-    it(`after ${what}: every request of every method`, async () => {
+    slowIf(failure.hang)(`after ${what}: every request of every method`, async () => {
       // Each request fails the first time that a method sends it.
       const asked = new Set<string>();
       s3.fail({

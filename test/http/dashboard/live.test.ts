@@ -10,6 +10,7 @@ import {
   type Served,
 } from '../../support/dashboard.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { add } from '../../support/jobs.ts';
 import { countStatements, type Counter } from '../../support/statements.ts';
 
@@ -50,7 +51,7 @@ test('a change arrives on every stream', async () => {
   }
 });
 
-test('fifty open pages read the fleet once in two seconds, as one does', async () => {
+slow('fifty open pages read the fleet once in two seconds, as one does', async () => {
   const paths = ['overview/live', 'overview/live?read', 'workers/live', 'ways-in/live'];
   const streams = await Promise.all(Array.from({ length: 50 }, (_, n) => follow(paths[n % paths.length]!)));
   for (const { text } of streams) await eventually(() => assert.match(text(), /^data: /m));

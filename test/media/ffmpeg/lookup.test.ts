@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 import { after, before, beforeEach, test } from 'node:test';
 import { createLog } from '../../../worker/base/log.ts';
 import { createFfmpeg } from '../../../worker/media/ffmpeg/ffmpeg.ts';
+import { slowIf } from '../../support/everything.ts';
 import { ffmpegs } from '../../support/ffmpegs.ts';
 
 // What is found out about ffmpeg on a machine that has no memory for it, or that takes its sandbox away.
@@ -77,19 +78,22 @@ for (const [treats, code] of [
   ['no memory', 'out_of_memory'],
   ['kill sandbox', 'ffmpeg_killed'],
 ] as const)
-  test(`a machine that treats it so, “${treats}”, has told nothing: the next job asks again`, async (t) => {
-    const expected = await createFfmpeg(config).capabilities();
-    if (treats === 'kill sandbox' && expected.sandbox === 'none') return t.skip('there is no sandbox here');
-    await machine(treats);
-    const ffmpeg = createFfmpeg(config);
-    const many = await Promise.allSettled([ffmpeg.capabilities(), ffmpeg.capabilities()]);
-    assert.deepEqual(
-      many.map((one) => one.status === 'rejected' && (one.reason as { code: string }).code),
-      [code, code],
-    );
-    await machine('fine');
-    assert.deepEqual(await ffmpeg.capabilities(), expected);
-  });
+  slowIf(treats !== 'kill')(
+    `a machine that treats it so, “${treats}”, has told nothing: the next job asks again`,
+    async (t) => {
+      const expected = await createFfmpeg(config).capabilities();
+      if (treats === 'kill sandbox' && expected.sandbox === 'none') return t.skip('there is no sandbox here');
+      await machine(treats);
+      const ffmpeg = createFfmpeg(config);
+      const many = await Promise.allSettled([ffmpeg.capabilities(), ffmpeg.capabilities()]);
+      assert.deepEqual(
+        many.map((one) => one.status === 'rejected' && (one.reason as { code: string }).code),
+        [code, code],
+      );
+      await machine('fine');
+      assert.deepEqual(await ffmpeg.capabilities(), expected);
+    },
+  );
 
 test('ffmpeg is never run with less of a sandbox than before: the job says so, and the log', async (t) => {
   const { logged, ...ffmpeg } = created();

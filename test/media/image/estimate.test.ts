@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import sharp from 'sharp';
-import { unlessEverything } from '../../support/everything.ts';
+import { slow, unlessEverything } from '../../support/everything.ts';
 import { gridOf, hevcItem } from '../../support/heif.ts';
 import { measure, optimised, thumbnails, variants } from '../../support/picture-memory.ts';
 import { fixture, picture, type PictureOptions } from '../../support/pictures.ts';
@@ -26,17 +26,17 @@ describe(
       ['a JPEG of 24 megapixels on its side', { width: 6000, height: 4000, orientation: 6 }, rarely],
       ['a CMYK JPEG', { width: 4000, height: 3000, profile: 'cmyk' }, rarely],
       ['a progressive JPEG', { width: 6000, height: 4000, progressive: true }, rarely],
-      ['a PNG of 100 megapixels', { width: 10_000, height: 10_000, format: 'png' }],
-      ['an interlaced PNG', { width: 4000, height: 3000, ...interlaced, alpha: true }],
+      ['a PNG of 100 megapixels', { width: 10_000, height: 10_000, format: 'png' }, rarely],
+      ['an interlaced PNG', { width: 4000, height: 3000, ...interlaced, alpha: true }, rarely],
       ['a deep PNG', { width: 4000, height: 3000, format: 'png', deep: true }, rarely],
       ['a lossless WebP', { width: 4000, height: 3000, format: 'webp', lossless: true }],
       ['a GIF', { width: 4000, height: 3000, format: 'gif' }],
       ['an AVIF of 12 megapixels', { width: 4032, height: 3024, format: 'avif' }],
       ['a TIFF of one tile', { width: 4032, height: 3024, format: 'tiff', tiled: 4096, photo: true }],
       ['a scroll', { width: 1600, height: 16_000, photo: true }, rarely],
-      ['a scroll that was on its side', { width: 16_000, height: 1600, orientation: 6 }],
+      ['a scroll that was on its side', { width: 16_000, height: 1600, orientation: 6 }, rarely],
       ['a see-through scroll', { width: 1000, height: 6000, format: 'png', alpha: true }, rarely],
-      ['a scroll of noise', { width: 1600, height: 4000, format: 'png', grain: 1 }],
+      ['a scroll of noise', { width: 1600, height: 4000, format: 'png', grain: 1 }, rarely],
       ['a see-through PNG of noise', { width: 1600, height: 1200, format: 'png', alpha: true, grain: 1 }],
       ['a see-through WebP of noise', { width: 4032, height: 3024, format: 'webp', alpha: true, grain: 3 }, rarely],
     ];
@@ -68,14 +68,13 @@ describe(
     for (const [width, height] of sizes)
       for (const [what, options] of phones) {
         const megapixels = Math.round((width * height) / 1e6);
-        const often = megapixels === 24 && options.subsampling !== undefined;
         // What is larger is of flat colours, so that it is soon made: those take less memory.
         const tight = megapixels < 20 || options.progressive === true;
         // Of the largest one of a kind: without the one that does not fit, twice 49 megapixels of three channels.
         if (megapixels === 49 && !['JPEG', 'progressive JPEG', 'PNG'].includes(what)) continue;
         it(
           `${tight ? 'is near to' : 'covers'} the growth of the process, and fits: ${megapixels} megapixels of ${what}`,
-          { skip: !often && unlessEverything },
+          rarely,
           async () => {
             const path = join(dir, 'original');
             await writeFile(path, await picture({ width, height, photo: megapixels < 20, ...options }));
@@ -85,7 +84,7 @@ describe(
         );
       }
 
-    it('covers what the process really grows by, for thumbnails of an interlaced PNG', async () => {
+    slow('covers what the process really grows by, for thumbnails of an interlaced PNG', async () => {
       const path = join(dir, 'original');
       await writeFile(path, await picture({ width: 4000, height: 3000, ...interlaced, alpha: true, photo: true }));
       await covered(path, thumbnails);
@@ -95,7 +94,7 @@ describe(
     const messages: [what: string, file: () => Promise<Buffer>, formats: string[], when?: typeof rarely][] = [
       ['a JPEG', () => picture({ width: 6000, height: 4000, photo: true }), [], rarely],
       ['a see-through PNG', () => picture({ width: 4000, height: 3000, ...png }), [], rarely],
-      ['a copy in AVIF', () => picture({ width: 1024, height: 1024, ...png }), ['avif']],
+      ['a copy in AVIF', () => picture({ width: 1024, height: 1024, ...png }), ['avif'], rarely],
       ['a large copy in AVIF', () => picture({ width: 2048, height: 2048, ...png }), ['avif'], rarely],
       ['a HEIC', () => fixture('large'), []],
       ['an animation of noise', movingNoise, [], rarely],

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import exifreader from 'exifreader';
 import sharp from 'sharp';
 import { thumbHashToAverageRGBA, thumbHashToApproximateAspectRatio } from 'thumbhash';
+import { slow } from '../../support/everything.ts';
 import {
   animated,
   animatedPng,
@@ -180,7 +181,7 @@ describe('An animation', () => {
     assertColours(await quartersOf(made.main.data), quarters);
   });
 
-  it('that is very long becomes a still', async () => {
+  slow('that is very long becomes a still', async () => {
     const frames = await sharp({ create: { width: 1000, height: 1000 * 41, channels: 3, background: '#c83c28' } })
       .raw()
       .toBuffer();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { processAudio } from '../../../worker/media/audio/audio.ts';
 import { createMemoryGate } from '../../../worker/media/memory.ts';
+import { slowIf } from '../../support/everything.ts';
 import { aac, h264, openFootage, picture, tone, type Footage } from '../../support/footage.ts';
 import { near, processed } from '../../support/processed.ts';
 
@@ -80,8 +81,8 @@ suite('a video whose header is wrong is as long as what decodes', () => {
       (bytes) => (bytes.write('JUNK', bytes.lastIndexOf('idx1'), 'latin1'), bytes),
     ],
   ];
-  for (const [name, make, change] of changed)
-    test(name, async () => {
+  for (const [index, [name, make, change]] of changed.entries())
+    slowIf(index % 3 > 0)(name, async () => {
       const path = await clips.change(await make(), change);
       near((await video(path)).duration, 2, 0.15);
       near((await sound(path)).metadata.duration, 2, 0.1);

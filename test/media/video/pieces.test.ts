@@ -8,6 +8,7 @@ import { encodeRungsInPieces } from '../../../worker/media/video/ladder/pieces.t
 import { createMemoryGate } from '../../../worker/media/memory.ts';
 import { areSame, eachPiece, encodeInPieces, timesOf, type Cut } from '../../../worker/media/video/pieces.ts';
 import { chooseStreams } from '../../../worker/media/ffmpeg/source.ts';
+import { slowIf } from '../../support/everything.ts';
 import { aac, openFootage, picture, tone, type Footage } from '../../support/footage.ts';
 
 // A long encode in pieces, between which others get its memory: what comes out is what one run makes.
@@ -53,8 +54,8 @@ const originals: [string, string, string][] = [
 ];
 const x264 = '-c:v libx264 -preset ultrafast -crf 18'.split(' ');
 
-for (const [name, file, words] of originals) {
-  test(`a video: ${name}`, async () => {
+for (const [index, [name, file, words]] of originals.entries()) {
+  slowIf(index > 0)(`a video: ${name}`, async () => {
     const { dir, path, source, means } = await opened(file, words);
     const to = join(dir, 'made.mp4');
     const parts = {
@@ -76,7 +77,7 @@ for (const [name, file, words] of originals) {
     assert.ok((await stat(to)).size > 10_000);
   });
 
-  test(`rungs of a ladder: ${name}`, async () => {
+  slowIf(index > 0)(`rungs of a ladder: ${name}`, async () => {
     const { dir, path, source, means } = await opened(file, words);
     const capabilities = await clips.ffmpeg.capabilities();
     const rungs = [

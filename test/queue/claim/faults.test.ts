@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../../worker/base/db/db.ts';
-import { everything } from '../../support/everything.ts';
+import { everything, slow } from '../../support/everything.ts';
 import { spawnWorker, type WorkerProcess } from '../../support/processes.ts';
 import { startOwnServer, type OwnServer } from '../../support/server.ts';
 import { createRig, type Rig } from '../../support/worker.ts';
@@ -65,7 +65,7 @@ const faults: Record<string, () => Promise<unknown>> = {
   },
 };
 
-test('random schedules with faults: each job starts', async (t) => {
+slow('random schedules with faults: each job starts', async (t) => {
   const first = Number(process.env['TEST_SEED'] ?? Math.floor(Math.random() * 1e9));
   const random = randomOf(first);
   let [seed, done] = [first, false];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { add, reads } from '../../support/jobs.ts';
 import { spawnWorker } from '../../support/processes.ts';
 import { startProxy, type Proxy } from '../../support/proxy.ts';
@@ -17,7 +18,7 @@ before(async () => {
 });
 after(() => rig.close());
 
-test('a worker starts although its first connections time out', async (t) => {
+slow('a worker starts although its first connections time out', async (t) => {
   const proxy = await startProxy(rig.db.url);
   t.after(() => proxy.close());
   proxy.freeze();
@@ -67,20 +68,20 @@ suite('connections that are lost without a word', () => {
     });
   });
 
-  test('are replaced when new ones can be opened again', async () => {
+  slow('are replaced when new ones can be opened again', async () => {
     proxy.freeze();
     await sleep(4_000);
     proxy.thaw();
     await works();
   });
 
-  test('are told from a statement that takes long', async () => {
+  slow('are told from a statement that takes long', async () => {
     const id = await add(rig.db, 'media', 'slow_statement');
     await reads(rig.db, id, { status: 'completed', attempt: 1 }, 20_000);
   });
 });
 
-test('a worker that is frozen in its transaction holds no row for longer than until it is declared dead', async (t) => {
+slow('a worker that is frozen in its transaction holds no row for longer than until it is declared dead', async (t) => {
   const env = { WORKER_DEAD_AFTER: '3000', HEARTBEAT_INTERVAL: '300', WORKER_CONCURRENCY: '1' };
   const frozen = await spawnWorker(rig.db.url, { ...env, QUEUES: 'analytics' });
   t.after(() => frozen.end('SIGKILL'));

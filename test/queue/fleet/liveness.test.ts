@@ -7,6 +7,7 @@ import { createClient } from '../../../worker/base/db/db.ts';
 import { query } from '../../../worker/base/db/sql.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { add, reads, rows } from '../../support/jobs.ts';
 import { spawnWorker, type WorkerProcess } from '../../support/processes.ts';
 import { quietNow } from '../../support/quiet-time.ts';
@@ -73,7 +74,7 @@ test('a job that kills its worker each time ends as a dead letter', async () => 
   await reads(db, id, { status: 'failed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 15_000);
 });
 
-test('a worker that froze is reaped; when it wakes it changes nothing and starts over', async () => {
+slow('a worker that froze is reaped; when it wakes it changes nothing and starts over', async () => {
   const times = { WORKER_DEAD_AFTER: '1000', HEARTBEAT_INTERVAL: '200', SWEEP_INTERVAL: '200' };
   const frozen = await spawn(times);
   const id = await add(db, 'media', 'late_commit', { payload: { ms: 4_000, name: 'effect' } });

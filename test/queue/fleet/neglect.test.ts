@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
-import { after, before, mock, test } from 'node:test';
+import { after, before, mock } from 'node:test';
 import { z } from 'zod';
 import { createApp, type App } from '../../../worker/app.ts';
 import { loadConfig } from '../../../worker/base/config/config.ts';
@@ -10,6 +10,7 @@ import { job } from '../../../worker/queue/job.ts';
 import { startWorker, type Worker } from '../../../worker/queue/worker.ts';
 import { createDatabase, type TestDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { add, reads } from '../../support/jobs.ts';
 
 let db: TestDatabase;
@@ -35,7 +36,7 @@ after(async () => {
   mock.timers.reset();
 });
 
-test('due jobs that nobody claims are told in /health and in the log, though Postgres answers each look', async () => {
+slow('due jobs that nobody claims are told in /health and in the log, though Postgres answers each look', async () => {
   const health = async () => {
     const { status, reason } = (await (await routes(worker).request('/health')).json()) as Record<string, string>;
     return { status, reason };

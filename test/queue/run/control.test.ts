@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { transaction } from '../../../worker/base/db/db.ts';
 import { archive, reconcile } from '../../../worker/queue/fleet/upkeep.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { add, reads } from '../../support/jobs.ts';
 import { silent } from '../../support/log.ts';
 import { quietNow, quietShare } from '../../support/quiet-time.ts';
@@ -168,7 +169,7 @@ test('rows written by hand are made whole', async () => {
   await reads(rig.db, id, { status: 'completed', error_code: null });
 });
 
-test('a pending job that lost its ticket, and a processing one that nobody runs, are found', async () => {
+slow('a pending job that lost its ticket, and a processing one that nobody runs, are found', async () => {
   await setQueue(rig.db, [worker], 'analytics', { paused: true });
   const lost = await add(rig.db, 'analytics', 'x', { run_at: new Date(Date.now() - 60_000) });
   await sql(`delete from rowmill_tickets._private_jobs`);
@@ -261,7 +262,7 @@ test('a row that somebody holds locked does not keep the others of its queue fro
   await reads(rig.db, held, { status: 'completed' });
 });
 
-test('a transaction that holds the rows of one queue locked holds up no other, and no heartbeat', async () => {
+slow('a transaction that holds the rows of one queue locked holds up no other, and no heartbeat', async () => {
   const { rows: held } = await rig.db.query<{ id: number }>(
     `insert into publish_jobs (kind) select 'gated' from generate_series(1, 16) returning id`,
   );
@@ -288,7 +289,7 @@ test('a transaction that holds the rows of one queue locked holds up no other, a
   for (const { id } of held) await reads(rig.db, id, { status: 'completed' });
 });
 
-test('a row that a living worker lost track of is retried', async () => {
+slow('a row that a living worker lost track of is retried', async () => {
   const other = await rig.worker({ 'cleanup.x': async () => 'ran' }, { QUEUES: 'cleanup', SWEEP_INTERVAL: '200' });
   await sql(`update queues set backoff_ms = 50`);
   const id = await add(rig.db, 'cleanup', 'x', { run_at: new Date(Date.now() + 3_600_000) });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { DeploymentError } from '../../../worker/base/errors.ts';
+import { slow } from '../../support/everything.ts';
 import { add, reads, rows } from '../../support/jobs.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startRaid, type FakeRaid } from '../../support/raid.ts';
@@ -156,7 +157,7 @@ describe('An incident', () => {
     await reads(rig.db, fetched, { status: 'completed', retry_count: 0 }, 20_000);
   });
 
-  test('does not wait for a probe that never ends', async () => {
+  slow('does not wait for a probe that never ends', async () => {
     let hangs = false;
     let hanging = 0;
     const mayHang: Handler = async (context) => {
@@ -178,7 +179,7 @@ describe('An incident', () => {
     );
   });
 
-  test('that one job opens again and again ends with it: a check that always fails holds no others', async () => {
+  slow('that one job opens again and again ends with it: a check that always fails holds no others', async () => {
     s3.fail({ ...s3Failures.denied, when: ({ method, url }) => method === 'POST' && url.includes('delete') });
     s3.fail({ ...s3Failures.denied, when: ({ url }) => url.includes('/jobs/1000001.txt') });
     await worker();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { reads } from '../../support/jobs.ts';
 import type { Worker } from '../../../worker/queue/worker.ts';
 import { quietNow, quietShare } from '../../support/quiet-time.ts';
@@ -95,7 +96,7 @@ test("a queue's limit holds over several workers, and is lifted", async () => {
   }, 3_000);
 });
 
-test('a queue that waits for its limit can be paused, cancelled and stopped', async () => {
+slow('a queue that waits for its limit can be paused, cancelled and stopped', async () => {
   const worker = await rig.worker(
     { 'cleanup.echo': async () => null },
     { QUEUES: 'cleanup', WORKER_POLL_INTERVAL: '200' },

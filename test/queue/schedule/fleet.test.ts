@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { slow } from '../../support/everything.ts';
 import { quietShare } from '../../support/quiet-time.ts';
 import { eventually } from '../../support/eventually.ts';
 import { each, field, noop, steps } from '../../support/field.ts';
@@ -62,7 +63,7 @@ suite('a fleet in trouble', { concurrency: true }, () => {
     }),
   );
 
-  test(
+  slow(
     'makes up one tick after it was frozen, and repeats none, not even of jobs that are gone',
     field(async ({ db, schedule, seeded, seededSome, spawn }) => {
       const { child } = await spawn();
@@ -86,7 +87,7 @@ suite('a fleet in trouble', { concurrency: true }, () => {
     }),
   );
 
-  test(
+  slow(
     'has exactly one job for each tick, though one process is killed, one frozen, and their clocks are wrong',
     field(async ({ schedule, seededSome, status, spawn }) => {
       const [killed, frozen] = await Promise.all([

@@ -5,6 +5,7 @@ import { createClient, transaction } from '../../../worker/base/db/db.ts';
 import { query } from '../../../worker/base/db/sql.ts';
 import { archive } from '../../../worker/queue/fleet/upkeep.ts';
 import { eventually } from '../../support/eventually.ts';
+import { slow } from '../../support/everything.ts';
 import { each, field, never, noop, steps, type Columns } from '../../support/field.ts';
 import { reads } from '../../support/jobs.ts';
 import { statementOf } from '../../support/statement.ts';
@@ -83,7 +84,7 @@ suite('one worker', { concurrency: true }, () => {
     }),
   );
 
-  test(
+  slow(
     'counts the ticks that it skips while the last job has not ended, or adds another',
     field(async ({ db, worker, schedule, seeded, seededSome, status }) => {
       await worker({ 'media.slow': ({ signal }) => sleep(60_000, null, { signal }) });
