@@ -9,7 +9,6 @@ import { createClient } from '../../worker/base/db/db.ts';
 import { openEmbeddedPostgres, runningEmbeddedUrl } from '../../worker/embedded/postgres.ts';
 import { rowmillStarted, runRowmill } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
-import { slow } from '../support/everything.ts';
 import { picture } from '../support/pictures.ts';
 import { noRabbitmq, rabbitmqUrl } from '../support/rabbitmq.ts';
 
@@ -46,7 +45,7 @@ test('the demo publishes its samples on a fresh machine, and fails the broken on
   assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
 });
 
-slow('a second demo works, and takes files of your own', async () => {
+test('a second demo works, and takes files of your own', async () => {
   await writeFile(join(dir, 'mine.webp'), await picture({ format: 'webp' }));
   const { stdout } = await rowmillStarted(['demo', '--json', 'mine.webp'], { cwd: dir }).ended;
   const { ok, jobs, files } = JSON.parse(stdout);

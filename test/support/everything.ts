@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 
-/** TEST_ALL=on, as .ci/run sets it: also what takes long, a file of 2 GB and a browser. */
+/** TEST_ALL=on, as .ci/run sets it: also what takes long. */
 export const everything = process.env['TEST_ALL'] === 'on';
 
 /** For `skip` of a test. */

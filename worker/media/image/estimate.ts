@@ -146,7 +146,7 @@ function held(picture: Header, pixels: number, out: number): number {
       // 16-bit coefficients of all channels, as subsampled. libjpeg allocates by the same header.
       const coefficients = interlaced ? pixels * samplesPerPixel * 2.05 : 0;
       // The conversion tables of a CMYK profile.
-      return bytes + coefficients + (channels === 4 ? 6e6 : 0);
+      return bytes + coefficients + (channels === 4 ? 5e6 : 0);
     }
     case 'png':
       return interlaced ? pixels * channels * (deep ? 2 : 1) : 0;
