@@ -1,6 +1,7 @@
 import { Counter, type Registry as Prometheus } from 'prom-client';
 import type { JobRow } from '../queue/job.ts';
-import { labelsOf, type Registry } from '../queue/registry.ts';
+import { ByKind } from '../queue/by-kind.ts';
+import type { Registry } from '../queue/registry.ts';
 import type { Ended, Observer } from '../queue/run/observer.ts';
 import { Bucketed, ReadHistogram } from './histogram.ts';
 
@@ -15,12 +16,16 @@ type Kind = {
 
 /** Counts the attempts of this process, for Prometheus. */
 export class Attempts implements Observer {
-  readonly #registry: Registry;
-  readonly #kinds = new Map<string, Kind>();
+  readonly #kinds: ByKind<Kind>;
 
   constructor(registry: Registry, prometheus: Prometheus) {
-    this.#registry = registry;
-    const kinds = this.#kinds;
+    const kinds = new ByKind<Kind>(registry, (queue, kind) => ({
+      labels: { queue, kind },
+      outcomes: {},
+      duration: new Bucketed(seconds),
+      wait: new Bucketed(seconds),
+    }));
+    this.#kinds = kinds;
     const labelNames = ['queue', 'kind'];
     const counter = new Counter({
       name: 'rowmill_jobs_total',
@@ -35,7 +40,7 @@ export class Attempts implements Observer {
     });
     prometheus.registerMetric(counter);
     const histogram = (name: string, help: string, part: 'duration' | 'wait') => {
-      const read = () => kinds.values().map((kind) => ({ labels: kind.labels, of: kind[part] }));
+      const read = () => [...kinds.values()].map((kind) => ({ labels: kind.labels, of: kind[part] }));
       prometheus.registerMetric(new ReadHistogram({ name, help, bounds: seconds, labelNames, registers: [] }, read));
     };
     histogram('rowmill_job_duration_seconds', 'How long attempts ran', 'duration');
@@ -43,22 +48,12 @@ export class Attempts implements Observer {
   }
 
   started(job: Readonly<JobRow>, waited_ms: number): void {
-    this.#kindOf(job).wait.observe(waited_ms / 1_000);
+    this.#kinds.of(job).wait.observe(waited_ms / 1_000);
   }
 
   ended(job: Readonly<JobRow>, { outcome }: Ended, duration_ms: number): void {
-    const { outcomes, duration } = this.#kindOf(job);
+    const { outcomes, duration } = this.#kinds.of(job);
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
     duration.observe(duration_ms / 1_000);
-  }
-
-  #kindOf(job: Readonly<JobRow>): Kind {
-    const { name, ...labels } = labelsOf(this.#registry, job);
-    let kind = this.#kinds.get(name);
-    if (!kind) {
-      kind = { labels, outcomes: {}, duration: new Bucketed(seconds), wait: new Bucketed(seconds) };
-      this.#kinds.set(name, kind);
-    }
-    return kind;
   }
 }

@@ -22,7 +22,7 @@ import type { Ended, Observer } from '../queue/run/observer.ts';
  * Without an SDK that the user has registered, an attempt costs one look whether there is one.
  */
 export class Traces implements Observer {
-  readonly #spans = new WeakMap<Readonly<JobRow>, Span>();
+  readonly #spans = new Map<Readonly<JobRow>, Span>();
 
   started(job: Readonly<JobRow>, waited_ms: number): void {
     const tracer = findTracer();
@@ -38,8 +38,9 @@ export class Traces implements Observer {
   }
 
   ended(job: Readonly<JobRow>, ended: Ended): void {
-    const span = this.#spans.get(job);
+    const span = this.#spans.size === 0 ? undefined : this.#spans.get(job);
     if (!span) return;
+    this.#spans.delete(job);
     span.setAttribute('rowmill.job.outcome', ended.outcome);
     if ('error_code' in ended) {
       // The message of an error may quote a payload: it stays in the row.
@@ -51,6 +52,7 @@ export class Traces implements Observer {
 
   /** The handler of a batch has a span of its own, which links to those of its jobs. */
   within<T>(jobs: readonly Readonly<JobRow>[], handler: () => T): T {
+    if (this.#spans.size === 0) return handler();
     const spans = jobs.flatMap((job) => this.#spans.get(job) ?? []);
     const tracer = spans.length > 0 ? findTracer() : undefined;
     if (!tracer) return handler();

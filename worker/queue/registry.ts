@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { codeOf, UsageError } from '../base/errors.ts';
-import type { JobDefinition, JobRow } from './job.ts';
+import type { JobDefinition } from './job.ts';
 import { faultOfSensitive } from './sensitive.ts';
 
 /**
@@ -13,12 +13,6 @@ export type Registry = ReadonlyMap<string, JobDefinition>;
 
 /** In place of the name of a kind that is not known: anybody who may insert jobs can invent names. */
 export const unknownKind = '(unknown)';
-
-/** How metrics name the kind of a job: there are no more names than kinds, and one for each queue. */
-export function labelsOf(registry: Registry, { queue, kind }: Readonly<JobRow>) {
-  const name = `${queue}.${kind}`;
-  return registry.has(name) ? { name, queue, kind } : { name: `${queue}.${unknownKind}`, queue, kind: unknownKind };
-}
 
 const boxDir = join(import.meta.dirname, '../jobs');
 
