@@ -42,7 +42,11 @@ for (const { name, missing, open } of Object.values(sources))
       const source = await open();
       t.after(() => source.close());
       const env = {
-        ...{ DATABASE_URL: db.url, DATA_DIR: dir, PORT: '0', NODE_ENV: 'test', QUEUES: 'notification' },
+        DATABASE_URL: db.url,
+        DATA_DIR: dir,
+        PORT: '0',
+        NODE_ENV: 'test',
+        QUEUES: 'notification',
         ...source.env(source.url),
       };
       const service = await startService(loadConfig(env), silent);

@@ -23,8 +23,15 @@ type Sum = {
 const columnOf = { completed: 'completed', fail: 'failed', retry: 'retried' } as const;
 
 const nothing = (queue: string, kind: string): Sum => ({
-  ...{ queue, kind, completed: 0, failed: 0, retried: 0 },
-  ...{ duration_ms: 0, durations: [], waited_ms: 0, waits: [] },
+  queue,
+  kind,
+  completed: 0,
+  failed: 0,
+  retried: 0,
+  duration_ms: 0,
+  durations: [],
+  waited_ms: 0,
+  waits: [],
 });
 
 /** Adds up the attempts of this process, for job_rollups: a few rows at each `write`, however many attempts. */
