@@ -12,6 +12,8 @@ import { follow, type Model, type ModelJob } from './states-model.ts';
 // Whatever happens to the rows in whatever order, both must tell the same. When they do not, fast-check gives the
 // shortest tale it finds, and its seed.
 
+const tales = Number(process.env['TEST_TALES'] ?? 100);
+
 let db: TestDatabase;
 let real: Real;
 const ended = new AbortController();
@@ -46,20 +48,20 @@ after(async () => {
 });
 
 test('whatever happens to jobs, their rows, errors and tickets are what the model says', async () => {
-  const tales = fc.commands(
+  const tale = fc.commands(
     commands.map((command) => command.map(checked)),
     { maxCommands: 40, size: 'max' },
   );
   await fc.assert(
-    fc.asyncProperty(tales, async (tale) => {
+    fc.asyncProperty(tale, async (told) => {
       await db.query(
         `delete from jobs; delete from job_keys; delete from job_errors; delete from rowmill_tickets._private_jobs;
          update media set status = 'PENDING'`,
       );
       const files = Object.fromEntries(real.files.map((id) => [id, 'PENDING']));
-      await fc.asyncModelRun(() => ({ model: { jobs: [], files } as Model, real }), tale);
+      await fc.asyncModelRun(() => ({ model: { jobs: [], files } as Model, real }), told);
     }),
-    { numRuns: 100 },
+    { numRuns: tales },
   );
 });
 
