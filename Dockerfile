@@ -21,6 +21,14 @@ COPY sql sql
 COPY --from=build /app/dist dist
 # A checkout under umask 077 gives files that only root can read.
 RUN chmod -R a+rX .
+# A start that finds no Postgres, and is stopped, leaves its compiled code behind: later starts take half the CPU time.
+# Node looks for it by user, version and path.
+RUN mkdir /compiled && chown node /compiled
+USER node
+RUN NODE_COMPILE_CACHE=/compiled DATA_DIR=/tmp DATABASE_URL=postgres://127.0.0.1:1/none \
+    timeout 20 node worker/cli/rowmill.js start || true
+USER root
+RUN chown -R root /compiled && chmod -R a+rX /compiled
 
 # tini is process 1, which must reap orphaned processes. /data is used by local storage only.
 FROM node:24-trixie-slim AS base
@@ -30,7 +38,7 @@ RUN apt-get update \
  && ln -s /app/worker/cli/rowmill.js /usr/local/bin/rowmill \
  && mkdir /data && chown node:node /data
 WORKDIR /app
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/compiled
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --start-period=60s --timeout=5s \
@@ -42,6 +50,7 @@ CMD ["rowmill", "start"]
 FROM base AS slim
 ENV QUEUES=publish,notification,social,analytics,cleanup
 COPY --from=app /app /app
+COPY --from=app /compiled /compiled
 USER node
 
 # ffmpeg gets Debian's security updates. bubblewrap isolates it from files and the network, if the platform allows that.
@@ -50,4 +59,5 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends bubblewrap ffmpeg \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=app /app /app
+COPY --from=app /compiled /compiled
 USER node
