@@ -9,7 +9,7 @@ import { platforms, type Platform } from '../../worker/providers/social/social.t
 import { random } from '../chaos/random.ts';
 import { ffmpegEnv } from '../support/clips.ts';
 import { eventually } from '../support/eventually.ts';
-import { everything, slow } from '../support/everything.ts';
+import { slow } from '../support/everything.ts';
 import { spawnRowmill } from '../support/processes.ts';
 import { addAccount } from '../support/social-account.ts';
 import { holdCommits, Moments, moments, oneOf, releaseCommits, stalls, steps } from '../support/social-moments.ts';
@@ -21,7 +21,7 @@ import { createRig, type Rig } from '../support/worker.ts';
 // platform has each post once; or it has none, and the row says that nobody knows.
 
 /** A round takes half a minute of two cores. ROUNDS=20 kills at each moment twenty times. */
-const rounds = Number(process.env['ROUNDS'] ?? (everything ? 2 : 1));
+const rounds = Number(process.env['ROUNDS'] ?? 2);
 const seed = process.env['SEED'] ?? String(Date.now());
 const next = random('social-killed', seed);
 
