@@ -38,7 +38,7 @@ export class Traces implements Observer {
   }
 
   ended(job: Readonly<JobRow>, ended: Ended): void {
-    const span = this.#spans.size === 0 ? undefined : this.#spans.get(job);
+    const span = this.#spans.get(job);
     if (!span) return;
     this.#spans.delete(job);
     span.setAttribute('rowmill.job.outcome', ended.outcome);
