@@ -28,6 +28,8 @@ const longestStretch = 4;
 /** A run may be slow because it waited for a lock, which is no load. */
 const longestRestMs = 30_000;
 const chunk = 5_000;
+/** What reads all jobs that wait comes so many rests after the start: a worker that starts has jobs to do first. */
+const firstRests = 10;
 /** A queue's tables are vacuumed after this number of moved and pruned rows. */
 const vacuumAfter = 20_000;
 
@@ -47,11 +49,11 @@ export async function keepUp(
   signal: AbortSignal,
   restMs = 1_000,
 ): Promise<void> {
-  let reconcileAt = -Infinity;
+  let reconcileAt = performance.now() + firstRests * restMs;
   let workers = 1;
   const moved = new Map<string, number>();
   let stretch = 1;
-  const countLarge = atMostEvery(countEveryMs, () => locked(db, (tx) => query(tx, sql.count_large_queues)));
+  const countLarge = atMostEvery(countEveryMs, reconcileAt, () => countQueues(db));
 
   while (!signal.aborted) {
     const began = performance.now();
@@ -100,9 +102,10 @@ export async function keepUp(
   }
 }
 
-/** Runs `work` when called, unless it did so less than `ms` ago. */
-function atMostEvery(ms: number, work: () => Promise<unknown>): () => Promise<void> {
-  let next = -Infinity;
+const countQueues = (db: Db) => locked(db, (tx) => query(tx, sql.count_large_queues));
+
+/** Runs `work` when called, unless it did so less than `ms` ago, or it is before `next`, by performance.now. */
+function atMostEvery(ms: number, next: number, work: () => Promise<unknown>): () => Promise<void> {
   return async () => {
     if (performance.now() < next) return;
     next = performance.now() + ms;
