@@ -76,7 +76,7 @@ const notes = {
 };
 
 /** The peak of a HEIC depends on when V8 collects the garbage of its thread: it differs by 15 MB between processes. */
-const processesFor = (name: string) => (name.includes('HEIC') ? 3 : 1);
+const processesFor = (name: string) => (name.includes('HEIC') ? 6 : 1);
 
 async function estimateAndPeak(name: string, path: string, call: string): Promise<Partial<Row>> {
   try {
