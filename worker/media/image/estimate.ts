@@ -15,8 +15,8 @@ import { staysAnimated, type OutputFormat, type Target } from './target.ts';
  * | 12 / 24 / 48 MP JPEG, progressive, 4:2:0 | 69 / 103 / 180 | 59 / 91 / 169  |
  * | 12 / 24 MP JPEG, progressive, 4:4:4      | 108 / 182      | 97 / 169       |
  * | 12 / 24 / 48 MP JPEG, CMYK               | 49 / 52 / 70   | 43 / 46 / 65   |
- * | 12 / 24 / 48 MP HEIC in tiles, 8 bits    | 80 / 87 / 82   | 65 / 80 / 74   |
- * | 12 / 24 / 48 MP HEIC in tiles, 10 bits   | 92 / 96 / 101  | 82 / 81 / 88   |
+ * | 12 / 24 / 48 MP HEIC in tiles, 8 bits    | 81 / 88 / 83   | 65 / 83 / 82   |
+ * | 12 / 24 / 48 MP HEIC in tiles, 10 bits   | 87 / 91 / 96   | 82 / 81 / 88   |
  * | 12 MP HEIC, 8 bits, 4:2:0 / 4:4:4        | 155 / 197      | 123 / 159      |
  * | 12 MP HEIC, 10 bits, 4:2:0 / 4:2:2       | 242 / 270      | 202 / 233      |
  * | 12 MP AVIF, 8 / 10 bits                  | 207 / 246      | 194 / 238      |
@@ -39,7 +39,7 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
   const out = outPixels * (picture.has_alpha ? 4 : 3);
   // The libraries of HEIC and AVIF take memory at their first picture and do not give all of it back. A JPEG of 49
   // megapixels took 24.9 MB instead of 20 in one process of five.
-  const base = { heic: 27e6, avif: 12e6, jpeg: 7e6 }[picture.format as string] ?? 5e6;
+  const base = { heic: 22e6, avif: 12e6, jpeg: 7e6 }[picture.format as string] ?? 5e6;
   const shrinking = base + held(picture, pixels, out) + rows(picture, scale) + out * shrunkCopies(picture);
   // Our own converted copy, or two bytes a sample if the picture is deep, beside the buffer that it is converted from.
   const converted = picture.recoded ? out * (picture.deep ? 2 : 1) : 0;
@@ -114,7 +114,7 @@ function heicThread(picture: Header, scale: number): number {
   const shrink = heicShrink(scale, has_alpha);
   const png = (width * height * channels * sampleBytes) / shrink ** 2;
   const garbage = Math.min(shrink === 1 ? 6.5e6 + 0.13 * png : 0.2 * png, 14.5e6);
-  return 27e6 + 1.1 * ((deep ? 30e6 : 27.5e6) + bytes + decoding + (whole ? 0 : heldPixels * planes) + garbage);
+  return 27e6 + 1.1 * ((deep ? 30e6 : 33e6) + bytes + decoding + (whole ? 0 : heldPixels * planes) + garbage);
 }
 
 /**
