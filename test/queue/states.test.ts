@@ -12,7 +12,7 @@ import { follow, type Model, type ModelJob } from './states-model.ts';
 // Whatever happens to the rows in whatever order, both must tell the same. When they do not, fast-check gives the
 // shortest tale it finds, and its seed.
 
-const tales = Number(process.env['TEST_TALES'] ?? 100);
+const runs = Number(process.env['TEST_RUNS'] ?? 100);
 
 let db: TestDatabase;
 let real: Real;
@@ -61,7 +61,7 @@ test('whatever happens to jobs, their rows, errors and tickets are what the mode
       const files = Object.fromEntries(real.files.map((id) => [id, 'PENDING']));
       await fc.asyncModelRun(() => ({ model: { jobs: [], files } as Model, real }), told);
     }),
-    { numRuns: tales },
+    { numRuns: runs },
   );
 });
 

@@ -53,6 +53,7 @@ export function ffmpegAvifMemory(picture: Header, { box, formats }: Target): num
   const { width, height, samples = 3, deep } = picture;
   const scale = Math.min(1, box.width / width, box.height / height);
   const pixels = width * height;
+  // The decoded frames, and the one of the size wanted.
   const ffmpeg = 78e6 + pixels * samples * (deep ? 2 : 1) * 1.7 + pixels * scale * scale * 7;
   const small = { ...picture, format: 'png' as const, width: width * scale, height: height * scale };
   return Math.max(ffmpeg, estimateMemory(small, { box, formats }));

@@ -1,7 +1,7 @@
 import type { Db } from '../../base/db/db.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
-import { count } from '../histogram.ts';
 import { ByKind } from '../by-kind.ts';
+import { count } from '../histogram.ts';
 import type { JobRow } from '../job.ts';
 import type { Registry } from '../registry.ts';
 import type { Ended, Observer } from '../run/observer.ts';
