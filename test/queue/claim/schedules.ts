@@ -65,10 +65,13 @@ export function createSchedules(url: string, kind = 'note') {
     // Its row is held locked for a while: what it writes into it has an id long before it is committed.
     async (_, random) => {
       const client = await db.connect();
-      await client.query('begin; select from workers for update');
-      await sleep(random.upTo(80));
-      await client.query('commit');
-      client.release();
+      try {
+        await client.query('begin; select from workers order by id for update');
+        await sleep(random.upTo(80));
+        await client.query('commit');
+      } finally {
+        client.release(true);
+      }
     },
   ];
 
