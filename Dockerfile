@@ -28,7 +28,7 @@ USER node
 RUN NODE_COMPILE_CACHE=/compiled DATA_DIR=/tmp DATABASE_URL=postgres://127.0.0.1:1/none \
     timeout 20 node worker/cli/rowmill.js start || true
 USER root
-RUN chown -R root /compiled && chmod -R a+rX /compiled
+RUN test -n "$(ls /compiled)" && chown -R root /compiled && chmod -R a+rX /compiled
 
 # tini is process 1, which must reap orphaned processes. /data is used by local storage only.
 FROM node:24-trixie-slim AS base

@@ -45,6 +45,24 @@ for (const name of ['archive_jobs', 'prune_jobs'])
     assert.ok(rowsRead(plan) < jobs * 20, `it read ${rowsRead(plan)} rows`);
   });
 
+test('a look at an archive of which nothing is due reads one row of it', async (t) => {
+  const own = await createDatabase();
+  t.after(() => own.drop());
+  await own.query(
+    `insert into media_jobs (kind, status, completed_at, archived)
+     select 'x', 'completed', now() - random() * interval '10 days', true from generate_series(1, 20000)`,
+  );
+  await own.query('vacuum (analyze) media_jobs_done');
+  const text = statementOf('worker/queue/fleet/upkeep.sql', 'upkeep_due').text.replaceAll('$1', `'{media,publish}'`);
+  // As the planner decides where the archive is much larger than work_mem.
+  const { rows } = await transaction(own, async (tx) => {
+    await tx.query(`set local enable_bitmapscan = off`);
+    return tx.query(`explain (analyze, format json) ${text}`);
+  });
+  const { Plan: plan } = rows[0]['QUERY PLAN'][0] as { Plan: PlanNode };
+  assert.ok(rowsRead(plan) < 100, `it read ${rowsRead(plan)} rows`);
+});
+
 test('a table that somebody has locked holds up upkeep for no longer than it is locked', async (t) => {
   const own = await createDatabase();
   const stop = new AbortController();

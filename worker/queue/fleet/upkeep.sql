@@ -19,7 +19,8 @@ select set_config('lock_timeout', '1s', true),
 
 -- name: upkeep_due
 -- Which of these queues have a job to archive or to prune, and how many workers there are. With lateral joins: for an
--- `exists` the planner may read whole tables.
+-- `exists` the planner may read whole tables. Of the archive its oldest job says it: a condition on its age would make
+-- the planner read all of a large archive of which nothing is due.
 select coalesce(pg_catalog.array_agg(q.name) filter (where coalesce(finished.found, kept.found)), '{}') as due,
        (select count(*) from workers) as workers
   from queues q
@@ -27,9 +28,9 @@ select coalesce(pg_catalog.array_agg(q.name) filter (where coalesce(finished.fou
                       where j.queue = q.name and not j.archived and j.status in ('completed', 'cancelled')
                         and j.completed_at < now() - q.archive_after
                       limit 1) finished on true
-  left join lateral (select true as found from jobs j
-                      where j.queue = q.name and j.archived and j.completed_at < now() - q.keep_completed
-                      limit 1) kept on true
+  left join lateral (select j.completed_at < now() - q.keep_completed as found from jobs j
+                      where j.queue = q.name and j.archived
+                      order by j.completed_at limit 1) kept on true
  where q.name = any(:queues);
 
 -- name: count_large_queues
@@ -64,10 +65,12 @@ with finished as (
 select count(*) as jobs from moved;
 
 -- name: prune_jobs
+-- In order, so that the index is used.
 with pruned as (
   delete from :"jobs" j
    where j.id = any(array(select id from :"done"
                            where completed_at < (select now() - keep_completed from queues where name = :queue)
+                           order by completed_at
                            limit 5000))
      and j.archived = true
   returning j.id
