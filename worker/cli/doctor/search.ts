@@ -6,7 +6,7 @@ const sql = loadStatements(import.meta.dirname, 'search.sql', ['archives']);
 
 type Archive = { name: string; jobs: number; searchable: boolean };
 
-/** Whether large archives can be searched by payload within a search's two seconds. */
+/** Whether large archives can be searched by payload within the time of a search. */
 export async function checkSearch(session: Session): Promise<Check> {
   return judgeArchives((await session.query(sql.archives.text)).rows as Archive[]);
 }

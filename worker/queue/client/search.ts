@@ -31,7 +31,7 @@ export type Found = {
 };
 
 /** How long a search may take before the user must narrow it. */
-const searchMs = 2_000;
+const searchMs = 900;
 
 /**
  * The newest jobs that match.
