@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 const dir = import.meta.dirname;
 
-export type Peer = 'pg-boss' | 'bullmq' | 'ioredis';
+export type Peer = 'pg-boss' | 'bullmq' | 'ioredis' | '@electric-sql/pglite-pgmq';
 
 /** A peer's module. Not by a literal name: types and checks must do without test/bench/node_modules. */
 export async function loadPeer<Module>(peer: Peer): Promise<Module> {
@@ -19,7 +19,7 @@ export function installPeers(): Record<Peer, string> {
   const { dependencies } = packageOf(dir);
   const isInstalled = () => Object.entries(dependencies).every(([name, version]) => installed(name) === version);
   if (!isInstalled()) {
-    console.error('Installing the peers of the benchmark, pg-boss and BullMQ, in test/bench/node_modules ...');
+    console.error('Installing pg-boss, BullMQ and pgmq in test/bench/node_modules ...');
     // Their install scripts only look for prebuilt binaries.
     const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
       cwd: dir,
@@ -29,6 +29,9 @@ export function installPeers(): Record<Peer, string> {
   }
   return dependencies;
 }
+
+/** A file of a peer. */
+export const peerFile = (peer: Peer, path: string) => join(dir, 'node_modules', peer, path);
 
 /** Where BullMQ's Redis is. */
 export const redisUrl = () => process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379';
