@@ -2,7 +2,7 @@
 // for those that are made long.
 
 if (process.env['NODE_TEST_CONTEXT'] !== undefined) {
-  const minutes = Number(process.env['TEST_MINUTES'] ?? 10);
+  const minutes = Number(process.env['TEST_MINUTES'] ?? 20);
   setTimeout(() => {
     console.error(
       `${process.argv[1]} has not ended after ${minutes} minutes: ${process.getActiveResourcesInfo().join(', ')}`,
