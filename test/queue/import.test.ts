@@ -101,12 +101,9 @@ test('from pgmq', { skip: unlessEverything }, async (t) => {
   await db.query(stdout.toString());
   await db.query(`select pgmq.create('emails')`);
   const send = (to: string, delay: number) => db.query(`select pgmq.send('emails', $1, $2::int)`, [{ to }, delay]);
-  for (const [to, delay] of [
-    ['read', 0],
-    ['delayed', 30],
-    ['waits', 0],
-  ] as const)
-    await send(to, delay);
+  await send('read', 0);
+  await send('delayed', 30);
+  await send('waits', 0);
   await db.query(`select pgmq.read('emails', 60, 1)`);
 
   assert.equal((await runFile(db as never, 'import/pgmq.sql')).length, 1);

@@ -52,7 +52,7 @@ test('jobs are inserted, changed and run while the queue of notifications is ful
   // Incidents are told of by the same channel.
   const held = await add(db, 'media', 'suspended_once');
   await reads(db, held, { status: 'pending', error_code: 'mail_suspended' });
-  // As after a check that passed, until one ends it: if the job has run already, or runs just now, no other is a probe.
+  // As if a check of the dependency had passed: told until the incident has ended, because one telling may be lost.
   await eventually(async () =>
     assert.equal(
       (await db.query('update incidents set probe_at = now(), check_ok = true where resolved_at is null')).rowCount,

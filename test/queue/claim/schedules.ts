@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient, createPool, type Db, type Tx } from '../../../worker/base/db/db.ts';
+import { createClient, createPool, transaction, type Db, type Tx } from '../../../worker/base/db/db.ts';
 import { patient } from '../../support/database.ts';
 import { silent } from '../../support/log.ts';
 import { quietNow } from '../../support/quiet-time.ts';
@@ -63,16 +63,11 @@ export function createSchedules(url: string, kind = 'note') {
     (queue, random) => insert(db, queue, 'batch', { rows: 2 + random.upTo(10) }),
     (queue, random) => insert(db, queue, 'due soon', { dueInMs: random.upTo(300) }),
     // Its row is held locked for a while: what it writes into it has an id long before it is committed.
-    async (_, random) => {
-      const client = await db.connect();
-      try {
-        await client.query('begin; select from workers order by id for update');
+    (_, random) =>
+      transaction(db, async (tx) => {
+        await tx.query('select from workers order by id for update');
         await sleep(random.upTo(80));
-        await client.query('commit');
-      } finally {
-        client.release(true);
-      }
-    },
+      }),
   ];
 
   /** Inserts here and there, and commits some time later. */
