@@ -51,6 +51,8 @@ function codecFault({ stderr }: Exit, { version }: Tool): PermanentError | undef
 }
 
 const signalled = (name: NodeJS.Signals) => 128 + constants.signals[name];
+/** The exit code of ffmpeg 7 for an error of the system: AVERROR in a byte. */
+const failedBy = (name: 'ENOMEM' | 'ENOSPC' | 'EDQUOT') => 256 - constants.errno[name];
 const crashes = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL'] as const;
 
 /** An old ffmpeg crashes at the same file each time: npm's ffprobe does at most MPEG-TS. */
@@ -62,12 +64,16 @@ function processFault(exit: Exit, tool: Tool): Fault | undefined {
 
 /** A fault of the machine and not of the file, which may pass. Codes above those of signals are errors of ffmpeg 7. */
 export function machineFault({ code, stderr }: Exit): RetryableError | DeploymentError | undefined {
-  if (/No space left on device|Disk quota exceeded/.test(stderr))
+  const isFull = /No space left on device|Disk quota exceeded/.test(stderr);
+  if (isFull || code === failedBy('ENOSPC') || code === failedBy('EDQUOT'))
     return new DeploymentError('temp_space', 'disk_full', 'The disk of the temporary files is full');
   // It leaves out frames for which it had no memory, and goes on.
   if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
+  // The memory of a frame. A frame whose size is not accepted is damage, and ends the same way.
+  if (/get_buffer\(\) failed/.test(stderr) && !/Picture size|image parameters invalid|finish_setup/.test(stderr)) return noMemory();
   if (code === 0) return undefined;
-  if (/(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr)) return noMemory();
+  if (code === failedBy('ENOMEM') || /(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr))
+    return noMemory();
   if (/^(bwrap|unshare): .*(execvp|Can't find source path|failed to execute)/m.test(stderr)) return noProgram();
   if (/^(bwrap|unshare): /m.test(stderr))
     return new RetryableError('ffmpeg_not_started', 'The sandbox of ffmpeg could not be created');
