@@ -86,6 +86,34 @@ test('the demo of notifications sends one on each channel, repairs one, and send
   assert.equal(await runningEmbeddedUrl(join(dir, '.data')), undefined);
 });
 
+test('the tour shows one of each family, mends a dead letter, and leaves the dashboard open', async (t) => {
+  const { child, ended } = rowmillStarted(['demo', '--tour'], { cwd: dir, env: elsewhere });
+  t.after(() => child.kill('SIGKILL'));
+  let shown = '';
+  child.stdout.on('data', (chunk) => (shown += String(chunk)));
+  const [, page, password] = await Promise.race([
+    eventually(() => {
+      const found = /^ {2}(http:\S+) {3}user: any name, password: (\S+)\n {2}psql /m.exec(shown);
+      assert.ok(found, shown);
+      return found;
+    }, 120_000),
+    ended.then(({ stderr }): never => assert.fail(stderr)),
+  ]);
+  const authorization = `Basic ${Buffer.from(`me:${password}`).toString('base64')}`;
+  const open = await fetch(page!, { headers: { authorization } });
+  assert.deepEqual([open.status, (await fetch(page!)).status], [200, 401]);
+  assert.match(await open.text(), /notification/);
+  child.kill('SIGINT');
+  const { code, stdout, stderr } = await ended;
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '\nSIGINT: stopping\n' });
+  for (const name of ['sunset.jpg', 'clip.mp4', 'sms', 'push', 'notifications'])
+    assert.match(stdout, new RegExp(`^job \\d+ {2}${name} {2}completed`, 'm'));
+  assert.match(stdout, /email {2}failed \(missing_variable\)[^]*UPDATE notification_jobs[^]*email {2}completed/);
+  const [, written] = /^ {2}(\.data\/outbox\/push\/\S+)$/m.exec(stdout)!;
+  assert.match(await readFile(join(dir, written!), 'utf8'), /are you there/);
+  assert.doesNotMatch(stdout, /should\.$/m);
+});
+
 test(
   'the demo of RabbitMQ makes jobs of messages, and corrects the one that cannot be a job',
   {

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { UsageError } from '../base/errors.ts';
 import { example, json } from './options.ts';
 
 export const demo = example(new Command('demo'), 'rowmill demo holiday.jpg')
@@ -7,8 +8,15 @@ export const demo = example(new Command('demo'), 'rowmill demo holiday.jpg')
       'and ignores DATABASE_URL',
   )
   .argument('[files...]', 'pictures of your own')
+  .option('--tour', 'one job of each family instead, a dead letter and its repair; the dashboard stays open')
   .addOption(json())
-  .action(async (files: string[], options: { json?: true }) => {
+  .action(async (files: string[], options: { json?: true; tour?: true }) => {
+    if (options.tour) {
+      if (files.length > 0) throw new UsageError('--tour takes no files');
+      const { demoTour } = await import('./demo/tour.ts');
+      process.exitCode = await demoTour({ json: options.json === true });
+      return;
+    }
     const { demoPictures } = await import('./demo/pictures.ts');
     process.exitCode = await demoPictures(files, { json: options.json === true });
   });

@@ -19,14 +19,15 @@ const sql = loadStatements(import.meta.dirname, 'notifications.sql', [
   'try_3',
 ]);
 
-type Job = Shown & Omit<Sample, 'broken'> & { result?: { repeated?: true } | null };
+/** A job of a notification. */
+export type Notice = Shown & Omit<Sample, 'broken'> & { result?: { repeated?: true } | null };
 
 /**
  * Sends a notification on each channel, to stand-ins on loopback. One fails and is repaired, one is added twice.
  * @returns the exit code: 0 if everything came out as expected
  */
 export async function demoNotifications({ json }: { json: boolean }): Promise<number> {
-  return onStage({ queue: 'notification', title: 'CHANNEL', json }, async (stage) => {
+  return onStage({ queues: ['notification'], title: 'CHANNEL', json }, async (stage) => {
     const { db, config, open, step } = stage;
     const arrived: Message[] = [];
     const mails: Mail[] = [];
@@ -48,7 +49,7 @@ export async function demoNotifications({ json }: { json: boolean }): Promise<nu
     const jobs = await transaction(db, async (tx) => {
       await query(tx, sql.add_devices);
       await query(tx, sql.set_endpoint, { url: vendors.hook });
-      const added: Job[] = [];
+      const added: Notice[] = [];
       for (const [n, row] of rows.entries()) added.push(await insert(tx, row, `demo/${run}/${n}`));
       return added;
     });
@@ -77,14 +78,14 @@ export async function demoNotifications({ json }: { json: boolean }): Promise<nu
   });
 }
 
-async function insert(db: Queryable, row: Sample, dedupe_key: string): Promise<Job> {
+export async function insert(db: Queryable, row: Sample, dedupe_key: string): Promise<Notice> {
   const { kind, payload } = row;
   const [job] = await query<{ id: number }>(db, sql.add_job, { kind, payload: JSON.stringify(payload), dedupe_key });
   return { ...row, name: kind, broken: row.broken === true, id: job!.id, status: 'pending' };
 }
 
 /** As a person does it: correct the payload, and let the row run again. */
-async function repair(stage: Stage, job: Job, json: boolean): Promise<void> {
+export async function repair(stage: Stage, job: Notice, json: boolean): Promise<void> {
   const { id } = job;
   await stage.step('\nRepairing it:\n');
   if (!json) tellStatement(sql.repair.text.replace('$1', String(id)));
@@ -108,7 +109,7 @@ async function writeMails(mails: Mail[], dir: string): Promise<string[]> {
 
 type Told = { arrived: Message[]; files: string[]; ok: boolean };
 
-async function tell(stage: Stage, again: Job, { arrived, files, ok }: Told): Promise<void> {
+async function tell(stage: Stage, again: Notice, { arrived, files, ok }: Told): Promise<void> {
   print();
   if (again.result?.repeated) print(`Job ${again.id} sent nothing, and its result says so: repeated.`);
   print(`The stand-ins took ${count(arrived.length, 'message')}:`);

@@ -21,7 +21,7 @@ type Original = { path: string; name: string; about: string; broken: boolean };
  */
 export async function demoPictures(files: string[], { json }: { json: boolean }): Promise<number> {
   const own = await Promise.all(files.map(ownFile));
-  return onStage({ queue: 'publish', title: 'FILE', json }, async (stage) => {
+  return onStage({ queues: ['publish'], title: 'FILE', json }, async (stage) => {
     const { db, config, dir, open, step } = stage;
     await step(own.length > 0 ? 'Taking your files' : 'Making sample pictures');
     const originals = keyed(own.length > 0 ? own : await samples(dir));

@@ -32,7 +32,7 @@ export async function demoRabbitmq({ json }: { json: boolean }): Promise<number>
   const url = loadConfig().rabbitmq?.url ?? 'amqp://127.0.0.1:5672';
   const connection = await reachRabbitmq(url);
   try {
-    return await onStage({ queue: 'notification', title: 'ROUTING KEY', json }, (stage) =>
+    return await onStage({ queues: ['notification'], title: 'ROUTING KEY', json }, (stage) =>
       play(stage, { url, connection, json }),
     );
   } finally {

@@ -35,11 +35,11 @@ type Published = { platform: Platform; status: string; url: string | null; error
  * @returns the exit code: 0 if all posts were published
  */
 export async function demoSocial({ json }: { json: boolean }): Promise<number> {
-  return onStage({ queue: 'social', title: 'POST', json }, async (stage) => {
+  return onStage({ queues: ['social', 'analytics'], title: 'POST', json }, async (stage) => {
     await stage.step('Starting stand-ins of four platforms, and a worker');
     const standIns = await startStandIns();
     stage.open.defer(standIns.close);
-    const env = { ...standIns.env, ...redirects, QUEUES: 'social,analytics' };
+    const env = { ...standIns.env, ...redirects };
     const { port } = await stage.startWorker(env);
     const storage = new LocalStorage({ provider: 'local', dir: join(stage.config.dataDir, 'storage') });
     await storage.put('demo/launch.mp4', await standIns.video(), { contentType: 'video/mp4' });

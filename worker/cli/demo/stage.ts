@@ -19,7 +19,7 @@ import { createView, type Shown, type View } from './view.ts';
 
 const sql = loadStatements(import.meta.dirname, 'stage.sql', ['others_jobs', 'cancel_leftovers', 'jobs']);
 
-/** What a demo plays on: a queue in the embedded Postgres, and a worker in this process. */
+/** What a demo plays on: queues in the embedded Postgres, and a worker of them in this process. */
 export type Stage = {
   db: Db;
   config: Config;
@@ -32,8 +32,8 @@ export type Stage = {
   /** Says what the demo does next. @throws Failed if the demo was stopped */
   step(text: string): Promise<void>;
   startWorker(env: Record<string, string>): Promise<{ port: number }>;
-  /** Polls until all jobs have ended, and shows each change. `other`: they are of another queue. */
-  watch(jobs: Shown[], other?: string): Promise<void>;
+  /** Polls until all jobs have ended, and shows each change. `queue`: theirs; default: the first of the demo. */
+  watch(jobs: Shown[], queue?: string): Promise<void>;
 };
 
 /**
@@ -42,7 +42,7 @@ export type Stage = {
  * @returns the exit code
  */
 export async function onStage(
-  { queue, title, json }: { queue: string; title: string; json: boolean },
+  { queues, title, json }: { queues: [string, ...string[]]; title: string; json: boolean },
   play: (stage: Stage) => Promise<number>,
 ): Promise<number> {
   const config = loadConfig();
@@ -59,7 +59,7 @@ export async function onStage(
       await install(url);
       const db = createPool(url, { max: 2, log: createLog({ logLevel: 'silent', secrets: [] }) });
       open.defer(() => db.end());
-      await checkFree(db, queue, config);
+      for (const queue of queues) await checkFree(db, queue, config);
 
       return await play({
         db,
@@ -69,14 +69,14 @@ export async function onStage(
         signal: stopping.signal,
         step,
         async startWorker(env) {
-          const own = loadConfig({ ...envOf(config, url), QUEUES: queue, ...env });
+          const own = loadConfig({ ...envOf(config, url), QUEUES: queues.join(), ...env });
           const service = await startService(own, createLog(own));
           open.defer(service.stop);
           return service;
         },
-        async watch(jobs, other = queue) {
+        async watch(jobs, queue = queues[0]) {
           open.defer(() => cancelUnended(db, jobs));
-          await watch(db, other, jobs, { view: createView(json, title), signal: stopping.signal });
+          await watch(db, queue, jobs, { view: createView(json, title), signal: stopping.signal });
         },
       });
     });
@@ -191,7 +191,18 @@ export function tellFailure({ id, name, status, broken, error_code, error }: Sho
 }
 
 /** Shows statements with what they answer now, and how to keep the Postgres. */
-export async function tellWhatToTry({ db, config: { dataDir, schema } }: Stage, statements: Statement[]) {
+export async function tellWhatToTry(stage: Stage, statements: Statement[]) {
+  await tellAnswers(stage, statements);
+  const { dataDir, schema } = stage.config;
+  const isDefault = dataDir === join(process.cwd(), '.data');
+  print();
+  print('The Postgres of the demo stops now. To keep one up on the same data:');
+  print(`  ${schema ? `ROWMILL_SCHEMA=${schema} ` : ''}${isDefault ? '' : `DATA_DIR=${dataDir} `}npm start`);
+  print(`  ${psqlLine({ dataDir, schema })}   # in another terminal`);
+}
+
+/** Shows statements with what they answer now. */
+export async function tellAnswers({ db }: Stage, statements: Statement[]) {
   print();
   print('A job is a row, so SQL is how you look at it. With what they answer now:');
   for (const statement of statements) {
@@ -200,11 +211,6 @@ export async function tellWhatToTry({ db, config: { dataDir, schema } }: Stage, 
     tellStatement(statement.text);
     for (const line of table(rows, Object.keys(rows[0] ?? {}).map(columnOf))) print(`    ${line}`);
   }
-  const isDefault = dataDir === join(process.cwd(), '.data');
-  print();
-  print('The Postgres of the demo stops now. To keep one up on the same data:');
-  print(`  ${schema ? `ROWMILL_SCHEMA=${schema} ` : ''}${isDefault ? '' : `DATA_DIR=${dataDir} `}npm start`);
-  print(`  ${psqlLine({ dataDir, schema })}   # in another terminal`);
 }
 
 export function tellStatement(text: string): void {
