@@ -6,7 +6,8 @@ import { runFault } from '../../../worker/media/ffmpeg/faults.ts';
 // ffmpeg.test.ts.
 
 const tool = { version: '7.1', libavcodec: 61 };
-const noFrame = '[h264 @ 0x55] get_buffer() failed\n[dec:h264 @ 0x55] Error submitting packet to decoder: Invalid data\n';
+const noFrame =
+  '[h264 @ 0x55] get_buffer() failed\n[dec:h264 @ 0x55] Error submitting packet to decoder: Invalid data\n';
 const cases: [what: string, code: number, stderr: string, verdict: string | undefined][] = [
   ['no memory, by its exit code alone', 244, 'Nothing was written into output file', 'RetryableError out_of_memory'],
   ['no memory for frames, and it goes on without them', 0, noFrame, 'RetryableError out_of_memory'],

@@ -34,11 +34,10 @@ export async function demoTour({ json }: { json: boolean }): Promise<number> {
     const ticked = await tick(stage);
     const jobs = [...media, ...notices, ticked];
     const ok = jobs.every(({ status }) => status === 'completed');
-    const dashboard = `http://127.0.0.1:${port}/dashboard/`;
-    if (json) printJson({ ok, jobs, dashboard });
+    if (json) printJson({ ok, jobs });
     else await tellAnswers(stage, [sql.try_1, sql.try_2]);
     if (!ok && !json) print(paint('red', 'Not all came out as it should.'));
-    if (!json) await keepOpen(stage, dashboard, password);
+    if (!json) await keepOpen(stage, `http://127.0.0.1:${port}/dashboard/`, password);
     return ok ? 0 : 1;
   });
 }

@@ -70,7 +70,8 @@ export function machineFault({ code, stderr }: Exit): RetryableError | Deploymen
   // It leaves out frames for which it had no memory, and goes on.
   if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
   // The memory of a frame. A frame whose size is not accepted is damage, and ends the same way.
-  if (/get_buffer\(\) failed/.test(stderr) && !/Picture size|image parameters invalid|finish_setup/.test(stderr)) return noMemory();
+  if (/get_buffer\(\) failed/.test(stderr) && !/Picture size|image parameters invalid|finish_setup/.test(stderr))
+    return noMemory();
   if (code === 0) return undefined;
   if (code === failedBy('ENOMEM') || /(Cannot|Could not) allocate memory|Resource temporarily unavailable/.test(stderr))
     return noMemory();
