@@ -96,12 +96,20 @@ slow('many jobs die on two processes: one alert, digests, resolved; a process an
   await db.query(`update alert_rules set patience = '1 second' where condition = 'alert_channel'`);
   receiver.fail({ status: 503 });
   await dies('another', 1);
-  await eventually(() => assert.equal(smtp.mails.length, 4));
-  assert.match(smtp.mails[3]!.source, /Alerts do not arrive over webhook/);
+  // In one email if one sweep saw both, else in two.
+  await eventually(() => {
+    const mails = smtp.mails.slice(2).map(({ source }) => source);
+    for (const words of [/another/, /Alerts do not arrive over webhook/])
+      assert.ok(
+        mails.some((mail) => words.test(mail)),
+        mails.join('\n'),
+      );
+  });
+  const before = smtp.mails.length;
   await pass('16 minutes');
   await dies('another', 1);
-  await eventually(() => assert.equal(smtp.mails.length, 5));
-  assert.doesNotMatch(smtp.mails[4]!.source.replace(/^Subject:.*/m, ''), /do not arrive over webhook/);
+  await eventually(() => assert.equal(smtp.mails.length, before + 1));
+  assert.doesNotMatch(smtp.mails.at(-1)!.source.replace(/^Subject:.*/m, ''), /do not arrive over webhook/);
 
   receiver.heal();
   await db.query(`delete from media_jobs`);

@@ -10,7 +10,7 @@ import { judgeFfmpeg } from '../../worker/cli/doctor/ffmpeg.ts';
 import { startStandIn } from '../../worker/cli/demo/raid.ts';
 import type { Capabilities } from '../../worker/media/ffmpeg/capabilities.ts';
 import { version } from '../../worker/queue/fleet/version.ts';
-import { ffmpeg } from '../support/clips.ts';
+import { ffmpeg, ffmpegEnv } from '../support/clips.ts';
 import { runRowmill } from '../support/cli.ts';
 import { createDatabase } from '../support/database.ts';
 import { slow } from '../support/everything.ts';
@@ -31,7 +31,7 @@ test('where all is well it says so, line by line, and exits 0', async (t) => {
   const here = await ffmpeg.capabilities();
   const raid = await startStandIn(new Map(), 'sesame');
   t.after(raid.close);
-  const env = { PATH: process.env['PATH']!, RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' };
+  const env = { ...ffmpegEnv, RAID_PUB_ENDPOINT: raid.endpoint, RAID_PUBLISHER_SECRET: 'sesame' };
   const { code, ok, found } = await examine(env);
   assert.deepEqual([code, ok], [0, true]);
   const states = Object.entries(found).map(([name, { state }]) => `${state} ${name}`);
