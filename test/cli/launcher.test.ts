@@ -4,6 +4,7 @@ import { copyFile, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 
 // worker/cli/rowmill.js: what it starts and how, and what it says where it cannot.
 
@@ -66,4 +67,20 @@ test('the process stays the same: its id, its exit code, a fault of NODE_OPTIONS
   ]);
   assert.deepEqual([code, Number(output.join(''))], [7, child.pid]);
   assert.match(await launch([], { NODE_OPTIONS: '--bogus' }), /^9 .*--bogus is not allowed/);
+});
+
+test('a user that has a number and no name, as in a container, can use it', async () => {
+  const nameless = join(project, 'nameless.mjs');
+  await writeFile(
+    nameless,
+    `import os from 'node:os';
+     import { syncBuiltinESMExports } from 'node:module';
+     os.userInfo = () => { throw new Error('uv_os_get_passwd returned ENOENT'); };
+     syncBuiltinESMExports();`,
+  );
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...['--import', nameless, launcher],
+    ...['alerts', 'silence', '--help'],
+  ]);
+  assert.match(stdout, /--by <name> .*default: "user \d+"/);
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
 import { after, before, test } from 'node:test';
 import { transaction } from '../../worker/base/db/db.ts';
 import { archive } from '../../worker/queue/fleet/upkeep.ts';
@@ -237,6 +238,8 @@ test('pause and resume change the row of the queue', async () => {
   const first = await run('pause', 'notification');
   assert.deepEqual(first, { code: 0, stdout: 'queue notification is paused: 0 jobs wait, 0 running\n', stderr: '' });
   assert.equal(await paused(), true);
+  const { rows: queues } = await db.query(`select paused_by from queues where name = 'notification'`);
+  assert.equal(queues[0].paused_by, userInfo().username);
   const { document } = await json('resume', 'notification');
   assert.deepEqual(document, { queue: 'notification', paused: false, waiting: 0, active: 0 });
   assert.equal(await paused(), false);

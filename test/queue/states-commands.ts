@@ -63,7 +63,8 @@ const endings: fc.Arbitrary<Command>[] = [
   }),
   fenced('reap', fc.constant(null), {
     expected: (job, by) => model.fail(job, by, 'worker_lost', false),
-    done: ({ db }, _, job, __, worker) => transaction(db, (tx) => failLost(tx, 'media', worker, [job])),
+    done: async ({ db }, _, job, __, worker) =>
+      void (await transaction(db, (tx) => failLost(tx, 'media', worker, [job]))),
   }),
 ];
 

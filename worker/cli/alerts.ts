@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os';
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { listAlerts, silenceAlerts, unsilenceAlerts, type Alert, type Silenced } from '../queue/client/alerts.ts';
 import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, integer, jobIds, json } from './options.ts';
 import { count, note, paint, plain, print, printJson, relative } from './output.ts';
+import { person } from './person.ts';
 
 type Json = { json?: true };
 
@@ -29,7 +29,7 @@ example(alerts.command('silence'), 'rowmill alerts silence 12 --for 2h')
   .description('send nothing about these alerts for a while, nor if they open again')
   .addArgument(new Argument('<ids...>', 'the ids of open alerts').argParser(jobIds))
   .option('--for <time>', 'for how long, such as 30m, 2h, 7d', seconds, 3_600)
-  .option('--by <name>', 'who silences them', userInfo().username)
+  .option('--by <name>', 'who silences them', person())
   .addOption(json())
   .action(async (ids: number[], options: Json & { for: number; by: string }) => {
     const silenced = await withDatabase((db) => silenceAlerts(db, ids, { seconds: options.for, by: options.by }));

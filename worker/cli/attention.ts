@@ -107,13 +107,14 @@ function turns({ worker: { host, pid }, jobs, waits_for, job_id, since }: Of<'tu
   };
 }
 
-function bridge({ worker: { host, pid }, bridge: name, since, reason }: Of<'bridge'>): Attention {
+function bridge({ workers, bridge: name, since, reason }: Of<'bridge'>): Attention {
+  const where = workers.map(({ pid, host }) => `${pid} on ${host}`).join(', ');
   return {
     name: 'bridges',
     what:
-      `bridge ${name} of worker ${pid} on ${host} has not been connected for ` +
+      `bridge ${name} of worker ${where} has not been connected for ` +
       `${duration((Date.now() - since.getTime()) / 1_000)}: ${reason ?? 'it is starting'}`,
-    fix: 'it tries again by itself; rowmill doctor, with the settings of that worker, says more',
+    fix: 'it tries again by itself; rowmill doctor, with the settings of such a worker, says more',
   };
 }
 

@@ -3,6 +3,7 @@ import { setPaused } from '../queue/client/operate.ts';
 import { withDatabase } from './database.ts';
 import { example, json } from './options.ts';
 import { count, print, printJson } from './output.ts';
+import { person } from './person.ts';
 
 export const pause = example(new Command('pause'), 'rowmill pause media')
   .description('start no more jobs of a queue, on all workers; what runs may finish')
@@ -18,7 +19,7 @@ export const resume = example(new Command('resume'), 'rowmill resume media')
 
 function set(paused: boolean) {
   return async (queue: string, options: { json?: true }) => {
-    const row = await withDatabase((db) => setPaused(db, queue, paused));
+    const row = await withDatabase((db) => setPaused(db, queue, paused, person()));
     if (options.json) return printJson(row);
     const waiting = row.waiting === 1 ? '1 job waits' : `${count(row.waiting, 'job')} wait`;
     print(`queue ${queue} is ${paused ? 'paused' : 'working'}: ${waiting}, ${row.active} running`);

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { Argument, Command } from 'commander';
 import { codeOf, messageOf, UsageError } from '../base/errors.ts';
 import { cancelPost, listPosts, resolvePost, showPost, type ListedPost } from '../jobs/social/post/operate.ts';
@@ -6,6 +5,7 @@ import { withDatabase } from './database.ts';
 import { Failed } from './faults.ts';
 import { example, integer, json } from './options.ts';
 import { note, plain, print, printJson, relative, table, type Column } from './output.ts';
+import { person } from './person.ts';
 
 type Json = { json?: true };
 
@@ -65,7 +65,7 @@ example(post.command('resolve'), 'rowmill post resolve 7 --published https://www
       throw new UsageError('resolve needs either --published URL or --not-published');
     if (published !== undefined && !/^https?:\/\/\S+$/.test(published))
       throw new UsageError('--published must be the address of the post');
-    const done = await withDatabase((db) => resolvePost(db, wanted, published, userInfo().username));
+    const done = await withDatabase((db) => resolvePost(db, wanted, published, person()));
     if (!done) throw new Failed(`There is no unconfirmed post ${wanted}`);
     if (options.json) printJson({ id: wanted, published: published ?? null });
     else print(published ? `post ${wanted} is published` : `post ${wanted} is published again`);

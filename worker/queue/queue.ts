@@ -7,6 +7,7 @@ import { Ledger } from './run/ledger.ts';
 import { failLost } from './run/lost.ts';
 import type { Observer } from './run/observer.ts';
 import type { Membership } from './fleet/liveness.ts';
+import { addLost } from './fleet/rollups.ts';
 import { Stopped } from './run/outcome.ts';
 import { paced } from '../base/paced.ts';
 import { createLimiter } from './run/rate-limit.ts';
@@ -216,7 +217,7 @@ export class ServedQueue {
     const orphaned = (await this.#ledger.recorded()).filter((attempt) => !this.#executor.mayRun(attempt));
     this.#soughtAt = now;
     if (orphaned.length === 0) return;
-    await transaction(db, (tx) => failLost(tx, this.name, membership.id(), orphaned));
+    await transaction(db, async (tx) => addLost(tx, await failLost(tx, this.name, membership.id(), orphaned)));
     app.log.warn({ queue: this.name, jobs: orphaned.length }, 'retried jobs that this worker lost track of');
   }
 

@@ -51,6 +51,24 @@ test('a worker tells its memory, and how many jobs it runs', async () => {
   await eventually(async () => assert.equal((await readFleet(rig.db)).workers[0]?.running, 0));
 });
 
+test('a bridge that is off is told once, with all workers where it is so', async () => {
+  const fleet = await readFleet(rig.db);
+  const off = (pid: number, reason: string, minute: number) => ({
+    ...fleet.workers[0]!,
+    pid,
+    bridges: [{ bridge: 'rabbitmq', connected: false, since: `2026-01-01T00:0${minute}:00Z`, reason }],
+  });
+  const workers = [off(1, 'refused', 3), off(2, 'denied', 2), off(3, 'refused', 1)];
+  const told = troubles({ ...fleet, workers }).flatMap((each) => (each.trouble === 'bridge' ? [each] : []));
+  assert.deepEqual(
+    told.map(({ reason, since, workers: where }) => [reason, since.getUTCMinutes(), where.map(({ pid }) => pid)]),
+    [
+      ['refused', 1, [3, 1]],
+      ['denied', 2, [2]],
+    ],
+  );
+});
+
 test('who paused a queue, and when: by a person of the dashboard, or by the role and its program', async () => {
   await setPaused(rig.db, 'media', true, 'ada');
   const first = await only('paused');

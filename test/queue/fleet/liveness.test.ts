@@ -72,6 +72,12 @@ test('a job that kills its worker each time ends as a dead letter', async () => 
   }
   await spawn();
   await reads(db, id, { status: 'failed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 15_000);
+  // The charts count what the dead could not tell.
+  const { rows } = await db.query(
+    `select retried, failed from job_rollups where minutes = 15 and kind = 'abort' order by at`,
+  );
+  const sum = (name: 'retried' | 'failed') => rows.reduce((total, row) => total + row[name], 0);
+  assert.deepEqual([sum('retried'), sum('failed')], [1, 1]);
 });
 
 slow('a worker that froze is reaped; when it wakes it changes nothing and starts over', async () => {

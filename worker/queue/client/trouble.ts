@@ -32,7 +32,8 @@ export type Trouble =
   | ({ trouble: 'paused' } & FleetQueue & PausedQueue)
   | ({ trouble: 'overdue' } & FleetQueue & { oldest_waiting_s: number })
   | { trouble: 'turns'; worker: FleetWorker; jobs: number; waits_for: string; job_id: number; since: Date }
-  | { trouble: 'bridge'; worker: FleetWorker; bridge: string; since: Date; reason: string | undefined }
+  /** `workers`: those where it is so, the one that it befell first at the front. */
+  | { trouble: 'bridge'; workers: FleetWorker[]; bridge: string; since: Date; reason: string | undefined }
   | ({ trouble: 'schedule' } & FailingSchedule)
   | ({ trouble: 'rejected' } & RejectedGroup)
   | ({ trouble: 'dead_letters' } & DeadLetters);
@@ -61,7 +62,7 @@ export function troubles(fleet: Fleet): Trouble[] {
     ...idle(queues, workers, served),
     ...queues.flatMap((queue) => waiting(queue, paused, served)),
     ...workers.flatMap(turns),
-    ...workers.flatMap(bridges),
+    ...bridges(workers),
     ...failing_schedules.map((found) => ({ trouble: 'schedule' as const, ...found })),
     ...rejected.slice(0, mostGroups).map((group) => ({ trouble: 'rejected' as const, ...group })),
     ...dead_letters.slice(0, mostGroups).map((group) => ({ trouble: 'dead_letters' as const, ...group })),
@@ -93,10 +94,18 @@ function turns(worker: FleetWorker): Trouble[] {
   return [{ trouble: 'turns', worker, jobs: worker.waiting.length, job_id, waits_for, since: new Date(since) }];
 }
 
-function bridges(worker: FleetWorker): Trouble[] {
-  return worker.bridges
-    .filter(({ connected }) => worker.alive && !connected)
-    .map(({ bridge, since, reason }) => ({ trouble: 'bridge', worker, bridge, since: new Date(since), reason }));
+/** One for all workers whose bridge gives the same reason. */
+function bridges(workers: FleetWorker[]): Trouble[] {
+  const off = workers
+    .filter(({ alive }) => alive)
+    .flatMap((worker) => worker.bridges.filter(({ connected }) => !connected).map((each) => ({ worker, ...each })))
+    .toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since));
+  const alike = Object.values(Object.groupBy(off, ({ bridge, reason }) => JSON.stringify([bridge, reason])));
+  return alike.map((group) => {
+    const [{ bridge, since, reason }] = group as [(typeof off)[0]];
+    const these = group!.map(({ worker }) => worker);
+    return { trouble: 'bridge', workers: these, bridge, since: new Date(since), reason };
+  });
 }
 
 /**

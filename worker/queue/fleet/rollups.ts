@@ -1,9 +1,10 @@
-import type { Db } from '../../base/db/db.ts';
+import type { Db, Tx } from '../../base/db/db.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
 import { ByKind } from '../by-kind.ts';
 import { count } from '../histogram.ts';
 import type { JobRow } from '../job.ts';
 import type { Registry } from '../registry.ts';
+import { unlessLocked, type Lost } from '../run/lost.ts';
 import type { Ended, Observer } from '../run/observer.ts';
 
 const sql = loadStatements(import.meta.dirname, 'rollups.sql', ['add_rollups', 'prune_rollups']);
@@ -85,6 +86,20 @@ export class Rollups implements Observer {
         );
     }
   }
+}
+
+/**
+ * Adds attempts that ended with their worker, which told nobody of them: how long they ran is not known. They are left
+ * out if somebody holds the rows locked: the jobs matter more.
+ */
+export async function addLost(tx: Tx, lost: Lost[]): Promise<void> {
+  if (lost.length === 0) return;
+  const kinds = Map.groupBy(lost, ({ queue, kind }) => JSON.stringify([queue, kind]));
+  const sums = [...kinds.values()].map((group): Sum => {
+    const failed = group.filter(({ status }) => status === 'failed').length;
+    return { ...nothing(group[0]!.queue, group[0]!.kind), failed, retried: group.length - failed };
+  });
+  await unlessLocked(tx, () => query(tx, sql.add_rollups, { sums: JSON.stringify(sums) }));
 }
 
 /** Minutes are kept for a day, quarters of an hour for a month. */

@@ -3,8 +3,8 @@ import { isTransient, transaction, type Db, type Tx } from '../../base/db/db.ts'
 import type { Log } from '../../base/log.ts';
 import type { Names } from '../../base/db/names.ts';
 import { bind, loadStatements, query } from '../../base/db/sql.ts';
-import { failLost } from '../run/lost.ts';
-import { pruneRollups } from './rollups.ts';
+import { failLost, type Lost } from '../run/lost.ts';
+import { addLost, pruneRollups } from './rollups.ts';
 
 const sql = loadStatements(import.meta.dirname, 'upkeep.sql', [
   'upkeep_lock',
@@ -189,6 +189,8 @@ export async function reconcile(tx: Tx, tickets: string, queue: string, log: Log
     bind(sql.orphaned_jobs, { live }),
   );
   const byWorker = Map.groupBy(orphaned, (job) => job.locked_by);
-  for (const [worker, jobs] of byWorker) await failLost(tx, queue, worker, jobs);
+  const lost: Lost[] = [];
+  for (const [worker, jobs] of byWorker) lost.push(...(await failLost(tx, queue, worker, jobs)));
+  await addLost(tx, lost);
   if (orphaned.length > 0) log.warn({ queue, jobs: orphaned.length }, 'retried jobs that no worker ran');
 }

@@ -173,7 +173,7 @@ with failures as (
      set worker = excluded.worker, started_at = excluded.started_at, failed_at = excluded.failed_at,
          error_code = excluded.error_code, error = excluded.error, stack = excluded.stack
 )
-select id, status, retry_count,
+select id, kind, status, retry_count,
        (select add_tickets(pg_catalog.array_agg(queue), pg_catalog.array_agg(kind), pg_catalog.array_agg(id),
                            pg_catalog.array_agg(priority), pg_catalog.array_agg(run_at))
           from failed where status = 'pending') as ticketed,
