@@ -78,9 +78,7 @@ test('a user that has a number and no name, as in a container, can use it', asyn
      os.userInfo = () => { throw new Error('uv_os_get_passwd returned ENOENT'); };
      syncBuiltinESMExports();`,
   );
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    ...['--import', nameless, launcher],
-    ...['alerts', 'silence', '--help'],
-  ]);
+  const args = ['--import', nameless, launcher, 'alerts', 'silence', '--help'];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
   assert.match(stdout, /--by <name> .*default: "user \d+"/);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { html } from 'hono/html';
-import { count, duration, number, size, state, time } from '../../../worker/http/dashboard/elements.ts';
+import { count, duration, elapsed, number, size, state, time } from '../../../worker/http/dashboard/elements.ts';
 
 test('numbers, sizes and times are as people say them', async () => {
   assert.deepEqual([0.01, 0.24, 9.96, 59.9, 60, 3_599, 7_200, 172_800].map(duration), [
@@ -14,6 +14,7 @@ test('numbers, sizes and times are as people say them', async () => {
     '2 h',
     '2 d',
   ]);
+  assert.deepEqual([0.2, 4.4, 999.4, 999.6, 61_000].map(elapsed), ['0 ms', '4 ms', '999 ms', '1.0 s', '1 min']);
   assert.deepEqual(
     [number(61_340), number(9_007_199_254_740_993n), count(1, 'job'), count(0, 'job')],
     ['61,340', '9,007,199,254,740,993', '1 job', '0 jobs'],

@@ -117,6 +117,12 @@ suite('in a browser', { skip: withoutChromium }, () => {
         await checkAccessible(page);
         const sideways = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
         assert.ok(sideways <= 0, `${path} is ${sideways} pixels too wide for ${width}`);
+        const isNameInView = await page.evaluate<boolean>(`
+          [...document.querySelectorAll('nav [aria-current]')].every((name) => {
+            const { left, right } = name.getBoundingClientRect();
+            return left >= 0 && right <= innerWidth;
+          })`);
+        assert.ok(isNameInView, `${path}: the name of the page is beyond the edge of ${width} pixels`);
         assert.notEqual(await page.title(), 'owned');
       }
       assert.deepEqual(faults.filter(isFault), []);

@@ -73,10 +73,10 @@ test('a job that kills its worker each time ends as a dead letter', async () => 
   await spawn();
   await reads(db, id, { status: 'failed', attempt: 2, retry_count: 1, error_code: 'worker_lost' }, 15_000);
   // The charts count what the dead could not tell.
-  const { rows } = await db.query(
+  const { rows: rollups } = await db.query(
     `select retried, failed from job_rollups where minutes = 15 and kind = 'abort' order by at`,
   );
-  const sum = (name: 'retried' | 'failed') => rows.reduce((total, row) => total + row[name], 0);
+  const sum = (name: 'retried' | 'failed') => rollups.reduce((total, row) => total + row[name], 0);
   assert.deepEqual([sum('retried'), sum('failed')], [1, 1]);
 });
 

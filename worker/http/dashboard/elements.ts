@@ -30,6 +30,10 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 86_400)} d`;
 }
 
+/** What took so many milliseconds: `4 ms`, and from a second on as `duration` says it. */
+export const elapsed = (ms: number): string =>
+  ms < 999.5 ? `${Math.round(Math.max(0, ms))} ms` : duration(ms / 1_000);
+
 /** `61,340`. */
 export const number = (value: number | bigint): string => value.toLocaleString('en');
 

@@ -1,5 +1,5 @@
 import { html } from 'hono/html';
-import { count, duration, time } from './elements.ts';
+import { count, duration, elapsed, time } from './elements.ts';
 import type { Attempt, JobRow, ReadJob } from './job-row.ts';
 import type { Markup } from './layout.ts';
 import { quotedWord } from './search.ts';
@@ -55,9 +55,7 @@ function attemptItem(
   up: string,
 ): Markup {
   const { started_at, failed_at, host, worker, cause, solution, stack, error_code } = attempt;
-  const took = started_at
-    ? html`<span class="soft">${duration((failed_at.getTime() - started_at.getTime()) / 1_000)}</span>`
-    : '';
+  const took = started_at ? html`<span class="soft">${elapsed(failed_at.getTime() - started_at.getTime())}</span>` : '';
   const on = host ?? worker?.slice(0, 8);
   const like = `queue:${job.queue} state:failed error:${quotedWord(error_code)}`;
   const more = `${up}jobs?${new URLSearchParams({ q: like }).toString()}`;
@@ -120,8 +118,7 @@ function ending(
         ),
       ];
     case 'completed': {
-      const took =
-        started_at && completed_at ? ` in ${duration((completed_at.getTime() - started_at.getTime()) / 1_000)}` : '';
+      const took = started_at && completed_at ? ` in ${elapsed(completed_at.getTime() - started_at.getTime())}` : '';
       return [
         ...(started_at ? [item(at(started_at), 'run', html`attempt ${attempt} started`)] : []),
         item(at(completed_at), 'ok', html`completed<span class="soft">${took}</span>`),

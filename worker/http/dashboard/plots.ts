@@ -1,5 +1,5 @@
 import { html } from 'hono/html';
-import { duration, number } from './elements.ts';
+import { elapsed, number } from './elements.ts';
 import type { Markup } from './layout.ts';
 
 // Plots. The server draws them as SVG, with the numbers as a table; plots.js makes a uPlot of the table.
@@ -48,8 +48,7 @@ export function plot({ id, title, unit, at, series, note }: Plot): Markup {
   const most = mostOf(series.map(({ values }) => values));
   const points = (values: Values) => pointsOf(values, { width, height, most });
   const area = (values: Values) => `0,${height} ${points(values)} ${width},${height}`;
-  const told = (value: number | null) =>
-    value === null ? '' : unit === 'ms' ? duration(value / 1_000) : number(value);
+  const told = (value: number | null) => (value === null ? '' : unit === 'ms' ? elapsed(value) : number(value));
   return html`<section class="sheet" aria-labelledby="${id}">
     <h2><span id="${id}">${title}</span> <small>${note}</small></h2>
     <div class="plot" data-plot="${id}-table" data-unit="${unit}">

@@ -19,6 +19,11 @@ function relative(ms) {
   return ms >= 0 ? `${said} ago` : `in ${said}`;
 }
 
+// On a narrow screen the names of the pages scroll: the current one is in view.
+const pages = document.querySelector('header.top nav');
+const current = pages?.querySelector('[aria-current]');
+if (current) pages.scrollLeft = current.offsetLeft - (pages.clientWidth - current.offsetWidth) / 2;
+
 const isSelecting = () => {
   const selection = document.getSelection();
   return selection !== null && !selection.isCollapsed && document.querySelector('main').contains(selection.anchorNode);

@@ -7,7 +7,7 @@ import { searchSql } from '../../../queue/client/search-sql.ts';
 import { countJobs, searchJobs, type Found } from '../../../queue/client/search.ts';
 import type { Env } from '../access.ts';
 import { idOf } from '../act.ts';
-import { duration, empty, number, state, time } from '../elements.ts';
+import { elapsed, empty, number, state, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 import { checkSearch } from '../search.ts';
@@ -201,7 +201,7 @@ function summary({ status, progress, error_code, error, run_at, started_at, comp
             <span class="soft">${progress} %</span>`;
     case 'completed':
       return started_at && completed_at
-        ? html`<span class="soft">took ${duration((completed_at.getTime() - started_at.getTime()) / 1_000)}</span>`
+        ? html`<span class="soft">took ${elapsed(completed_at.getTime() - started_at.getTime())}</span>`
         : '';
     case 'failed':
     case 'cancelled':

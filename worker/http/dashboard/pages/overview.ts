@@ -7,7 +7,7 @@ import type { Throughput } from '../../../queue/client/throughput.ts';
 import { patienceS, tryIncident, troubles, type Fleet } from '../../../queue/client/trouble.ts';
 import { acted, fieldOf } from '../act.ts';
 import { operatorOf } from '../access.ts';
-import { duration, jobsWait, number } from '../elements.ts';
+import { duration, elapsed, jobsWait, number } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, livePart, page, type Markup } from '../layout.ts';
 import { plot, sparkline } from '../plots.ts';
@@ -135,7 +135,7 @@ function figures({ queues, workers }: Fleet, lately: Throughput): Markup {
     ['Waiting', number(queues.reduce((sum, { waiting }) => sum + waiting, 0))],
     ['Oldest due', oldest < 0 ? '–' : duration(oldest), oldest >= patienceS ? 'late' : ''],
     ['Failed for good', done + failed === 0 ? '–' : share(failed / (done + failed)), failed > 0 ? 'bad' : ''],
-    ['Wait, median', wait === null ? '–' : duration(wait / 1_000)],
+    ['Wait, median', wait === null ? '–' : elapsed(wait)],
     ['Workers', number(alive), alive === 0 ? 'bad' : ''],
   ];
   return html`<section class="figures" aria-label="Figures">

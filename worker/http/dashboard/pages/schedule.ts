@@ -14,7 +14,7 @@ import {
 } from '../../../queue/schedule/schedules.ts';
 import { operatorOf, type Env } from '../access.ts';
 import { acted } from '../act.ts';
-import { duration, empty, state, time } from '../elements.ts';
+import { duration, elapsed, empty, state, time } from '../elements.ts';
 import type { House, Http } from '../house.ts';
 import { linkTo, page, type Markup } from '../layout.ts';
 import { button, type Way } from '../trouble.ts';
@@ -109,7 +109,7 @@ function ticked(history: PastTick[], { to }: Way): Markup {
       <td>${tick === null ? 'by hand' : lateBy(tick, at)}</td>
       <td class="nowrap">${job_id === null ? html`<span class="soft">skipped</span>` : jobOf(job_id, status)}</td>
       <td class="num soft">
-        ${started_at && completed_at ? duration((completed_at.getTime() - started_at.getTime()) / 1_000) : ''}
+        ${started_at && completed_at ? elapsed(completed_at.getTime() - started_at.getTime()) : ''}
       </td>
       <td class="bad">${error_code ?? ''}</td>
     </tr>`;
