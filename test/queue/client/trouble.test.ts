@@ -90,7 +90,7 @@ test('an enabled schedule whose tick did not come is late', async () => {
   const late = await rolledBack(rig.db, async (tx) => {
     await tx.query(`
       insert into schedules (name, cron, queue, kind) values ('late', '@hourly', 'cleanup', 'temp_files');
-      update schedules set next_tick = now() - interval '10 minutes', error = 'cannot' where name = 'late'`);
+      update schedules set next_tick = now() - interval '6 seconds', error = 'cannot' where name = 'late'`);
     return troubles(await readFleet(tx));
   });
   assert.deepEqual(

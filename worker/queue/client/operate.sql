@@ -163,5 +163,5 @@ select i.id, i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.ki
 -- Schedules in trouble: enabled, but adding nothing. A tick comes within a second of its time while a worker runs.
 select name, error, coalesce(next_tick, since) as since
   from schedules
- where enabled and (error is not null or next_tick < clock_timestamp() - interval '1 minute')
+ where enabled and (error is not null or next_tick < clock_timestamp() - interval '5 seconds')
  order by name;
