@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { join, relative } from 'node:path';
+import type { Config } from '../../base/config/config.ts';
 import { loadStatements, query } from '../../base/db/sql.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { LocalStorage } from '../../base/storage/local.ts';
 import { psqlLine } from '../../embedded/connection.ts';
 import { createFfmpeg } from '../../media/ffmpeg/ffmpeg.ts';
@@ -27,6 +29,7 @@ export async function demoTour({ json }: { json: boolean }): Promise<number> {
     const { port } = await stage.startWorker({
       MEDIA_MEMORY_MB: String(stage.config.mediaMemoryBytes / 1e6),
       DASHBOARD_PASSWORD: password,
+      ...ffmpegOf(stage.config),
     });
     const run = new Date().toISOString();
     const media = await processMedia(stage, run);
@@ -42,26 +45,19 @@ export async function demoTour({ json }: { json: boolean }): Promise<number> {
   });
 }
 
+/** Where the worker finds the ffmpeg that makes the video. */
+const ffmpegOf = ({ ffmpeg: { ffmpeg, ffprobe, searchPath } }: Config): Record<string, string> => ({
+  PATH: searchPath,
+  ...(ffmpeg ? { FFMPEG_PATH: ffmpeg } : {}),
+  ...(ffprobe ? { FFPROBE_PATH: ffprobe } : {}),
+});
+
 /** @returns the jobs, ended */
 async function processMedia(stage: Stage, run: string): Promise<Shown[]> {
-  const { db, config, dir, signal, step } = stage;
-  await step('\n1. Two pictures and a video, from storage and back: rows of media_jobs\n');
-  const ffmpeg = createFfmpeg(config.ffmpeg);
-  const clip = join(dir, 'clip.mp4');
-  await ffmpeg.run(
-    {
-      inputs: [
-        { path: 'testsrc2=size=640x360:rate=25:duration=3', options: ['-f', 'lavfi'], formats: 'lavfi' },
-        { path: 'sine=frequency=440:duration=3', options: ['-f', 'lavfi'], formats: 'lavfi' },
-      ],
-      outputs: [{ path: clip, options: ['-c:v', 'mpeg4', '-c:a', 'aac'] }],
-    },
-    { dir, signal },
-  );
-  const originals = [
-    ...(await makeSamples(dir)).filter(({ name }) => ['sunset.jpg', 'phone-gps.jpg'].includes(name)),
-    { name: 'clip.mp4', about: 'a video of 3 seconds: becomes H.264, with a thumbnail' },
-  ];
+  const { db, config, dir, step } = stage;
+  await step('\n1. Pictures and a video, from storage and back: rows of media_jobs\n');
+  const pictures = (await makeSamples(dir)).filter(({ name }) => ['sunset.jpg', 'phone-gps.jpg'].includes(name));
+  const originals = [...pictures, ...(await makeClip(stage))];
   const storage = new LocalStorage({ provider: 'local', dir: join(config.dataDir, 'storage') });
   const jobs: Shown[] = [];
   for (const { name, about } of originals) {
@@ -75,6 +71,22 @@ async function processMedia(stage: Stage, run: string): Promise<Shown[]> {
   await stage.watch(jobs, 'media');
   await step(`They are in ${relative('', join(config.dataDir, 'storage'))}/`);
   return jobs;
+}
+
+/** None where there is no ffmpeg. */
+async function makeClip({ config, dir, signal, step }: Stage): Promise<{ name: string; about: string }[]> {
+  const name = 'clip.mp4';
+  const input = (path: string) => ({ path, options: ['-f', 'lavfi'], formats: 'lavfi' });
+  const inputs = [input('testsrc2=size=640x360:rate=25:duration=3'), input('sine=frequency=440:duration=3')];
+  const outputs = [{ path: join(dir, name), options: ['-c:v', 'mpeg4', '-c:a', 'aac'] }];
+  try {
+    await createFfmpeg(config.ffmpeg).run({ inputs, outputs }, { dir, signal });
+    return [{ name, about: 'a video of 3 seconds: becomes H.264, with a thumbnail' }];
+  } catch (error) {
+    if (codeOf(error) !== 'ffmpeg_missing') throw error;
+    await step(`No video: ${messageOf(error)}\n`);
+    return [];
+  }
 }
 
 const channels = ['email', 'sms', 'push', 'slack'];
