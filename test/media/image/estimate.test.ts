@@ -79,7 +79,7 @@ describe(
             const path = join(dir, 'original');
             await writeFile(path, await picture({ width, height, photo: megapixels < 20, ...options }));
             await covered(path, variants, { tight });
-            if (megapixels < 49) await covered(path, optimised(), { tight });
+            if (tight && megapixels < 49) await covered(path, optimised(), { tight });
           },
         );
       }
@@ -129,7 +129,7 @@ describe(
 );
 
 async function movingNoise(): Promise<Buffer> {
-  const [width, pageHeight, pages] = [800, 600, 30];
+  const [width, pageHeight, pages] = [800, 600, 12];
   const all = { width, height: pageHeight * pages };
   const { data } = await sharp(await picture({ ...all, format: 'png', grain: 1, alpha: true }))
     .raw()
