@@ -1,4 +1,4 @@
-import type { DeadLetters, FleetIncident } from '../queue/client/operate.ts';
+import type { DeadLetters, FleetIncident, FleetWorker } from '../queue/client/operate.ts';
 import { troubles, type Fleet, type Trouble } from '../queue/client/trouble.ts';
 import { count, duration } from './output.ts';
 
@@ -108,11 +108,12 @@ function turns({ worker: { host, pid }, jobs, waits_for, job_id, since }: Of<'tu
 }
 
 function bridge({ workers, bridge: name, since, reason }: Of<'bridge'>): Attention {
-  const where = workers.map(({ pid, host }) => `${pid} on ${host}`).join(', ');
+  const [{ pid, host }, ...others] = workers as [FleetWorker];
+  const more = others.length > 0 ? `, and of ${count(others.length, 'other')},` : '';
   return {
     name: 'bridges',
     what:
-      `bridge ${name} of worker ${where} has not been connected for ` +
+      `bridge ${name} of worker ${pid} on ${host}${more} has not been connected for ` +
       `${duration((Date.now() - since.getTime()) / 1_000)}: ${reason ?? 'it is starting'}`,
     fix: 'it tries again by itself; rowmill doctor, with the settings of such a worker, says more',
   };

@@ -13,4 +13,4 @@ select d.channel, d.provider_message_id as file
 SELECT queue, kind, status, count(*) FROM jobs GROUP BY queue, kind, status ORDER BY queue, kind;
 
 -- name: try_2
-SELECT name, cron, time_zone, next_tick FROM schedules WHERE name = 'demo';
+SELECT name, cron, time_zone, next_tick FROM schedules WHERE name = 'rowmill-demo';

@@ -111,15 +111,17 @@ async function notify(stage: Stage, run: string, json: boolean): Promise<Notice[
   return jobs;
 }
 
+/** A name that no schedule of the user has. */
+const schedule = 'rowmill-demo';
 const cron = '*/5 * * * *';
 
 /** @returns the job of the schedule, ended */
 async function tick(stage: Stage): Promise<Shown> {
   const { db, open, step } = stage;
   await step(`\n4. A schedule, ${cron}, that adds jobs of cleanup.notifications. One runs now\n`);
-  await setSchedule(db, undefined, { name: 'demo', cron, queue: 'cleanup', kind: 'notifications' });
-  open.defer(() => deleteSchedule(db, 'demo'));
-  const id = (await runSchedule(db, 'demo'))!;
+  await setSchedule(db, undefined, { name: schedule, cron, queue: 'cleanup', kind: 'notifications' });
+  open.defer(() => deleteSchedule(db, schedule));
+  const id = (await runSchedule(db, schedule))!;
   const job: Shown = {
     id,
     name: 'notifications',

@@ -175,14 +175,13 @@ function turns(trouble: Of<'turns'>): Told {
 
 function bridge(trouble: Of<'bridge'>): Told {
   const { workers, bridge: name } = trouble;
-  const hosts = [...new Set(workers.map(({ host }) => host))].join(', ');
   return {
     subject: `Bridge ${name} is not connected${workers.length > 1 ? `, on ${workers.length} workers` : ''}`,
     since: trouble.since,
     cost: html`· ${trouble.reason ?? 'it is starting'}`,
     cause: 'Messages wait where they are: nothing is lost.',
-    solution: html`It connects again by itself. If the other side is up, check its address and its password on ${hosts}:
-      <code>rowmill doctor</code> says more.`,
+    solution: html`It connects again by itself. If the other side is up, check its address and its password on
+      ${workers[0]!.host}: <code>rowmill doctor</code> says more.`,
     look: 'ways-in',
   };
 }

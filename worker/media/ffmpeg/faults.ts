@@ -69,7 +69,7 @@ export function machineFault({ code, stderr }: Exit): RetryableError | Deploymen
     return new DeploymentError('temp_space', 'disk_full', 'The disk of the temporary files is full');
   // It leaves out frames for which it had no memory, and goes on.
   if (/decoding stream .*: Cannot allocate memory|malloc of size \d+ failed/.test(stderr)) return noMemory();
-  // The memory of a frame. A frame whose size is not accepted is damage, and ends the same way.
+  // It had no memory for a frame. It says so too where the size of a frame is not accepted, which is damage.
   if (/get_buffer\(\) failed/.test(stderr) && !/Picture size|image parameters invalid|finish_setup/.test(stderr))
     return noMemory();
   if (code === 0) return undefined;

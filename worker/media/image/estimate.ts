@@ -37,8 +37,9 @@ export function estimateMemory(picture: Header, { box, formats, animated = false
   const scale = Math.min(1, box.width / picture.width, box.height / picture.height);
   const outPixels = pixels * scale * scale;
   const out = outPixels * (picture.has_alpha ? 4 : 3);
-  // The libraries of HEIC and AVIF take memory at their first picture and do not give all of it back. In one process of
-  // five or more, a JPEG of 49 megapixels took 24.9 MB instead of 20, a TIFF of 12 megapixels 28.4 instead of 26.
+  // The libraries of HEIC and AVIF take memory at their first picture and do not give all of it back. Some
+  // processes take more than others: once a JPEG of 49 megapixels took 24.9 MB instead of 20, and a TIFF of 12
+  // megapixels 28.4 instead of 26.
   const base = { heic: 22e6, avif: 12e6, jpeg: 7e6, tiff: 7e6 }[picture.format as string] ?? 5e6;
   const shrinking = base + held(picture, pixels, out) + rows(picture, scale) + out * shrunkCopies(picture);
   // Our own converted copy, or two bytes a sample if the picture is deep, beside the buffer that it is converted from.

@@ -134,6 +134,9 @@ export async function setPaused(db: Queryable, queue: string, paused: boolean, b
   return row!;
 }
 
+/** A schedule whose tick has not come for so many seconds is late. While a worker runs, it comes within one. */
+export const lateS = 5;
+
 export type FleetQueue = {
   queue: string;
   paused: boolean;
@@ -202,7 +205,7 @@ export async function fleetStatus(db: Queryable): Promise<FleetStatus> {
     queues: await query<FleetQueue>(db, sql.fleet_queues, { lately_s }),
     workers: await query<FleetWorker>(db, sql.fleet_workers),
     dead_letters: await query<DeadLetters>(db, sql.fleet_dead_letters),
-    failing_schedules: await query<FailingSchedule>(db, sql.fleet_schedules),
+    failing_schedules: await query<FailingSchedule>(db, sql.fleet_schedules, { late_s: lateS }),
   };
 }
 

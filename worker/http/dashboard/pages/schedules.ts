@@ -1,5 +1,6 @@
 import { html } from 'hono/html';
 import type { Db } from '../../../base/db/db.ts';
+import { lateS } from '../../../queue/client/operate.ts';
 import {
   deleteSchedule,
   enableSchedule,
@@ -65,9 +66,9 @@ export function schedulesPage(http: Http, { db, live }: House): void {
 /** A name may have any character, so it is no part of the path. */
 export const pathOf = (name: string): string => `schedule?name=${encodeURIComponent(name)}`;
 
-/** Five seconds after its tick. Only while no worker runs, or all are busy with the database. */
+/** Only while no worker runs, or all are busy with the database. */
 function isLate({ enabled, error, next_tick }: ScheduleStatus): boolean {
-  return enabled && error === null && next_tick !== null && Date.now() - next_tick.getTime() > 5_000;
+  return enabled && error === null && next_tick !== null && Date.now() - next_tick.getTime() > lateS * 1_000;
 }
 
 async function schedules(db: Db, way: Way): Promise<Markup> {
