@@ -163,5 +163,6 @@ select i.id, i.dependency, i.host, i.code, i.message, i.since, i.last_seen, i.ki
 -- Schedules in trouble: enabled, but adding nothing.
 select name, error, coalesce(next_tick, since) as since
   from schedules
- where enabled and (error is not null or next_tick < clock_timestamp() - pg_catalog.make_interval(secs => :late_s::float8))
+ where enabled
+   and (error is not null or next_tick < clock_timestamp() - pg_catalog.make_interval(secs => :late_s::float8))
  order by name;
